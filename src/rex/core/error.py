@@ -1,0 +1,96 @@
+"""The one exception of the platform, and the kinds of trouble it tells apart."""
+
+from __future__ import annotations
+
+import enum
+import textwrap
+
+__all__ = ["Error", "Kind"]
+
+
+class Kind(enum.Enum):
+    """What went wrong, for programs; the message says it for people.
+
+    A kind decides the exit code of a command (`rex.core.cli`).
+    """
+
+    NOT_FOUND = "not-found"
+    """What was asked for is not there."""
+    ILL_FORMED = "ill-formed"
+    """An argument breaks the rules for its form, whatever the state of things."""
+    EXISTS = "exists"
+    """Something stands already where something new was to be made."""
+    DENIED = "denied"
+    """The permission is missing."""
+    TOO_LARGE = "too-large"
+    """The content is over a limit."""
+    UNSUPPORTED = "unsupported"
+    """This cannot be done here; the message says what would make it possible."""
+    CONFIGURATION = "configuration"
+    """A setting, a package or the way they are put together is wrong."""
+    UNAVAILABLE = "unavailable"
+    """Something we depend on does not answer or has no room; trying again later may help."""
+    CORRUPT = "corrupt"
+    """What was read is not what was written."""
+    INTERNAL = "internal"
+    """None of the above: most likely a mistake in the program."""
+
+
+class Error(Exception):
+    """A failure that a person can read and a program can tell apart.
+
+    It prints its message, then its payload, indented, on the lines below::
+
+        Attachment does not exist:
+            /2026/11/23/5f5e1d5e-…/scan.png
+
+    `message` is a phrase without a full stop or a colon; `payload` is what the message is
+    about (it is printed with `str`); `kind` says what sort of failure it is. Exceptions are told
+    apart by `kind`, never by subclass, so that the printed name is always `rex.core.Error`.
+    """
+
+    def __init__(
+        self, message: str, payload: object = None, *, kind: Kind = Kind.INTERNAL
+    ) -> None:
+        super().__init__(message, payload)
+        self.message = message
+        self.payload = payload
+        self.kind = kind
+        self.context: tuple[tuple[str, object], ...] = ()
+
+    def wrap(self, message: str, payload: object = None) -> Error:
+        """Say what was being done when this happened; return the same error.
+
+        Used as ``raise error.wrap("While reading the settings", path)``. The last context added
+        is printed last.
+        """
+        self.context = (*self.context, (message, payload))
+        return self
+
+    def __str__(self) -> str:
+        paragraphs = ((self.message, self.payload), *self.context)
+        return "\n".join(_paragraph(message, payload) for message, payload in paragraphs)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r}, {self.payload!r}, kind={self.kind})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (self.message, self.payload, self.kind, self.context)
+
+
+def _restore(
+    message: str, payload: object, kind: Kind, context: tuple[tuple[str, object], ...]
+) -> Error:
+    error = Error(message, payload, kind=kind)
+    error.context = context
+    return error
+
+
+def _paragraph(message: str, payload: object) -> str:
+    if payload is None:
+        return message
+    return f"{message}:\n{textwrap.indent(str(payload), '    ')}"
+
+
+# Tracebacks and doctests show the public name.
+Error.__module__ = "rex.core"
