@@ -1,0 +1,11 @@
+"""A small application that keeps attachments, as an example."""
+
+from rex.core import Package
+
+__all__ = ["package"]
+
+package = Package(
+    name="rex.attach_demo",
+    help="a small application that keeps attachments",
+    requires=("rex.attach",),
+)

@@ -1,0 +1,275 @@
+"""The verbs of a storage as coroutines, over worker threads."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import functools
+import itertools
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+
+from rex.attach.content import Chunk, ContentSource
+
+if TYPE_CHECKING:
+    import datetime
+
+    from rex.attach.info import Info
+    from rex.attach.link import PresignedLink
+    from rex.attach.reader import Reader
+    from rex.attach.storage import Storage, UploadMethod
+
+__all__ = ["AsyncReader", "AsyncStorage"]
+
+WORKERS = 32
+PAGE_SIZE = 256
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncStorage:
+    """The verbs of a storage, as coroutines of asyncio.
+
+    Each runs the verb of the same name in a worker thread, and promises the same; see `Storage`.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._workers = _Workers()
+
+    def __repr__(self) -> str:
+        return f"{self.storage!r}.aio"
+
+    async def add(
+        self,
+        name: str,
+        content: ContentSource | AsyncIterable[Chunk],
+        *,
+        content_type: str | None = None,
+    ) -> str:
+        """Store an attachment; `content` may also be an asynchronous iterable of bytes.
+
+        When the task is cancelled, the attachment is not stored.
+        """
+        source = _Cancellable(content, asyncio.get_running_loop())
+        call = self._workers.submit(
+            self.storage.add, name, source.content, content_type=content_type
+        )
+        try:
+            return await asyncio.shield(asyncio.wrap_future(call))
+        except asyncio.CancelledError:
+            source.cancel()
+            call.add_done_callback(self._undo)
+            await asyncio.wait({asyncio.wrap_future(call)})
+            raise
+
+    async def reserve(self, name: str) -> str:
+        """Make the handle of an attachment that somebody else will upload."""
+        return self.storage.reserve(name)
+
+    async def open(self, handle: str) -> AsyncReader:
+        """Open an attachment for reading."""
+        return AsyncReader(await self._run(self.storage.open, handle), self._workers)
+
+    async def info(self, handle: str) -> Info:
+        """Tell what is known of an attachment."""
+        return await self._run(self.storage.info, handle)
+
+    async def stat(self, handle: str) -> os.stat_result:
+        """Tell size and times as `os.stat` does."""
+        return await self._run(self.storage.stat, handle)
+
+    async def remove(self, handle: str) -> None:
+        """Remove an attachment for good."""
+        await self._run(self.storage.remove, handle)
+
+    async def list(
+        self, *, day: datetime.date | str | None = None, after: str | None = None
+    ) -> AsyncIterator[str]:
+        """List the handles of all attachments, page by page: ``async for handle in …``."""
+        handles = self.storage.list(day=day, after=after)
+        while page := await self._run(lambda: [*itertools.islice(handles, PAGE_SIZE)]):
+            for handle in page:
+                yield handle
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """List the handles of all attachments: see `list`."""
+        return self.list()
+
+    async def upload_link(
+        self,
+        handle: str,
+        *,
+        method: UploadMethod = "POST",
+        max_size: int | None = None,
+        content_type: str | None = None,
+        expires: float | datetime.timedelta | None = None,
+    ) -> PresignedLink:
+        """Permit somebody to upload the attachment of a reserved handle."""
+        return await self._run(
+            self.storage.upload_link,
+            handle,
+            method=method,
+            max_size=max_size,
+            content_type=content_type,
+            expires=expires,
+        )
+
+    async def download_link(
+        self,
+        handle: str,
+        *,
+        filename: str | None = None,
+        inline: bool = False,
+        expires: float | datetime.timedelta | None = None,
+    ) -> PresignedLink:
+        """Permit somebody to download an attachment."""
+        return await self._run(
+            self.storage.download_link, handle, filename=filename, inline=inline, expires=expires
+        )
+
+    async def check(self) -> None:
+        """Make sure that the storage can be used."""
+        await self._run(self.storage.check)
+
+    async def close(self) -> None:
+        """Let go of what the storage holds open, and of the worker threads."""
+        await self._run(self.storage.close)
+        self._workers.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def _run(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self._workers.submit(verb, *args, **kwargs))
+
+    def _undo(self, call: concurrent.futures.Future[str]) -> None:
+        """Remove what was stored although its task had been cancelled."""
+        if not call.cancelled() and call.exception() is None:
+            self.storage.remove(call.result())
+
+
+class AsyncReader:
+    """An attachment open for reading, with coroutines; see `Reader`."""
+
+    def __init__(self, reader: Reader, workers: _Workers) -> None:
+        self._reader = reader
+        self._workers = workers
+
+    def __repr__(self) -> str:
+        return f"Async{self._reader!r}"
+
+    @property
+    def info(self) -> Info:
+        """What is known of the attachment."""
+        return self._reader.info
+
+    async def read(self, size: int = -1) -> bytes:
+        """Read at most `size` bytes, or all that are left."""
+        return await asyncio.wrap_future(self._workers.submit(self._reader.read, size))
+
+    async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to another position, in bytes."""
+        return await asyncio.wrap_future(self._workers.submit(self._reader.seek, offset, whence))
+
+    def tell(self) -> int:
+        """Tell the position, in bytes."""
+        return self._reader.tell()
+
+    async def close(self) -> None:
+        """Close the attachment."""
+        await asyncio.wrap_future(self._workers.submit(self._reader.close))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+
+class _Workers:
+    """Worker threads, made when first needed, and anew in a forked process."""
+
+    def __init__(self) -> None:
+        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self._pid = 0
+
+    def submit(
+        self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]:
+        if self._pool is None or self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._pool = concurrent.futures.ThreadPoolExecutor(WORKERS, "rex.attach")
+        context = contextvars.copy_context()
+        return self._pool.submit(functools.partial(context.run, verb, *args, **kwargs))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+            self._pool = None
+
+
+class _Cancellable:
+    """Content that can be cut off while a worker thread reads it."""
+
+    def __init__(
+        self, source: ContentSource | AsyncIterable[Chunk], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._source = source
+        self._loop = loop
+        self._cancelled = False
+        self._waiting: concurrent.futures.Future[Chunk | None] | None = None
+
+    @property
+    def content(self) -> ContentSource:
+        """What to give to `Storage.add`."""
+        if isinstance(self._source, AsyncIterable):
+            return self._awaited(self._source)
+        if hasattr(self._source, "read"):
+            return self
+        if isinstance(self._source, Iterator):
+            return self._checked(self._source)
+        return self._source
+
+    def cancel(self) -> None:
+        """Make whoever reads the content fail, now or at the next chunk."""
+        self._cancelled = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def read(self, size: int, /) -> bytes:
+        self._check()
+        return self._source.read(size)  # type: ignore[union-attr, no-any-return]  # a file: `content` asked
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._source, name)
+
+    def _check(self) -> None:
+        if self._cancelled:
+            raise concurrent.futures.CancelledError
+
+    def _checked(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        for chunk in chunks:
+            self._check()
+            yield chunk
+
+    def _awaited(self, source: AsyncIterable[Chunk]) -> Iterator[Chunk]:
+        chunks = aiter(source)
+        while True:
+            self._check()
+            self._waiting = asyncio.run_coroutine_threadsafe(_next(chunks), self._loop)
+            self._check()
+            chunk = self._waiting.result()
+            if chunk is None:
+                return
+            yield chunk
+
+
+async def _next(chunks: AsyncIterator[Chunk]) -> Chunk | None:
+    return await anext(chunks, None)

@@ -1,0 +1,158 @@
+"""Content to be stored: whatever the caller gave, as chunks of bytes, counted and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeAlias
+
+from rex.core import Error, Kind
+
+__all__ = ["CHUNK_SIZE", "BinaryFile", "Content", "ContentSource"]
+
+CHUNK_SIZE = 1024 * 1024
+"""The size, in bytes, of the chunks in which content is read and written."""
+
+
+class BinaryFile(Protocol):
+    """What a file must offer to be stored: `read`, as a file opened in binary mode does."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most `size` bytes; none at the end."""
+
+
+Chunk: TypeAlias = bytes | bytearray | memoryview
+ContentSource: TypeAlias = str | Chunk | BinaryFile | Iterable[Chunk]
+
+
+class Content(Iterator["bytes | memoryview"]):
+    """An iterator over the chunks of what the caller gave.
+
+    A file is read from where it stands, never closed, and need not be seekable. The chunks can be
+    had once. What the caller's own file or iterable raises passes through, and is kept in
+    `failure`, so that it is not mistaken for a failure of the storage.
+
+    Errors: `ILL_FORMED` when this is not content, or text that should be bytes; `TOO_LARGE` over
+    `max_size` bytes.
+    """
+
+    def __init__(self, source: ContentSource, *, max_size: int | None = None) -> None:
+        self.size = 0
+        """The bytes that have passed so far."""
+        self.known_size: int | None = None
+        """The size of the whole in bytes, where it can be known beforehand."""
+        self.failure: BaseException | None = None
+        self._max_size = max_size
+        self._hash = hashlib.sha256()
+        self._pushed_back: list[bytes | memoryview] = []
+        self._chunks = self._open(source)
+        if self.known_size is not None:
+            self._check_size(self.known_size)
+
+    def __next__(self) -> bytes | memoryview:
+        if self._pushed_back:
+            return self._pushed_back.pop(0)
+        try:
+            chunk = _bytes_of(next(self._chunks))
+            self.size += len(chunk)
+            self._check_size(self.size)
+        except StopIteration:
+            raise
+        except BaseException as failure:
+            self.failure = failure
+            raise
+        self._hash.update(chunk)
+        return chunk
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the bytes that have passed, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def limit(self, max_size: int, reason: str) -> None:
+        """Lower the largest size to what the storage can hold; `reason` goes into the error."""
+        if self._max_size is None or max_size < self._max_size:
+            self._max_size = max_size
+            self._limit_reason = reason
+
+    def whole(self, limit: int) -> bytes | None:
+        """Give all of the content if that is at most `limit` bytes, or else None.
+
+        None leaves every chunk in the iterator.
+        """
+        chunks: list[bytes | memoryview] = []
+        for chunk in self:
+            chunks.append(chunk)
+            if self.size > limit:
+                self._pushed_back = chunks
+                return None
+        return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
+
+    _limit_reason = "the limit for an attachment"
+
+    def _check_size(self, size: int) -> None:
+        if self._max_size is not None and size > self._max_size:
+            raise Error(
+                "Attachment is too large",
+                f"more than {self._max_size} bytes, {self._limit_reason}",
+                kind=Kind.TOO_LARGE,
+            )
+
+    def _open(self, source: ContentSource) -> Iterator[Chunk]:
+        if isinstance(source, str):
+            source = source.encode()
+        if isinstance(source, bytes | bytearray | memoryview):
+            view = memoryview(source).cast("B")
+            self.known_size = len(view)
+            return _slices(view)
+        if hasattr(source, "read"):
+            self.known_size = _remaining(source)
+            return iter(lambda: source.read(CHUNK_SIZE), b"")
+        try:
+            return iter(source)
+        except TypeError:
+            raise _not_content(source) from None
+
+
+def _slices(view: memoryview) -> Iterator[memoryview]:
+    return (view[start : start + CHUNK_SIZE] for start in range(0, len(view), CHUNK_SIZE))
+
+
+def _remaining(file: object) -> int | None:
+    """Give the number of bytes from where a file stands to its end, if it can tell."""
+    try:
+        if not file.seekable():  # type: ignore[attr-defined]  # whatever it lacks says: not known
+            return None
+        position: int = file.tell()  # type: ignore[attr-defined]  # as above
+        end: int = file.seek(0, 2)  # type: ignore[attr-defined]  # as above
+        file.seek(position)  # type: ignore[attr-defined]  # as above
+    except (AttributeError, OSError, ValueError):
+        return None
+    is_binary = not hasattr(file, "encoding")
+    known = is_binary and isinstance(end, int) and isinstance(position, int)
+    return max(end - position, 0) if known else None
+
+
+def _bytes_of(chunk: object) -> bytes | memoryview:
+    if type(chunk) is bytes:
+        return chunk
+    try:
+        return memoryview(chunk).cast("B")  # type: ignore[arg-type]  # the question is whether it is
+    except TypeError:
+        raise _not_content(chunk) from None
+
+
+def _not_content(found: object) -> Error:
+    hint = ""
+    if isinstance(found, str):
+        hint = " (open the file in binary mode)"
+    elif hasattr(found, "__await__"):
+        found.close() if hasattr(found, "close") else None
+        hint = " (give the synchronous file, or use storage.aio)"
+    elif hasattr(found, "__fspath__"):
+        hint = " (open the file and give that)"
+    return Error(
+        "Attachment content must be a string, bytes, a binary file or an iterable of bytes",
+        f"got {type(found).__name__}{hint}",
+        kind=Kind.ILL_FORMED,
+    )

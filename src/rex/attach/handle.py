@@ -1,0 +1,165 @@
+"""The only maker and parser of handles, and the rules for file names.
+
+A handle is ``/YYYY/MM/DD/<uuid4>/<file name>``: the day (UTC) on which it was made, a random
+UUID, and the name of the file, made harmless by `safe_file_name`. The key of an attachment is its
+handle without the first slash, on every storage, so that a handle stays valid when attachments
+move from one storage to another.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import unicodedata
+import uuid
+from typing import NamedTuple
+
+from rex.core import Error, Kind
+
+__all__ = [
+    "FALLBACK_NAME",
+    "Handle",
+    "handle_of",
+    "key_of",
+    "make_handle",
+    "parse_handle",
+    "safe_file_name",
+]
+
+FALLBACK_NAME = "attachment"
+"""The name of a file of whose own name nothing is left."""
+
+MAX_NAME_BYTES = 255
+"""The longest file name, in bytes of UTF-8: what ext4, XFS, APFS and NTFS all hold."""
+
+_MAX_EXTENSION_BYTES = 32
+_MAX_HANDLE_LENGTH = 400
+
+_HANDLE = re.compile(
+    r"/(?P<year>[0-9]{4})/(?P<month>[0-9]{2})/(?P<day>[0-9]{2})"
+    r"/(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})"
+    r"/(?P<name>[^/]+)"
+)
+
+# Control, format, surrogate, line separator, paragraph separator.
+_REMOVED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+# What Windows forbids in a name (a colon opens an alternate stream), and the start of the
+# variable that S3 replaces in the key of a form upload.
+_REPLACED = re.compile(r'[<>:"|?*]|\$(?=\{)')
+
+_EDGES = re.compile(r"\A[\s.]+|[\s.]+\Z")
+
+_DEVICE = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]|conin\$|conout\$)"
+    r"\s*(?:\.|\Z)",
+    re.IGNORECASE,
+)
+
+
+class Handle(NamedTuple):
+    """The parts of a handle."""
+
+    day: datetime.date
+    """The day (UTC) on which the handle was made."""
+    id: str
+    """A random UUID (version 4), in lower case."""
+    name: str
+    """The name of the file, as `safe_file_name` leaves it."""
+
+
+def make_handle(name: str) -> str:
+    """Make a new handle for a file called `name`.
+
+    Errors: `ILL_FORMED` when `name` is not a string. Any string is fine: see `safe_file_name`.
+    """
+    day = datetime.datetime.now(datetime.UTC)
+    return f"/{day:%Y/%m/%d}/{uuid.uuid4()}/{safe_file_name(name)}"
+
+
+def parse_handle(handle: str) -> Handle:
+    """Take a handle apart.
+
+    Errors: `ILL_FORMED` for anything that `make_handle` could not have made.
+    """
+    parsed = _parse(handle) if isinstance(handle, str) else None
+    if parsed is None:
+        raise Error("Ill-formed attachment handle", _shown(handle), kind=Kind.ILL_FORMED)
+    return parsed
+
+
+def key_of(handle: str) -> str:
+    """Give the key under which a storage keeps the attachment.
+
+    Errors: `ILL_FORMED`, as `parse_handle`.
+    """
+    parse_handle(handle)
+    return handle[1:]
+
+
+def handle_of(key: str) -> str | None:
+    """Give the handle whose key this is, or None when the key is not one of ours."""
+    handle = f"/{key}"
+    return None if _parse(handle) is None else handle
+
+
+def safe_file_name(name: str) -> str:
+    """Make a name harmless, and the same on every storage and operating system.
+
+    The last component counts, whatever the separator. Control and format characters go, the rest
+    is normalised (NFC); what Windows forbids becomes an underscore, its device names get one in
+    front; dots and blanks at either end go; what is longer than 255 bytes of UTF-8 is cut between
+    code points, and the extension stays. When nothing is left, the name is `FALLBACK_NAME`.
+
+    Errors: `ILL_FORMED` when `name` is not a string.
+    """
+    if not isinstance(name, str):
+        raise Error("A file name must be a string", type(name).__name__, kind=Kind.ILL_FORMED)
+    if not name.isprintable():
+        # What this Python does not know yet might be a format character to the next one.
+        name = "".join(char for char in name if unicodedata.category(char) != "Cn")
+    return _safe(name)
+
+
+def _parse(handle: str) -> Handle | None:
+    if len(handle) > _MAX_HANDLE_LENGTH:
+        return None
+    match = _HANDLE.fullmatch(handle)
+    if match is None:
+        return None
+    year, month, day, identifier, name = match.groups()
+    try:
+        date = datetime.date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+    return Handle(date, identifier, name) if _safe(name) == name else None
+
+
+def _safe(name: str) -> str:
+    name = name.replace("\\", "/").rpartition("/")[2]
+    if not name.isprintable():
+        name = "".join(char for char in name if unicodedata.category(char) not in _REMOVED)
+    name = unicodedata.normalize("NFC", name)
+    name = _REPLACED.sub("_", name)
+    name = _EDGES.sub("", name)
+    if _DEVICE.match(name):
+        name = f"_{name}"
+    return _shortened(name) or FALLBACK_NAME
+
+
+def _shortened(name: str) -> str:
+    if len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    suffix = dot + extension
+    if not stem or len(suffix.encode()) > _MAX_EXTENSION_BYTES:
+        stem, suffix = name, ""
+    room = MAX_NAME_BYTES - len(suffix.encode())
+    return _EDGES.sub("", stem.encode()[:room].decode(errors="ignore") + suffix)
+
+
+def _shown(handle: object) -> str:
+    """Show a handle that may be hostile: one line, not endless, nothing that a terminal obeys."""
+    text = handle if isinstance(handle, str) else repr(handle)
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= _MAX_HANDLE_LENGTH else f"{text[:_MAX_HANDLE_LENGTH]}…"

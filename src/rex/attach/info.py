@@ -1,0 +1,45 @@
+"""What is known of an attachment."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import stat
+from dataclasses import dataclass
+
+__all__ = ["Info", "Metadata"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a storage knows of an object that it keeps."""
+
+    size: int
+    """In bytes."""
+    modified: datetime.datetime
+    """When it was stored (aware, UTC)."""
+    content_type: str
+    """As stored with it (RFC 9110, section 8.3)."""
+    etag: str
+    """Its entity tag, with the quotes (RFC 9110, section 8.8.3): one for each content."""
+    digest: str | None = None
+    """The SHA-256 of its bytes in hexadecimal, where it was recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info(Metadata):
+    """What is known of an attachment."""
+
+    handle: str
+    """Its permanent name."""
+    name: str
+    """The name of the file."""
+
+    def as_stat(self) -> os.stat_result:
+        """Give the same as a read-only regular file would; times in seconds since 1970."""
+        seconds = self.modified.timestamp()
+        nanoseconds = int(seconds) * 10**9 + self.modified.microsecond * 1000
+        whole = (stat.S_IFREG | 0o440, 0, 0, 1, 0, 0, self.size, *(int(seconds),) * 3)
+        precise = {f"st_{time}time": seconds for time in "amc"}
+        precise_ns = {f"st_{time}time_ns": nanoseconds for time in "amc"}
+        return os.stat_result(whole, precise | precise_ns)

@@ -1,0 +1,186 @@
+"""An attachment open for reading: a seekable, lazily streaming, binary file over a storage."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple
+
+from rex.core import Error, Kind
+
+from rex.attach.info import Info, Metadata
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["Body", "Reader"]
+
+BUFFER_SIZE = 64 * 1024
+SKIP_SIZE = 1024 * 1024
+"""Seeking forward by less than this many bytes reads on instead of asking anew."""
+MAX_RESUMES = 3
+"""How often in a row a broken stream is taken up again before it counts as failed."""
+
+
+class Body(NamedTuple):
+    """What a storage answers when it is asked for an object: what it is, and its bytes."""
+
+    metadata: Metadata
+    """Of the whole object, also when only a part was asked for."""
+    chunks: Iterator[bytes]
+    """From the byte asked for to the end; closed, where it has a `close`, when no longer needed."""
+
+
+class Reader(io.BufferedReader):
+    """An attachment open for reading.
+
+    A binary file: `read`, `readinto`, `readline`, `seek`, `tell`, iteration, `with`. Opening made
+    the first request; the bytes come as they are read, a few chunks at a time; seeking far makes a
+    new request. Where the stream breaks, it is taken up again. Errors: `UNAVAILABLE` when that
+    fails, `NOT_FOUND` or `CORRUPT` when the attachment was removed or changed in the meantime.
+    """
+
+    def __init__(
+        self,
+        info: Info,
+        body: Body,
+        fetch: Callable[[int], Body],
+        mapped: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.info = info
+        """What is known of the attachment."""
+        super().__init__(_Stream(info, body, fetch, mapped), BUFFER_SIZE)
+
+    def __repr__(self) -> str:
+        return f"Reader({self.info.handle!r})"
+
+
+class _Stream(io.RawIOBase):
+    """The bytes of one object from a position on, fetched when they are read."""
+
+    def __init__(
+        self,
+        info: Info,
+        body: Body,
+        fetch: Callable[[int], Body],
+        mapped: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._info = info
+        self._fetch = fetch
+        self._mapped = mapped
+        self._chunks: Iterator[bytes] | None = body.chunks
+        self._rest = memoryview(b"")
+        self._position = 0  # where the caller stands
+        self._fetched = 0  # where the end of `_rest` stands
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if self.closed:
+            raise ValueError("seek of a closed attachment")
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._info.size}
+        if whence not in bases:
+            raise ValueError(f"unsupported whence value: {whence}")
+        position = bases[whence] + offset
+        if position < 0:
+            raise ValueError(f"negative seek position: {position}")
+        self._position = position
+        return position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        target = memoryview(buffer).cast("B")
+        if not target or not self._fill():
+            return 0
+        size = min(len(target), len(self._rest))
+        target[:size] = self._rest[:size]
+        self._take(size)
+        return size
+
+    def readall(self) -> bytes:
+        parts = []
+        while self._fill():
+            parts.append(self._rest)
+            self._take(len(self._rest))
+        return b"".join(parts)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._drop()
+        super().close()
+
+    def _take(self, size: int) -> None:
+        self._rest = self._rest[size:]
+        self._position += size
+
+    def _fill(self) -> bool:
+        """Make `_rest` begin at the position, with at least one byte; False at the end."""
+        if self.closed:
+            raise ValueError("read of a closed attachment")
+        if self._position >= self._info.size:
+            return False
+        self._align()
+        resumes = 0
+        while not self._rest:
+            chunk = self._next(resumes)
+            if chunk is None:
+                resumes += 1
+                continue
+            start = self._fetched
+            self._fetched += len(chunk)
+            self._rest = memoryview(chunk)[max(self._position - start, 0) :]
+        return True
+
+    def _align(self) -> None:
+        """After a seek: skip what is at hand, read on over a small gap, or ask anew."""
+        at = self._fetched - len(self._rest)
+        gap = self._position - at
+        if 0 <= gap <= len(self._rest):
+            self._rest = self._rest[gap:]
+        elif 0 < gap < SKIP_SIZE and self._chunks is not None:
+            self._rest = memoryview(b"")
+        else:
+            self._drop()
+
+    def _next(self, resumes: int) -> bytes | None:
+        """Give the next chunk, or None when the stream broke and has to be taken up again."""
+        try:
+            with self._mapped():
+                if self._chunks is None:
+                    self._chunks = self._reopen()
+                chunk = next(self._chunks, None)
+        except Error as error:
+            if error.kind is not Kind.UNAVAILABLE or resumes >= MAX_RESUMES:
+                raise
+            chunk = None
+        if chunk is None:
+            self._drop()
+            if resumes >= MAX_RESUMES:
+                raise Error(
+                    "Attachment is shorter than it should be", self._info.handle, kind=Kind.CORRUPT
+                )
+        return chunk
+
+    def _reopen(self) -> Iterator[bytes]:
+        metadata, chunks = self._fetch(self._position)
+        if (metadata.etag, metadata.size) != (self._info.etag, self._info.size):
+            raise Error(
+                "Attachment was changed while being read", self._info.handle, kind=Kind.CORRUPT
+            )
+        self._fetched = self._position
+        return chunks
+
+    def _drop(self) -> None:
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            close()
+        self._chunks = None
+        self._rest = memoryview(b"")
+        self._fetched = self._position

@@ -1,0 +1,81 @@
+"""Where the keys of S3 come from: the settings, or else the usual AWS chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rex.attach.signing.sigv4 import Credentials
+from rex.core import Error, Kind, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    CredentialsProvider = Callable[[], Credentials]
+
+__all__ = ["AwsChain", "CredentialsProvider", "given_keys"]
+
+
+def given_keys(
+    access_key: str | None, secret_key: Secret | None, session_token: Secret | None
+) -> CredentialsProvider | None:
+    """Provide the keys that were given, or None when none were.
+
+    Errors: `CONFIGURATION` when only a part of them was given.
+    """
+    if access_key is None and secret_key is None and session_token is None:
+        return None
+    if access_key is None or secret_key is None:
+        missing = "attach_s3_access_key" if access_key is None else "attach_s3_secret_key"
+        raise Error(
+            "The S3 keys are given in part; give all of them, or none to use the AWS chain",
+            f"missing: {missing}",
+            kind=Kind.CONFIGURATION,
+        )
+    token = None if session_token is None else session_token.reveal()
+    credentials = Credentials(access_key, secret_key.reveal(), token)
+    return lambda: credentials
+
+
+class AwsChain:
+    """The chain of AWS: environment, profile files, container and instance roles.
+
+    Temporary credentials are renewed before they expire. botocore does all of it.
+    """
+
+    def __init__(self) -> None:
+        self._session: Any = None
+        self._found: Any = None
+
+    def __repr__(self) -> str:
+        return "AwsChain()"
+
+    def __call__(self) -> Credentials:
+        """Give the credentials of this moment. Errors: `CONFIGURATION` when there are none."""
+        if self._found is None:
+            self._found = self._find()
+        frozen = self._found.get_frozen_credentials()
+        # Refreshable credentials alone know when they end, and botocore has no public name for it.
+        expires_at = getattr(self._found, "_expiry_time", None)
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token, expires_at)
+
+    def region(self) -> str | None:
+        """Give the region that the environment or the profile names, if any."""
+        region = self._botocore().get_config_variable("region")
+        return region if isinstance(region, str) else None
+
+    def _find(self) -> Any:
+        found = self._botocore().get_credentials()
+        if found is None:
+            raise Error(
+                "There are no S3 credentials: give attach_s3_access_key and attach_s3_secret_key, "
+                "or what the AWS chain looks for (environment, profile, role)",
+                kind=Kind.CONFIGURATION,
+            )
+        return found
+
+    def _botocore(self) -> Any:
+        if self._session is None:
+            import botocore.session  # noqa: PLC0415 - takes long to import
+
+            self._session = botocore.session.get_session()
+        return self._session

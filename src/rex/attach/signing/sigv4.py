@@ -1,0 +1,229 @@
+"""AWS Signature Version 4 for presigned links: query-signed URLs and POST policies.
+
+The rules are AWS's, in the Amazon S3 API reference: "Authenticating Requests: Using Query
+Parameters (AWS Signature Version 4)", below SigV4, and "Browser-Based Uploads Using POST (AWS
+Signature Version 4)", below POST policy. Signing is computation only: nothing is asked of a
+server, and a signature is the same for the same arguments.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from urllib.parse import quote
+
+from rex.core.error import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    Condition: TypeAlias = Mapping[str, str] | Sequence[str | int]
+
+__all__ = [
+    "MAX_EXPIRES",
+    "Credentials",
+    "encode_path",
+    "endpoint_for",
+    "presign_url",
+    "sign_policy",
+]
+
+MAX_EXPIRES = 7 * 24 * 60 * 60
+"""The longest life of a link, in seconds: seven days (SigV4, X-Amz-Expires)."""
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_PARTITIONS = {
+    "cn": "amazonaws.com.cn",
+    "us-iso": "c2s.ic.gov",
+    "us-isob": "sc2s.sgov.gov",
+    "us-isof": "csp.hci.ic.gov",
+    "eu-isoe": "cloud.adc-e.uk",
+    "eusc": "amazonaws.eu",
+}
+
+
+class Credentials(NamedTuple):
+    """What signs; `repr` shows the access key alone, which every link shows too."""
+
+    access_key: str
+    secret_key: str
+    session_token: str | None = None
+    expires_at: datetime | None = None
+    """When temporary credentials end, and with them every link made with them (aware)."""
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key!r}, ...)"
+
+
+def presign_url(  # noqa: PLR0913 - what a signature covers, each by its name
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    credentials: Credentials,
+    region: str,
+    expires: int,
+    now: datetime,
+) -> str:
+    """Return `url` signed for one `method`, valid from `now` for `expires` seconds.
+
+    `url` is ``scheme://host[:port]/path`` with the path already encoded (`encode_path`).
+    `headers` are those besides ``Host`` that are signed: the client must send each with the same
+    value, and may send others. `query` holds further parameters; the holder of the link can
+    neither change nor add one. The body is not signed (SigV4, UNSIGNED-PAYLOAD).
+
+    Raises an ILL_FORMED error if `expires` is not between 1 and `MAX_EXPIRES`, if `url` has a
+    query or a fragment, or if `now` has no time zone.
+    """
+    _check_expires(expires)
+    origin, host, path = _split(url)
+    timestamp = _timestamp(now)
+    signed = {name.lower(): " ".join(value.split()) for name, value in (headers or {}).items()}
+    signed["host"] = host
+    names = ";".join(sorted(signed))
+    scope = _scope(timestamp, region)
+    authentication = {
+        "X-Amz-Algorithm": _ALGORITHM,
+        "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+        "X-Amz-Date": timestamp,
+        "X-Amz-Expires": str(expires),
+        "X-Amz-SignedHeaders": names,
+    }
+    if credentials.session_token is not None:
+        authentication["X-Amz-Security-Token"] = credentials.session_token
+    pairs = [*_encode_pairs(query or {}), *_encode_pairs(authentication)]
+    canonical_request = "\n".join(
+        (
+            method.upper(),
+            path,
+            "&".join(f"{name}={value}" for name, value in sorted(pairs)),
+            *(f"{name}:{signed[name]}" for name in sorted(signed)),
+            "",
+            names,
+            "UNSIGNED-PAYLOAD",
+        )
+    )
+    digest = hashlib.sha256(canonical_request.encode()).hexdigest()
+    text = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
+    signature = _sign(text, credentials, timestamp, region)
+    sent = "&".join(f"{name}={value}" for name, value in pairs)
+    return f"{origin}{path}?{sent}&X-Amz-Signature={signature}"
+
+
+def sign_policy(  # noqa: PLR0913 - what a signature covers, each by its name
+    conditions: Iterable[Condition],
+    fields: Mapping[str, str],
+    *,
+    credentials: Credentials,
+    region: str,
+    expires: int,
+    now: datetime,
+) -> dict[str, str]:
+    """Return the complete fields of a POST form: `fields`, the policy and its signature.
+
+    The policy holds `conditions`, one condition for each authentication field, and the expiry,
+    `expires` seconds after `now`. Which field needs which condition is the caller's concern
+    (POST policy, "Condition matching").
+
+    Raises an ILL_FORMED error if `expires` is not between 1 and `MAX_EXPIRES`, or if `now` has
+    no time zone.
+    """
+    _check_expires(expires)
+    timestamp = _timestamp(now)
+    authentication = {
+        "x-amz-algorithm": _ALGORITHM,
+        "x-amz-credential": f"{credentials.access_key}/{_scope(timestamp, region)}",
+        "x-amz-date": timestamp,
+    }
+    if credentials.session_token is not None:
+        authentication["x-amz-security-token"] = credentials.session_token
+    expiration = now.astimezone(UTC) + timedelta(seconds=expires)
+    document = {
+        "expiration": f"{expiration:%Y-%m-%dT%H:%M:%SZ}",
+        "conditions": [*conditions, *({name: text} for name, text in authentication.items())],
+    }
+    policy = base64.b64encode(json.dumps(document).encode()).decode()
+    signature = _sign(policy, credentials, timestamp, region)
+    return {**fields, **authentication, "policy": policy, "x-amz-signature": signature}
+
+
+def encode_path(key: str) -> str:
+    """Return the path of an object's key, percent-encoded once, as S3 alone wants it (SigV4).
+
+    Unreserved characters and slashes stand for themselves. The result has no leading slash
+    unless the key has one.
+    """
+    return quote(key, safe="/-._~")
+
+
+def endpoint_for(region: str) -> str:
+    """Return the regional endpoint of AWS S3, ``https://s3.<region>.<domain>``, in any partition.
+
+    Raises an ILL_FORMED error if `region` cannot be a part of a host's name.
+    """
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", region):
+        raise Error(
+            "A region is lower-case letters, digits and hyphens", region, kind=Kind.ILL_FORMED
+        )
+    words = region.split("-")
+    domain = _PARTITIONS.get("-".join(words[:2])) or _PARTITIONS.get(words[0]) or "amazonaws.com"
+    return f"https://s3.{region}.{domain}"
+
+
+def _check_expires(expires: int) -> None:
+    if not 1 <= expires <= MAX_EXPIRES:
+        raise Error(
+            f"A link lives for 1 to {MAX_EXPIRES} seconds (7 days); the seconds asked for",
+            expires,
+            kind=Kind.ILL_FORMED,
+        )
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Return the origin as it stands, the value of the Host header, and the path."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or "?" in rest or "#" in rest:
+        raise Error(
+            "What is signed is scheme://host/path, encoded and without a query",
+            url,
+            kind=Kind.ILL_FORMED,
+        )
+    authority, _, path = rest.partition("/")
+    host = authority.lower().removesuffix(_DEFAULT_PORTS.get(scheme.lower(), ""))
+    return f"{scheme}://{authority}", host, f"/{path}"
+
+
+def _timestamp(now: datetime) -> str:
+    if now.tzinfo is None:
+        raise Error("The time of signing needs a time zone", now, kind=Kind.ILL_FORMED)
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _scope(timestamp: str, region: str) -> str:
+    return f"{timestamp[:8]}/{region}/s3/aws4_request"
+
+
+def _encode_pairs(query: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(quote(name, safe="-._~"), quote(value, safe="-._~")) for name, value in query.items()]
+
+
+def _sign(text: str, credentials: Credentials, timestamp: str, region: str) -> str:
+    key = _signing_key(credentials.secret_key, timestamp[:8], region)
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=16)
+def _signing_key(secret_key: str, date: str, region: str) -> bytes:
+    # The same for all links of a day, and more than half of the work of making one.
+    key = f"AWS4{secret_key}".encode()
+    for part in (date, region, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key

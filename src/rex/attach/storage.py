@@ -1,0 +1,394 @@
+"""Storage: the verbs that people call, and the hooks that a kind of storage fills in.
+
+All that must never be forgotten happens here, once, for every kind of storage: handles are
+checked before the storage is asked, limits hold, whatever fails is an `Error` with its kind.
+"""
+
+from __future__ import annotations
+
+import abc
+import datetime
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, Self, final
+
+from rex.core import Error, Kind
+
+from rex.attach.content import Content, ContentSource
+from rex.attach.content_type import content_type_for, disposition, is_inline_type
+from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, safe_file_name
+from rex.attach.info import Info, Metadata
+from rex.attach.link import PresignedLink
+from rex.attach.reader import Body, Reader
+
+if TYPE_CHECKING:
+    import os
+
+    from rex.attach.aio import AsyncStorage
+
+__all__ = ["MAX_LINK_SECONDS", "Storage", "UploadMethod"]
+
+log = logging.getLogger("rex.attach")
+
+UploadMethod = Literal["POST", "PUT"]
+
+MAX_LINK_SECONDS = 7 * 24 * 3600
+"""The longest that a link may last: the limit of Signature Version 4."""
+
+
+class Storage(abc.ABC):
+    """Where attachments live.
+
+    An attachment is written once, read many times, and removed; it never changes. Its handle is
+    its permanent name. Every verb may be called from any thread, and raises `rex.core.Error`
+    whose `kind` tells what happened: besides those named below, `DENIED` (the storage refuses us),
+    `UNAVAILABLE` (it does not answer, or is full), `CONFIGURATION` (it is not there at all).
+
+    A kind of storage is a subclass that fills in the hooks, whose names begin with an underscore;
+    see `docs/writing-a-storage.md`. `storage.aio` has the same verbs as coroutines.
+    """
+
+    def __init__(self, *, max_size: int | None = None, link_expires: float = 3600) -> None:
+        """Set the largest size of an attachment (bytes) and how long a link lasts (seconds)."""
+        self.max_size = max_size
+        self.link_expires = link_expires
+
+    # The verbs.
+
+    @final
+    def add(self, name: str, content: ContentSource, *, content_type: str | None = None) -> str:
+        """Store an attachment; return its handle once it is stored for good.
+
+        `name` is the name of the file, which is made harmless first. `content` is a string
+        (stored as UTF-8), bytes, a file open in binary mode (read from where it stands, not
+        closed), or an iterable of bytes. `content_type` is what to serve it as; without it, the
+        name decides. When this raises, nothing is left in the storage.
+
+        Errors: `ILL_FORMED` (name, content or type), `TOO_LARGE`, and whatever the caller's own
+        content raises, as it stands.
+        """
+        handle = make_handle(name)
+        stream = Content(content, max_size=self.max_size)
+        media_type = content_type_for(parse_handle(handle).name, content_type)
+        with self._mapped(handle, stream):
+            self._put(handle[1:], stream, media_type)
+        log.info("added %s (%d bytes)", handle, stream.size)
+        return handle
+
+    @final
+    def reserve(self, name: str) -> str:
+        """Make the handle of an attachment that somebody else will upload with a link.
+
+        Nothing is stored. Errors: `ILL_FORMED` when `name` is not a string.
+        """
+        return make_handle(name)
+
+    @final
+    def open(self, handle: str) -> Reader:
+        """Open an attachment for reading, as a seekable binary file.
+
+        Errors, raised here and not at the first read: `NOT_FOUND`, `ILL_FORMED`.
+        """
+        key = key_of(handle)
+        with self._mapped(handle):
+            body = self._get(key, 0)
+        info = _info(handle, body.metadata)
+        return Reader(
+            info, body, functools.partial(self._get, key), functools.partial(self._mapped, handle)
+        )
+
+    @final
+    def info(self, handle: str) -> Info:
+        """Tell what is known of an attachment. Errors: `NOT_FOUND`, `ILL_FORMED`."""
+        key = key_of(handle)
+        with self._mapped(handle):
+            return _info(handle, self._head(key))
+
+    @final
+    def stat(self, handle: str) -> os.stat_result:
+        """Tell size (bytes) and times (seconds) as `os.stat` does.
+
+        Errors: `NOT_FOUND`, `ILL_FORMED`.
+        """
+        return self.info(handle).as_stat()
+
+    @final
+    def remove(self, handle: str) -> None:
+        """Remove an attachment for good. Errors: `NOT_FOUND`, `ILL_FORMED`."""
+        key = key_of(handle)
+        with self._mapped(handle):
+            self._delete(key)
+        log.info("removed %s", handle)
+
+    @final
+    def list(
+        self, *, day: datetime.date | str | None = None, after: str | None = None
+    ) -> Iterator[str]:
+        """List the handles of all attachments, in the order of their text, as they are found.
+
+        `day` (a date, or ``YYYY-MM-DD``) restricts it to the handles made on that day (UTC);
+        `after` is a handle, which need not exist, after which to begin. What is added or removed
+        meanwhile may be listed or not. Errors: `ILL_FORMED`.
+        """
+        date = None if day is None else _date(day)
+        return self._handles(date, None if after is None else key_of(after))
+
+    @final
+    def __iter__(self) -> Iterator[str]:
+        """List the handles of all attachments: see `list`."""
+        return self.list()
+
+    @final
+    def upload_link(
+        self,
+        handle: str,
+        *,
+        method: UploadMethod = "POST",
+        max_size: int | None = None,
+        content_type: str | None = None,
+        expires: float | datetime.timedelta | None = None,
+    ) -> PresignedLink:
+        """Permit somebody to upload the attachment of a reserved handle.
+
+        With ``POST`` the client sends a form: the link's `fields`, then the part ``file``. The
+        size may be at most `max_size` bytes, or the storage's own limit. With ``PUT`` the client
+        sends the bytes with the link's `headers`; that works once and cannot limit the size.
+        `content_type` is what the client has to send it as; without it, the name decides.
+        `expires` is in seconds (or a timedelta), at most 7 days.
+
+        Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links, and for a limit
+        of the size with ``PUT``.
+        """
+        key = key_of(handle)
+        name = parse_handle(handle).name
+        if method not in ("POST", "PUT"):
+            raise Error(
+                "The method of an upload link is POST or PUT", ascii(method), kind=Kind.ILL_FORMED
+            )
+        limit = _tighter(max_size, self.max_size)
+        if method == "PUT" and limit is not None:
+            raise Error(
+                "A PUT link cannot limit the size of the upload",
+                f"use a POST link for at most {limit} bytes",
+                kind=Kind.UNSUPPORTED,
+            )
+        media_type = content_type_for(name, content_type)
+        seconds = self._seconds(expires)
+        with self._mapped(handle):
+            if method == "PUT":
+                return self._sign_put(key, media_type, disposition(name), seconds)
+            return self._sign_post(key, media_type, disposition(name), limit, seconds)
+
+    @final
+    def download_link(
+        self,
+        handle: str,
+        *,
+        filename: str | None = None,
+        inline: bool = False,
+        expires: float | datetime.timedelta | None = None,
+    ) -> PresignedLink:
+        """Permit somebody to download an attachment; whether it exists is not asked.
+
+        It is downloaded as `filename`, or as the name in the handle. With `inline`, a browser
+        may show it in place if it is of a type that cannot carry a script (judged by the name in
+        the handle: images but SVG, audio, video, PDF, plain text); any other is downloaded all
+        the same. `expires` is in seconds (or a timedelta), at most 7 days.
+
+        Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links.
+        """
+        key = key_of(handle)
+        name = parse_handle(handle).name
+        media_type = content_type_for(name)
+        inline = inline and is_inline_type(media_type)
+        shown_name = name if filename is None else safe_file_name(filename)
+        seconds = self._seconds(expires)
+        with self._mapped(handle):
+            return self._sign_get(
+                key,
+                disposition(shown_name, inline=inline),
+                media_type if inline else None,
+                seconds,
+            )
+
+    @final
+    def check(self) -> None:
+        """Make sure that the storage can be used, as far as that can be known without writing.
+
+        Errors: the `kind` says what is wrong, and the message names the setting to change.
+        """
+        self._check()
+
+    @final
+    @functools.cached_property
+    def aio(self) -> AsyncStorage:
+        """The same verbs as coroutines, over worker threads."""
+        from rex.attach.aio import AsyncStorage  # noqa: PLC0415 - asyncio is slow to import
+
+        return AsyncStorage(self)
+
+    def close(self) -> None:
+        """Let go of what the storage holds open; it must not be used afterwards."""
+
+    @final
+    def __enter__(self) -> Self:
+        return self
+
+    @final
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # The hooks. A key is always well formed: a handle without its first slash.
+
+    @abc.abstractmethod
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        """Store the content under a new key, all of it or nothing.
+
+        Returns when it is stored for good. Must raise `FileExistsError` or an `EXISTS` error, and
+        change nothing, when something is stored under the key already. When anything fails,
+        `content` included (it may raise whatever it likes), nothing may be left.
+        """
+
+    @abc.abstractmethod
+    def _get(self, key: str, start: int) -> Body:
+        """Give the object and its bytes from `start` (0 ≤ start < size, or 0) to the end.
+
+        Must raise `FileNotFoundError` here, not later, when there is none.
+        """
+
+    @abc.abstractmethod
+    def _head(self, key: str) -> Metadata:
+        """Tell what is known of the object; must raise `FileNotFoundError` when there is none."""
+
+    @abc.abstractmethod
+    def _delete(self, key: str) -> None:
+        """Remove the object; must raise `FileNotFoundError` when there is none."""
+
+    @abc.abstractmethod
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        """Give all keys in the order of their text, of one day, after a key.
+
+        Lazily, and without failing over what is added or removed meanwhile. Keys that are not
+        ours may be among them.
+        """
+
+    def _check(self) -> None:
+        """Make sure that the storage can be used; raise an `Error` that says what is wrong."""
+
+    def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
+        """Say what an exception of a hook means: its kind and a phrase, or None if unknown."""
+        return None
+
+    def _sign_post(
+        self,
+        key: str,
+        content_type: str,
+        content_disposition: str,
+        max_size: int | None,
+        seconds: float,
+    ) -> PresignedLink:
+        """Sign a form upload; every field is pinned."""
+        raise self._cannot_sign()
+
+    def _sign_put(
+        self, key: str, content_type: str, content_disposition: str, seconds: float
+    ) -> PresignedLink:
+        """Sign an upload that works once; every header is signed."""
+        raise self._cannot_sign()
+
+    def _sign_get(
+        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+    ) -> PresignedLink:
+        """Sign a download that is answered with this disposition and, if given, this type."""
+        raise self._cannot_sign()
+
+    def _cannot_sign(self) -> Error:
+        return Error(
+            "This storage cannot make links",
+            f"{self!r}: links need a server that a client can reach; keep the attachments on an "
+            "S3-compatible server (attach_s3_bucket) to have them",
+            kind=Kind.UNSUPPORTED,
+        )
+
+    # What the verbs share.
+
+    def _handles(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        with self._mapped(None):
+            for key in self._list(day, after):
+                handle = handle_of(key)
+                if handle is not None:
+                    yield handle
+
+    def _seconds(self, expires: float | datetime.timedelta | None) -> float:
+        seconds = self.link_expires if expires is None else expires
+        if isinstance(seconds, datetime.timedelta):
+            seconds = seconds.total_seconds()
+        if not isinstance(seconds, int | float) or not 1 <= seconds <= MAX_LINK_SECONDS:
+            raise Error(
+                "A link lasts from 1 second to 7 days (604800 seconds)",
+                repr(seconds),
+                kind=Kind.ILL_FORMED,
+            )
+        return seconds
+
+    @contextmanager
+    def _mapped(self, handle: str | None, content: Content | None = None) -> Iterator[None]:
+        """Turn whatever a hook raises into an `Error` that says to which handle it happened.
+
+        What the caller's content raised is the caller's, and passes as it stands.
+        """
+        try:
+            yield
+        except Exception as failure:
+            if content is not None and content.failure is not None:
+                if failure is content.failure:
+                    raise
+                raise content.failure from failure
+            error = self._translated(failure, handle)
+            if error is None:
+                raise
+            raise error from failure
+
+    def _translated(self, failure: Exception, handle: str | None) -> Error | None:
+        if isinstance(failure, Error):
+            return None
+        if isinstance(failure, FileNotFoundError):
+            return Error("Attachment does not exist", handle, kind=Kind.NOT_FOUND)
+        if isinstance(failure, FileExistsError):
+            return Error("Attachment exists already", handle, kind=Kind.EXISTS)
+        explained = self._explain(failure)
+        if explained is None:
+            return None
+        kind, phrase = explained
+        return Error(phrase, handle or repr(self), kind=kind)
+
+
+def _info(handle: str, metadata: Metadata) -> Info:
+    return Info(
+        handle=handle,
+        name=handle.rpartition("/")[2],
+        size=metadata.size,
+        modified=metadata.modified,
+        content_type=metadata.content_type,
+        etag=metadata.etag,
+        digest=metadata.digest,
+    )
+
+
+def _date(day: datetime.date | str) -> datetime.date:
+    if isinstance(day, datetime.datetime):
+        raise Error("A day is a date without a time", repr(day), kind=Kind.ILL_FORMED)
+    if isinstance(day, datetime.date):
+        return day
+    try:
+        return datetime.datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=datetime.UTC).date()
+    except (TypeError, ValueError):
+        raise Error("Ill-formed day (YYYY-MM-DD)", ascii(day)[:80], kind=Kind.ILL_FORMED) from None
+
+
+def _tighter(asked: int | None, own: int | None) -> int | None:
+    if asked is not None and (not isinstance(asked, int) or asked < 0):
+        raise Error("The largest size is a number of bytes", repr(asked), kind=Kind.ILL_FORMED)
+    return min((limit for limit in (asked, own) if limit is not None), default=None)

@@ -1,0 +1,153 @@
+"""Directories and files below one root: no link is followed, and what is made outlasts a power cut.
+
+Every function works relative to an open directory, so that nothing outside the root can be
+reached, whatever is planted in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Self
+
+__all__ = ["Directory", "NewFile", "descend", "make_directory", "open_directory", "open_file"]
+
+FILE_MODE = 0o640
+DIRECTORY_MODE = 0o750
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CLOEXEC
+_TMPFILE = getattr(os, "O_TMPFILE", None)
+_NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS})
+
+
+class Directory:
+    """An open directory, closed when the last who holds it lets go."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+    def still_at(self, root: int) -> bool:
+        """Tell whether its path below the root still leads to this very directory.
+
+        As long as it is open, no other can have its inode number.
+        """
+        try:
+            there = os.stat(self.path, dir_fd=root, follow_symlinks=False)
+        except OSError:
+            return False
+        return os.path.samestat(there, os.fstat(self.fd))
+
+
+def open_directory(name: str, parent: int) -> int:
+    """Open a directory that is no link."""
+    return os.open(name, _DIRECTORY, dir_fd=parent)
+
+
+def make_directory(name: str, parent: int) -> int:
+    """Open a directory, and make it before if it is missing. Nothing is synced."""
+    try:
+        os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
+    except FileExistsError:
+        return open_directory(name, parent)
+    fd = open_directory(name, parent)
+    mode = stat.S_IMODE(os.fstat(fd).st_mode)
+    wanted = DIRECTORY_MODE | (mode & stat.S_ISGID)
+    if mode != wanted:
+        os.fchmod(fd, wanted)
+    return fd
+
+
+@contextmanager
+def descend(root: int, names: Sequence[str]) -> Iterator[list[int]]:
+    """Open the directories of a path below the root; yield them all, the root first."""
+    opened = [root]
+    try:
+        for name in names:
+            opened.append(open_directory(name, opened[-1]))  # noqa: PERF401 - each needs the last
+        yield opened
+    finally:
+        for fd in opened[1:]:
+            os.close(fd)
+
+
+def open_file(name: str, parent: int) -> tuple[int, os.stat_result]:
+    """Open a regular file for reading.
+
+    Raises FileNotFoundError for whatever else stands there: a fifo, a device, a directory.
+    """
+    fd = os.open(name, _FILE, dir_fd=parent)
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode):
+        return fd, status
+    os.close(fd)
+    raise FileNotFoundError(errno.ENOENT, "not a regular file")
+
+
+class NewFile:
+    """A file that has no name until it is whole.
+
+    Where the file system can (O_TMPFILE), nothing is left of it whatever happens to the process.
+    Elsewhere it bears a name beginning with ``.partial-`` in the root until it is closed.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._partial: str | None = None
+        self.fd = self._open_unnamed()
+        if self.fd < 0:
+            self._partial = f".partial-{secrets.token_hex(16)}"
+            flags = _NEW_FILE | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self.fd = os.open(self._partial, flags, FILE_MODE, dir_fd=root)
+        os.fchmod(self.fd, FILE_MODE)
+
+    def _open_unnamed(self) -> int:
+        if _TMPFILE is None or not os.path.exists("/proc/self/fd"):
+            return -1
+        try:
+            return os.open(".", _NEW_FILE | _TMPFILE, FILE_MODE, dir_fd=self._root)
+        except OSError as failure:
+            if failure.errno in _NO_TMPFILE:
+                return -1
+            raise
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Write all of the chunk at the end."""
+        written = os.write(self.fd, chunk)
+        if written < len(chunk):
+            rest = memoryview(chunk)
+            while written < len(rest):
+                written += os.write(self.fd, rest[written:])
+
+    def link(self, name: str, parent: int) -> None:
+        """Give the file its name; raises FileExistsError, and changes nothing, if it is taken."""
+        if self._partial is None:
+            # Without `src_dir_fd`, CPython 3.11 would link the link in /proc and not the file.
+            source, source_parent = f"/proc/self/fd/{self.fd}", self.fd
+        else:
+            source, source_parent = self._partial, self._root
+        os.link(
+            source,
+            name,
+            src_dir_fd=source_parent,
+            dst_dir_fd=parent,
+            follow_symlinks=self._partial is None,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        os.close(self.fd)
+        if self._partial is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._partial, dir_fd=self._root)

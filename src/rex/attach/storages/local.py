@@ -1,0 +1,296 @@
+"""Attachments in a directory: durable, atomic, never overwritten."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rex.core import Error, Kind
+
+from rex.attach.content import CHUNK_SIZE, Content
+from rex.attach.content_type import content_type_for
+from rex.attach.info import Metadata
+from rex.attach.reader import Body
+from rex.attach.storage import Storage
+from rex.attach.storages.attributes import (
+    attach_attributes,
+    read_attributes,
+    remove_beside,
+    write_beside,
+)
+from rex.attach.storages.directory import (
+    DIRECTORY_MODE,
+    Directory,
+    NewFile,
+    descend,
+    make_directory,
+    open_directory,
+    open_file,
+)
+
+__all__ = ["LocalStorage"]
+
+MAX_RACES = 100
+"""How often an add begins anew because a remover tidied a directory away under it."""
+
+
+class LocalStorage(Storage):
+    """Attachments in a directory, each at the path that its key is.
+
+    An acknowledged add or remove outlasts a power cut: the file, its directory and every new
+    directory up to the root are synced. A file appears whole, under a name that nothing else had.
+    Links in the directory are not followed. Files get mode 0640 and directories 0750.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        max_size: int | None = None,
+        link_expires: float = 3600,
+    ) -> None:
+        """Use a directory, which `check` makes if only its last component is missing."""
+        super().__init__(max_size=max_size, link_expires=link_expires)
+        self.directory = os.path.abspath(directory)
+        self._day: Directory | None = None
+
+    def __repr__(self) -> str:
+        return f"LocalStorage({self.directory!r})"
+
+    def close(self) -> None:
+        self._day = None
+
+    def _check(self) -> None:
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(self.directory, DIRECTORY_MODE)
+                _sync(os.path.dirname(self.directory))
+            with self._root() as root, NewFile(root):
+                pass
+        except FileNotFoundError:
+            raise self._unusable("its parent directory does not exist") from None
+        except NotADirectoryError:
+            raise self._unusable("it is not a directory") from None
+        except OSError as failure:
+            reason = failure.strerror or str(failure)
+            raise self._unusable(f"attachments cannot be stored in it: {reason}") from None
+
+    def _unusable(self, reason: str) -> Error:
+        return Error(
+            "The directory of attachments cannot be used (setting attach_dir)",
+            f"{self.directory}: {reason}",
+            kind=Kind.CONFIGURATION,
+        )
+
+    # Adding.
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        with self._root() as root, NewFile(root) as file:
+            for chunk in content:
+                file.write(chunk)
+            attributes = {"content_type": content_type, "sha256": content.digest}
+            if attach_attributes(file.fd, attributes):
+                attributes = {}
+            os.fsync(file.fd)
+            self._publish(root, file, key, attributes)
+
+    def _publish(self, root: int, file: NewFile, key: str, attributes: dict[str, str]) -> None:
+        """Give a synced file its place, for good."""
+        day_path, identifier, name = key.rsplit("/", 2)
+        for attempt in range(MAX_RACES):
+            try:
+                day = self._durable_day(root, day_path)
+                self._place(day.fd, identifier, name, file, attributes)
+            except FileNotFoundError:
+                # A remover tidied the directory away between our making and our using it.
+                self._day = None
+                if attempt == MAX_RACES - 1:
+                    raise Error(
+                        "The directories of the attachment vanish while it is stored",
+                        f"/{key}",
+                        kind=Kind.UNAVAILABLE,
+                    ) from None
+            except BaseException:
+                self._tidy(root, key)
+                raise
+            else:
+                return
+
+    def _place(
+        self, day: int, identifier: str, name: str, file: NewFile, attributes: dict[str, str]
+    ) -> None:
+        parent = make_directory(identifier, day)
+        try:
+            file.link(name, parent)
+            try:
+                if attributes:
+                    write_beside(attributes, name, parent)
+                os.fsync(parent)
+                os.fsync(day)
+            except BaseException:
+                os.unlink(name, dir_fd=parent)
+                remove_beside(name, parent)
+                raise
+        finally:
+            os.close(parent)
+
+    def _durable_day(self, root: int, path: str) -> Directory:
+        """Open the directory of a day; it outlasts a power cut, and so do all above it.
+
+        Whoever made them may not have synced them yet, so we do, but for the day that we hold.
+        """
+        day = self._day
+        if day is not None and day.path == path and day.still_at(root):
+            return day
+        opened = [root]
+        try:
+            for name in path.split("/"):
+                opened.append(make_directory(name, opened[-1]))  # noqa: PERF401 - as in `descend`
+            for parent in reversed(opened[:-1]):
+                os.fsync(parent)
+            day = Directory(path, os.dup(opened[-1]))
+        finally:
+            for fd in opened[1:]:
+                os.close(fd)
+        self._day = day
+        return day
+
+    # Reading.
+
+    def _get(self, key: str, start: int) -> Body:
+        with self._opened(key) as (fd, metadata):
+            return Body(metadata, _Chunks(os.dup(fd), start))
+
+    def _head(self, key: str) -> Metadata:
+        with self._opened(key) as (_, metadata):
+            return metadata
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[tuple[int, Metadata]]:
+        *names, name = key.split("/")
+        with self._root() as root, descend(root, names) as opened:
+            fd, status = open_file(name, opened[-1])
+            try:
+                yield fd, _metadata(status, read_attributes(fd, name, opened[-1]), name)
+            finally:
+                os.close(fd)
+
+    # Removing.
+
+    def _delete(self, key: str) -> None:
+        *names, name = key.split("/")
+        with self._root() as root:
+            with descend(root, names) as opened:
+                os.close(open_file(name, opened[-1])[0])
+                os.unlink(name, dir_fd=opened[-1])
+                remove_beside(name, opened[-1])
+                os.fsync(opened[-1])
+            self._tidy(root, key)
+
+    def _tidy(self, root: int, key: str) -> None:
+        """Remove the directories of a key that are empty now, from the innermost to the year."""
+        names = key.split("/")[:-1]
+        with suppress(OSError), descend(root, names[:-1]) as opened:
+            for name, parent in zip(reversed(names), reversed(opened), strict=True):
+                os.rmdir(name, dir_fd=parent)
+
+    # Listing.
+
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        with self._root() as root:
+            only = [] if day is None else day.isoformat().split("-")
+            yield from _keys(root, "", only, [] if after is None else after.split("/"))
+
+    @contextmanager
+    def _root(self) -> Iterator[int]:
+        try:
+            fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Error(
+                "The directory of attachments is gone", self.directory, kind=Kind.UNAVAILABLE
+            ) from None
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+class _Chunks(Iterator[bytes]):
+    """The bytes of an open file from a position on; closes the file."""
+
+    def __init__(self, fd: int, position: int) -> None:
+        self._fd = fd
+        self._position = position
+
+    def __next__(self) -> bytes:
+        chunk = os.pread(self._fd, CHUNK_SIZE, self._position)
+        if not chunk:
+            raise StopIteration
+        self._position += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    __del__ = close
+
+
+DEPTH = 5
+"""The parts of a key: year, month, day, identifier, name."""
+
+
+def _keys(parent: int, prefix: str, only: list[str], after: list[str]) -> Iterator[str]:
+    """Give the keys below an open directory in order; hold the names of one directory at a time.
+
+    `only` names the directories to go into, level by level; `after` is the rest of the key after
+    which to begin, when it lies in this directory.
+    """
+    is_last = prefix.count("/") == DEPTH - 1
+    for name in only[:1] or sorted(_names(parent, files=is_last)):
+        if after and name < after[0]:
+            continue
+        here = after[1:] if after and name == after[0] else []
+        if is_last:
+            if not after or name != after[0]:
+                yield prefix + name
+            continue
+        try:
+            child = open_directory(name, parent)
+        except OSError:  # removed meanwhile, or a link
+            continue
+        try:
+            yield from _keys(child, f"{prefix}{name}/", only[1:], here)
+        finally:
+            os.close(child)
+
+
+def _names(parent: int, *, files: bool) -> Iterator[str]:
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            wanted = entry.is_file if files else entry.is_dir
+            if not entry.name.startswith(".") and wanted(follow_symlinks=False):
+                yield entry.name
+
+
+def _metadata(status: os.stat_result, attributes: dict[str, str], name: str) -> Metadata:
+    digest = attributes.get("sha256")
+    content_type = attributes.get("content_type")
+    return Metadata(
+        size=status.st_size,
+        modified=datetime.datetime.fromtimestamp(status.st_mtime, datetime.UTC),
+        content_type=content_type or content_type_for(name),
+        etag=f'"{digest[:32]}"' if digest else f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
+        digest=digest,
+    )
+
+
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,238 @@
+"""What all object servers have in common: attachments through obstore."""
+
+from __future__ import annotations
+
+import abc
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import obstore
+import obstore.exceptions
+
+from rex.attach.content import CHUNK_SIZE
+from rex.attach.content_type import DEFAULT_TYPE, disposition
+from rex.attach.info import Metadata
+from rex.attach.reader import Body
+from rex.attach.storage import Storage
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterator
+
+    from obstore import Attributes, GetOptions
+    from obstore.store import ObjectStore
+
+    from rex.attach.content import Content
+
+__all__ = ["ObjectStorage"]
+
+MIB = 1024 * 1024
+PART_SIZE = 8 * MIB
+"""Up to this many bytes are sent in one request; more, in parts of at least this size."""
+MAX_PARTS = 10_000
+PARTS_IN_FLIGHT = 4
+
+_DIGEST = "sha256"
+
+_BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
+    obstore.exceptions.AlreadyExistsError: (Kind.EXISTS, "Attachment exists already"),
+    obstore.exceptions.PreconditionError: (Kind.EXISTS, "Attachment exists already"),
+    obstore.exceptions.PermissionDeniedError: (Kind.DENIED, "The server does not permit this"),
+    obstore.exceptions.UnauthenticatedError: (Kind.DENIED, "The server does not accept our keys"),
+    obstore.exceptions.NotSupportedError: (Kind.UNSUPPORTED, "The server cannot do this"),
+    obstore.exceptions.InvalidPathError: (Kind.ILL_FORMED, "The server cannot hold such a key"),
+    obstore.exceptions.NotModifiedError: (Kind.CORRUPT, "The server gave no content"),
+    obstore.exceptions.JoinError: (Kind.UNAVAILABLE, "The request was cut off"),
+    obstore.exceptions.UnknownConfigurationKeyError: (
+        Kind.CONFIGURATION,
+        "The server is configured wrongly",
+    ),
+    obstore.exceptions.GenericError: (Kind.UNAVAILABLE, "The server does not answer as it should"),
+    obstore.exceptions.BaseError: (Kind.UNAVAILABLE, "The server does not answer as it should"),
+}
+
+# Codes of S3 that say more than the class of the exception.
+_BY_CODE = {
+    "NoSuchBucket": (Kind.CONFIGURATION, "There is no such bucket (setting attach_s3_bucket)"),
+    "EntityTooLarge": (Kind.TOO_LARGE, "Attachment is too large for the server"),
+    "InvalidAccessKeyId": (Kind.DENIED, "The server does not know our access key"),
+    "SignatureDoesNotMatch": (Kind.DENIED, "The server does not accept our secret key"),
+    "ExpiredToken": (Kind.DENIED, "Our temporary keys have expired"),
+    "RequestTimeTooSkewed": (Kind.DENIED, "Our clock and the server's differ too much"),
+    "NotImplemented": (Kind.UNSUPPORTED, "The server cannot do this"),
+    "QuotaExceeded": (Kind.UNAVAILABLE, "The server is full"),
+    "SlowDown": (Kind.UNAVAILABLE, "The server asks us to slow down"),
+}
+
+
+class _Runtime:
+    """Whether obstore can be used in this process.
+
+    Its threads start with the first request. A child forked after that has none of them, so each
+    request in it would wait for ever; nothing can start them anew.
+    """
+
+    started = False
+    lost = False
+
+    @classmethod
+    def enter(cls) -> None:
+        if cls.lost:
+            raise Error(
+                "The storage was used before this process was forked, and cannot be used here",
+                "use it first after the fork, or start processes with 'spawn' or 'forkserver'",
+                kind=Kind.UNSUPPORTED,
+            )
+        cls.started = True
+
+    @classmethod
+    def forked(cls) -> None:
+        cls.lost = cls.started
+
+
+os.register_at_fork(after_in_child=_Runtime.forked)
+
+
+class ObjectStorage(Storage):
+    """Attachments on an object server, each under its key behind a prefix.
+
+    A small attachment is one request, and so is opening one. A large one is sent in parts, a few
+    at a time, and what was sent is aborted when it fails.
+    """
+
+    def __init__(self, *, prefix: str, max_size: int | None, link_expires: float) -> None:
+        super().__init__(max_size=max_size, link_expires=link_expires)
+        self.prefix = _checked_prefix(prefix)
+        self._made: ObjectStore | None = None
+
+    @abc.abstractmethod
+    def _make_store(self) -> ObjectStore:
+        """Make obstore's client for this server."""
+
+    def _path(self, key: str) -> str:
+        return f"{self.prefix}{key}"
+
+    def _store(self) -> ObjectStore:
+        _Runtime.enter()
+        if self._made is None:
+            self._made = self._make_store()
+        return self._made
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        attributes: Attributes = {
+            "Content-Type": content_type,
+            "Content-Disposition": disposition(key.rpartition("/")[2]),
+        }
+        content.limit(_part_size(content) * MAX_PARTS, "the most that fits into its parts")
+        whole = content.whole(PART_SIZE)
+        if whole is None:
+            self._put_parts(key, content, attributes)
+        else:
+            self._put_whole(key, whole, content, attributes)
+
+    def _put_whole(self, key: str, whole: bytes, content: Content, attributes: Attributes) -> None:
+        recorded: Any = {**attributes, _DIGEST: content.digest}
+        try:
+            obstore.put(
+                self._store(),
+                self._path(key),
+                whole,
+                attributes=recorded,
+                mode="create",
+                use_multipart=False,
+            )
+        except obstore.exceptions.AlreadyExistsError:
+            # A request that was repeated finds what its first try stored.
+            if self._head(key).digest != content.digest:
+                raise
+
+    def _put_parts(self, key: str, content: Content, attributes: Attributes) -> None:
+        # Completing an upload in parts is not conditional on every server, so ask before.
+        try:
+            self._head(key)
+        except FileNotFoundError:
+            pass
+        else:
+            raise FileExistsError
+        obstore.put(
+            self._store(),
+            self._path(key),
+            content,
+            attributes=attributes,
+            use_multipart=True,
+            chunk_size=_part_size(content),
+            max_concurrency=PARTS_IN_FLIGHT,
+        )
+        stored = self._head(key).size
+        if stored != content.size:
+            self._delete(key)
+            raise Error(
+                "The server did not store all of the attachment",
+                f"/{key}: {stored} of {content.size} bytes",
+                kind=Kind.CORRUPT,
+            )
+
+    def _get(self, key: str, start: int) -> Body:
+        options: GetOptions = {"range": {"offset": start}} if start else {}
+        result = obstore.get(self._store(), self._path(key), options=options)
+        return Body(_metadata(result), result.stream(CHUNK_SIZE))
+
+    def _head(self, key: str) -> Metadata:
+        return _metadata(obstore.get(self._store(), self._path(key), options={"head": True}))
+
+    def _delete(self, key: str) -> None:
+        # The server answers the same whether there was an object or not.
+        self._head(key)
+        obstore.delete(self._store(), self._path(key))
+
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        folder = self.prefix if day is None else self._path(day.isoformat().replace("-", "/"))
+        pages = obstore.list(
+            self._store(),
+            folder.rstrip("/") or None,
+            offset=None if after is None else self._path(after),
+        )
+        for page in pages:
+            for meta in page:
+                yield meta["path"].removeprefix(self.prefix)
+
+    def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
+        code = re.search(r"<Code>(\w+)</Code>", str(failure))
+        if code is not None and code[1] in _BY_CODE:
+            return _BY_CODE[code[1]]
+        for known in type(failure).__mro__:
+            if known in _BY_CLASS:
+                return _BY_CLASS[known]
+        return super()._explain(failure)
+
+
+def _part_size(content: Content) -> int:
+    """Choose parts so large that the content fits into as many as there may be."""
+    parts_of_a_mib = -(-(content.known_size or 0) // (MAX_PARTS * MIB))
+    return max(PART_SIZE, parts_of_a_mib * MIB)
+
+
+def _metadata(result: Any) -> Metadata:
+    attributes = result.attributes
+    meta = result.meta
+    return Metadata(
+        size=meta["size"],
+        modified=meta["last_modified"],
+        content_type=attributes.get("Content-Type", DEFAULT_TYPE),
+        etag=meta["e_tag"] or f'"{meta["last_modified"]:%s}-{meta["size"]:x}"',
+        digest=attributes.get(_DIGEST),
+    )
+
+
+def _checked_prefix(prefix: str) -> str:
+    """Give the prefix with its slash at the end, or none at all."""
+    folders = prefix.strip("/").split("/")
+    if folders == [""]:
+        return ""
+    if any(folder in ("", ".", "..") or not folder.isprintable() for folder in folders):
+        raise Error(
+            "Ill-formed prefix (setting attach_s3_prefix)", ascii(prefix), kind=Kind.CONFIGURATION
+        )
+    return "/".join(folders) + "/"

@@ -1,0 +1,270 @@
+"""Attachments on an S3-compatible server, with links that bypass the application."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from obstore.store import S3Store
+
+from rex.attach.link import PresignedLink
+from rex.attach.signing.credentials import AwsChain, given_keys
+from rex.attach.signing.sigv4 import (
+    Credentials,
+    encode_path,
+    endpoint_for,
+    presign_url,
+    sign_policy,
+)
+from rex.attach.storages.objectstore import ObjectStorage
+from rex.core import Error, Kind, Secret
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, S3Credential
+
+__all__ = ["Addressing", "S3Storage"]
+
+log = logging.getLogger("rex.attach")
+
+Addressing = Literal["path", "virtual"]
+
+DEFAULT_REGION = "us-east-1"
+CONNECT_SECONDS = 5
+MAX_POST_BYTES = 5 * 1024**3
+"""The most that S3 takes in one form upload."""
+
+
+class S3Storage(ObjectStorage):
+    """Attachments in a bucket of Amazon S3 or of a server that speaks its protocol."""
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        endpoint: str | None = None,
+        public_endpoint: str | None = None,
+        region: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | Secret | None = None,
+        session_token: str | Secret | None = None,
+        prefix: str = "",
+        addressing: Addressing | None = None,
+        ca_file: str | None = None,
+        timeout: float = 30,
+        max_size: int | None = None,
+        link_expires: float = 3600,
+    ) -> None:
+        """Use a bucket; nothing is asked of the server yet.
+
+        Without `endpoint` it is one of AWS, in `region`. Links point to `public_endpoint` where
+        clients reach the server at another address than we do. Without keys, the usual AWS chain
+        provides them. `addressing` says where the bucket's name goes: into the host (the default
+        at AWS) or into the path (elsewhere). `ca_file` is a PEM file of certificates to trust
+        besides the system's. A request that fails is repeated for `timeout` seconds, and
+        a server that is silent for so long has failed.
+        """
+        super().__init__(prefix=prefix, max_size=max_size, link_expires=link_expires)
+        keys = given_keys(access_key, _secret(secret_key), _secret(session_token))
+        chain = AwsChain() if keys is None else None
+        self.bucket = bucket
+        self.timeout = timeout
+        self._credentials = keys or chain or AwsChain()
+        self.region = region or (chain and chain.region()) or DEFAULT_REGION
+        self.endpoint = (endpoint or endpoint_for(self.region)).rstrip("/")
+        self.addressing: Addressing = addressing or _usual_addressing(endpoint, bucket)
+        self._ca_file = ca_file
+        self._bucket_url = self._place_bucket(self.endpoint)
+        self._public_url = self._place_bucket((public_endpoint or self.endpoint).rstrip("/"))
+
+    def __repr__(self) -> str:
+        return f"S3Storage('s3://{self.bucket}/{self.prefix}', endpoint={self.endpoint!r})"
+
+    def _place_bucket(self, endpoint: str) -> str:
+        if self.addressing == "path":
+            return f"{endpoint}/{self.bucket}"
+        scheme, _, rest = endpoint.partition("://")
+        return f"{scheme}://{self.bucket}.{rest}"
+
+    def _make_store(self) -> S3Store:
+        virtual = self.addressing == "virtual"
+        endpoint = self._bucket_url if virtual else self.endpoint
+        options: ClientConfig = {
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": datetime.timedelta(seconds=min(CONNECT_SECONDS, self.timeout)),
+            "read_timeout": datetime.timedelta(seconds=self.timeout),
+            # A large attachment may take as long as it needs, as long as it moves.
+            "timeout": datetime.timedelta(days=7),
+            "user_agent": "rex-attach",
+        }
+        if self._ca_file is not None:
+            options["root_certificate"] = read_ca_file(self._ca_file)
+        return S3Store(
+            self.bucket,
+            # Both, since the environment of the process could name another.
+            config={"endpoint": endpoint, "aws_endpoint_url_s3": endpoint},
+            region=self.region,
+            virtual_hosted_style_request=virtual,
+            credential_provider=self._provide,
+            client_options=options,
+            retry_config={"retry_timeout": datetime.timedelta(seconds=self.timeout)},
+        )
+
+    def _provide(self) -> S3Credential:
+        credentials = self._credentials()
+        return {
+            "access_key_id": credentials.access_key,
+            "secret_access_key": credentials.secret_key,
+            "token": credentials.session_token,
+            "expires_at": credentials.expires_at,
+        }
+
+    def _check(self) -> None:
+        from rex.attach.storages.s3_check import check_bucket  # noqa: PLC0415 - slow to import
+
+        url = presign_url(
+            "GET",
+            f"{self._bucket_url}/",
+            query={"list-type": "2", "max-keys": "1", "prefix": self.prefix},
+            credentials=self._credentials(),
+            region=self.region,
+            expires=60,
+            now=_now(),
+        )
+        check_bucket(
+            url,
+            bucket=self.bucket,
+            endpoint=self.endpoint,
+            region=self.region,
+            ca_file=self._ca_file,
+            timeout=min(2 * CONNECT_SECONDS, self.timeout),
+        )
+
+    # Links.
+
+    def _sign_post(
+        self,
+        key: str,
+        content_type: str,
+        content_disposition: str,
+        max_size: int | None,
+        seconds: float,
+    ) -> PresignedLink:
+        now, credentials, lifetime = self._lifetime(seconds)
+        fields = {
+            "key": self._path(key),
+            "Content-Type": content_type,
+            "Content-Disposition": content_disposition,
+            "success_action_status": "204",
+        }
+        largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
+        conditions = [
+            {"bucket": self.bucket},
+            *({name: value} for name, value in fields.items()),
+            ["content-length-range", 0, largest],
+        ]
+        signed = sign_policy(
+            conditions,
+            fields,
+            credentials=credentials,
+            region=self.region,
+            expires=lifetime,
+            now=now,
+        )
+        return PresignedLink(
+            method="POST",
+            url=f"{self._public_url}/",
+            fields=signed,
+            expires_at=now + datetime.timedelta(seconds=lifetime),
+        )
+
+    def _sign_put(
+        self, key: str, content_type: str, content_disposition: str, seconds: float
+    ) -> PresignedLink:
+        headers = {
+            "Content-Type": content_type,
+            "Content-Disposition": content_disposition,
+            "If-None-Match": "*",
+        }
+        return self._presigned("PUT", key, seconds, headers=headers)
+
+    def _sign_get(
+        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+    ) -> PresignedLink:
+        query = {"response-content-disposition": content_disposition}
+        if content_type is not None:
+            query["response-content-type"] = content_type
+        return self._presigned("GET", key, seconds, query=query)
+
+    def _presigned(
+        self,
+        method: str,
+        key: str,
+        seconds: float,
+        *,
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
+    ) -> PresignedLink:
+        now, credentials, lifetime = self._lifetime(seconds)
+        url = presign_url(
+            method,
+            f"{self._public_url}/{encode_path(self._path(key))}",
+            headers=headers,
+            query=query,
+            credentials=credentials,
+            region=self.region,
+            expires=lifetime,
+            now=now,
+        )
+        return PresignedLink(
+            method=method,
+            url=url,
+            headers=headers or {},
+            expires_at=now + datetime.timedelta(seconds=lifetime),
+        )
+
+    def _lifetime(self, seconds: float) -> tuple[datetime.datetime, Credentials, int]:
+        """Give the time, the keys, and for how many seconds a link made now will work.
+
+        A link made with temporary keys ends with them at the latest.
+        """
+        now = _now()
+        credentials = self._credentials()
+        lifetime = int(seconds)
+        if credentials.expires_at is not None:
+            left = int((credentials.expires_at - now).total_seconds())
+            if left < 1:
+                raise Error(
+                    "Our temporary keys have expired, so no link can be made with them",
+                    kind=Kind.UNAVAILABLE,
+                )
+            if left < lifetime:
+                log.info("a link ends in %d seconds, with the temporary keys it is made with", left)
+                lifetime = left
+        return now, credentials, lifetime
+
+
+def read_ca_file(path: str) -> bytes:
+    """Read a PEM file of certificates. Errors: `CONFIGURATION`."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as failure:
+        raise Error(
+            "The file of certificates cannot be read (setting attach_s3_ca_file)",
+            f"{path}: {failure.strerror}",
+            kind=Kind.CONFIGURATION,
+        ) from None
+
+
+def _usual_addressing(endpoint: str | None, bucket: str) -> Addressing:
+    # The certificate of AWS does not cover a bucket whose name has dots.
+    return "path" if endpoint is not None or "." in bucket else "virtual"
+
+
+def _secret(value: str | Secret | None) -> Secret | None:
+    return Secret(value) if isinstance(value, str) else value
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)

@@ -1,0 +1,236 @@
+"""Settings become a storage: the package `rex.attach`, `get_storage` and `open_storage`."""
+
+from __future__ import annotations
+
+import urllib.parse
+from typing import TYPE_CHECKING
+
+from rex.attach.storage import Storage
+from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, typed
+from rex.core.setting import validate
+
+if TYPE_CHECKING:
+    from rex.attach.storages.s3 import Addressing
+
+__all__ = ["get_storage", "make_storage", "open_storage", "package"]
+
+DIRECTORY = Setting(
+    "attach_dir",
+    typed.path,
+    help="the directory to keep attachments in",
+)
+BUCKET = Setting(
+    "attach_s3_bucket",
+    typed.text,
+    help="the S3 bucket to keep attachments in",
+)
+ENDPOINT = Setting(
+    "attach_s3_endpoint",
+    typed.url,
+    help="the address of the S3 server; without it, AWS",
+)
+PUBLIC_ENDPOINT = Setting(
+    "attach_s3_public_endpoint",
+    typed.url,
+    help="the address of the S3 server for clients, where it is another",
+)
+REGION = Setting(
+    "attach_s3_region",
+    typed.text,
+    help="the region of the bucket; without it, that of the AWS profile, or us-east-1",
+)
+ACCESS_KEY = Setting(
+    "attach_s3_access_key",
+    typed.text,
+    help="the access key; without keys, the AWS chain provides them",
+)
+SECRET_KEY = Setting(
+    "attach_s3_secret_key",
+    typed.text,
+    help="the secret key",
+    secret=True,
+)
+SESSION_TOKEN = Setting(
+    "attach_s3_session_token",
+    typed.text,
+    help="the session token of temporary keys",
+    secret=True,
+)
+PREFIX = Setting(
+    "attach_s3_prefix",
+    typed.text,
+    "",
+    help="a folder in the bucket for all keys",
+)
+ADDRESSING = Setting(
+    "attach_s3_addressing",
+    typed.choice("path", "virtual"),
+    help="where the bucket's name goes: path (usual), or virtual, in the host (usual at AWS)",
+)
+CA_FILE = Setting(
+    "attach_s3_ca_file",
+    typed.path,
+    help="a PEM file of certificates to trust besides the system's",
+)
+TIMEOUT = Setting(
+    "attach_s3_timeout",
+    typed.duration,
+    30.0,
+    help="how long to repeat a failing request, and to wait for a silent server",
+)
+MAX_SIZE = Setting(
+    "attach_max_size",
+    typed.size,
+    help="the largest size of an attachment",
+)
+LINK_EXPIRES = Setting(
+    "attach_link_expires",
+    typed.duration,
+    3600.0,
+    help="how long a link works, at most 7 days",
+)
+
+
+def get_storage() -> Storage:
+    """Give the storage of the active application; it is made once and may be kept.
+
+    Errors: `CONFIGURATION` when no application is active, or it has no package `rex.attach`.
+    """
+    rex = get_rex()
+    if DIRECTORY.name not in rex.settings:
+        raise Error("The application has no package rex.attach", rex, kind=Kind.CONFIGURATION)
+    return rex.service(Storage, lambda: make_storage(rex.settings))
+
+
+def make_storage(settings: Settings) -> Storage:
+    """Make the storage that the settings describe.
+
+    Errors: `CONFIGURATION` unless they describe exactly one.
+    """
+    configured = [make for setting, make in _KINDS.items() if settings[setting] is not None]
+    if len(configured) == 1:
+        return configured[0](settings)
+    names = " or ".join(setting.name for setting in _KINDS)
+    how_many = "Two storages are" if configured else "No storage is"
+    raise Error(f"{how_many} configured; give exactly one of", names, kind=Kind.CONFIGURATION)
+
+
+def open_storage(url: str, **options: object) -> Storage:
+    """Open a storage without an application; use it in a ``with`` statement, or close it.
+
+    `url` is ``file:///directory``, ``s3://bucket/prefix?endpoint=…&region=…`` or ``memory:``.
+    `options`, in the URL's query or given as arguments, are the settings of S3 without their
+    ``attach_s3_`` (`endpoint`, `public_endpoint`, `region`, `access_key`, `secret_key`,
+    `session_token`, `addressing`, `ca_file`, `timeout`) and `max_size` and `link_expires`. The
+    secret ones cannot stand in the URL, since URLs are shown and logged.
+
+    Errors: `CONFIGURATION`, which says what is wrong with the URL or an option. The server is
+    not asked; `check` does that.
+    """
+    parts = urllib.parse.urlsplit(url)
+    given = {_setting_name(name): value for name, value in options.items()}
+    given |= _query(parts.query)
+    if parts.scheme == "memory" and url.partition("?")[0] == "memory:":
+        from rex.attach.storages.memory import MemoryStorage  # noqa: PLC0415 - one kind, when asked
+
+        settings = validate((MAX_SIZE, LINK_EXPIRES), given)
+        return MemoryStorage(max_size=settings[MAX_SIZE], link_expires=settings[LINK_EXPIRES])
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
+        given[DIRECTORY.name] = urllib.parse.unquote(parts.path)
+    elif parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc:
+        given[BUCKET.name] = parts.netloc
+        given[PREFIX.name] = urllib.parse.unquote(parts.path)
+    else:
+        raise Error(
+            "The URL of a storage is file:///directory, s3://bucket/prefix?endpoint=… or memory:",
+            f"{parts.scheme}:…",
+            kind=Kind.CONFIGURATION,
+        )
+    return make_storage(validate(package.settings, given))
+
+
+def _query(query: str) -> dict[str, object]:
+    given: dict[str, object] = {}
+    for name, value in urllib.parse.parse_qsl(query, keep_blank_values=True):
+        setting_name = _setting_name(name)
+        if setting_name in (SECRET_KEY.name, SESSION_TOKEN.name):
+            raise Error(
+                "A secret cannot stand in the URL of a storage; give it as an argument",
+                name,
+                kind=Kind.CONFIGURATION,
+            )
+        given[setting_name] = value
+    return given
+
+
+def _setting_name(option: str) -> str:
+    is_general = option in ("max_size", "link_expires")
+    return f"attach_{option}" if is_general else f"attach_s3_{option}"
+
+
+def _make_local(settings: Settings) -> Storage:
+    from rex.attach.storages.local import LocalStorage  # noqa: PLC0415 - one kind, when asked for
+
+    directory = settings[DIRECTORY]
+    assert directory is not None  # noqa: S101 - that is why we are here
+    return LocalStorage(directory, max_size=settings[MAX_SIZE], link_expires=settings[LINK_EXPIRES])
+
+
+def _make_s3(settings: Settings) -> Storage:
+    try:
+        from rex.attach.storages.s3 import S3Storage  # noqa: PLC0415 - slow to import
+    except ImportError as missing:
+        raise Error(
+            "Attachments on S3 need more packages: pip install 'rex-attach[s3]'",
+            missing,
+            kind=Kind.CONFIGURATION,
+        ) from None
+    bucket = settings[BUCKET]
+    assert bucket is not None  # noqa: S101 - that is why we are here
+    addressing: Addressing | None = settings[ADDRESSING]  # type: ignore[assignment]  # a choice
+    return S3Storage(
+        bucket,
+        endpoint=settings[ENDPOINT],
+        public_endpoint=settings[PUBLIC_ENDPOINT],
+        region=settings[REGION],
+        access_key=settings[ACCESS_KEY],
+        secret_key=settings[SECRET_KEY],
+        session_token=settings[SESSION_TOKEN],
+        prefix=settings[PREFIX],
+        addressing=addressing,
+        ca_file=settings[CA_FILE],
+        timeout=settings[TIMEOUT],
+        max_size=settings[MAX_SIZE],
+        link_expires=settings[LINK_EXPIRES],
+    )
+
+
+_KINDS = {DIRECTORY: _make_local, BUCKET: _make_s3}
+
+
+def _start(rex: Rex) -> None:  # noqa: ARG001 - it is active
+    get_storage().check()
+
+
+package = Package(
+    name="rex.attach",
+    help="keeps the files that users upload",
+    settings=(
+        DIRECTORY,
+        BUCKET,
+        ENDPOINT,
+        PUBLIC_ENDPOINT,
+        REGION,
+        ACCESS_KEY,
+        SECRET_KEY,
+        SESSION_TOKEN,
+        PREFIX,
+        ADDRESSING,
+        CA_FILE,
+        TIMEOUT,
+        MAX_SIZE,
+        LINK_EXPIRES,
+    ),
+    start=_start,
+    commands="rex.attach.cli:attach",
+)
