@@ -11,11 +11,10 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
-from rex.attach.content import Chunk, ContentSource
-
 if TYPE_CHECKING:
     import datetime
 
+    from rex.attach.content import Chunk, ContentSource
     from rex.attach.info import Info
     from rex.attach.link import PresignedLink
     from rex.attach.reader import Reader
@@ -245,7 +244,7 @@ class _Cancellable:
 
     def read(self, size: int, /) -> bytes:
         self._check()
-        return self._source.read(size)  # type: ignore[union-attr, no-any-return]  # a file: `content` asked
+        return self._source.read(size)  # type: ignore[union-attr]  # a file, or we are not asked
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._source, name)

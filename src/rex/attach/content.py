@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeAlias
 
@@ -36,16 +35,19 @@ class Content(Iterator["bytes | memoryview"]):
     `max_size` bytes.
     """
 
+    known_size: int | None
+    """The size of the whole in bytes, where it can be known beforehand."""
+
     def __init__(self, source: ContentSource, *, max_size: int | None = None) -> None:
+        from hashlib import sha256
+
         self.size = 0
         """The bytes that have passed so far."""
-        self.known_size: int | None = None
-        """The size of the whole in bytes, where it can be known beforehand."""
         self.failure: BaseException | None = None
         self._max_size = max_size
-        self._hash = hashlib.sha256()
+        self._hash = sha256()
         self._pushed_back: list[bytes | memoryview] = []
-        self._chunks = self._open(source)
+        self._chunks, self.known_size = _open(source)
         if self.known_size is not None:
             self._check_size(self.known_size)
 
@@ -98,20 +100,20 @@ class Content(Iterator["bytes | memoryview"]):
                 kind=Kind.TOO_LARGE,
             )
 
-    def _open(self, source: ContentSource) -> Iterator[Chunk]:
-        if isinstance(source, str):
-            source = source.encode()
-        if isinstance(source, bytes | bytearray | memoryview):
-            view = memoryview(source).cast("B")
-            self.known_size = len(view)
-            return _slices(view)
-        if hasattr(source, "read"):
-            self.known_size = _remaining(source)
-            return iter(lambda: source.read(CHUNK_SIZE), b"")
-        try:
-            return iter(source)
-        except TypeError:
-            raise _not_content(source) from None
+
+def _open(source: ContentSource) -> tuple[Iterator[Chunk], int | None]:
+    """Give the chunks of the content, and its size where that can be known beforehand."""
+    if isinstance(source, str):
+        source = source.encode()
+    if isinstance(source, bytes | bytearray | memoryview):
+        view = memoryview(source).cast("B")
+        return _slices(view), len(view)
+    if hasattr(source, "read"):
+        return iter(lambda: source.read(CHUNK_SIZE), b""), _remaining(source)
+    try:
+        return iter(source), None
+    except TypeError:
+        raise _not_content(source) from None
 
 
 def _slices(view: memoryview) -> Iterator[memoryview]:

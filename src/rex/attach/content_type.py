@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import urllib.parse
 
 from rex.core import Error, Kind
 
@@ -108,13 +107,15 @@ def disposition(name: str, *, inline: bool = False) -> str:
     plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", name)
     if plain == name:
         return f'{kind}; filename="{name}"'
-    encoded = urllib.parse.quote(name, safe="!#$&+-.^_`|~")
+    from urllib.parse import quote
+
+    encoded = quote(name, safe="!#$&+-.^_`|~")
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
 
 
 @functools.cache
 def _types() -> dict[str, str]:
-    import mimetypes  # noqa: PLC0415 - reads files when first used
+    import mimetypes
 
     return mimetypes.MimeTypes().types_map[True] | _MORE_TYPES
 

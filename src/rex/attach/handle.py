@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime
 import re
 import unicodedata
-import uuid
 from typing import NamedTuple
 
 from rex.core import Error, Kind
@@ -73,8 +72,10 @@ def make_handle(name: str) -> str:
 
     Errors: `ILL_FORMED` when `name` is not a string. Any string is fine: see `safe_file_name`.
     """
+    from uuid import uuid4
+
     day = datetime.datetime.now(datetime.UTC)
-    return f"/{day:%Y/%m/%d}/{uuid.uuid4()}/{safe_file_name(name)}"
+    return f"/{day:%Y/%m/%d}/{uuid4()}/{safe_file_name(name)}"
 
 
 def parse_handle(handle: str) -> Handle:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import stat
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import datetime
 
 __all__ = ["Info", "Metadata"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
+class Metadata(NamedTuple):
     """What a storage knows of an object that it keeps."""
 
     size: int
@@ -22,18 +23,27 @@ class Metadata:
     """As stored with it (RFC 9110, section 8.3)."""
     etag: str
     """Its entity tag, with the quotes (RFC 9110, section 8.8.3): one for each content."""
-    digest: str | None = None
+    digest: str | None
     """The SHA-256 of its bytes in hexadecimal, where it was recorded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Info(Metadata):
+class Info(NamedTuple):
     """What is known of an attachment."""
 
     handle: str
     """Its permanent name."""
     name: str
     """The name of the file."""
+    size: int
+    """In bytes."""
+    content_type: str
+    """What to serve it as (RFC 9110, section 8.3)."""
+    modified: datetime.datetime
+    """When it was stored (aware, UTC)."""
+    etag: str
+    """Its entity tag, with the quotes (RFC 9110, section 8.8.3): one for each content."""
+    digest: str | None
+    """The SHA-256 of its bytes in hexadecimal, where it was recorded."""
 
     def as_stat(self) -> os.stat_result:
         """Give the same as a read-only regular file would; times in seconds since 1970."""
@@ -43,3 +53,7 @@ class Info(Metadata):
         precise = {f"st_{time}time": seconds for time in "amc"}
         precise_ns = {f"st_{time}time_ns": nanoseconds for time in "amc"}
         return os.stat_result(whole, precise | precise_ns)
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the same as JSON takes it."""
+        return {**self._asdict(), "modified": self.modified.isoformat()}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Mapping
 
 __all__ = ["PresignedLink"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresignedLink:
+class PresignedLink(NamedTuple):
     """All that a client needs to make one request, without any key of its own.
 
     Whoever holds the link may make the request until it expires, so it is a secret of its user:
@@ -20,9 +21,9 @@ class PresignedLink:
     method: str
     """``POST`` (a form), ``PUT`` or ``GET``."""
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
     """Headers to send just as they are; they are signed."""
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str]
     """Form fields to send before the part named ``file``; they are signed."""
     expires_at: datetime.datetime
     """When it stops working (aware, UTC)."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.core import Error, Kind
 
-from rex.attach.info import Info, Metadata
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
     from _typeshed import WriteableBuffer
+
+    from rex.attach.info import Info, Metadata
 
 __all__ = ["Body", "Reader"]
 

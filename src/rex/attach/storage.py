@@ -10,23 +10,23 @@ import abc
 import datetime
 import functools
 import logging
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Self, final
 
-from rex.core import Error, Kind
-
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type
+from rex.attach.failures import explain_os_error
 from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, safe_file_name
 from rex.attach.info import Info, Metadata
-from rex.attach.link import PresignedLink
 from rex.attach.reader import Body, Reader
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
     from rex.attach.aio import AsyncStorage
+    from rex.attach.link import PresignedLink
 
 __all__ = ["MAX_LINK_SECONDS", "Storage", "UploadMethod"]
 
@@ -225,7 +225,7 @@ class Storage(abc.ABC):
     @functools.cached_property
     def aio(self) -> AsyncStorage:
         """The same verbs as coroutines, over worker threads."""
-        from rex.attach.aio import AsyncStorage  # noqa: PLC0415 - asyncio is slow to import
+        from rex.attach.aio import AsyncStorage
 
         return AsyncStorage(self)
 
@@ -279,7 +279,7 @@ class Storage(abc.ABC):
 
     def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
         """Say what an exception of a hook means: its kind and a phrase, or None if unknown."""
-        return None
+        return explain_os_error(failure) if isinstance(failure, OSError) else None
 
     def _sign_post(
         self,
@@ -293,13 +293,21 @@ class Storage(abc.ABC):
         raise self._cannot_sign()
 
     def _sign_put(
-        self, key: str, content_type: str, content_disposition: str, seconds: float
+        self,
+        key: str,
+        content_type: str,
+        content_disposition: str,
+        seconds: float,
     ) -> PresignedLink:
         """Sign an upload that works once; every header is signed."""
         raise self._cannot_sign()
 
     def _sign_get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+        self,
+        key: str,
+        content_disposition: str,
+        content_type: str | None,
+        seconds: float,
     ) -> PresignedLink:
         """Sign a download that is answered with this disposition and, if given, this type."""
         raise self._cannot_sign()

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import urllib.parse
-from typing import TYPE_CHECKING
-
 from rex.attach.storage import Storage
 from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, typed
 from rex.core.setting import validate
-
-if TYPE_CHECKING:
-    from rex.attach.storages.s3 import Addressing
 
 __all__ = ["get_storage", "make_storage", "open_storage", "package"]
 
@@ -127,19 +121,21 @@ def open_storage(url: str, **options: object) -> Storage:
     Errors: `CONFIGURATION`, which says what is wrong with the URL or an option. The server is
     not asked; `check` does that.
     """
-    parts = urllib.parse.urlsplit(url)
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(url)
     given = {_setting_name(name): value for name, value in options.items()}
     given |= _query(parts.query)
     if parts.scheme == "memory" and url.partition("?")[0] == "memory:":
-        from rex.attach.storages.memory import MemoryStorage  # noqa: PLC0415 - one kind, when asked
+        from rex.attach.storages.memory import MemoryStorage
 
         settings = validate((MAX_SIZE, LINK_EXPIRES), given)
         return MemoryStorage(max_size=settings[MAX_SIZE], link_expires=settings[LINK_EXPIRES])
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        given[DIRECTORY.name] = urllib.parse.unquote(parts.path)
+        given[DIRECTORY.name] = unquote(parts.path)
     elif parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc:
         given[BUCKET.name] = parts.netloc
-        given[PREFIX.name] = urllib.parse.unquote(parts.path)
+        given[PREFIX.name] = unquote(parts.path)
     else:
         raise Error(
             "The URL of a storage is file:///directory, s3://bucket/prefix?endpoint=… or memory:",
@@ -150,8 +146,10 @@ def open_storage(url: str, **options: object) -> Storage:
 
 
 def _query(query: str) -> dict[str, object]:
+    from urllib.parse import parse_qsl
+
     given: dict[str, object] = {}
-    for name, value in urllib.parse.parse_qsl(query, keep_blank_values=True):
+    for name, value in parse_qsl(query, keep_blank_values=True):
         setting_name = _setting_name(name)
         if setting_name in (SECRET_KEY.name, SESSION_TOKEN.name):
             raise Error(
@@ -169,7 +167,7 @@ def _setting_name(option: str) -> str:
 
 
 def _make_local(settings: Settings) -> Storage:
-    from rex.attach.storages.local import LocalStorage  # noqa: PLC0415 - one kind, when asked for
+    from rex.attach.storages.local import LocalStorage
 
     directory = settings[DIRECTORY]
     assert directory is not None  # noqa: S101 - that is why we are here
@@ -178,7 +176,7 @@ def _make_local(settings: Settings) -> Storage:
 
 def _make_s3(settings: Settings) -> Storage:
     try:
-        from rex.attach.storages.s3 import S3Storage  # noqa: PLC0415 - slow to import
+        from rex.attach.storages.s3 import S3Storage
     except ImportError as missing:
         raise Error(
             "Attachments on S3 need more packages: pip install 'rex-attach[s3]'",
@@ -187,7 +185,6 @@ def _make_s3(settings: Settings) -> Storage:
         ) from None
     bucket = settings[BUCKET]
     assert bucket is not None  # noqa: S101 - that is why we are here
-    addressing: Addressing | None = settings[ADDRESSING]  # type: ignore[assignment]  # a choice
     return S3Storage(
         bucket,
         endpoint=settings[ENDPOINT],
@@ -197,7 +194,7 @@ def _make_s3(settings: Settings) -> Storage:
         secret_key=settings[SECRET_KEY],
         session_token=settings[SESSION_TOKEN],
         prefix=settings[PREFIX],
-        addressing=addressing,
+        addressing=settings[ADDRESSING.name],
         ca_file=settings[CA_FILE],
         timeout=settings[TIMEOUT],
         max_size=settings[MAX_SIZE],

@@ -49,9 +49,7 @@ class Error(Exception):
     apart by `kind`, never by subclass, so that the printed name is always `rex.core.Error`.
     """
 
-    def __init__(
-        self, message: str, payload: object = None, *, kind: Kind = Kind.INTERNAL
-    ) -> None:
+    def __init__(self, message: str, payload: object = None, *, kind: Kind = Kind.INTERNAL) -> None:
         super().__init__(message, payload)
         self.message = message
         self.payload = payload

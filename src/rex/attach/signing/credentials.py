@@ -75,7 +75,7 @@ class AwsChain:
 
     def _botocore(self) -> Any:
         if self._session is None:
-            import botocore.session  # noqa: PLC0415 - takes long to import
+            import botocore.session
 
             self._session = botocore.session.get_session()
         return self._session

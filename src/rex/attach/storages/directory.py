@@ -10,9 +10,11 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["Directory", "NewFile", "descend", "make_directory", "open_directory", "open_file"]
 
@@ -73,7 +75,7 @@ def descend(root: int, names: Sequence[str]) -> Iterator[list[int]]:
     opened = [root]
     try:
         for name in names:
-            opened.append(open_directory(name, opened[-1]))  # noqa: PERF401 - each needs the last
+            opened.append(open_directory(name, opened[-1]))
         yield opened
     finally:
         for fd in opened[1:]:

@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from rex.core import Error, Kind
-
 from rex.attach.content import CHUNK_SIZE, Content
 from rex.attach.content_type import content_type_for
 from rex.attach.info import Metadata
@@ -29,6 +27,7 @@ from rex.attach.storages.directory import (
     open_directory,
     open_file,
 )
+from rex.core import Error, Kind
 
 __all__ = ["LocalStorage"]
 
@@ -60,6 +59,7 @@ class LocalStorage(Storage):
         return f"LocalStorage({self.directory!r})"
 
     def close(self) -> None:
+        """Let go of the directory of the day."""
         self._day = None
 
     def _check(self) -> None:
@@ -147,7 +147,7 @@ class LocalStorage(Storage):
         opened = [root]
         try:
             for name in path.split("/"):
-                opened.append(make_directory(name, opened[-1]))  # noqa: PERF401 - as in `descend`
+                opened.append(make_directory(name, opened[-1]))
             for parent in reversed(opened[:-1]):
                 os.fsync(parent)
             day = Directory(path, os.dup(opened[-1]))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import bisect
 import datetime
 import threading
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rex.attach.content import CHUNK_SIZE, Content
 from rex.attach.info import Metadata
 from rex.attach.reader import Body
 from rex.attach.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["MemoryStorage"]
 

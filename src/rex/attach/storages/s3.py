@@ -21,6 +21,8 @@ from rex.attach.storages.objectstore import ObjectStorage
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from obstore.store import ClientConfig, S3Credential
 
 __all__ = ["Addressing", "S3Storage"]
@@ -120,7 +122,7 @@ class S3Storage(ObjectStorage):
         }
 
     def _check(self) -> None:
-        from rex.attach.storages.s3_check import check_bucket  # noqa: PLC0415 - slow to import
+        from rex.attach.storages.s3_check import check_bucket
 
         url = presign_url(
             "GET",
@@ -158,7 +160,7 @@ class S3Storage(ObjectStorage):
             "success_action_status": "204",
         }
         largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
-        conditions = [
+        conditions: list[Mapping[str, str] | Sequence[str | int]] = [
             {"bucket": self.bucket},
             *({name: value} for name, value in fields.items()),
             ["content-length-range", 0, largest],
@@ -174,6 +176,7 @@ class S3Storage(ObjectStorage):
         return PresignedLink(
             method="POST",
             url=f"{self._public_url}/",
+            headers={},
             fields=signed,
             expires_at=now + datetime.timedelta(seconds=lifetime),
         )
@@ -220,6 +223,7 @@ class S3Storage(ObjectStorage):
             method=method,
             url=url,
             headers=headers or {},
+            fields={},
             expires_at=now + datetime.timedelta(seconds=lifetime),
         )
 

@@ -12,9 +12,12 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    import email.message
 
 __all__ = ["check_bucket"]
 
@@ -88,7 +91,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _ask(
     url: str, endpoint: str, ca_file: str | None, timeout: float
-) -> tuple[int, bytes, http.client.HTTPMessage]:
+) -> tuple[int, bytes, email.message.Message]:
     handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
     if ca_file is not None:
         handlers.append(urllib.request.HTTPSHandler(context=_context(ca_file)))

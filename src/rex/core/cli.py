@@ -1,0 +1,81 @@
+"""The console script `rex`: starts fast, says what is missing, and ends with a telling exit code.
+
+The commands themselves need click and stand in `rex.core.command`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from rex.core.error import Kind
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+__all__ = ["EXIT_CODES", "INTERRUPTED", "PIPE_CLOSED", "USAGE", "main", "version"]
+
+USAGE = 2
+"""The command line is not understood, or click is missing."""
+INTERRUPTED = 130
+"""Ended by Ctrl-C; as shells say it, 128 and the number of the signal."""
+PIPE_CLOSED = 141
+"""Nobody reads our output any more, as in ``rex … | head``."""
+
+EXIT_CODES = {
+    Kind.INTERNAL: 1,
+    Kind.NOT_FOUND: 3,
+    Kind.ILL_FORMED: 4,
+    Kind.EXISTS: 5,
+    Kind.DENIED: 6,
+    Kind.TOO_LARGE: 7,
+    Kind.UNSUPPORTED: 8,
+    Kind.CONFIGURATION: 9,
+    Kind.UNAVAILABLE: 10,
+    Kind.CORRUPT: 11,
+}
+"""The exit code of a command that fails, by the kind of its error."""
+
+
+def main() -> None:
+    """Run the `rex` command with the arguments of this process, and exit."""
+    try:
+        _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    finally:
+        _flush()
+
+
+def version() -> str:
+    """Return the version of the distribution."""
+    from importlib.metadata import version as installed  # noqa: PLC0415 - long to import
+
+    return installed("rex-attach")
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments == ["--version"]:
+        sys.stdout.write(f"rex {version()}\n")
+        return
+    try:
+        from rex.core.command import root  # noqa: PLC0415 - click may be missing
+    except ModuleNotFoundError as error:
+        if error.name != "click":
+            raise
+        sys.stderr.write("rex: the commands need click: pip install 'rex-attach[cli]'\n")
+        sys.exit(USAGE)
+    root.main(arguments, prog_name="rex")
+
+
+def _flush() -> None:
+    """Write out what is left; whether anybody still reads it does not matter."""
+    output: TextIO | None = sys.stdout
+    if output is None:  # closed before we started
+        return
+    try:
+        output.flush()
+    except BrokenPipeError:
+        # The interpreter flushes again as it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())

@@ -1,0 +1,224 @@
+"""The commands of `rex`: its own, those that packages bring, and how all of them fail."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import traceback
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from rex.core import package as packages
+from rex.core.cli import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, version
+from rex.core.configuration import DEFAULT_FILE, Configuration
+from rex.core.error import Error, Kind
+from rex.core.settings_command import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rex.core.application import Rex
+
+__all__ = ["application", "pass_rex", "root"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@contextlib.contextmanager
+def application(ctx: click.Context) -> Iterator[Rex]:
+    """Make the application that a package's command runs in; close it afterwards.
+
+    It is made of the package that the command belongs to and of the packages of `rex.toml`,
+    with the settings that were gathered, and it is active inside the `with` block.
+    """
+    root_ctx = ctx.find_root()
+    configuration = root_ctx.ensure_object(Configuration)
+    rex = configuration.rex(_mounted()[str(root_ctx.invoked_subcommand)])
+    with contextlib.closing(rex), rex:
+        yield rex
+
+
+def pass_rex(command: Callable[Concatenate[Rex, P], R]) -> Callable[P, R]:
+    """Run a package's command inside its `application`, which becomes its first argument.
+
+    Used below the decorators of click::
+
+        @group.command()
+        @click.argument("handle")
+        @pass_rex
+        def rm(rex: Rex, handle: str) -> None: ...
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with application(click.get_current_context()) as rex:
+            return command(rex, *args, **kwargs)
+
+    return run
+
+
+class _Root(click.Group):
+    """The group that imports a package's commands when they are used, and reports all errors."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_mounted()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or (name := _mounted().get(cmd_name)) is None:
+            return own
+        try:
+            return _imported(packages.load(name))
+        except Error as error:
+            return _broken(cmd_name, error)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click calls it so
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List the commands without importing those of the packages."""
+        rows = [(name, own.get_short_help_str()) for name, own in self.commands.items()]
+        for command, name in _mounted().items():
+            try:
+                package = packages.load(name)
+            except Error:
+                rows.append((command, f"Cannot be used: {name} cannot be imported."))
+            else:
+                if package.commands is not None:
+                    rows.append((command, package.help))
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:
+            code = PIPE_CLOSED
+        except (KeyboardInterrupt, click.Abort):
+            code = INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - a command ends without a traceback
+            code = _report(ctx, error)
+        raise click.exceptions.Exit(code)
+
+
+def _report(ctx: click.Context, error: Exception) -> int:
+    """Say on stderr what went wrong; return the exit code."""
+    if ctx.params["traceback"]:
+        text = "".join(traceback.format_exception(error)).rstrip()
+    elif isinstance(error, Error):
+        text = f"rex: {error}"
+    else:
+        text = f"rex: unexpected {type(error).__name__}: {error} (see where: rex --traceback …)"
+    configuration = ctx.find_object(Configuration)
+    click.echo(text if configuration is None else configuration.masked(text), err=True)
+    return EXIT_CODES[error.kind if isinstance(error, Error) else Kind.INTERNAL]
+
+
+def _mounted() -> dict[str, str]:
+    """Find which package each command may come from; the first one keeps a short name."""
+    mounted: dict[str, str] = {}
+    for name in packages.installed():
+        short = name.rpartition(".")[2]
+        mounted[name if short in mounted or short in root.commands else short] = name
+    return mounted
+
+
+def _imported(package: packages.Package) -> click.Command | None:
+    if package.commands is None:
+        return None
+    module, _, attribute = package.commands.partition(":")
+    try:
+        command = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        reason = f"{package.commands}\n{type(error).__name__}: {error}"
+        raise Error("Commands cannot be imported", reason, kind=Kind.CONFIGURATION) from error
+    if not isinstance(command, click.Command):
+        reason = f"{package.commands} is {command!r}"
+        raise Error("This is not a click command", reason, kind=Kind.CONFIGURATION)
+    return command
+
+
+def _broken(name: str, error: Error) -> click.Command:
+    """Stand in for a command that cannot be imported; it fails whatever its arguments."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    anything = click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)
+    return click.Command(
+        name,
+        callback=fail,
+        params=[anything],
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click calls it so
+    if value:
+        click.echo(f"rex {version()}")
+        ctx.exit()
+
+
+_CODES = {0: "done", USAGE: "wrong usage", INTERRUPTED: "Ctrl-C"} | {
+    code: kind.value for kind, code in EXIT_CODES.items()
+}
+
+_HELP = f"""Run and inspect applications made of packages.
+
+Settings come from the first of these that gives them: --set NAME=VALUE; the environment
+variable that is the setting's name in upper case; the table [settings] of {DEFAULT_FILE}.
+An empty value counts as not given. A secret is safer in the environment than in --set.
+
+\b
+Examples:
+  rex settings
+  rex --set attach_dir=/srv/attachments attach ls
+  ATTACH_DIR=/srv/attachments rex attach add scan.png
+  rex --config /etc/rex.toml settings --json
+
+\b
+{DEFAULT_FILE}:
+  packages = ["rex.attach_demo"]
+\b
+  [settings]
+  attach_dir = "/srv/attachments"
+"""
+
+
+@click.group(
+    cls=_Root,
+    help=_HELP,
+    epilog="Exit codes: "
+    + ", ".join(f"{code} {meaning}" for code, meaning in sorted(_CODES.items()))
+    + ".",
+)
+@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Give a setting.")
+@click.option("--config", metavar="FILE", help=f"Read this instead of ./{DEFAULT_FILE}.")
+@click.option("--traceback", is_flag=True, help="Show where an error comes from.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+@click.pass_context
+def root(
+    ctx: click.Context,
+    overrides: tuple[str, ...],
+    config: str | None,
+    traceback: bool,  # noqa: ARG001, FBT001 - read where errors are reported; click calls it so
+) -> None:
+    """Run the command `rex`."""
+    ctx.obj = Configuration(overrides, config)
+
+
+root.add_command(settings)

@@ -1,0 +1,119 @@
+"""What the command line, the environment and `rex.toml` say, made into an application."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rex.core.application import Rex
+from rex.core.error import Error, Kind
+from rex.core.package import declared, resolve
+from rex.core.secret import Given
+from rex.core.setting import did_you_mean, gather, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rex.core.setting import Gathered, Setting, Settings
+
+__all__ = ["DEFAULT_FILE", "Configuration"]
+
+DEFAULT_FILE = "rex.toml"
+"""Read from the current directory when no other file is named, if it exists."""
+
+_KEYS = ("packages", "settings")
+
+
+class Configuration:
+    """Where a command finds the packages and settings of its application.
+
+    `overrides` are texts ``NAME=VALUE``; `file` is the configuration file, which must exist
+    if it is named. The file is read when it is first asked for::
+
+        packages = ["rex.attach_demo"]
+
+        [settings]
+        attach_dir = "/srv/attachments"
+    """
+
+    def __init__(
+        self,
+        overrides: Iterable[str] = (),
+        file: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._overrides = Given(_split(override) for override in overrides)
+        self._file = file
+        self._environ = os.environ if environ is None else environ
+        self._settings: Settings | None = None
+
+    @functools.cached_property
+    def _table(self) -> Given:
+        if self._file is None and not Path(DEFAULT_FILE).exists():
+            return Given()
+        path = self._file or DEFAULT_FILE
+        try:
+            table = Given(tomllib.loads(Path(path).read_text("utf-8")))
+            _check(table)
+        except Error as error:
+            error.wrap("While reading", path)
+            raise
+        except (OSError, ValueError) as error:
+            raise Error("Cannot be read", error, kind=Kind.CONFIGURATION).wrap(
+                "While reading", path
+            ) from error
+        return table
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages that the file names."""
+        names: Any = self._table.get("packages", ())
+        return tuple(names)
+
+    def gather(self, settings: Iterable[Setting[Any]]) -> Gathered:
+        """Collect the values for these settings; see `rex.core.setting.gather`."""
+        file_values: Any = self._table.get("settings", {})
+        return gather(
+            settings,
+            overrides=self._overrides,
+            environ=self._environ,
+            file_values=Given(file_values),
+        )
+
+    def rex(self, *packages: str) -> Rex:
+        """Make the application of these packages and of those that the file names."""
+        resolved = resolve((*packages, *self.packages))
+        settings = declared(resolved)
+        gathered = self.gather(settings)
+        # Rex would check them too, but only here can an error tell where a value is from.
+        self._settings = validate(settings, gathered.values, gathered.sources)
+        return Rex(*resolved, **gathered.values)
+
+    def masked(self, text: str) -> str:
+        """Return the text with the secrets of the last application blacked out."""
+        return text if self._settings is None else self._settings.masked(text)
+
+
+def _split(override: str) -> tuple[str, str]:
+    name, equals, value = override.partition("=")
+    if not equals:  # what was given may be a secret without its name
+        raise Error("--set needs NAME=VALUE", kind=Kind.CONFIGURATION)
+    return name.strip(), value
+
+
+def _check(table: Given) -> None:
+    """Refuse what the file cannot hold, without showing a value."""
+    for key in table:
+        if key not in _KEYS:
+            near = did_you_mean(key, _KEYS) or "; settings stand under [settings]"
+            raise Error("No such key", f"{key}{near}", kind=Kind.CONFIGURATION)
+    names, settings = table.get("packages", []), table.get("settings", {})
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Error(
+            "Wrong key", "packages: expected a list of names of packages", kind=Kind.CONFIGURATION
+        )
+    if not isinstance(settings, dict):
+        raise Error("Wrong key", "settings: expected a table, [settings]", kind=Kind.CONFIGURATION)

@@ -1,0 +1,260 @@
+"""Declared, typed, documented settings; where their values come from and how they are checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NoReturn, TypeVar, overload
+
+from rex.core.error import Error, Kind
+from rex.core.secret import Given, Secret, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rex.core.typed import Type
+
+__all__ = [
+    "Gathered",
+    "Setting",
+    "Settings",
+    "did_you_mean",
+    "gather",
+    "validate",
+]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Setting(Generic[T_co]):
+    """One setting that a package declares; it cannot be changed.
+
+    `name` is lower case with underscores; it begins with the package's own word, since all the
+    settings of an application share one space of names. `type` is one of `rex.core.typed`.
+    `default` is the value when none is given, in the form that the program uses. `help` is one
+    line for people. The value of a `secret` setting is a `Secret`.
+    """
+
+    __slots__ = ("default", "help", "name", "secret", "type")
+    name: str
+    type: Type[object]
+    default: T_co
+    help: str
+    secret: bool
+
+    @overload
+    def __init__(
+        self: Setting[Secret | None],
+        name: str,
+        type: Type[str],
+        default: None = None,
+        *,
+        help: str,
+        secret: Literal[True],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Setting[T | None],
+        name: str,
+        type: Type[T],
+        default: None = None,
+        *,
+        help: str,
+        secret: Literal[False] = False,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Setting[T],
+        name: str,
+        type: Type[T],
+        default: T,
+        *,
+        help: str,
+        secret: Literal[False] = False,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        name: str,
+        type: Type[object],  # noqa: A002 - the same
+        default: object = None,
+        *,
+        help: str,  # noqa: A002 - the same
+        secret: bool = False,
+    ) -> None:
+        if not re.fullmatch("[a-z][a-z0-9_]*", name) or hasattr(Settings, name):
+            raise Error("A setting cannot have this name", name, kind=Kind.CONFIGURATION)
+        declared = {"name": name, "type": type, "default": default, "help": help, "secret": secret}
+        for attribute, value in declared.items():
+            object.__setattr__(self, attribute, value)
+
+    def __setattr__(self, attribute: str, value: object) -> NoReturn:
+        raise AttributeError(f"a declared setting cannot be changed: {attribute}")
+
+    def __repr__(self) -> str:
+        return f"<setting {self.name}: {self.type.expected}>"
+
+    def parse(self, given: object) -> T_co:
+        """Return the value to use for what was given.
+
+        `None` and `''` mean that nothing was given. An `Error` (`CONFIGURATION`) says what is
+        wrong, and shows what was given unless the setting is secret.
+        """
+        if given is None or (isinstance(given, str) and not given):
+            return self.default
+        value = self._read(given)
+        if value is None:
+            got = "" if self.secret else f", got {shown(given)}"
+            del given  # a traceback may show our variables
+            problem = f"{self.name}: expected {self.type.expected}{got}"
+            raise Error("Wrong setting", problem, kind=Kind.CONFIGURATION)
+        return value
+
+    def _read(self, given: object) -> T_co | None:
+        if self.secret and isinstance(given, Secret):
+            given = given.reveal()
+        try:
+            value: Any = self.type.read(given)
+        except (TypeError, ValueError):
+            return None
+        result: Any = Secret(value) if self.secret else value
+        return result  # type: ignore[no-any-return]  # the overloads above tie it to the type
+
+
+class Settings(Mapping[str, Any]):
+    """The values of an application's settings, by name; read-only.
+
+    ``settings.attach_dir`` and ``settings["attach_dir"]`` give a value that the type checker
+    knows nothing of; ``settings[ATTACH_DIR]``, with the `Setting` itself, gives a typed one.
+    A name that is not declared is an `AttributeError` or a `KeyError`, as from any object
+    or mapping.
+    """
+
+    __slots__ = ("_given", "_values")
+
+    def __init__(self, values: Mapping[str, object], given: Iterable[str] = ()) -> None:
+        self._values = dict(values)
+        self._given = frozenset(given)
+
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+
+    @overload
+    def __getitem__(self, key: Setting[T]) -> T: ...
+
+    def __getitem__(self, key: str | Setting[Any]) -> Any:
+        name = key.name if isinstance(key, Setting) else key
+        if name not in self._values:
+            raise KeyError(f"{name}: no such setting{did_you_mean(name, self._values)}")
+        return self._values[name]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._values:
+            near = "" if name.startswith("_") else did_you_mean(name, self._values)
+            raise AttributeError(f"{name}: no such setting{near}", name=name, obj=self)
+        return self._values[name]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.items())})"
+
+    def given(self) -> dict[str, Any]:
+        """Return the values that were given, without those that are defaults."""
+        return {name: value for name, value in self.items() if name in self._given}
+
+    def masked(self, text: str) -> str:
+        """Return the text with every secret of these settings blacked out."""
+        for value in self._values.values():
+            if isinstance(value, Secret) and value.reveal():
+                text = text.replace(value.reveal(), repr(value))
+        return text
+
+
+class Gathered(NamedTuple):
+    """What the command line found: the values given, and where each setting's value is from."""
+
+    values: Given
+    sources: dict[str, str]
+
+
+def gather(
+    declared: Iterable[Setting[object]],
+    *,
+    overrides: Mapping[str, object],
+    environ: Mapping[str, str],
+    file_values: Mapping[str, object],
+) -> Gathered:
+    """Collect the values of settings from where a command finds them.
+
+    The first source that gives a value wins: `overrides` ("--set"), the environment variable
+    that is the setting's name in upper case, `file_values` ("rex.toml"). Names that nobody
+    declared are passed on, for `validate` to complain about.
+    """
+    names = [setting.name for setting in declared]
+    layers: list[tuple[dict[str, str], Given]] = [
+        (dict.fromkeys(file_values, "rex.toml"), Given(file_values)),
+        (
+            {name: f"environment {name.upper()}" for name in names},
+            Given({name: environ.get(name.upper()) for name in names}),
+        ),
+        (dict.fromkeys(overrides, "--set"), Given(overrides)),
+    ]
+    gathered = Gathered(Given(), dict.fromkeys(names, "default"))
+    for sources, values in layers:
+        for name in values:
+            if values[name] is not None and values[name] != "":
+                gathered.values[name] = values[name]
+                gathered.sources[name] = sources[name]
+    return gathered
+
+
+def validate(
+    declared: Iterable[Setting[object]],
+    given: Mapping[str, object],
+    sources: Mapping[str, str] | None = None,
+) -> Settings:
+    """Check all values given against the settings declared, and report all that is wrong at once.
+
+    The `Error` (`CONFIGURATION`) names each wrong setting, its source if `sources` tells it,
+    what was given (never for a secret, nor for a name nobody declared) and what was expected.
+    """
+    given = Given(given)
+    settings = {setting.name: setting for setting in declared}
+    problems = [
+        _sourced(f"{name}: no such setting{did_you_mean(name, settings)}", name, sources)
+        for name in given
+        if name not in settings
+    ]
+    values: dict[str, object] = {}
+    for name, setting in settings.items():
+        try:
+            values[name] = setting.parse(given.get(name))
+        except Error as error:
+            problems.append(_sourced(str(error.payload), name, sources))
+    if problems:
+        message = "Wrong setting" if len(problems) == 1 else "Wrong settings"
+        raise Error(message, "\n".join(problems), kind=Kind.CONFIGURATION)
+    return Settings(values, [name for name in given if given[name] not in (None, "")])
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return the end of a sentence that names what is spelt like this, or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only needed for an error
+
+    near = get_close_matches(name, list(names), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _sourced(problem: str, name: str, sources: Mapping[str, str] | None) -> str:
+    return f"{problem} ({sources[name]})" if sources and name in sources else problem

@@ -1,0 +1,153 @@
+"""The types of settings: how a value is read, and what is expected in its place.
+
+A type takes a value as somebody gives it, as text or already as what it should be, and returns
+it as the program uses it. A value that it cannot take is a `ValueError`; the setting makes an
+error for people out of that (`rex.core.setting`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Type", "boolean", "choice", "duration", "integer", "path", "size", "text", "url"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Type(Generic[T_co]):
+    """What a setting's value may be.
+
+    `expected` completes the sentence "expected …" for a person. `read` returns the value to
+    use, or raises `ValueError`.
+    """
+
+    __slots__ = ("expected", "read")
+
+    def __init__(self, expected: str, read: Callable[[object], T_co]) -> None:
+        self.expected = expected
+        self.read = read
+
+    def __repr__(self) -> str:
+        return f"<type: {self.expected}>"
+
+
+def choice(*options: str) -> Type[str]:
+    """One of the words given."""
+
+    def read(given: object) -> str:
+        if given not in options:
+            raise ValueError
+        return str(given)
+
+    return Type("one of " + ", ".join(repr(option) for option in options), read)
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError  # noqa: TRY004 - a type refuses with ValueError only
+    return given
+
+
+def _integer(given: object) -> int:
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
+    if re.fullmatch(r"[+-]?[0-9]{1,30}", written := _text(given).strip()):
+        return int(written)
+    raise ValueError
+
+
+_WORDS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(
+    ("false", "no", "off", "0"), False
+)
+
+
+def _boolean(given: object) -> bool:
+    if isinstance(given, bool):
+        return given
+    try:
+        return _WORDS[_text(given).strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def _duration(given: object) -> float:
+    # A timedelta, without importing datetime for those who have none.
+    total_seconds = getattr(given, "total_seconds", None)
+    value: object = total_seconds() if callable(total_seconds) else given
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = _scaled(_text(value), _SECONDS)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return int(value) if value == int(value) else value
+
+
+_BYTES = {"": 1, "b": 1} | {
+    letter + suffix: base ** (power + 1)
+    for power, letter in enumerate("kmgtp")
+    for suffix, base in (("b", 1000), ("ib", 1024))
+}
+
+
+def _size(given: object) -> int:
+    if isinstance(given, str):
+        return int(_scaled(given, _BYTES))
+    if (value := _integer(given)) < 0:
+        raise ValueError
+    return value
+
+
+def _scaled(given: str, units: dict[str, int]) -> float:
+    """Read a number and its unit; whole numbers stay exact."""
+    match = re.fullmatch(r"([0-9]{1,30})(\.[0-9]{1,9})? ?([A-Za-z]*)", given.strip())
+    if match is None or (unit := units.get(match[3].lower())) is None:
+        raise ValueError
+    whole, fraction = int(match[1]) * unit, match[2]
+    return whole if fraction is None else whole + float("0" + fraction) * unit
+
+
+_URL = r"(?i)https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]\\]+)(:(?P<port>[0-9]{1,5}))?(/[^\s?#\\]*)?"
+
+
+def _url(given: object) -> str:
+    written = _text(given).strip()
+    match = re.fullmatch(_URL, written)
+    if match is None or not 0 < int(match["port"] or 1) < 2**16:
+        raise ValueError
+    return written
+
+
+def _path(given: object) -> str:
+    written = os.fspath(given) if isinstance(given, os.PathLike) else _text(given)
+    if not isinstance(written, str) or "\0" in written:
+        raise ValueError
+    return os.path.abspath(os.path.expanduser(written))  # noqa: PTH100, PTH111 - light to import
+
+
+text = Type("text", _text)
+"""Any text, as it is."""
+
+integer = Type("a whole number", _integer)
+"""A whole number, of either sign."""
+
+boolean = Type("true or false", _boolean)
+"""A switch: true, yes, on, 1; or false, no, off, 0."""
+
+duration = Type("a duration such as 90 (seconds), '15m', '1h' or '7d'", _duration)
+"""Seconds, as a number, a `datetime.timedelta`, or a number with the unit s, m, h, d or w."""
+
+size = Type("a size such as 1048576 (bytes), '10 MB' or '64 MiB'", _size)
+"""Bytes, as a whole number or a number with a unit: kB, MB, … of 1000, KiB, MiB, … of 1024."""
+
+url = Type("an http:// or https:// address without user, query or fragment", _url)
+"""An absolute address, kept as it was written."""
+
+path = Type("a path of a file or directory", _path)
+"""A path, made absolute from the current directory; `~` is the home directory."""
