@@ -12,6 +12,8 @@ from rex.core.package import declared, installed, resolve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Install = Callable[[str, str], str]
+
 
 def failure(*packages: str | Package) -> str:
     """Return the text of the error that resolving these packages ends with."""
@@ -42,9 +44,7 @@ def test_an_application_without_packages_is_refused() -> None:
     assert failure() == expected
 
 
-def test_installed_packages_are_found_by_name_with_what_they_require(
-    install: Callable[[str, str], str],
-) -> None:
+def test_installed_packages_are_found_by_name_with_what_they_require(install: Install) -> None:
     """Names go through the entry-point group `rex.packages`."""
     source = "from rex.core import Package\npackage = Package({!r}, requires={!r})"
     install("shop.base", source.format("shop.base", ()))
@@ -52,17 +52,13 @@ def test_installed_packages_are_found_by_name_with_what_they_require(
     assert [package.name for package in resolve(["shop.till"])] == ["shop.base", "shop.till"]
 
 
-def test_finding_installed_packages_does_not_import_them(
-    install: Callable[[str, str], str],
-) -> None:
+def test_finding_installed_packages_does_not_import_them(install: Install) -> None:
     """`rex --help` must work beside a broken package."""
     install("shop.till", "raise SystemError")
     assert "shop.till" in installed()
 
 
-def test_an_unknown_name_suggests_and_lists_the_installed_ones(
-    install: Callable[[str, str], str],
-) -> None:
+def test_an_unknown_name_suggests_and_lists_the_installed_ones(install: Install) -> None:
     """A misspelt name is the commonest mistake."""
     install("shop.till", "")
     lines = failure("shop.tlil").splitlines()
@@ -88,7 +84,7 @@ def test_an_unknown_requirement_tells_who_requires_it() -> None:
     ],
 )
 def test_a_package_that_cannot_be_imported_tells_why(
-    install: Callable[[str, str], str], source: str, reason: str
+    install: Install, source: str, reason: str
 ) -> None:
     """Whatever the module raises is told and chained."""
     install("shop", source)
@@ -100,15 +96,13 @@ def test_a_package_that_cannot_be_imported_tells_why(
     assert type(caught.value.__cause__).__name__ == reason.partition(":")[0]
 
 
-def test_an_entry_point_that_is_not_a_package_is_refused(
-    install: Callable[[str, str], str],
-) -> None:
+def test_an_entry_point_that_is_not_a_package_is_refused(install: Install) -> None:
     """Its name is told, and what was found."""
     install("shop", "package = 5")
     assert failure("shop") == "This is not the package shop:\n    installed_shop:package is 5"
 
 
-def test_an_entry_point_under_another_name_is_refused(install: Callable[[str, str], str]) -> None:
+def test_an_entry_point_under_another_name_is_refused(install: Install) -> None:
     """Requirements go by name, so a package must be called what it is found as."""
     install("shop", "from rex.core import Package\npackage = Package('till')")
     assert failure("shop").startswith(

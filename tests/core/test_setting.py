@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import datetime
+import datetime as dt
 import json
 import os
 import pathlib
@@ -12,6 +12,7 @@ import pickle
 import pytest
 
 from rex.core import Error, Kind, Secret, Setting, Settings, typed
+from rex.core.secret import shown
 from rex.core.setting import gather, validate
 
 CANARY = "canary/7Gq+secret"
@@ -37,7 +38,7 @@ DECLARED = (DIRECTORY, LIMIT, KEY)
         (typed.duration, "15m", 900),
         (typed.duration, "1.5 h", 5400),
         (typed.duration, "7d", 604800),
-        (typed.duration, datetime.timedelta(minutes=2), 120),
+        (typed.duration, dt.timedelta(minutes=2), 120),
         (typed.size, 1048576, 1048576),
         (typed.size, "1024", 1024),
         (typed.size, "10 MB", 10_000_000),
@@ -104,7 +105,7 @@ def test_a_wrong_value_is_told_with_the_setting_and_what_was_expected(
     setting = Setting("attach_x", type_, help="Something.")
     with pytest.raises(Error) as caught:
         setting.parse(given)
-    expected = f"Wrong setting:\n    attach_x: expected {type_.expected}, got {given!r}"
+    expected = f"Wrong setting:\n    attach_x: expected {type_.expected}, got {shown(given)}"
     assert str(caught.value) == expected
     assert caught.value.kind is Kind.CONFIGURATION
 
@@ -174,7 +175,7 @@ def test_a_setting_cannot_be_declared_under_a_name_that_cannot_be_used(name: str
 def test_a_declared_setting_cannot_be_changed() -> None:
     """Declarations are shared by all applications of a process."""
     with pytest.raises(AttributeError, match="cannot be changed: name"):
-        LIMIT.name = "other"  # type: ignore[misc, unused-ignore]  # what is tested
+        LIMIT.name = "other"  # what is tested
     assert LIMIT.name == "attach_max_size"
 
 
@@ -194,18 +195,18 @@ def test_settings_cannot_be_changed() -> None:
     """They are what was validated."""
     settings = validate(DECLARED, {})
     with pytest.raises(AttributeError):
-        settings.attach_dir = "/other"
+        settings.attach_dir = "/other"  # type: ignore[attr-defined]  # what is tested
     with pytest.raises(TypeError):
-        settings["attach_dir"] = "/other"  # type: ignore[index]  # what is tested
+        settings["attach_dir"] = "/other"  # what is tested
     assert settings.attach_dir is None
 
 
 def test_an_unknown_name_suggests_a_known_one_and_stays_an_ordinary_python_error() -> None:
     """`hasattr`, `get` and `in` work as with any object and mapping."""
     settings = validate(DECLARED, {})
-    with pytest.raises(AttributeError, match="did you mean attach_dir?"):
+    with pytest.raises(AttributeError, match=r"did you mean attach_dir\?"):
         settings.attach_dri  # noqa: B018 - the access is what is tested
-    with pytest.raises(KeyError, match="did you mean attach_dir?"):
+    with pytest.raises(KeyError, match=r"did you mean attach_dir\?"):
         settings["attach_dri"]
     assert not hasattr(settings, "attach_dri")
     assert settings.get("attach_dri", 5) == 5

@@ -50,7 +50,8 @@ def main() -> None:
 
 def version() -> str:
     """Return the version of the distribution."""
-    from importlib.metadata import version as installed  # noqa: PLC0415 - long to import
+    # importlib.metadata takes longer to import than all of the core.
+    from importlib.metadata import version as installed
 
     return installed("rex-attach")
 
@@ -60,7 +61,7 @@ def _run(arguments: list[str]) -> None:
         sys.stdout.write(f"rex {version()}\n")
         return
     try:
-        from rex.core.command import root  # noqa: PLC0415 - click may be missing
+        from rex.core.command import root  # click may be missing
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import textwrap
 
 __all__ = ["Error", "Kind"]
 
@@ -87,7 +86,7 @@ def _restore(
 def _paragraph(message: str, payload: object) -> str:
     if payload is None:
         return message
-    return f"{message}:\n{textwrap.indent(str(payload), '    ')}"
+    return "\n    ".join((f"{message}:", *str(payload).splitlines()))
 
 
 # Tracebacks and doctests show the public name.

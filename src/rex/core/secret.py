@@ -31,7 +31,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        from hmac import compare_digest  # noqa: PLC0415 - takes longer to import than all of core
+        from hmac import compare_digest  # slow to import, and hardly ever needed
 
         ours, theirs = (secret.reveal().encode(errors="surrogatepass") for secret in (self, other))
         return compare_digest(ours, theirs)

@@ -250,7 +250,7 @@ def validate(
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return the end of a sentence that names what is spelt like this, or nothing."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only needed for an error
+    from difflib import get_close_matches  # only needed for an error
 
     near = get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""

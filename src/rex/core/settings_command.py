@@ -11,7 +11,6 @@ from rex.core import package as packages
 from rex.core.cli import EXIT_CODES
 from rex.core.configuration import Configuration
 from rex.core.error import Error, Kind
-from rex.core.secret import Secret
 from rex.core.setting import validate
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class _Row(NamedTuple):
     error: str | None
 
 
-@click.command("settings")
+@click.command("settings", short_help="Show all settings and where they are from.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 @click.pass_context
 def settings(ctx: click.Context, *, as_json: bool) -> None:
@@ -80,8 +79,8 @@ def _row(package: Package, setting: Setting[Any], gathered: Gathered) -> _Row:
         value = setting.parse(gathered.values.get(setting.name))
     except Error as problem:
         error = str(problem.payload).removeprefix(f"{setting.name}: ")
-    if isinstance(value, Secret) or not isinstance(value, str | int | float | None):
-        value = str(value)
+    if not isinstance(value, str | int | float | None):
+        value = str(value)  # a secret's text is its mask
     return _Row(
         package.name, setting.name, value, gathered.sources[setting.name], setting.help, error
     )
