@@ -9,7 +9,6 @@ from __future__ import annotations
 import abc
 import datetime
 import functools
-import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Self, final
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from rex.attach.link import PresignedLink
 
 __all__ = ["MAX_LINK_SECONDS", "Storage", "UploadMethod"]
-
-log = logging.getLogger("rex.attach")
 
 UploadMethod = Literal["POST", "PUT"]
 
@@ -74,7 +71,7 @@ class Storage(abc.ABC):
         media_type = content_type_for(parse_handle(handle).name, content_type)
         with self._mapped(handle, stream):
             self._put(handle[1:], stream, media_type)
-        log.info("added %s (%d bytes)", handle, stream.size)
+        _log("added %s (%d bytes)", handle, stream.size)
         return handle
 
     @final
@@ -120,7 +117,7 @@ class Storage(abc.ABC):
         key = key_of(handle)
         with self._mapped(handle):
             self._delete(key)
-        log.info("removed %s", handle)
+        _log("removed %s", handle)
 
     @final
     def list(
@@ -178,8 +175,8 @@ class Storage(abc.ABC):
         seconds = self._seconds(expires)
         with self._mapped(handle):
             if method == "PUT":
-                return self._sign_put(key, media_type, disposition(name), seconds)
-            return self._sign_post(key, media_type, disposition(name), limit, seconds)
+                return self._sign_put(key, media_type, seconds)
+            return self._sign_post(key, media_type, limit, seconds)
 
     @final
     def download_link(
@@ -285,7 +282,6 @@ class Storage(abc.ABC):
         self,
         key: str,
         content_type: str,
-        content_disposition: str,
         max_size: int | None,
         seconds: float,
     ) -> PresignedLink:
@@ -296,7 +292,6 @@ class Storage(abc.ABC):
         self,
         key: str,
         content_type: str,
-        content_disposition: str,
         seconds: float,
     ) -> PresignedLink:
         """Sign an upload that works once; every header is signed."""
@@ -383,6 +378,12 @@ def _info(handle: str, metadata: Metadata) -> Info:
         etag=metadata.etag,
         digest=metadata.digest,
     )
+
+
+def _log(event: str, *details: object) -> None:
+    import logging
+
+    logging.getLogger("rex.attach").info(event, *details)
 
 
 def _date(day: datetime.date | str) -> datetime.date:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
 import obstore.exceptions
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from rex.attach.content import Content
 
-__all__ = ["ObjectStorage"]
+__all__ = ["ObjectStorage", "object_headers"]
+
+T = TypeVar("T")
 
 MIB = 1024 * 1024
 PART_SIZE = 8 * MIB
@@ -67,6 +69,15 @@ _BY_CODE = {
 }
 
 
+def object_headers(key: str, content_type: str) -> dict[str, str]:
+    """Give the headers that are stored with every object, however it gets there."""
+    return {
+        "Content-Type": content_type,
+        "Content-Disposition": disposition(key.rpartition("/")[2]),
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+
+
 class _Runtime:
     """Whether obstore can be used in this process.
 
@@ -86,6 +97,14 @@ class _Runtime:
                 kind=Kind.UNSUPPORTED,
             )
         cls.started = True
+
+    @classmethod
+    def watch(cls, items: Iterator[T]) -> Iterator[T]:
+        """Give what obstore gives, until the process is forked."""
+        cls.enter()
+        for item in items:
+            yield item
+            cls.enter()
 
     @classmethod
     def forked(cls) -> None:
@@ -121,10 +140,7 @@ class ObjectStorage(Storage):
         return self._made
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
-        attributes: Attributes = {
-            "Content-Type": content_type,
-            "Content-Disposition": disposition(key.rpartition("/")[2]),
-        }
+        attributes: Any = object_headers(key, content_type)
         content.limit(_part_size(content) * MAX_PARTS, "the most that fits into its parts")
         whole = content.whole(PART_SIZE)
         if whole is None:
@@ -177,7 +193,7 @@ class ObjectStorage(Storage):
     def _get(self, key: str, start: int) -> Body:
         options: GetOptions = {"range": {"offset": start}} if start else {}
         result = obstore.get(self._store(), self._path(key), options=options)
-        return Body(_metadata(result), result.stream(CHUNK_SIZE))
+        return Body(_metadata(result), _Runtime.watch(iter(result.stream(CHUNK_SIZE))))
 
     def _head(self, key: str) -> Metadata:
         return _metadata(obstore.get(self._store(), self._path(key), options={"head": True}))
@@ -194,7 +210,7 @@ class ObjectStorage(Storage):
             folder.rstrip("/") or None,
             offset=None if after is None else self._path(after),
         )
-        for page in pages:
+        for page in _Runtime.watch(pages):
             for meta in page:
                 yield meta["path"].removeprefix(self.prefix)
 
@@ -231,7 +247,9 @@ def _checked_prefix(prefix: str) -> str:
     folders = prefix.strip("/").split("/")
     if folders == [""]:
         return ""
-    if any(folder in ("", ".", "..") or not folder.isprintable() for folder in folders):
+    # A form upload would replace ${filename}.
+    well_formed = prefix.isprintable() and "${" not in prefix
+    if not well_formed or any(folder in ("", ".", "..") for folder in folders):
         raise Error(
             "Ill-formed prefix (setting attach_s3_prefix)", ascii(prefix), kind=Kind.CONFIGURATION
         )

@@ -6,6 +6,7 @@ import datetime
 import logging
 from typing import TYPE_CHECKING, Literal
 
+from obstore.exceptions import UnauthenticatedError
 from obstore.store import S3Store
 
 from rex.attach.link import PresignedLink
@@ -17,13 +18,13 @@ from rex.attach.signing.sigv4 import (
     presign_url,
     sign_policy,
 )
-from rex.attach.storages.objectstore import ObjectStorage
+from rex.attach.storages.objectstore import ObjectStorage, object_headers
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from obstore.store import ClientConfig, S3Credential
+
+    from rex.attach.signing.sigv4 import Condition
 
 __all__ = ["Addressing", "S3Storage"]
 
@@ -35,6 +36,8 @@ DEFAULT_REGION = "us-east-1"
 CONNECT_SECONDS = 5
 MAX_POST_BYTES = 5 * 1024**3
 """The most that S3 takes in one form upload."""
+ABSENT_FIELDS = ("acl", "Content-Encoding", "Expires", "success_action_redirect", "redirect")
+"""Fields that some servers take into account although no condition of the policy names them."""
 
 
 class S3Storage(ObjectStorage):
@@ -73,6 +76,7 @@ class S3Storage(ObjectStorage):
         self.timeout = timeout
         self._credentials = keys or chain or AwsChain()
         self.region = region or (chain and chain.region()) or DEFAULT_REGION
+        self._is_aws = endpoint is None or ".amazonaws.com" in endpoint
         self.endpoint = (endpoint or endpoint_for(self.region)).rstrip("/")
         self.addressing: Addressing = addressing or _usual_addressing(endpoint, bucket)
         self._ca_file = ca_file
@@ -103,8 +107,14 @@ class S3Storage(ObjectStorage):
             options["root_certificate"] = read_ca_file(self._ca_file)
         return S3Store(
             self.bucket,
-            # Both, since the environment of the process could name another.
-            config={"endpoint": endpoint, "aws_endpoint_url_s3": endpoint},
+            # All that the environment of the process could turn against our settings.
+            config={
+                "endpoint": endpoint,
+                "aws_endpoint_url_s3": endpoint,
+                "skip_signature": False,
+                "s3_express": False,
+                "conditional_put": "etag",
+            },
             region=self.region,
             virtual_hosted_style_request=virtual,
             credential_provider=self._provide,
@@ -120,6 +130,15 @@ class S3Storage(ObjectStorage):
             "token": credentials.session_token,
             "expires_at": credentials.expires_at,
         }
+
+    def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
+        if isinstance(failure, UnauthenticatedError):
+            # It may be that no request was made: obstore does not say why `_provide` failed.
+            try:
+                self._credentials()
+            except Error as error:
+                return error.kind, error.message
+        return super()._explain(failure)
 
     def _check(self) -> None:
         from rex.attach.storages.s3_check import check_bucket
@@ -145,28 +164,16 @@ class S3Storage(ObjectStorage):
     # Links.
 
     def _sign_post(
-        self,
-        key: str,
-        content_type: str,
-        content_disposition: str,
-        max_size: int | None,
-        seconds: float,
+        self, key: str, content_type: str, max_size: int | None, seconds: float
     ) -> PresignedLink:
         now, credentials, lifetime = self._lifetime(seconds)
         fields = {
             "key": self._path(key),
-            "Content-Type": content_type,
-            "Content-Disposition": content_disposition,
+            **object_headers(key, content_type),
             "success_action_status": "204",
         }
-        largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
-        conditions: list[Mapping[str, str] | Sequence[str | int]] = [
-            {"bucket": self.bucket},
-            *({name: value} for name, value in fields.items()),
-            ["content-length-range", 0, largest],
-        ]
         signed = sign_policy(
-            conditions,
+            self._conditions(fields, max_size),
             fields,
             credentials=credentials,
             region=self.region,
@@ -181,14 +188,20 @@ class S3Storage(ObjectStorage):
             expires_at=now + datetime.timedelta(seconds=lifetime),
         )
 
-    def _sign_put(
-        self, key: str, content_type: str, content_disposition: str, seconds: float
-    ) -> PresignedLink:
-        headers = {
-            "Content-Type": content_type,
-            "Content-Disposition": content_disposition,
-            "If-None-Match": "*",
-        }
+    def _conditions(self, fields: dict[str, str], max_size: int | None) -> list[Condition]:
+        """Pin every field that is in the form, and every one that could be added to it."""
+        largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
+        # AWS refuses a field that no condition names, so there is nothing to add.
+        absent = () if self._is_aws else ABSENT_FIELDS
+        return [
+            {"bucket": self.bucket},
+            *(["eq", f"${name}", value] for name, value in fields.items()),
+            *(["eq", f"${name}", ""] for name in absent),
+            ["content-length-range", 0, largest],
+        ]
+
+    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        headers = {**object_headers(key, content_type), "If-None-Match": "*"}
         return self._presigned("PUT", key, seconds, headers=headers)
 
     def _sign_get(

@@ -1,0 +1,323 @@
+"""The commands `rex attach …`: store, read, list, remove, link."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import secrets
+import shlex
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from rex.attach.content import CHUNK_SIZE
+from rex.attach.handle import FALLBACK_NAME, parse_handle
+from rex.attach.wiring import get_storage
+from rex.core import Error, Kind, Rex, typed
+from rex.core.cli import EXIT_CODES
+from rex.core.command import pass_rex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from rex.attach.info import Info
+    from rex.attach.link import PresignedLink
+    from rex.attach.storage import UploadMethod
+    from rex.core.typed import Type
+
+__all__ = ["attach"]
+
+BIG = 8 * 1024 * 1024
+"""From this many bytes on, a terminal is shown how far it has gone."""
+LOOKUPS = 16
+"""How many attachments `ls -l` asks about at once."""
+
+
+class _Typed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A type of settings as a type of click."""
+
+    def __init__(self, name: str, type: Type[Any]) -> None:  # noqa: A002 - as in `Setting`
+        self.name = name
+        self._type = type
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._type.read(value)
+        except ValueError:
+            self.fail(f"{value!r} is not {self._type.expected}", param, ctx)
+
+
+DURATION = _Typed("duration", typed.duration)
+SIZE = _Typed("size", typed.size)
+
+
+@click.group()
+def attach() -> None:
+    """Store, read, list and remove attachments, and make links to them.
+
+    Which storage is used is a matter of settings: see `rex settings`.
+    """
+
+
+@attach.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True)
+)
+@click.option("--name", help="The name of the file; without it, that of FILE.")
+@click.option("--type", "content_type", help="The content type; without it, the name decides.")
+@pass_rex
+def add(_: Rex, files: tuple[str, ...], name: str | None, content_type: str | None) -> None:
+    r"""Store files, or standard input for -, and print their handles.
+
+    \b
+    Examples:
+      rex attach add scan.png report.pdf
+      pg_dump app | rex attach add --name app.sql -
+    """
+    if name is not None and len(files) > 1:
+        raise click.UsageError("--name is for one file.")
+    storage = get_storage()
+
+    def store(path: str) -> None:
+        with contextlib.ExitStack() as stack:
+            file: BinaryIO = sys.stdin.buffer
+            file_name = name or FALLBACK_NAME
+            if path != "-":
+                file = stack.enter_context(_readable(path))
+                file_name = name or Path(path).name
+            shown = stack.enter_context(_progress(file, file_name, _size_of(file)))
+            handle = storage.add(file_name, shown, content_type=content_type)
+        click.echo(handle)
+
+    _each(files, store)
+
+
+@attach.command()
+@click.argument("handle")
+@click.option("-o", "--output", metavar="FILE", help="Write to a file, or into a directory.")
+@pass_rex
+def get(_: Rex, handle: str, output: str | None) -> None:
+    """Write the content of an attachment to standard output, or to a file.
+
+    The file appears when it is complete; one of the same name is replaced.
+    """
+    if output is None and sys.stdout.isatty():
+        raise click.UsageError("The content may not suit a terminal; use -o FILE, or -o - for it.")
+    with get_storage().open(handle) as stream, contextlib.ExitStack() as stack:
+        info = stream.info
+        target: BinaryIO = sys.stdout.buffer
+        if output not in (None, "-"):
+            target = stack.enter_context(_replacement(_target(str(output), info.name)))
+        shown = stack.enter_context(_progress(stream, info.name, info.size))
+        while chunk := shown.read(CHUNK_SIZE):
+            target.write(chunk)
+
+
+@attach.command()
+@click.option("-l", "--long", "is_long", is_flag=True, help="Show size, time and type too.")
+@click.option("--day", metavar="YYYY-MM-DD", help="Only those of one day (UTC).")
+@click.option("--after", metavar="HANDLE", help="Only those after this one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@pass_rex
+def ls(_: Rex, *, is_long: bool, day: str | None, after: str | None, as_json: bool) -> None:
+    """List attachments, in the order of their handles."""
+    handles = get_storage().list(day=day, after=after)
+    if is_long:
+        for info in _infos(handles):
+            click.echo(json.dumps(info.as_dict()) if as_json else _line(info))
+    else:
+        for handle in handles:
+            click.echo(json.dumps({"handle": handle}) if as_json else handle)
+
+
+@attach.command()
+@click.argument("handle")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@pass_rex
+def stat(_: Rex, handle: str, *, as_json: bool) -> None:
+    """Show what is known of an attachment: size in bytes, type, time, etag, SHA-256."""
+    known = get_storage().info(handle).as_dict()
+    if as_json:
+        click.echo(json.dumps(known, indent=2))
+    else:
+        for name, value in known.items():
+            click.echo(f"{name.replace('_', ' ') + ':':<14}{'-' if value is None else value}")
+
+
+@attach.command()
+@click.argument("handles", nargs=-1, required=True)
+@pass_rex
+def rm(_: Rex, handles: tuple[str, ...]) -> None:
+    """Remove attachments for good."""
+    _each(handles, get_storage().remove)
+
+
+@attach.command()
+@click.argument("name")
+@pass_rex
+def reserve(_: Rex, name: str) -> None:
+    """Print a new handle, for `rex attach link --upload`; nothing is stored."""
+    click.echo(get_storage().reserve(name))
+
+
+@attach.command()
+@click.argument("handle")
+@click.option("--upload", is_flag=True, help="Permit an upload instead of a download.")
+@click.option("--method", type=click.Choice(["POST", "PUT"]), help="How to upload; usually POST.")
+@click.option("--max-size", type=SIZE, help="The most that may be uploaded, as in '10 MiB'.")
+@click.option("--type", "content_type", help="The content type to upload as.")
+@click.option("--inline", is_flag=True, help="A browser may show it, if its type is safe.")
+@click.option("--filename", help="The name to download as.")
+@click.option("--expires", type=DURATION, help="How long it works, as in 1h; at most 7d.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@pass_rex
+def link(
+    _: Rex,
+    handle: str,
+    *,
+    upload: bool,
+    method: UploadMethod | None,
+    max_size: int | None,
+    content_type: str | None,
+    inline: bool,
+    filename: str | None,
+    expires: float | None,
+    as_json: bool,
+) -> None:
+    """Make a link with which somebody without keys can download, or upload.
+
+    Whoever has it can use it until it expires. An upload is shown as a command of curl.
+    """
+    misplaced = (inline or filename) if upload else (method or max_size or content_type)
+    if misplaced:
+        raise click.UsageError(
+            "--method, --max-size and --type go with --upload; --inline and --filename do not."
+        )
+    storage = get_storage()
+    if upload:
+        made = storage.upload_link(
+            handle,
+            method=method or "POST",
+            max_size=max_size,
+            content_type=content_type,
+            expires=expires,
+        )
+    else:
+        made = storage.download_link(handle, filename=filename, inline=inline, expires=expires)
+    if as_json:
+        click.echo(json.dumps(made.as_dict(), indent=2))
+    else:
+        click.echo(_curl(made, parse_handle(handle).name) if upload else made.url)
+
+
+def _each(items: Iterable[str], act: Callable[[str], None]) -> None:
+    """Go through all items although some fail; end with the exit code of the first failure."""
+    code = 0
+    for item in items:
+        try:
+            act(item)
+        except Error as error:
+            click.echo(f"rex: {error}", err=True)
+            code = code or EXIT_CODES[error.kind]
+    click.get_current_context().exit(code)
+
+
+def _infos(handles: Iterator[str]) -> Iterator[Info]:
+    storage = get_storage()
+
+    def look_up(handle: str) -> Info | None:
+        try:
+            return storage.info(handle)
+        except Error as error:
+            if error.kind is Kind.NOT_FOUND:  # removed since it was listed
+                return None
+            raise
+
+    with ThreadPoolExecutor(LOOKUPS) as pool:
+        while batch := [*itertools.islice(handles, LOOKUPS)]:
+            yield from (info for info in pool.map(look_up, batch) if info is not None)
+
+
+def _line(info: Info) -> str:
+    time = info.modified.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"{info.size:>14}  {time}  {info.content_type:<28}  {info.handle}"
+
+
+def _curl(made: PresignedLink, name: str) -> str:
+    """Write the upload as a command; the file is expected here, under its own name."""
+    words = ["curl", "--fail", "--request", made.method]
+    for header, value in made.headers.items():
+        words += ["--header", f"{header}: {value}"]
+    for field, value in made.fields.items():
+        words += ["--form-string", f"{field}={value}"]
+    # In the value of --form, curl takes commas and semicolons for its own, but not in quotes.
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    words += ["--form", f'file=@"{quoted}"'] if made.fields else ["--upload-file", name]
+    return shlex.join([*words, made.url])
+
+
+def _readable(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb")  # noqa: PTH123 - a path may also be - to others
+    except OSError as failure:
+        raise Error("Cannot be read", f"{path}: {failure.strerror}", kind=Kind.DENIED) from None
+
+
+def _size_of(file: BinaryIO) -> int | None:
+    """Give the size of what is left to read of a regular file."""
+    return os.fstat(file.fileno()).st_size if file.seekable() else None
+
+
+def _target(output: str, name: str) -> Path:
+    path = Path(output)
+    return path / name if path.is_dir() else path
+
+
+@contextlib.contextmanager
+def _replacement(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes its place when it is complete, and goes away otherwise."""
+    partial = path.with_name(f".rex-{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("xb") as file:
+            yield file
+        partial.replace(path)
+    except OSError as failure:
+        reason = f"{path}: {failure.strerror}"
+        raise Error("Cannot be written", reason, kind=Kind.DENIED) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class _Counted:
+    """A file whose reading moves a progress bar."""
+
+    def __init__(self, file: BinaryIO, bar: Any) -> None:
+        self._file = file
+        self._bar = bar
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._file.read(size)
+        self._bar.update(len(chunk))
+        return chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextlib.contextmanager
+def _progress(file: BinaryIO, label: str, size: int | None) -> Iterator[BinaryIO]:
+    """Show on a terminal how far a big file, or one of unknown size, has been read."""
+    if not sys.stderr.isatty() or (size is not None and size < BIG):
+        yield file
+        return
+    endless: Iterator[None] | None = itertools.repeat(None) if size is None else None
+    with click.progressbar(
+        endless, length=size, label=label, file=sys.stderr, show_pos=size is None
+    ) as bar:
+        counted: Any = _Counted(file, bar)
+        yield counted

@@ -1,0 +1,270 @@
+"""The commands `rex attach …`, run as a person and as a script run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+
+@pytest.fixture
+def rex(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run `rex` in an empty directory, with the attachments in another."""
+
+    def run(
+        *arguments: str, given: bytes | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        work = tmp_path / "work"
+        work.mkdir(exist_ok=True)
+        return subprocess.run(
+            [Path(sys.executable).with_name("rex"), *arguments],
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            capture_output=True,
+            cwd=work,
+            env={
+                "PATH": os.environ["PATH"],
+                "ATTACH_DIR": str(tmp_path / "attachments"),
+                **environment,
+            },
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+def lines(result: subprocess.CompletedProcess[bytes]) -> list[str]:
+    """Give the lines of a command that succeeded without a word on stderr."""
+    assert (0, b"") == (result.returncode, result.stderr)
+    return result.stdout.decode().splitlines()
+
+
+def test_files_are_added_and_their_handles_printed(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """A handle a line, in the order of the files, with their names."""
+    for name in ("b.txt", "a.txt"):
+        (tmp_path / name).write_text(name)
+    handles = lines(rex("attach", "add", str(tmp_path / "b.txt"), str(tmp_path / "a.txt")))
+    assert ["b.txt", "a.txt"] == [Path(handle).name for handle in handles]
+    assert b"a.txt" == rex("attach", "get", handles[1]).stdout
+
+
+def test_standard_input_is_added_and_standard_output_gets_it(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    """Bytes go through unchanged, under the name and type given."""
+    content = bytes(range(256)) * 100
+    (handle,) = lines(
+        rex("attach", "add", "--name", "x.bin", "--type", "image/png", "-", given=content)
+    )
+    assert content == rex("attach", "get", handle).stdout
+    known = json.loads(rex("attach", "stat", "--json", handle).stdout)
+    assert (25600, "image/png", "x.bin", handle) == (
+        known["size"],
+        known["content_type"],
+        known["name"],
+        known["handle"],
+    )
+
+
+def test_a_file_appears_under_its_own_name_and_nothing_else_does(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """`-o .` takes the name from the handle; `-o NAME` replaces a file."""
+    (handle,) = lines(rex("attach", "add", "--name", "ü b.txt", "-", given=b"hello"))
+    assert [] == lines(rex("attach", "get", "-o", ".", handle))
+    (tmp_path / "work" / "old.txt").write_text("something longer")
+    assert [] == lines(rex("attach", "get", "--output", "old.txt", handle))
+    found = {path.name: path.read_bytes() for path in (tmp_path / "work").iterdir()}
+    assert {"ü b.txt": b"hello", "old.txt": b"hello"} == found
+
+
+def test_a_get_that_fails_leaves_no_file(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """Neither of the name asked for nor a partial one; the exit code says what was wrong."""
+    handle = lines(rex("attach", "reserve", "a.txt"))[0]
+    result = rex("attach", "get", "-o", "a.txt", handle)
+    assert (3, f"rex: Attachment does not exist:\n    {handle}\n") == (
+        result.returncode,
+        result.stderr.decode(),
+    )
+    assert 6 == rex("attach", "get", "-o", "missing/a.txt", added(rex)).returncode
+    assert [] == [*(tmp_path / "work").iterdir()]
+
+
+def test_listings_are_for_people_and_for_scripts(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    """Plain, long and JSON listings agree; a day and a start restrict them."""
+    handles = sorted(added(rex) for _ in range(3))
+    assert handles == lines(rex("attach", "ls"))
+    assert handles[1:] == lines(rex("attach", "ls", "--after", handles[0]))
+    assert [] == lines(rex("attach", "ls", "--day", "2001-02-03"))
+    assert handles == [json.loads(line)["handle"] for line in lines(rex("attach", "ls", "--json"))]
+    known = [json.loads(line) for line in lines(rex("attach", "ls", "-l", "--json"))]
+    assert [(handle, 5, "text/plain") for handle in handles] == [
+        (one["handle"], one["size"], one["content_type"]) for one in known
+    ]
+    long = lines(rex("attach", "ls", "--long"))
+    assert handles == [line.rpartition("  ")[2] for line in long]
+    assert all("5" == line.split()[0] for line in long)
+
+
+def test_all_are_removed_although_one_was_missing(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    """The one that was missing decides the exit code."""
+    first, second = added(rex), added(rex)
+    missing = lines(rex("attach", "reserve", "x"))[0]
+    result = rex("attach", "rm", first, missing, second)
+    assert (3, 1) == (result.returncode, result.stderr.count(b"rex: "))
+    assert [] == lines(rex("attach", "ls"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["get", "/../../etc/passwd"], 4, "Ill-formed attachment handle"),
+        (["ls", "--day", "yesterday"], 4, "Ill-formed day"),
+        (["add", "/missing/file"], 2, "does not exist"),
+        (["add", "--name", "a", "/dev/null", "/dev/null"], 2, "--name is for one file"),
+        (["add"], 2, "Missing argument"),
+        (["link", "--inline", "--upload", "/x"], 2, "--inline and --filename do not"),
+        (["link", "--expires", "soon", "/x"], 2, "expected a duration"),
+        (["nonsense"], 2, "No such command"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said_in_one_paragraph(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    """On stderr, without a traceback, and with its own exit code."""
+    result = rex("attach", *arguments)
+    text = result.stderr.decode().replace("is not a duration", "expected a duration")
+    assert (code, b"") == (result.returncode, result.stdout)
+    assert said in text
+    assert "Traceback" not in text
+
+
+def test_a_limit_holds_on_the_command_line(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    """A setting from `--set` wins over the environment."""
+    result = rex(
+        "--set", "attach_max_size=4", "attach", "add", "-", given=b"hello", ATTACH_MAX_SIZE="1 MB"
+    )
+    assert 7 == result.returncode
+    assert [] == lines(rex("attach", "ls"))
+
+
+def test_no_link_can_be_made_on_a_directory(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    """The error says what would make it possible."""
+    result = rex("attach", "link", added(rex))
+    assert (8, True) == (result.returncode, b"attach_s3_bucket" in result.stderr)
+
+
+def test_a_pipe_that_closes_ends_a_listing_quietly(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """As in `rex attach ls | head -1`."""
+    for _ in range(3):
+        added(rex)
+    program = Path(sys.executable).with_name("rex")
+    result = subprocess.run(
+        ["sh", "-c", f"'{program}' attach ls | head -n 1"],
+        env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (1, b"") == (len(result.stdout.splitlines()), result.stderr)
+
+
+def test_a_terminal_sees_how_far_a_big_file_is_and_a_pipe_does_not(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """The progress goes to stderr, and only when that is a terminal."""
+    big = tmp_path / "big.bin"
+    with big.open("wb") as file:
+        file.truncate(9 * 1024 * 1024)
+    assert 1 == len(lines(rex("attach", "add", str(big))))
+    terminal, stderr = pty.openpty()
+    result = subprocess.run(
+        [Path(sys.executable).with_name("rex"), "attach", "add", big],
+        env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        check=True,
+        timeout=60,
+    )
+    os.close(stderr)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert 1 == len(result.stdout.splitlines())
+    assert "big.bin" in shown
+    assert "100%" in shown
+
+
+def test_links_on_s3_can_be_used_as_they_are_printed(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+    seaweedfs: SeaweedFS,
+    tmp_path: Path,
+) -> None:
+    """The download is a URL; an upload is a command of curl, or JSON for a script."""
+    settings = {name.upper(): value for name, value in seaweedfs.settings().items()}
+    settings |= {"ATTACH_DIR": "", "ATTACH_S3_PREFIX": "cli"}
+    name = 'it\'s "x" ü, y;z.txt'
+    for method in ("POST", "PUT"):
+        handle = lines(rex("attach", "reserve", name, **settings))[0]
+        work = tmp_path / "work"
+        (work / Path(handle).name).write_text(method)
+        command = lines(rex("attach", "link", "--upload", "--method", method, handle, **settings))
+        subprocess.run(["sh", "-c", f"{command[0]} --silent"], cwd=work, check=True, timeout=30)
+        assert method.encode() == rex("attach", "get", handle, **settings).stdout
+    url = lines(rex("attach", "link", "--expires", "5m", handle, **settings))[0]
+    assert b"PUT" == requests.get(url, timeout=10).content
+    made = json.loads(rex("attach", "link", "--json", handle, **settings).stdout)
+    assert {"method", "url", "headers", "fields", "expires_at"} == set(made)
+
+
+def test_ctrl_c_during_an_add_leaves_nothing(tmp_path: Path) -> None:
+    """The command ends with 130 and the directory is as it was."""
+    program = subprocess.Popen(
+        [Path(sys.executable).with_name("rex"), "attach", "add", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
+    )
+    assert program.stdin is not None
+    program.stdin.write(bytes(3 * 1024 * 1024))  # more than a pipe holds: it is being read
+    program.stdin.flush()
+    program.send_signal(2)
+    out, error = program.communicate(timeout=60)
+    assert (130, b"", b"") == (program.returncode, out, error)
+    assert [] == [*(tmp_path / "attachments").iterdir()]
+
+
+def added(rex: Callable[..., subprocess.CompletedProcess[bytes]]) -> str:
+    """Add a small attachment and give its handle."""
+    return lines(rex("attach", "add", "--name", "a.txt", "-", given=b"hello"))[0]
