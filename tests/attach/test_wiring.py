@@ -1,0 +1,181 @@
+"""Settings and URLs become the right storage, or an error that says what is wrong with them."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rex.attach import get_storage, open_storage
+from rex.attach.storages.local import LocalStorage
+from rex.attach.storages.memory import MemoryStorage
+from rex.attach.storages.s3 import S3Storage
+from rex.core import Error, Kind, Package, Rex
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+CANARY = "canary-5f5e1d5e"
+KEYS = {"access_key": "key", "secret_key": CANARY}
+
+
+def test_an_application_has_one_storage(tmp_path: Path) -> None:
+    """It is made once, also for the demo, and can be used outside of the application."""
+    with Rex("rex.attach_demo", attach_dir=tmp_path, attach_s3_bucket=None) as rex:
+        storage = get_storage()
+        assert storage is get_storage()
+    assert isinstance(storage, LocalStorage)
+    assert storage.add("a.txt", b"") in storage
+    assert ("rex.attach", "rex.attach_demo") == tuple(package.name for package in rex.packages)
+
+
+def test_settings_reach_the_storage(tmp_path: Path) -> None:
+    """Sizes and durations are read as people write them."""
+    settings = {"attach_max_size": "10 MB", "attach_link_expires": "15m"}
+    with Rex("rex.attach", attach_dir=tmp_path, **settings):
+        assert (10_000_000, 900) == (get_storage().max_size, get_storage().link_expires)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "No storage is configured; give exactly one of"),
+        ({"attach_dir": ""}, "No storage is configured; give exactly one of"),
+        ({"attach_dir": "/tmp", "attach_s3_bucket": "b"}, "Two storages are configured"),  # noqa: S108 - not used
+        ({"attach_dri": "/tmp"}, "attach_dir"),  # noqa: S108 - not used
+        ({"attach_s3_bucket": "b", "attach_s3_endpoint": "ftp://x"}, "attach_s3_endpoint"),
+        ({"attach_s3_bucket": "b", "attach_s3_addressing": "both"}, "attach_s3_addressing"),
+        ({"attach_s3_bucket": "b", "attach_s3_access_key": "k"}, "attach_s3_secret_key"),
+        ({"attach_s3_bucket": "b", "attach_s3_prefix": "a/../b"}, "attach_s3_prefix"),
+        ({"attach_s3_bucket": "b", "attach_s3_prefix": "${filename}"}, "attach_s3_prefix"),
+        ({"attach_dir": "/missing/parent/directory"}, "attach_dir"),
+    ],
+    ids=str,
+)
+def test_a_wrong_configuration_fails_in_the_constructor(
+    settings: dict[str, str], said: str
+) -> None:
+    """The error names the setting."""
+    with pytest.raises(Error) as caught:
+        Rex("rex.attach", **settings)
+    assert Kind.CONFIGURATION is caught.value.kind
+    assert said in str(caught.value)
+
+
+def test_an_application_without_attachments_has_no_storage() -> None:
+    """The error says which package is missing."""
+    with Rex(Package("other")), pytest.raises(Error, match=r"no package rex\.attach"):
+        get_storage()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("memory:", "MemoryStorage()"),
+        ("file:///srv/attachments", "LocalStorage('/srv/attachments')"),
+        ("file:///srv/with%20blank", "LocalStorage('/srv/with blank')"),
+        (
+            "s3://b?region=eu-west-1",
+            "S3Storage('s3://b/', endpoint='https://s3.eu-west-1.amazonaws.com')",
+        ),
+        ("s3://b/a/b?endpoint=http://h:1", "S3Storage('s3://b/a/b/', endpoint='http://h:1')"),
+    ],
+)
+def test_a_url_opens_a_storage(url: str, shown: str) -> None:
+    """The kind, the place and the options stand in it."""
+    with open_storage(url, **(KEYS if url.startswith("s3:") else {})) as storage:
+        assert shown == repr(storage)
+
+
+def test_options_are_arguments_or_stand_in_the_query() -> None:
+    """They are read as settings are."""
+    with open_storage("memory:?max_size=1kB", link_expires="1m") as storage:
+        assert isinstance(storage, MemoryStorage)
+        assert (1000, 60) == (storage.max_size, storage.link_expires)
+    with open_storage("s3://b", addressing="path", timeout="1s", **KEYS) as storage:
+        assert isinstance(storage, S3Storage)
+        assert ("path", 1) == (storage.addressing, storage.timeout)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "The URL of a storage is"),
+        ("/srv", "The URL of a storage is"),
+        ("memory:x", "The URL of a storage is"),
+        ("file://host/srv", "The URL of a storage is"),
+        ("https://example.org", "The URL of a storage is"),
+        (f"s3://key:{CANARY}@b", "The URL of a storage is"),
+        (f"s3://b?secret_key={CANARY}", "A secret cannot stand in the URL"),
+        (f"s3://b?session_token={CANARY}", "A secret cannot stand in the URL"),
+        ("s3://b?regoin=x", "attach_s3_region"),
+        ("s3://b?max_size=big", "attach_max_size"),
+    ],
+)
+def test_a_wrong_url_is_refused_without_being_shown(url: str, said: str) -> None:
+    """The error says what is wrong; no secret is in it."""
+    with pytest.raises(Error) as caught:
+        open_storage(url)
+    assert Kind.CONFIGURATION is caught.value.kind
+    assert said in str(caught.value)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_no_secret_is_shown(seaweedfs: SeaweedFS) -> None:
+    """Neither by the application, the storage, its links and credentials, nor by an error."""
+    settings = seaweedfs.settings()
+    secret = settings["attach_s3_secret_key"]
+    with Rex("rex.attach", **settings) as rex:
+        storage = get_storage()
+        handle = storage.reserve("a.txt")
+        link = storage.upload_link(handle)
+        with pytest.raises(Error) as caught:
+            storage.open(handle)
+    assert isinstance(storage, S3Storage)
+    text = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [frame.locals for frame in text.stack if frame.filename != __file__]
+    everything = [rex, rex.settings, storage, link, storage._credentials(), str(caught.value), ours]
+    assert ours
+    assert secret not in " ".join(map(repr, everything))
+    assert link.fields["x-amz-signature"] not in repr(link)
+
+
+def test_links_point_to_where_clients_reach_the_server() -> None:
+    """The public endpoint is what is signed; the bucket stands in the path or in the host."""
+    options = {"endpoint": "http://inside:1", "public_endpoint": "https://files.example.org/"}
+    with open_storage("s3://b", **options, **KEYS) as storage:
+        handle = storage.reserve("a.txt")
+        assert "https://files.example.org/b/" == storage.upload_link(handle).url
+    with open_storage("s3://b", addressing="virtual", **options, **KEYS) as storage:
+        assert (
+            f"https://b.files.example.org{handle}"
+            == (storage.download_link(handle).url.partition("?")[0])
+        )
+    with open_storage("s3://b", region="cn-north-1", **KEYS) as storage:
+        expected = f"https://b.s3.cn-north-1.amazonaws.com.cn{handle}"
+        assert expected == storage.download_link(handle).url.partition("?")[0]
+    with open_storage("s3://dotted.name", **KEYS) as storage:
+        assert storage.upload_link(handle).url.endswith("amazonaws.com/dotted.name/")
+
+
+def test_a_bucket_in_the_host_works_on_a_real_server(
+    seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Virtual addressing for data and the check."""
+    # Not every system resolves names below localhost; the server takes requests as a proxy does.
+    monkeypatch.setenv("http_proxy", seaweedfs.endpoint)
+    endpoint = seaweedfs.endpoint.replace("127.0.0.1", "localhost")
+    settings = seaweedfs.settings() | {
+        "attach_s3_endpoint": endpoint,
+        "attach_s3_addressing": "virtual",
+        "attach_s3_prefix": "virtual",
+    }
+    with Rex("rex.attach", **settings):
+        storage = get_storage()
+        handle = storage.add("a.txt", b"content")
+        with storage.open(handle) as stream:
+            assert b"content" == stream.read()
+        assert [handle] == list(storage)
