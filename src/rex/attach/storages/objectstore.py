@@ -35,6 +35,8 @@ PART_SIZE = 8 * MIB
 """Up to this many bytes are sent in one request; more, in parts of at least this size."""
 MAX_PARTS = 10_000
 PARTS_IN_FLIGHT = 4
+MAX_PREFIX_BYTES = 700
+"""S3 takes keys of 1,024 bytes, and a handle has up to 305."""
 
 _DIGEST = "sha256"
 
@@ -248,7 +250,9 @@ def _checked_prefix(prefix: str) -> str:
     if folders == [""]:
         return ""
     # A form upload would replace ${filename}.
-    well_formed = prefix.isprintable() and "${" not in prefix
+    well_formed = (
+        prefix.isprintable() and "${" not in prefix and len(prefix.encode()) <= MAX_PREFIX_BYTES
+    )
     if not well_formed or any(folder in ("", ".", "..") for folder in folders):
         raise Error(
             "Ill-formed prefix (setting attach_s3_prefix)", ascii(prefix), kind=Kind.CONFIGURATION

@@ -117,6 +117,8 @@ class S3Storage(ObjectStorage):
             },
             region=self.region,
             virtual_hosted_style_request=virtual,
+            # Not every server takes the request that deletes many at once.
+            disable_bulk_delete=True,
             credential_provider=self._provide,
             client_options=options,
             retry_config={"retry_timeout": datetime.timedelta(seconds=self.timeout)},

@@ -1,0 +1,75 @@
+"""A relay in front of a server that counts the requests that pass through it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+REQUEST = re.compile(rb"^(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r$", re.MULTILINE)
+
+
+class CountingRelay:
+    """Passes connections on to a server on this machine, and notes the methods of requests.
+
+    The bodies that pass must not look like requests.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self._port = int(endpoint.rpartition(":")[2])
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._methods: list[str] = []
+        self.endpoint = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        listening = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        self.endpoint = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        exc_traceback: TracebackType | None,
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def taken(self) -> list[str]:
+        """Give the methods of the requests since the last call."""
+        methods, self._methods = self._methods, []
+        return methods
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, to = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._pass(reader, to, count=True), self._pass(there, writer))
+
+    async def _pass(
+        self, source: asyncio.StreamReader, to: asyncio.StreamWriter, *, count: bool = False
+    ) -> None:
+        try:
+            while chunk := await source.read(65536):
+                if count:
+                    self._methods += [match[1].decode() for match in REQUEST.finditer(chunk)]
+                to.write(chunk)
+                await to.drain()
+        except ConnectionError:
+            pass
+        finally:
+            to.close()
+
+    async def _cancel_all(self) -> None:
+        self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
