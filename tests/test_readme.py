@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,19 @@ def test_the_examples_of_the_readme_run(
     exec(example.replace("/srv/attachments", str(tmp_path)), {})  # noqa: S102 - our own README
     printed = capsys.readouterr().out
     assert re.fullmatch(expected, printed), printed
+
+
+def test_the_example_of_a_suite_runs(tmp_path: Path) -> None:
+    """The page for authors of storages shows a whole test module; pytest runs it."""
+    page = (ROOT / "docs" / "writing-a-storage.md").read_text("utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "test_example.py").write_text(example)
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "comes_back", "test_example.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^[0-9]+ passed", done.stdout.splitlines()[-1]), done.stdout
 
 
 def test_the_examples_are_short() -> None:

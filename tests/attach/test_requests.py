@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -109,3 +111,17 @@ def test_ill_formed_handles_and_links_make_no_request(
     storage.upload_link(storage.reserve("a.txt"))
     storage.download_link(storage.reserve("a.txt"))
     assert [] == relay.taken()
+
+
+def test_connections_end_with_the_storage(seaweedfs: SeaweedFS) -> None:
+    """Many storages, one after another, keep no more files open than one does."""
+    keys = {"access_key": seaweedfs.access_key, "secret_key": seaweedfs.secret_key}
+    url = f"s3://{seaweedfs.bucket}/requests?endpoint={seaweedfs.endpoint}"
+    opened = []
+    for _ in range(20):
+        with open_storage(url, **keys) as storage:
+            storage.add("a.txt", b"content")
+        del storage
+        gc.collect()
+        opened.append(len(os.listdir("/proc/self/fd")))
+    assert max(opened) < min(opened) + len(opened) / 2

@@ -57,13 +57,15 @@ class AsyncStorage:
         call = self._workers.submit(
             self.storage.add, name, source.content, content_type=content_type
         )
+        added = asyncio.wrap_future(call)
         try:
-            return await asyncio.shield(asyncio.wrap_future(call))
+            await asyncio.wait({added})
         except asyncio.CancelledError:
             source.cancel()
-            call.add_done_callback(self._undo)
-            await asyncio.wait({asyncio.wrap_future(call)})
+            added.cancel()
+            await asyncio.wait({asyncio.wrap_future(self._workers.submit(self._undo, call))})
             raise
+        return added.result()
 
     async def reserve(self, name: str) -> str:
         """Make the handle of an attachment that somebody else will upload."""
@@ -150,6 +152,7 @@ class AsyncStorage:
 
     def _undo(self, call: concurrent.futures.Future[str]) -> None:
         """Remove what was stored although its task had been cancelled."""
+        concurrent.futures.wait([call])
         if not call.cancelled() and call.exception() is None:
             self.storage.remove(call.result())
 

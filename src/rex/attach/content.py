@@ -104,9 +104,10 @@ class Content(Iterator["bytes | memoryview"]):
 def _open(source: ContentSource) -> tuple[Iterator[Chunk], int | None]:
     """Give the chunks of the content, and its size where that can be known beforehand."""
     if isinstance(source, str):
-        source = source.encode()
+        source = _encoded(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        view = memoryview(source).cast("B")
+        view = memoryview(source)
+        view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
         return _slices(view), len(view)
     if hasattr(source, "read"):
         return iter(lambda: source.read(CHUNK_SIZE), b""), _remaining(source)
@@ -114,6 +115,17 @@ def _open(source: ContentSource) -> tuple[Iterator[Chunk], int | None]:
         return iter(source), None
     except TypeError:
         raise _not_content(source) from None
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as failure:
+        raise Error(
+            "Attachment content is no Unicode text, so it has no UTF-8",
+            f"half of a surrogate pair at position {failure.start}",
+            kind=Kind.ILL_FORMED,
+        ) from None
 
 
 def _slices(view: memoryview) -> Iterator[memoryview]:
@@ -139,9 +151,12 @@ def _bytes_of(chunk: object) -> bytes | memoryview:
     if type(chunk) is bytes:
         return chunk
     try:
-        return memoryview(chunk).cast("B")  # type: ignore[arg-type]  # the question is whether it is
+        view = memoryview(chunk)  # type: ignore[arg-type]  # the question is whether it is
     except TypeError:
         raise _not_content(chunk) from None
+    # Whoever gave it may use its memory again for the next chunk, unless nobody can write to it.
+    is_constant = isinstance(view.obj, bytes) and view.c_contiguous
+    return view.cast("B") if is_constant else view.tobytes()
 
 
 def _not_content(found: object) -> Error:

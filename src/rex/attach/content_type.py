@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 
+from rex.attach.handle import shown
 from rex.core import Error, Kind
 
 __all__ = ["INLINE_TYPES", "content_type_for", "disposition", "is_inline_type"]
@@ -88,7 +89,7 @@ def content_type_for(name: str, given: str | None = None) -> str:
         return _guess(name.rpartition(".")[2].lower()) if "." in name else DEFAULT_TYPE
     well_formed = isinstance(given, str) and len(given) <= _MAX_TYPE_LENGTH
     if not well_formed or not _CONTENT_TYPE.fullmatch(given):
-        raise Error("Ill-formed content type", ascii(given)[:80], kind=Kind.ILL_FORMED)
+        raise Error("Ill-formed content type", shown(given), kind=Kind.ILL_FORMED)
     return given
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "make_handle",
     "parse_handle",
     "safe_file_name",
+    "shown",
 ]
 
 FALLBACK_NAME = "attachment"
@@ -85,7 +86,7 @@ def parse_handle(handle: str) -> Handle:
     """
     parsed = _parse(handle) if isinstance(handle, str) else None
     if parsed is None:
-        raise Error("Ill-formed attachment handle", _shown(handle), kind=Kind.ILL_FORMED)
+        raise Error("Ill-formed attachment handle", shown(handle), kind=Kind.ILL_FORMED)
     return parsed
 
 
@@ -120,6 +121,19 @@ def safe_file_name(name: str) -> str:
         # What this Python does not know yet might be a format character to the next one.
         name = "".join(char for char in name if unicodedata.category(char) != "Cn")
     return _safe(name)
+
+
+def shown(given: object) -> str:
+    """Show what was given, which may be hostile, in an error.
+
+    It is one line, not endless, and nothing that a terminal obeys.
+    """
+    try:
+        text = given if isinstance(given, str) else repr(given)
+    except ValueError:  # an integer of too many digits
+        text = type(given).__name__
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= _MAX_HANDLE_LENGTH else f"{text[:_MAX_HANDLE_LENGTH]}…"
 
 
 def _parse(handle: str) -> Handle | None:
@@ -157,10 +171,3 @@ def _shortened(name: str) -> str:
         stem, suffix = name, ""
     room = MAX_NAME_BYTES - len(suffix.encode())
     return _EDGES.sub("", stem.encode()[:room].decode(errors="ignore") + suffix)
-
-
-def _shown(handle: object) -> str:
-    """Show a handle that may be hostile: one line, not endless, nothing that a terminal obeys."""
-    text = handle if isinstance(handle, str) else repr(handle)
-    text = text if text.isprintable() else ascii(text)
-    return text if len(text) <= _MAX_HANDLE_LENGTH else f"{text[:_MAX_HANDLE_LENGTH]}…"

@@ -82,6 +82,8 @@ class _Stream(io.RawIOBase):
         return True
 
     def tell(self) -> int:
+        if self.closed:
+            raise ValueError("tell of a closed attachment")
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

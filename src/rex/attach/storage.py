@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self, final
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type
 from rex.attach.failures import explain_os_error
-from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, safe_file_name
+from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, safe_file_name, shown
 from rex.attach.info import Info, Metadata
 from rex.attach.reader import Body, Reader
 from rex.core import Error, Kind
@@ -162,7 +162,7 @@ class Storage(abc.ABC):
         name = parse_handle(handle).name
         if method not in ("POST", "PUT"):
             raise Error(
-                "The method of an upload link is POST or PUT", ascii(method), kind=Kind.ILL_FORMED
+                "The method of an upload link is POST or PUT", shown(method), kind=Kind.ILL_FORMED
             )
         limit = _tighter(max_size, self.max_size)
         if method == "PUT" and limit is not None:
@@ -331,7 +331,7 @@ class Storage(abc.ABC):
         if not isinstance(seconds, int | float) or not 1 <= seconds <= MAX_LINK_SECONDS:
             raise Error(
                 "A link lasts from 1 second to 7 days (604800 seconds)",
-                repr(seconds),
+                shown(seconds),
                 kind=Kind.ILL_FORMED,
             )
         return seconds
@@ -388,16 +388,19 @@ def _log(event: str, *details: object) -> None:
 
 def _date(day: datetime.date | str) -> datetime.date:
     if isinstance(day, datetime.datetime):
-        raise Error("A day is a date without a time", repr(day), kind=Kind.ILL_FORMED)
+        raise Error("A day is a date without a time", shown(day), kind=Kind.ILL_FORMED)
     if isinstance(day, datetime.date):
         return day
     try:
-        return datetime.datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=datetime.UTC).date()
+        date = datetime.date.fromisoformat(day)
     except (TypeError, ValueError):
-        raise Error("Ill-formed day (YYYY-MM-DD)", ascii(day)[:80], kind=Kind.ILL_FORMED) from None
+        date = None
+    if date is None or date.isoformat() != day:  # ISO 8601 has other forms too
+        raise Error("Ill-formed day (YYYY-MM-DD)", shown(day), kind=Kind.ILL_FORMED)
+    return date
 
 
 def _tighter(asked: int | None, own: int | None) -> int | None:
     if asked is not None and (not isinstance(asked, int) or asked < 0):
-        raise Error("The largest size is a number of bytes", repr(asked), kind=Kind.ILL_FORMED)
+        raise Error("The largest size is a number of bytes", shown(asked), kind=Kind.ILL_FORMED)
     return min((limit for limit in (asked, own) if limit is not None), default=None)

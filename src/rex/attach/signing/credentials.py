@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.signing.sigv4 import Credentials
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     CredentialsProvider = Callable[[], Credentials]
 
@@ -50,17 +52,26 @@ class AwsChain:
         return "AwsChain()"
 
     def __call__(self) -> Credentials:
-        """Give the credentials of this moment. Errors: `CONFIGURATION` when there are none."""
-        if self._found is None:
-            self._found = self._find()
-        frozen = self._found.get_frozen_credentials()
+        """Give the credentials of this moment.
+
+        Errors: `CONFIGURATION` when there are none, or only a part of them; `UNAVAILABLE` when
+        whoever gives them out does not answer, or gives out expired ones.
+        """
+        with _explained():
+            if self._found is None:
+                self._found = self._find()
+            frozen = self._found.get_frozen_credentials()
         # Refreshable credentials alone know when they end, and botocore has no public name for it.
         expires_at = getattr(self._found, "_expiry_time", None)
+        if expires_at is not None:
+            # botocore's own UTC is another object, and obstore takes none but this.
+            expires_at = expires_at.astimezone(datetime.UTC)
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token, expires_at)
 
     def region(self) -> str | None:
         """Give the region that the environment or the profile names, if any."""
-        region = self._botocore().get_config_variable("region")
+        with _explained():
+            region = self._botocore().get_config_variable("region")
         return region if isinstance(region, str) else None
 
     def _find(self) -> Any:
@@ -79,3 +90,27 @@ class AwsChain:
 
             self._session = botocore.session.get_session()
         return self._session
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn whatever botocore raises into an `Error`: it is the chain's, not an attachment's."""
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as failure:
+        from botocore.exceptions import (
+            CredentialRetrievalError,
+            HTTPClientError,
+            MetadataRetrievalError,
+        )
+
+        # That the keys it was given have expired already, botocore says with a RuntimeError.
+        passing = (CredentialRetrievalError, HTTPClientError, MetadataRetrievalError, RuntimeError)
+        kind = Kind.UNAVAILABLE if isinstance(failure, passing) else Kind.CONFIGURATION
+        raise Error(
+            "The AWS chain cannot provide the S3 keys, and attach_s3_access_key is not given",
+            f"{type(failure).__name__}: {failure}",
+            kind=kind,
+        ) from failure

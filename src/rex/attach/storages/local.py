@@ -67,6 +67,7 @@ class LocalStorage(Storage):
             with suppress(FileExistsError):
                 os.mkdir(self.directory, DIRECTORY_MODE)
                 _sync(os.path.dirname(self.directory))
+            os.stat(f"{self.directory}/.")  # for `_root`, what is no directory is gone
             with self._root() as root, NewFile(root):
                 pass
         except FileNotFoundError:
@@ -161,7 +162,7 @@ class LocalStorage(Storage):
 
     def _get(self, key: str, start: int) -> Body:
         with self._opened(key) as (fd, metadata):
-            return Body(metadata, _Chunks(os.dup(fd), start))
+            return Body(metadata, _Chunks(os.dup(fd), start, metadata.size))
 
     def _head(self, key: str) -> Metadata:
         with self._opened(key) as (_, metadata):
@@ -218,14 +219,16 @@ class LocalStorage(Storage):
 
 
 class _Chunks(Iterator[bytes]):
-    """The bytes of an open file from a position on; closes the file."""
+    """The bytes of an open file from one position to another; closes the file."""
 
-    def __init__(self, fd: int, position: int) -> None:
+    def __init__(self, fd: int, position: int, end: int) -> None:
         self._fd = fd
         self._position = position
+        self._end = end
 
     def __next__(self) -> bytes:
-        chunk = os.pread(self._fd, CHUNK_SIZE, self._position)
+        size = min(CHUNK_SIZE, self._end - self._position)
+        chunk = os.pread(self._fd, size, self._position)
         if not chunk:
             raise StopIteration
         self._position += len(chunk)

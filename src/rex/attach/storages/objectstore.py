@@ -43,6 +43,7 @@ _DIGEST = "sha256"
 _BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
     obstore.exceptions.AlreadyExistsError: (Kind.EXISTS, "Attachment exists already"),
     obstore.exceptions.PreconditionError: (Kind.EXISTS, "Attachment exists already"),
+    obstore.exceptions.NotFoundError: (Kind.NOT_FOUND, "Attachment does not exist"),
     obstore.exceptions.PermissionDeniedError: (Kind.DENIED, "The server does not permit this"),
     obstore.exceptions.UnauthenticatedError: (Kind.DENIED, "The server does not accept our keys"),
     obstore.exceptions.NotSupportedError: (Kind.UNSUPPORTED, "The server cannot do this"),
@@ -132,6 +133,10 @@ class ObjectStorage(Storage):
     def _make_store(self) -> ObjectStore:
         """Make obstore's client for this server."""
 
+    def close(self) -> None:
+        """Let go of the connections; they end when what still reads from them does."""
+        self._made = None
+
     def _path(self, key: str) -> str:
         return f"{self.prefix}{key}"
 
@@ -216,6 +221,12 @@ class ObjectStorage(Storage):
             for meta in page:
                 yield meta["path"].removeprefix(self.prefix)
 
+    def _translated(self, failure: Exception, handle: str | None) -> Error | None:
+        if isinstance(failure, FileNotFoundError) and "<Code>NoSuchBucket</Code>" in str(failure):
+            # For obstore, a missing bucket is a missing object.
+            failure = obstore.exceptions.GenericError(str(failure))
+        return super()._translated(failure, handle)
+
     def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
         code = re.search(r"<Code>(\w+)</Code>", str(failure))
         if code is not None and code[1] in _BY_CODE:
@@ -239,7 +250,7 @@ def _metadata(result: Any) -> Metadata:
         size=meta["size"],
         modified=meta["last_modified"],
         content_type=attributes.get("Content-Type", DEFAULT_TYPE),
-        etag=meta["e_tag"] or f'"{meta["last_modified"]:%s}-{meta["size"]:x}"',
+        etag=meta["e_tag"] or f'"{meta["last_modified"].timestamp():.0f}-{meta["size"]:x}"',
         digest=attributes.get(_DIGEST),
     )
 

@@ -22,8 +22,11 @@ from rex.attach.storages.objectstore import ObjectStorage, object_headers
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from obstore.store import ClientConfig, S3Credential
 
+    from rex.attach.signing.credentials import CredentialsProvider
     from rex.attach.signing.sigv4 import Condition
 
 __all__ = ["Addressing", "S3Storage"]
@@ -119,27 +122,20 @@ class S3Storage(ObjectStorage):
             virtual_hosted_style_request=virtual,
             # Not every server takes the request that deletes many at once.
             disable_bulk_delete=True,
-            credential_provider=self._provide,
+            # This must not hold the storage, which holds the client: no collector sees into that.
+            credential_provider=_keys_for_obstore(self._credentials),
             client_options=options,
             retry_config={"retry_timeout": datetime.timedelta(seconds=self.timeout)},
         )
 
-    def _provide(self) -> S3Credential:
-        credentials = self._credentials()
-        return {
-            "access_key_id": credentials.access_key,
-            "secret_access_key": credentials.secret_key,
-            "token": credentials.session_token,
-            "expires_at": credentials.expires_at,
-        }
-
     def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
         if isinstance(failure, UnauthenticatedError):
-            # It may be that no request was made: obstore does not say why `_provide` failed.
+            # It may be that no request was made: obstore does not say why there are no keys.
             try:
                 self._credentials()
             except Error as error:
-                return error.kind, error.message
+                reason = "" if error.payload is None else f" ({error.payload})"
+                return error.kind, f"{error.message}{reason}"
         return super()._explain(failure)
 
     def _check(self) -> None:
@@ -274,6 +270,21 @@ def read_ca_file(path: str) -> bytes:
             f"{path}: {failure.strerror}",
             kind=Kind.CONFIGURATION,
         ) from None
+
+
+def _keys_for_obstore(provider: CredentialsProvider) -> Callable[[], S3Credential]:
+    """Give the keys of the moment as obstore takes them."""
+
+    def provide() -> S3Credential:
+        credentials = provider()
+        return {
+            "access_key_id": credentials.access_key,
+            "secret_access_key": credentials.secret_key,
+            "token": credentials.session_token,
+            "expires_at": credentials.expires_at,
+        }
+
+    return provide
 
 
 def _usual_addressing(endpoint: str | None, bucket: str) -> Addressing:

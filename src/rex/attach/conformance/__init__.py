@@ -1,0 +1,57 @@
+"""The promises of every storage, as a suite for the authors of storages.
+
+Tell the suite about a kind of storage with a `Harness`, and run the promises with any test
+framework, here pytest::
+
+    class MyHarness(Harness):
+        def open(self, *, max_size=None):
+            return MyStorage(..., max_size=max_size)
+
+    @pytest.mark.parametrize("promise", promises_for(links=MyHarness.links))
+    def test_my_storage_keeps_its_promises(promise):
+        promise(MyHarness())
+
+or with none: ``for failure in failures(MyHarness()): print(failure)``.
+"""
+
+from rex.attach.conformance import (
+    coroutines,
+    describing,
+    downloads,
+    handles,
+    links,
+    listing,
+    names,
+    reading,
+    refusing,
+    removing,
+    storing,
+    together,
+    uploads,
+)
+from rex.attach.conformance.harness import Harness
+from rex.attach.conformance.promise import Failure, Promise, failures, promises_for
+
+__all__ = ["Failure", "Harness", "Promise", "failures", "promises", "promises_for", "themes"]
+
+themes = (
+    storing,
+    refusing,
+    describing,
+    reading,
+    removing,
+    listing,
+    names,
+    handles,
+    together,
+    coroutines,
+    links,
+    uploads,
+    downloads,
+)
+"""The modules in which the promises stand, in the order in which to read them."""
+
+promises: tuple[Promise, ...] = tuple(
+    dict.fromkeys((*promises_for(links=True), *promises_for(links=False)))
+)
+"""All promises there are: those of every storage, with links and without."""

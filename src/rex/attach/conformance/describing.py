@@ -1,0 +1,150 @@
+"""Promises on what is known of an attachment."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import re
+import stat
+from typing import TYPE_CHECKING
+
+from rex.attach.conformance.expectations import expect, expect_true
+from rex.attach.conformance.promise import promise
+from rex.attach.conformance.samples import MIB, sample, sliced
+
+if TYPE_CHECKING:
+    from rex.attach.conformance.harness import Harness
+
+DAY = datetime.timedelta(days=1)
+
+
+@promise
+def the_size_is_known(harness: Harness) -> None:
+    """`info` and `stat` tell the size in bytes."""
+    with harness.storage() as storage:
+        for size in (0, 1, 1000, 9 * MIB):
+            handle = storage.add("a.bin", sliced(sample(size), MIB))
+            expect("size in info", size, storage.info(handle).size)
+            expect("size in stat", size, storage.stat(handle).st_size)
+
+
+@promise
+def the_digest_is_the_sha_256_or_not_known(harness: Harness) -> None:
+    """Where a digest was recorded, it is the SHA-256 of the bytes, in hexadecimal."""
+    with harness.storage() as storage:
+        for size in (0, 1000, 9 * MIB):
+            data = sample(size)
+            digest = storage.info(storage.add("a.bin", data)).digest
+            expected = hashlib.sha256(data).hexdigest()
+            expect_true(f"the digest {digest} is None or {expected}", digest in (None, expected))
+
+
+@promise
+def handle_and_name_are_known(harness: Harness) -> None:
+    """`info` tells the handle that it was asked for, and the name that stands in it."""
+    with harness.storage() as storage:
+        handle = storage.add("a/b/report 2.pdf", b"data")
+        expect("handle in info", handle, storage.info(handle).handle)
+        expect("name in info", "report 2.pdf", storage.info(handle).name)
+
+
+@promise
+def the_content_type_given_is_kept(harness: Harness) -> None:
+    """The content type given counts, whatever the name says, for small and large content."""
+    with harness.storage() as storage:
+        for given in ("text/x-special", "image/png", 'text/plain; charset="utf-8"', "a/b+c;d=e"):
+            handle = storage.add("page.html", b"data", content_type=given)
+            expect("content type in info", given, storage.info(handle).content_type)
+            with storage.open(handle) as stream:
+                expect("content type when opened", given, stream.info.content_type)
+        handle = storage.add("a.txt", sample(9 * MIB), content_type="x/large")
+        expect("content type of large content", "x/large", storage.info(handle).content_type)
+
+
+@promise
+def the_content_type_follows_from_the_name(harness: Harness) -> None:
+    """Without a content type given, the name decides, the same on every storage."""
+    with harness.storage() as storage:
+        for name, expected in (
+            ("a.txt", "text/plain"),
+            ("SCAN.PNG", "image/png"),
+            ("a.b.jpeg", "image/jpeg"),
+            ("a.pdf", "application/pdf"),
+            ("a.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+            ("a.unheard-of", "application/octet-stream"),
+            ("README", "application/octet-stream"),
+        ):
+            info = storage.info(storage.add(name, b"data"))
+            expect(f"content type of {name}", expected, info.content_type)
+
+
+@promise
+def when_it_was_stored_is_known(harness: Harness) -> None:
+    """`modified` is aware, in UTC, and about now: clocks may differ a little."""
+    with harness.storage() as storage:
+        modified = storage.info(storage.add("a.bin", b"data")).modified
+        expect("offset of the time from UTC", datetime.timedelta(0), modified.utcoffset())
+        expect_true(f"{modified} is about now", abs(_now() - modified) < DAY)
+
+
+@promise
+def the_entity_tag_stands_for_the_content(harness: Harness) -> None:
+    """An entity tag has its quotes (RFC 9110), stays as it is, and differs where content does."""
+    with harness.storage() as storage:
+        contents = (b"one", b"two", b"", sample(9 * MIB, "a"), sample(9 * MIB, "b"))
+        handles = [storage.add("same.bin", content) for content in contents]
+        tags = [storage.info(handle).etag for handle in handles]
+        for tag in tags:
+            expect_true(f"{tag} is an entity tag", re.fullmatch(r'(?:W/)?"[!#-~]+"', tag))
+        expect("different tags of different content", len(contents), len(set(tags)))
+        expect("tags asked for again", tags, [storage.info(handle).etag for handle in handles])
+
+
+@promise
+def an_open_attachment_tells_the_same_as_info(harness: Harness) -> None:
+    """What `open` knows is what `info` tells, also for content stored in parts."""
+    with harness.storage() as storage:
+        for size in (0, 10, 9 * MIB):
+            handle = storage.add("a.txt", sample(size))
+            with storage.open(handle) as stream:
+                expect("info when opened", storage.info(handle), stream.info)
+
+
+@promise
+def stat_gives_a_real_stat_result(harness: Harness) -> None:
+    """`stat` gives an `os.stat_result` of a regular file, with its size and times."""
+    with harness.storage() as storage:
+        handle = storage.add("a.txt", b"0123456789")
+        status = storage.stat(handle)
+        expect("type of what stat gives", os.stat_result, type(status))
+        expect_true("it is a regular file", stat.S_ISREG(status.st_mode))
+        expect("size in stat", 10, status.st_size)
+        modified = storage.info(handle).modified.timestamp()
+        expect_true("its time is that in info", abs(status.st_mtime - modified) < 1)
+
+
+@promise
+def info_can_be_given_as_json(harness: Harness) -> None:
+    """`Info.as_dict` gives what JSON takes."""
+    with harness.storage() as storage:
+        info = storage.info(storage.add("a.txt", b"data"))
+        told = json.loads(json.dumps(info.as_dict()))
+        expect("handle in JSON", info.handle, told["handle"])
+        expect("time in JSON", info.modified, datetime.datetime.fromisoformat(told["modified"]))
+
+
+@promise
+def a_storage_that_can_be_used_says_so(harness: Harness) -> None:
+    """`check` passes, and stores nothing; the storage is its own context manager."""
+    with harness.storage() as storage:
+        storage.check()
+        expect("attachments after a check", [], list(storage))
+        expect_true("repr names the storage", type(storage).__name__ in repr(storage))
+        with storage as entered:
+            expect_true("entering gives the storage itself", entered is storage)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,77 @@
+"""Promises on download links: what a browser gets, and what it may do with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rex.attach.conformance.client import fetch
+from rex.attach.conformance.expectations import expect
+from rex.attach.conformance.promise import link_promise
+from rex.attach.conformance.samples import MIB, sample
+
+if TYPE_CHECKING:
+    from rex.attach.conformance.harness import Harness
+
+
+@link_promise(supported=True)
+def a_download_link_gives_the_bytes(harness: Harness) -> None:
+    """A plain GET of the link's URL gives the content, its type, and its name to save it under."""
+    with harness.storage() as storage:
+        for size in (0, 10, 9 * MIB):
+            handle = storage.add("scan 1.png", sample(size))
+            answer = fetch(storage.download_link(handle))
+            expect("status of the download", 200, answer.status)
+            expect("content of the download", sample(size), answer.body)
+            expect("content type", "image/png", answer.headers.get("Content-Type"))
+            expect("disposition", "attachment", answer.disposition)
+            expect("name to save it under", "scan 1.png", answer.filename)
+
+
+@link_promise(supported=True)
+def a_download_can_get_another_name(harness: Harness) -> None:
+    """`filename` is what the download is saved as, made harmless like any name."""
+    with harness.storage() as storage:
+        handle = storage.add("a.txt", b"data")
+        for given, expected in (("Bericht März.txt", "Bericht März.txt"), ("../../x.txt", "x.txt")):
+            answer = fetch(storage.download_link(handle, filename=given))
+            expect(f"name made of {given}", expected, answer.filename)
+            expect("disposition", "attachment", answer.disposition)
+
+
+@link_promise(supported=True)
+def only_what_is_safe_is_shown_in_place(harness: Harness) -> None:
+    """`inline` holds for types without scripts; all else is an attachment all the same."""
+    with harness.storage() as storage:
+        for name, expected in (
+            ("a.png", "inline"),
+            ("a.pdf", "inline"),
+            ("a.txt", "inline"),
+            ("a.svg", "attachment"),
+            ("a.html", "attachment"),
+            ("a.xml", "attachment"),
+            ("a.js", "attachment"),
+            ("README", "attachment"),
+        ):
+            handle = storage.add(name, b"data")
+            answer = fetch(storage.download_link(handle, inline=True))
+            expect(f"disposition of {name}", expected, answer.disposition)
+            expect(f"name of {name}", name, answer.filename)
+            plain = fetch(storage.download_link(handle))
+            expect(f"disposition of {name}, not inline", "attachment", plain.disposition)
+
+
+@link_promise(supported=True)
+def what_claims_to_be_a_page_is_not_shown_as_one(harness: Harness) -> None:
+    """Shown in place, an attachment has the type of its name, whatever it was stored as."""
+    with harness.storage() as storage:
+        handle = storage.add("a.png", b"<script>", content_type="text/html")
+        answer = fetch(storage.download_link(handle, inline=True))
+        expect("content type", "image/png", answer.headers.get("Content-Type"))
+
+
+@link_promise(supported=True)
+def a_download_link_of_nothing_is_answered_404(harness: Harness) -> None:
+    """Making a download link asks nothing; following it finds that there is nothing."""
+    with harness.storage() as storage:
+        answer = fetch(storage.download_link(storage.reserve("a.txt")))
+        expect("status", 404, answer.status)

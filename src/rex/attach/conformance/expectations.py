@@ -1,0 +1,109 @@
+"""What a promise demands, and the messages when it is not so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rex.attach.conformance.harness import Harness
+    from rex.attach.content import ContentSource
+    from rex.attach.storage import Storage
+
+__all__ = [
+    "expect",
+    "expect_content",
+    "expect_error",
+    "expect_nothing_stored",
+    "expect_raises",
+    "expect_round_trip",
+    "expect_true",
+]
+
+P = ParamSpec("P")
+X = TypeVar("X", bound=BaseException)
+
+BLOCK = 64 * 1024
+_MAX_SHOWN = 200
+_MAX_LINE = 1000
+
+
+def expect(what: str, expected: object, actual: object) -> None:
+    """Demand that two values are equal."""
+    if expected != actual:
+        raise AssertionError(f"{what}: {_difference(expected, actual)}")
+
+
+def expect_true(what: str, holds: object) -> None:
+    """Demand that something holds; `what` says what."""
+    if not holds:
+        raise AssertionError(f"this does not hold: {what}")
+
+
+def expect_raises(
+    wanted: type[X], what: str, verb: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+) -> X:
+    """Demand that this call raises an exception of the class; give the exception."""
+    try:
+        result = verb(*args, **kwargs)
+    except wanted as failure:
+        return failure
+    except Exception as failure:
+        found = f"{type(failure).__name__}: {failure}"
+        raise AssertionError(f"{what}: expected {wanted.__name__}, got {found}") from failure
+    raise AssertionError(f"{what}: expected {wanted.__name__}, but it returned {_shown(result)}")
+
+
+def expect_error(
+    kind: Kind, what: str, verb: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+) -> Error:
+    """Demand that this call raises an `Error` of this kind, fit to be printed; give the error."""
+    error = expect_raises(Error, what, verb, *args, **kwargs)
+    expect(f"kind of the error of {what} ({error.message})", kind, error.kind)
+    expect_true(f"the error of {what} has a message", error.message)
+    for line in str(error).splitlines():
+        expect_true(f"every line of the error of {what} is short", len(line) <= _MAX_LINE)
+        expect_true(f"the error of {what} can be printed: {line!a}", line.isprintable())
+    return error
+
+
+def expect_nothing_stored(harness: Harness, storage: Storage) -> None:
+    """Demand that there is nothing in the storage, and no traces either."""
+    expect("attachments left in the storage", [], list(storage))
+    expect("other things left in the storage", [], harness.leftovers(storage))
+
+
+def expect_round_trip(storage: Storage, content: ContentSource, expected: bytes) -> str:
+    """Demand that content is stored as these bytes; give the handle."""
+    handle = storage.add("sample.bin", content)
+    with storage.open(handle) as stream:
+        expect("content read back", expected, stream.read())
+        expect("size told by the open attachment", len(expected), stream.info.size)
+    expect("size told by stat", len(expected), storage.stat(handle).st_size)
+    return handle
+
+
+def expect_content(storage: Storage, handle: str, expected: bytes) -> None:
+    """Demand that these bytes are stored."""
+    with storage.open(handle) as stream:
+        expect("content stored", expected, stream.read())
+
+
+def _difference(expected: object, actual: object) -> str:
+    if isinstance(expected, bytes) and isinstance(actual, bytes) and len(expected) > _MAX_SHOWN:
+
+        def differs(start: int, end: int) -> bool:
+            return expected[start:end] != actual[start:end]
+
+        block = next(at for at in range(0, len(expected) + 1, BLOCK) if differs(at, at + BLOCK))
+        same = next(at for at in range(block, block + BLOCK) if differs(at, at + 1))
+        return f"expected {len(expected)} bytes, got {len(actual)}; only the first {same} agree"
+    return f"expected {_shown(expected)}, got {_shown(actual)}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}… ({len(text)} characters)"

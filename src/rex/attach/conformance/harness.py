@@ -1,0 +1,51 @@
+"""The harness: what the suite has to be told about a kind of storage."""
+
+from __future__ import annotations
+
+import abc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rex.attach.storage import Storage
+
+__all__ = ["Harness"]
+
+
+class Harness(abc.ABC):
+    """What the suite has to be told about a kind of storage; `open` is all that must be.
+
+    It uses no test framework. A promise may ask for more than one storage, one after another.
+    """
+
+    links: bool = False
+    """Whether the storage can sign links, and a server answers them."""
+
+    many: int = 1200
+    """How many attachments a long listing has: more than the server gives in one page."""
+
+    @abc.abstractmethod
+    def open(self, *, max_size: int | None = None) -> Storage:
+        """Give a storage with nothing in it: a new directory, bucket or prefix."""
+
+    def leftovers(self, storage: Storage) -> list[str]:  # noqa: ARG002 - for those who override it
+        """Name what lies in the storage and is no attachment.
+
+        Such are temporary files, empty directories, unfinished uploads in parts.
+        """
+        return []
+
+    def clean(self, storage: Storage) -> None:
+        """Let go of a storage, and remove what is in it where that does not go by itself."""
+        storage.close()
+
+    @contextmanager
+    def storage(self, *, max_size: int | None = None) -> Iterator[Storage]:
+        """Give a storage with nothing in it, for as long as the ``with`` statement lasts."""
+        storage = self.open(max_size=max_size)
+        try:
+            yield storage
+        finally:
+            self.clean(storage)

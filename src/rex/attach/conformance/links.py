@@ -1,0 +1,100 @@
+"""Promises on links: a client without any key does one thing, once permitted, and no other."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import TYPE_CHECKING, Any
+
+from rex.attach.conformance.client import fetch, put
+from rex.attach.conformance.expectations import expect, expect_content, expect_error, expect_true
+from rex.attach.conformance.promise import link_promise, promise
+from rex.core import Kind
+
+if TYPE_CHECKING:
+    from rex.attach.conformance.harness import Harness
+
+MINUTE = 60
+WEEK = 7 * 24 * 3600
+
+
+@link_promise(supported=False)
+def links_that_cannot_be_made_are_refused(harness: Harness) -> None:
+    """A storage that cannot sign says so, and what would make it possible."""
+    with harness.storage() as storage:
+        handle = storage.add("a.txt", b"data")
+        for what, link in (
+            ("upload_link", lambda: storage.upload_link(handle)),
+            ("upload_link, PUT", lambda: storage.upload_link(handle, method="PUT")),
+            ("download_link", lambda: storage.download_link(handle)),
+        ):
+            error = expect_error(Kind.UNSUPPORTED, what, link)
+            expect_true(f"the error of {what} explains itself", error.payload)
+
+
+@promise
+def arguments_of_links_are_checked_first(harness: Harness) -> None:
+    """Ill-formed arguments are `ILL_FORMED` on every storage, whether it can sign or not."""
+    with harness.storage() as storage:
+        loose: Any = storage
+        handle = storage.reserve("a.txt")
+        too_long = datetime.timedelta(days=7, seconds=1)
+        for expires in (0, -1, 0.5, WEEK + 1, float("nan"), float("inf"), "1h", too_long, [60]):
+            for name in ("upload_link", "download_link"):
+                verb, what = getattr(loose, name), f"{name}(expires={expires!r})"
+                expect_error(Kind.ILL_FORMED, what, verb, handle, expires=expires)
+        for wrong in (
+            {"method": "GET"},
+            {"method": "post"},
+            {"method": None},
+            {"max_size": -1},
+            {"max_size": "1 MB"},
+            {"max_size": 1.5},
+            {"content_type": "text"},
+            {"content_type": "text/plain\r\nX-Other: 1"},
+        ):
+            what = f"upload_link with {wrong}"
+            expect_error(Kind.ILL_FORMED, what, loose.upload_link, handle, **wrong)
+        what = "download_link with filename=7"
+        expect_error(Kind.ILL_FORMED, what, loose.download_link, handle, filename=7)
+
+
+@link_promise(supported=True)
+def a_link_is_a_value(harness: Harness) -> None:
+    """A link tells its method, URL, headers, fields and honest end, and can be given as JSON."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        for method, link in (
+            ("POST", storage.upload_link(handle, expires=600)),
+            ("PUT", storage.upload_link(handle, method="PUT", expires=600)),
+            ("GET", storage.download_link(handle, expires=datetime.timedelta(minutes=10))),
+        ):
+            expect("method", method, link.method)
+            expect_true(f"{link.url} is a URL", link.url.startswith(("http://", "https://")))
+            expect("whether it has fields", method == "POST", bool(link.fields))
+            left = (link.expires_at - datetime.datetime.now(datetime.UTC)).total_seconds()
+            expect_true(f"it lasts 10 minutes, not much less: {left} s", 0 <= 600 - left < MINUTE)
+            expect("URL in JSON", link.url, json.loads(json.dumps(link.as_dict()))["url"])
+            shown = repr(link)
+            secrets = [link.url.partition("?")[2] or "?", *link.fields.values()]
+            told = [text for text in secrets if text != "204" and text in shown]
+            expect("what repr tells of the secrets", [], told)
+        for seconds in (1, WEEK):
+            storage.download_link(handle, expires=seconds)
+
+
+@link_promise(supported=True)
+def a_link_permits_nothing_else(harness: Harness) -> None:
+    """With another method, another handle or a changed signature, a link is refused."""
+    with harness.storage() as storage:
+        handle, other = storage.add("a.txt", b"first"), storage.add("b.txt", b"other")
+        link = storage.download_link(handle)
+        last = "0" if link.url[-1] != "0" else "1"
+        expect_true("another method is refused", put(link, b"second").refused)
+        another = link._replace(url=link.url.replace(handle[1:], other[1:]))
+        expect_true("another handle is refused", fetch(another).refused)
+        changed = link._replace(url=link.url[:-1] + last)
+        expect_true("a changed signature is refused", fetch(changed).refused)
+        unsigned = link._replace(url=link.url.partition("?")[0])
+        expect_true("a missing signature is refused", fetch(unsigned).refused)
+        expect_content(storage, handle, b"first")

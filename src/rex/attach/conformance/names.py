@@ -1,0 +1,157 @@
+"""Promises on names: every name is kept, made harmless, and the same on every storage."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from rex.attach.conformance.expectations import expect, expect_error, expect_true
+from rex.attach.conformance.promise import promise
+from rex.core import Kind
+
+if TYPE_CHECKING:
+    from rex.attach.conformance.harness import Harness
+
+HANDLE = re.compile(
+    r"/(\d{4})/(\d{2})/(\d{2})"
+    r"/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/([^/]+)",
+    re.ASCII,
+)
+
+KEPT = (
+    "plain.txt",
+    "UPPER.TXT",
+    "with blanks in it.txt",
+    "no-extension",
+    "two.dots.tar.gz",
+    "naïve café.txt",
+    "中文.jpg",
+    "日本語ファイル.pdf",
+    "Ελληνικά.doc",
+    "русский.txt",
+    "עברית.txt",
+    "العربية.pdf",
+    "हिन्दी.txt",
+    "ไทย.txt",
+    "한국어.txt",
+    "\N{GRINNING FACE}\N{PARTY POPPER}.png",
+    "\N{MATHEMATICAL BOLD CAPITAL A}.txt",
+    "it's.txt",
+    "`ticks`.txt",
+    "a+b.txt",
+    "100%.txt",
+    "%41%2f%00.txt",
+    "a#b.txt",
+    "a&b=c;d.txt",
+    "a,b@c!d~e.txt",
+    "(a) [b] {c}.txt",
+    "$(id).txt",
+    "$name ^ x.txt",
+    "{0} %s %(a)s.txt",
+    "a  b.txt",
+    "é" * 125 + ".txt",
+    "a" * 251 + ".txt",
+    "名" * 85,
+)
+"""Names that stay just as they are."""
+
+CHANGED = {
+    "../../x.txt": "x.txt",
+    "C:\\Windows\\x.txt": "x.txt",
+    "sub/dir\\x.txt": "x.txt",
+    "/": "attachment",
+    "": "attachment",
+    ".": "attachment",
+    "..": "attachment",
+    "...": "attachment",
+    "\u200b": "attachment",
+    ".htaccess": "htaccess",
+    "a\0b.txt": "ab.txt",
+    "a\r\nb.txt": "ab.txt",
+    "a\u202egpj.exe": "agpj.exe",
+    "a\ud800b.txt": "ab.txt",
+    "CON": "_CON",
+    "nul.txt": "_nul.txt",
+    "a.txt::$DATA": "a.txt__$DATA",
+    "a.txt. . ": "a.txt",
+    "e\u0301.txt": "é.txt",
+    "a" * 300: "a" * 255,
+    "é" * 200 + ".txt": "é" * 125 + ".txt",
+    '"><img src=x>.png': "___img src=x_.png",
+    "*?[a-z]|.txt": "__[a-z]_.txt",
+    "${filename}": "_{filename}",
+    "what?.txt": "what_.txt",
+}
+"""Names that are made harmless, and what becomes of them."""
+
+
+@promise
+def a_handle_has_its_form(harness: Harness) -> None:
+    """A handle is ``/YYYY/MM/DD/<uuid4>/<name>``, of today (UTC), added or reserved."""
+    with harness.storage() as storage:
+        for handle in (storage.add("a.txt", b"data"), storage.reserve("a.txt")):
+            match = HANDLE.fullmatch(handle)
+            expect("type of a handle", str, type(handle))
+            if match is None:
+                raise AssertionError(f"this is no handle: {handle!r}")
+            year, month, day, name = match.groups()
+            made = datetime.date(int(year), int(month), int(day))
+            today = datetime.datetime.now(datetime.UTC).date()
+            expect_true(f"{made} is today", abs(today - made) <= datetime.timedelta(days=1))
+            expect("name in the handle", "a.txt", name)
+
+
+@promise
+def names_in_every_script_are_kept(harness: Harness) -> None:
+    """A name that does no harm is kept, and its attachment can be had by every verb."""
+    with harness.storage() as storage:
+        handles = {storage.add(name, name): name for name in KEPT}
+        expect("names in the handles", list(KEPT), [_name(handle) for handle in handles])
+        expect("attachments listed", sorted(handles), list(storage))
+        for handle, name in handles.items():
+            expect(f"size of {name!r}", len(name.encode()), storage.stat(handle).st_size)
+            expect("name in info", name, storage.info(handle).name)
+            with storage.open(handle) as stream:
+                expect(f"content of {name!r}", name.encode(), stream.read())
+            storage.remove(handle)
+        expect("attachments left", [], list(storage))
+        expect("other things left", [], harness.leftovers(storage))
+
+
+@promise
+def names_are_made_harmless(harness: Harness) -> None:
+    """A name that could do harm is changed by the same rules on every storage."""
+    with harness.storage() as storage:
+        for given, expected in CHANGED.items():
+            for handle in (storage.add(given, b"data"), storage.reserve(given)):
+                expect(f"name made of {ascii(given)[:60]}", expected, _name(handle))
+        expect("attachments stored", len(CHANGED), len(list(storage)))
+
+
+@promise
+def a_name_in_the_form_of_apple_is_the_same_name(harness: Harness) -> None:
+    """Names are normalised (NFC): a handle never has two spellings of one letter."""
+    with harness.storage() as storage:
+        decomposed = unicodedata.normalize("NFD", "Über Café 한국.txt")
+        handle = storage.add(decomposed, b"data")
+        expect("name in the handle", unicodedata.normalize("NFC", decomposed), _name(handle))
+        expect("attachments listed", [handle], list(storage))
+        other = unicodedata.normalize("NFD", handle)
+        expect_error(Kind.ILL_FORMED, "info of the other spelling", storage.info, other)
+
+
+@promise
+def names_that_differ_in_case_are_different(harness: Harness) -> None:
+    """A handle in other letters is the handle of nothing."""
+    with harness.storage() as storage:
+        handle = storage.add("Report.txt", b"data")
+        folder = handle.rpartition("/")[0]
+        for other in ("report.txt", "REPORT.TXT", "Report.TXT"):
+            what = f"info of {other}"
+            expect_error(Kind.NOT_FOUND, what, storage.info, f"{folder}/{other}")
+
+
+def _name(handle: str) -> str:
+    return handle.rpartition("/")[2]

@@ -1,0 +1,217 @@
+"""Promises on reading: an open attachment is a binary file like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from rex.attach.conformance.expectations import expect, expect_error, expect_raises, expect_true
+from rex.attach.conformance.promise import promise
+from rex.attach.conformance.samples import MIB, sample
+from rex.core import Kind
+
+if TYPE_CHECKING:
+    from rex.attach.conformance.harness import Harness
+
+
+@promise
+def opening_what_is_not_there_fails_at_once(harness: Harness) -> None:
+    """`open` raises `NOT_FOUND` itself, not the first read, and names the handle."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        error = expect_error(Kind.NOT_FOUND, "open", storage.open, handle)
+        expect_true("the error names the handle", handle in str(error))
+
+
+@promise
+def an_attachment_can_be_read_piece_by_piece(harness: Harness) -> None:
+    """`read(n)` gives n bytes until there are fewer left, and then none."""
+    data = sample(3 * MIB + 5)
+    with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
+        parts = list(iter(lambda: stream.read(100_003), b""))
+        expect("pieces joined", data, b"".join(parts))
+        expect("size of a piece", {100_003}, {len(part) for part in parts[:-1]})
+        expect("read at the end", b"", stream.read(1))
+        expect("read all at the end", b"", stream.read())
+
+
+@promise
+def reading_into_a_buffer_fills_it(harness: Harness) -> None:
+    """`readinto` and `readinto1` give bytes and say how many; an empty buffer gets none."""
+    data = sample(MIB + 100)
+    with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
+        expect("bytes read into no buffer", 0, stream.readinto(bytearray()))
+        buffer = bytearray(MIB)
+        expect("bytes read into the buffer", MIB, stream.readinto(buffer))
+        expect("the buffer", data[:MIB], bytes(buffer))
+        size = stream.readinto1(buffer)
+        expect_true("readinto1 gives some of the rest", size)
+        expect("what readinto1 gives", data[MIB:][:size], bytes(buffer[:size]))
+
+
+@promise
+def lines_can_be_read(harness: Harness) -> None:
+    """`readline`, `readlines` and iteration split at line feeds, as with any binary file."""
+    lines = [b"first\n", b"\n", b"x" * 200_000 + b"\n", b"\r\n", b"no end"]
+    with harness.storage() as storage:
+        handle = storage.add("a.txt", lines)
+        with storage.open(handle) as stream:
+            expect("first line", lines[0], stream.readline())
+            expect("other lines", lines[1:], list(stream))
+            expect("line at the end", b"", stream.readline())
+        with storage.open(handle) as stream, io.TextIOWrapper(stream, "ascii", newline="") as text:
+            expect("lines as text", [line.decode() for line in lines], text.readlines())
+
+
+@promise
+def seeking_goes_where_it_is_told(harness: Harness) -> None:
+    """`seek` takes positions from the start, from here and from the end, and tells the new one."""
+    data = sample(100_000)
+    with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
+        expect_true("an attachment is seekable", stream.seekable() and stream.readable())
+        expect("position at first", 0, stream.tell())
+        expect("seek from the start", 10, stream.seek(10))
+        expect("read after seek", data[10:20], stream.read(10))
+        expect("position after reading", 20, stream.tell())
+        expect("seek from here", 15, stream.seek(-5, io.SEEK_CUR))
+        expect("read after seek from here", data[15:16], stream.read(1))
+        expect("seek from the end", 99_990, stream.seek(-10, io.SEEK_END))
+        expect("read at the end", data[-10:], stream.read())
+        expect("seek back", 30_000, stream.seek(30_000))
+        expect("read after seek back", data[30_000:30_100], stream.read(100))
+        expect("seek back to the start", 0, stream.seek(0))
+        expect("read anew", data, stream.read())
+
+
+@promise
+def seeking_past_the_end_reads_nothing(harness: Harness) -> None:
+    """A position past the end is one, where nothing is to be read; one can come back."""
+    with harness.storage() as storage:
+        for data in (b"0123456789", b""):
+            with storage.open(storage.add("a", data)) as stream:
+                expect("seek past the end", 1000, stream.seek(1000))
+                expect("read past the end", b"", stream.read())
+                expect("read some past the end", b"", stream.read(5))
+                expect("position past the end", 1000, stream.tell())
+                stream.seek(0)
+                expect("read after coming back", data, stream.read())
+
+
+@promise
+def seeking_before_the_start_is_refused(harness: Harness) -> None:
+    """A negative position is a ValueError, and so is a `whence` that there is not."""
+    with harness.storage() as storage, storage.open(storage.add("a", b"0123456789")) as stream:
+        expect_raises(ValueError, "seek(-1)", stream.seek, -1)
+        expect_raises(ValueError, "seek(-11, 2)", stream.seek, -11, io.SEEK_END)
+        expect_raises(ValueError, "seek(0, 9)", stream.seek, 0, 9)
+        expect("read after what was refused", b"0123456789", stream.read())
+
+
+@promise
+def random_seeks_read_as_in_a_file_in_memory(harness: Harness) -> None:
+    """Seeks and reads in any order give the same as with `io.BytesIO`."""
+    data = sample(5 * MIB)
+    chance = random.Random(20261123)  # noqa: S311 - the same steps each time, no secret
+    with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
+        model = io.BytesIO(data)
+        for step in range(150):
+            whence = chance.choice((io.SEEK_SET, io.SEEK_CUR, io.SEEK_END))
+            base = (0, model.tell(), len(data))[whence]
+            reach = chance.choice((10, 70_000, len(data)))
+            target = max(0, min(len(data) + 10, base + chance.randint(-reach, reach)))
+            size = chance.choice((0, 1, 10, 4096, 65_536, 300_000))
+            what = f"step {step}: seek({target - base}, {whence}) and read({size})"
+            expect(what, model.seek(target), stream.seek(target - base, whence))
+            expect(what, model.read(size), stream.read(size))
+
+
+@promise
+def large_attachments_can_be_read_from_anywhere(harness: Harness) -> None:
+    """Around every border of 1 MiB and 8 MiB, the bytes at a position are those at it."""
+    data = sample(17 * MIB)
+    with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
+        for border in (16 * MIB, 8 * MIB, MIB, 2 * MIB):
+            for position in (border - 1, border, border + 1):
+                stream.seek(position)
+                expect(f"3 bytes at {position}", data[position : position + 3], stream.read(3))
+        stream.seek(-1, io.SEEK_END)
+        expect("last byte", data[-1:], stream.read())
+
+
+@promise
+def a_closed_attachment_cannot_be_read(harness: Harness) -> None:
+    """After `close`, or ``with``, reading and seeking is a ValueError; closing again is fine."""
+    with harness.storage() as storage:
+        handle = storage.add("a", b"0123456789")
+        stream = storage.open(handle)
+        with stream as entered:
+            expect_true("entering gives the stream itself", entered is stream)
+            stream.read(1)
+        expect_true("it is closed after with", stream.closed)
+        for what in ("read", "readline", "tell"):
+            expect_raises(ValueError, what, getattr(stream, what))
+        expect_raises(ValueError, "seek", stream.seek, 0)
+        expect_raises(ValueError, "readinto", stream.readinto, bytearray(1))
+        stream.close()
+
+
+@promise
+def an_attachment_cannot_be_written_to(harness: Harness) -> None:
+    """An attachment never changes: its stream is not writable."""
+    with harness.storage() as storage:
+        handle = storage.add("a", b"0123456789")
+        with storage.open(handle) as stream:
+            loose: Any = stream
+            expect("whether it is writable", False, loose.writable())
+            expect_raises(OSError, "write", loose.write, b"x")
+            expect_raises(OSError, "truncate", loose.truncate, 1)
+        with storage.open(handle) as stream:
+            expect("content", b"0123456789", stream.read())
+
+
+@promise
+def two_readers_do_not_disturb_each_other(harness: Harness) -> None:
+    """Each opening has its own position and its own end."""
+    data = sample(2 * MIB)
+    with harness.storage() as storage:
+        handle = storage.add("a", data)
+        with storage.open(handle) as one, storage.open(handle) as other:
+            expect("first of one", data[:MIB], one.read(MIB))
+            expect("first of the other", data[:10], other.read(10))
+            other.close()
+            expect("rest of one", data[MIB:], one.read())
+
+
+@promise
+def a_reader_that_is_dropped_does_no_harm(harness: Harness) -> None:
+    """A stream may be closed or forgotten before its end; all else goes on."""
+    data = sample(3 * MIB)
+    with harness.storage() as storage:
+        handle = storage.add("a", data)
+        for _ in range(20):
+            storage.open(handle).close()
+            storage.open(handle).read(1)
+        with storage.open(handle) as stream:
+            expect("content", data, stream.read())
+
+
+@promise
+def an_archive_can_be_read_in_place(harness: Harness) -> None:
+    """`zipfile` and `hashlib.file_digest` take an open attachment as they take a file."""
+    files = {f"file-{number}.bin": sample(300_000, str(number)) for number in range(5)}
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as written:
+        for name, data in files.items():
+            written.writestr(name, data)
+    with harness.storage() as storage:
+        handle = storage.add("files.zip", archive.getvalue())
+        with storage.open(handle) as stream, zipfile.ZipFile(stream) as opened:
+            expect("damaged file in the archive", None, opened.testzip())
+            for name in reversed(opened.namelist()):
+                expect(f"{name} in the archive", files[name], opened.read(name))
+        with storage.open(handle) as stream:
+            expected = hashlib.sha256(archive.getvalue()).hexdigest()
+            expect("digest", expected, hashlib.file_digest(stream, "sha256").hexdigest())

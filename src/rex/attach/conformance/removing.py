@@ -1,0 +1,131 @@
+"""Promises on removing: gone is gone, for everybody and without a trace."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, ParamSpec
+
+from rex.attach.conformance.expectations import (
+    expect,
+    expect_error,
+    expect_nothing_stored,
+    expect_true,
+)
+from rex.attach.conformance.promise import promise
+from rex.attach.conformance.samples import MIB, sample
+from rex.core import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rex.attach.conformance.harness import Harness
+    from rex.attach.storage import Storage
+
+P = ParamSpec("P")
+
+
+@promise
+def what_is_removed_is_gone(harness: Harness) -> None:
+    """After `remove`, every verb says `NOT_FOUND` with the handle, and so does `remove`."""
+    with harness.storage() as storage:
+        handle = storage.add("a.txt", b"data")
+        storage.remove(handle)
+        _expect_not_there(storage, handle)
+        expect_nothing_stored(harness, storage)
+
+
+@promise
+def what_never_was_is_not_found(harness: Harness) -> None:
+    """A well-formed handle of nothing is `NOT_FOUND`, also beside an attachment."""
+    with harness.storage() as storage:
+        handle = storage.add("a.txt", b"data")
+        folder = handle.rpartition("/")[0]
+        for other in (storage.reserve("a.txt"), f"{folder}/b.txt", f"{folder}/a.tx"):
+            _expect_not_there(storage, other)
+        expect("attachments left", [handle], list(storage))
+
+
+@promise
+def removing_one_leaves_the_others(harness: Harness) -> None:
+    """Only what the handle names is removed."""
+    with harness.storage() as storage:
+        handles = sorted(storage.add("same.txt", str(number)) for number in range(6))
+        for handle in handles[::2]:
+            storage.remove(handle)
+        expect("attachments left", handles[1::2], list(storage))
+        for handle in handles[1::2]:
+            with storage.open(handle) as stream:
+                expect("size of the content left", 1, len(stream.read()))
+
+
+@promise
+def removing_leaves_no_traces(harness: Harness) -> None:
+    """When all are removed, nothing is left of them: no directories, no parts, no records."""
+    with harness.storage() as storage:
+        handles = [storage.add(f"{size}.bin", sample(size)) for size in (0, 10, 9 * MIB)]
+        expect("other things in the storage", [], harness.leftovers(storage))
+        for handle in handles:
+            storage.remove(handle)
+        expect_nothing_stored(harness, storage)
+        expect_true("it can be added to again", storage.add("a.txt", b"data"))
+
+
+@promise
+def of_two_removers_at_least_one_succeeds(harness: Harness) -> None:
+    """Who removes at the same time as another either succeeds or is told `NOT_FOUND`."""
+    with harness.storage() as storage:
+        for number in range(6):
+            handle = storage.add(f"{number}.txt", b"data")
+            outcomes = _at_once(2, storage.remove, handle)
+            kinds = [getattr(outcome, "kind", outcome) for outcome in outcomes]
+            expect_true(f"one remover succeeds: {kinds}", None in kinds)
+            expect("outcomes of the removers", set(), {*kinds} - {None, Kind.NOT_FOUND})
+            _expect_not_there(storage, handle)
+        expect_nothing_stored(harness, storage)
+
+
+@promise
+def adding_and_removing_at_once_loses_nothing(harness: Harness) -> None:
+    """Removing the last attachment of a day does not disturb one who adds to that day."""
+    with harness.storage() as storage:
+
+        def add_and_remove() -> None:
+            for number in range(15):
+                handle = storage.add(f"{number}.txt", b"data")
+                with storage.open(handle) as stream:
+                    expect("content", b"data", stream.read())
+                storage.remove(handle)
+
+        expect("outcomes", [None] * 8, _at_once(8, add_and_remove))
+        expect_nothing_stored(harness, storage)
+
+
+def _at_once(
+    threads: int, act: Callable[P, None], *args: P.args, **kwargs: P.kwargs
+) -> list[BaseException | None]:
+    """Act in many threads, which begin together; give what each raised."""
+    outcomes: list[BaseException | None] = []
+    barrier = threading.Barrier(threads)
+
+    def run() -> None:
+        barrier.wait()
+        try:
+            act(*args, **kwargs)
+        except Exception as failure:  # noqa: BLE001 - it is the outcome
+            outcomes.append(failure)
+        else:
+            outcomes.append(None)
+
+    running = [threading.Thread(target=run) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return outcomes
+
+
+def _expect_not_there(storage: Storage, handle: str) -> None:
+    for name in ("open", "info", "stat", "remove"):
+        verb = getattr(storage, name)
+        error = expect_error(Kind.NOT_FOUND, name, verb, handle)
+        expect_true(f"the error of {name} names the handle", handle in str(error))

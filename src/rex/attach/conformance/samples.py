@@ -1,0 +1,57 @@
+"""Content for the suite: bytes that tell every place apart, and sources that misbehave."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MIB", "FailingFile", "ShortFile", "failing", "sample", "sliced"]
+
+MIB = 1024 * 1024
+
+
+def sample(size: int, seed: str = "") -> bytes:
+    """Give the same random bytes for the same arguments."""
+    return random.Random(f"{seed}{size}").randbytes(size)  # noqa: S311 - content, no secret
+
+
+def sliced(data: bytes, size: int) -> Iterator[bytes]:
+    """Give the data in chunks of a size; how much there is cannot be known beforehand."""
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+def failing(failure: BaseException, size: int) -> Iterator[bytes]:
+    """Give so many bytes, and then fail."""
+    yield from sliced(sample(size), MIB)
+    raise failure
+
+
+class ShortFile:
+    """A file that can only be read, and gives less than it is asked for."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        self._file = io.BytesIO(data)
+        self._most = most
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most `size` bytes, and never more than `most`."""
+        return self._file.read(min(size, self._most))
+
+
+class FailingFile(ShortFile):
+    """A file that fails where another would end."""
+
+    def __init__(self, failure: BaseException, size: int) -> None:
+        super().__init__(sample(size), MIB)
+        self._failure = failure
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most `size` bytes, or fail when there are no more."""
+        chunk = super().read(size)
+        if not chunk:
+            raise self._failure
+        return chunk

@@ -1,0 +1,219 @@
+"""Promises on storing: whatever is given comes back, byte for byte."""
+
+from __future__ import annotations
+
+import array
+import io
+import os
+import tempfile
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from rex.attach.conformance.expectations import expect, expect_round_trip, expect_true
+from rex.attach.conformance.promise import promise
+from rex.attach.conformance.samples import MIB, ShortFile, sample, sliced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rex.attach.conformance.harness import Harness
+
+
+@promise
+def an_empty_attachment_comes_back_empty(harness: Harness) -> None:
+    """No bytes are content too, of whatever sort they are none."""
+    with harness.storage() as storage:
+        sorts: list[Any] = [b"", "", bytearray(), memoryview(b""), io.BytesIO(), [], iter([b""])]
+        for nothing in sorts:
+            expect_round_trip(storage, nothing, b"")
+
+
+@promise
+def a_single_byte_comes_back(harness: Harness) -> None:
+    """The smallest content that is any comes back."""
+    with harness.storage() as storage:
+        expect_round_trip(storage, b"\0", b"\0")
+        expect_round_trip(storage, iter([b"\xff"]), b"\xff")
+
+
+@promise
+def every_byte_comes_back_as_it_is(harness: Harness) -> None:
+    """Nothing is decoded, translated, compressed or stripped on the way."""
+    with harness.storage() as storage:
+        data = bytes(range(256)) + b"\r\n\n\r \t\0\x1a" + b"\x1f\x8b\x08"
+        expect_round_trip(storage, data, data)
+
+
+@promise
+def content_around_a_mebibyte_comes_back(harness: Harness) -> None:
+    """The border of a chunk neither loses nor doubles a byte."""
+    with harness.storage() as storage:
+        for size in (MIB - 1, MIB, MIB + 1):
+            data = sample(size)
+            expect_round_trip(storage, data, data)
+            expect_round_trip(storage, sliced(data, 300_007), data)
+
+
+@promise
+def content_around_eight_mebibytes_comes_back(harness: Harness) -> None:
+    """The border of a part neither loses nor doubles a byte."""
+    with harness.storage() as storage:
+        for size in (8 * MIB - 1, 8 * MIB, 8 * MIB + 1):
+            data = sample(size)
+            expect_round_trip(storage, data, data)
+            expect_round_trip(storage, sliced(data, MIB), data)
+
+
+@promise
+def twenty_mebibytes_come_back(harness: Harness) -> None:
+    """Large content comes back whole and in order, whether its size is known or not."""
+    with harness.storage() as storage:
+        data = sample(20 * MIB)
+        expect_round_trip(storage, io.BytesIO(data), data)
+        expect_round_trip(storage, sliced(data, 700_001), data)
+
+
+@promise
+def a_string_is_stored_as_utf_8(harness: Harness) -> None:
+    """A string is stored as UTF-8, without a mark in front, its line ends as they are."""
+    with harness.storage() as storage:
+        text = "naïve 中文 \N{GRINNING FACE}\r\nline\n"
+        expect_round_trip(storage, text, text.encode())
+
+
+@promise
+def bytes_of_every_type_are_stored_alike(harness: Harness) -> None:
+    """`bytes`, `bytearray` and `memoryview` with the same bytes are the same content."""
+    with harness.storage() as storage:
+        data = sample(70_000)
+        for given in (data, bytearray(data), memoryview(data), memoryview(data).toreadonly()):
+            expect_round_trip(storage, given, data)
+
+
+@promise
+def a_view_of_larger_items_is_stored_as_its_bytes(harness: Harness) -> None:
+    """A `memoryview` counts in bytes, whatever its items and its strides are."""
+    with harness.storage() as storage:
+        numbers = array.array("I", range(1000))
+        expect_round_trip(storage, memoryview(numbers), numbers.tobytes())
+        expect_round_trip(storage, [memoryview(numbers)], numbers.tobytes())
+        data = sample(1000)
+        expect_round_trip(storage, memoryview(data)[::2], data[::2])
+        expect_round_trip(storage, [memoryview(data)[::-1]], data[::-1])
+
+
+@promise
+def a_file_is_read_from_where_it_stands(harness: Harness) -> None:
+    """A file is read from its position to its end; what is before is not stored."""
+    with harness.storage() as storage:
+        data = sample(2 * MIB)
+        for position in (0, 1, MIB, len(data), len(data) + 5):
+            file = io.BytesIO(data)
+            file.seek(position)
+            expect_round_trip(storage, file, data[position:])
+
+
+@promise
+def a_file_is_left_open_and_at_its_end(harness: Harness) -> None:
+    """The caller's file is neither closed nor set back."""
+    with harness.storage() as storage:
+        file = io.BytesIO(sample(100_000))
+        file.seek(10)
+        storage.add("sample.bin", file)
+        expect_true("the file is still open", not file.closed)
+        expect("position of the file", 100_000, file.tell())
+
+
+@promise
+def a_file_on_disk_is_stored(harness: Harness) -> None:
+    """A file that `open` gave is stored, buffered or not."""
+    data = sample(3 * MIB + 17)
+    with harness.storage() as storage, tempfile.TemporaryFile(buffering=0) as raw:
+        for start in range(0, len(data), MIB):
+            raw.write(data[start : start + MIB])
+        raw.seek(17)
+        expect_round_trip(storage, raw, data[17:])
+        raw.seek(0)
+        with os.fdopen(os.dup(raw.fileno()), "rb") as buffered:
+            expect_round_trip(storage, buffered, data)
+
+
+@promise
+def a_pipe_is_stored_to_its_end(harness: Harness) -> None:
+    """A file need not be seekable, nor have a size, nor give all that it is asked for."""
+    data = sample(2 * MIB + 3)
+    with harness.storage() as storage:
+        for buffering in (-1, 0):
+            reading, writing = os.pipe()
+            writer = threading.Thread(target=_write, args=(writing, data))
+            writer.start()
+            with os.fdopen(reading, "rb", buffering) as pipe:
+                expect_round_trip(storage, pipe, data)
+            writer.join()
+
+
+@promise
+def a_file_that_gives_little_at_a_time_is_stored_whole(harness: Harness) -> None:
+    """A read shorter than asked for is not the end; `read` is all that a file needs."""
+    with harness.storage() as storage:
+        data = sample(40_000)
+        expect_round_trip(storage, ShortFile(data, 777), data)
+
+
+@promise
+def chunks_of_any_size_are_joined(harness: Harness) -> None:
+    """The chunks of an iterable are joined, the empty ones too, whatever bytes they are."""
+    with harness.storage() as storage:
+        data = sample(5000)
+        chunks: list[Any] = [
+            b"",
+            data[:1],
+            memoryview(data)[1:1000],
+            b"",
+            bytearray(data[1000:4999]),
+        ]
+        expect_round_trip(storage, [*chunks, b"", data[4999:], b""], data)
+        expect_round_trip(storage, iter([*chunks, b"", data[4999:]]), data)
+        expect_round_trip(storage, (data[at : at + 1] for at in range(len(data))), data)
+
+
+@promise
+def one_huge_chunk_is_stored_whole(harness: Harness) -> None:
+    """An iterable may give all in one chunk, or a small one and then a huge one."""
+    with harness.storage() as storage:
+        data = sample(9 * MIB)
+        expect_round_trip(storage, iter([data]), data)
+        expect_round_trip(storage, iter([data[:5], data[5:]]), data)
+
+
+@promise
+def a_buffer_may_be_used_again_for_the_next_chunk(harness: Harness) -> None:
+    """What an iterable does to a chunk after giving it does not change what is stored."""
+    with harness.storage() as storage:
+        for data in (sample(10_000), sample(10 * MIB)):
+            size = -(-len(data) // 7)
+            expect_round_trip(storage, _from_one_buffer(data, size), data)
+
+
+@promise
+def equal_content_is_stored_each_time(harness: Harness) -> None:
+    """Adding never overwrites: the same name and content make another attachment."""
+    with harness.storage() as storage:
+        handles = [storage.add("same.txt", b"same") for _ in range(5)]
+        expect("different handles", 5, len(set(handles)))
+        expect("attachments listed", sorted(handles), list(storage))
+
+
+def _write(fd: int, data: bytes) -> None:
+    # A storage that does not read to the end is told of where its content is compared.
+    with suppress(BrokenPipeError), os.fdopen(fd, "wb") as file:
+        file.write(data)
+
+
+def _from_one_buffer(data: bytes, size: int) -> Iterator[memoryview]:
+    buffer = bytearray(size)
+    for chunk in sliced(data, size):
+        buffer[: len(chunk)] = chunk
+        yield memoryview(buffer)[: len(chunk)]
+    buffer[:] = bytes(size)

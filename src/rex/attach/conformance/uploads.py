@@ -1,0 +1,181 @@
+"""Promises on upload links: what a client may send, and how it is stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rex.attach.conformance.client import fetch, put, upload
+from rex.attach.conformance.expectations import expect, expect_content, expect_error, expect_true
+from rex.attach.conformance.promise import link_promise, promise
+from rex.attach.conformance.samples import MIB, sample
+from rex.core import Kind
+
+if TYPE_CHECKING:
+    from rex.attach.conformance.client import Answer
+    from rex.attach.conformance.harness import Harness
+    from rex.attach.storage import Storage
+
+
+@promise
+def a_put_link_does_not_promise_a_limit(harness: Harness) -> None:
+    """A PUT link cannot limit the size: asked to, or on a storage with a limit, it is refused."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        expect_error(
+            Kind.UNSUPPORTED, "max_size", storage.upload_link, handle, method="PUT", max_size=10
+        )
+    with harness.storage(max_size=10) as limited:
+        what = "PUT link under a limit"
+        expect_error(Kind.UNSUPPORTED, what, limited.upload_link, handle, method="PUT")
+
+
+@link_promise(supported=True)
+def a_form_upload_becomes_the_attachment(harness: Harness) -> None:
+    """What is uploaded with a POST link is there, as if it had been added."""
+    with harness.storage() as storage:
+        for size in (0, 1, 9 * MIB):
+            data = sample(size)
+            handle = storage.reserve("scan.png")
+            answer = upload(storage.upload_link(handle), data)
+            expect("answer to the upload", 204, answer.status)
+            expect("content type", "image/png", storage.info(handle).content_type)
+            expect("size", size, storage.stat(handle).st_size)
+            expect_content(storage, handle, data)
+
+
+@link_promise(supported=True)
+def a_form_upload_under_any_name_works(harness: Harness) -> None:
+    """Links work for names in every script and with every sign, and so do their downloads."""
+    with harness.storage() as storage:
+        for name in ("中文 file.txt", "עברית.txt", "a+b & c=d;e%41#f.txt", "it's {0} $(id).txt"):
+            handle = storage.reserve(name)
+            expect("answer to POST", 204, upload(storage.upload_link(handle), b"form").status)
+            expect_content(storage, handle, b"form")
+            answer = fetch(storage.download_link(handle))
+            expect("download", (200, b"form"), (answer.status, answer.body))
+            expect(f"name of {name} in the download", name, answer.filename)
+            other = storage.reserve(name)
+            link = storage.upload_link(other, method="PUT")
+            expect_true("PUT is accepted", put(link, b"body").ok)
+            expect_content(storage, other, b"body")
+
+
+@link_promise(supported=True)
+def a_form_upload_keeps_to_its_limit(harness: Harness) -> None:
+    """Up to `max_size` bytes are taken; one more is refused, and nothing stored."""
+    with harness.storage() as storage:
+        for max_size in (10, 0, MIB):
+            handle = storage.reserve("a.bin")
+            link = storage.upload_link(handle, max_size=max_size)
+            _expect_refused(
+                storage, handle, "an upload over the limit", upload(link, bytes(max_size + 1))
+            )
+            expect("answer to the limit", 204, upload(link, sample(max_size)).status)
+            expect_content(storage, handle, sample(max_size))
+
+
+@link_promise(supported=True)
+def the_limit_of_the_storage_holds_for_links(harness: Harness) -> None:
+    """A link permits no more than the storage itself takes, whatever is asked for."""
+    with harness.storage(max_size=10) as storage:
+        for max_size in (None, 1000):
+            handle = storage.reserve("a.bin")
+            link = storage.upload_link(handle, max_size=max_size)
+            _expect_refused(storage, handle, "an upload over the limit", upload(link, bytes(11)))
+            expect("answer to the limit", 204, upload(link, bytes(10)).status)
+        handle = storage.reserve("a.bin")
+        link = storage.upload_link(handle, max_size=5)
+        _expect_refused(storage, handle, "an upload over its own limit", upload(link, bytes(6)))
+
+
+@link_promise(supported=True)
+def every_field_of_a_form_is_pinned(harness: Harness) -> None:
+    """A client can change no field, and leave none out: refused, and nothing stored."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        link = storage.upload_link(handle)
+        for name, value in link.fields.items():
+            changed = {**link.fields, name: f"{value}x"}
+            answer = upload(link._replace(fields=changed), b"data")
+            _expect_refused(storage, handle, f"a form with another {name}", answer)
+            less = {other: field for other, field in link.fields.items() if other != name}
+            answer = upload(link._replace(fields=less), b"data")
+            _expect_refused(storage, handle, f"a form without {name}", answer)
+        expect("attachments stored", [], list(storage))
+        expect("answer to the form as it was", 204, upload(link, b"data").status)
+
+
+@link_promise(supported=True)
+def a_form_takes_no_other_fields(harness: Harness) -> None:
+    """A client cannot add a field that changes what is stored, how it is served, or the answer."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        link = storage.upload_link(handle)
+        for name, value in (
+            ("Cache-Control", "public"),
+            ("Content-Encoding", "gzip"),
+            ("Expires", "Thu, 01 Dec 2033 16:00:00 GMT"),
+            ("acl", "public-read"),
+            ("success_action_redirect", "https://example.com/"),
+        ):
+            answer = upload(link._replace(fields={**link.fields, name: value}), b"data")
+            _expect_refused(storage, handle, f"a form with {name} added", answer)
+        expect("answer to the form as it was", 204, upload(link, b"data").status)
+
+
+@link_promise(supported=True)
+def the_content_type_of_an_upload_is_pinned(harness: Harness) -> None:
+    """The client sends the type that the link was made for, given or of the name."""
+    with harness.storage() as storage:
+        for given, expected in ((None, "text/plain"), ("image/png", "image/png")):
+            handle = storage.reserve("a.txt")
+            form = storage.upload_link(handle, content_type=given)
+            fields = {**form.fields, "Content-Type": "text/html"}
+            answer = upload(form._replace(fields=fields), b"data")
+            _expect_refused(storage, handle, "a form with another type", answer)
+            link = storage.upload_link(handle, method="PUT", content_type=given)
+            headers = {**link.headers, "Content-Type": "text/html"}
+            answer = put(link._replace(headers=headers), b"data")
+            _expect_refused(storage, handle, "a PUT with another type", answer)
+            expect_true("PUT with the type is accepted", put(link, b"data").ok)
+            expect("content type", expected, storage.info(handle).content_type)
+
+
+@link_promise(supported=True)
+def a_put_link_works_once(harness: Harness) -> None:
+    """The first upload is stored; the second is refused, and changes nothing."""
+    with harness.storage() as storage:
+        for size in (0, 9 * MIB):
+            handle = storage.reserve("a.txt")
+            link = storage.upload_link(handle, method="PUT")
+            expect_true("the first is accepted", put(link, sample(size)).ok)
+            expect_true("the second is refused", put(link, b"another").refused)
+            expect_content(storage, handle, sample(size))
+
+
+@link_promise(supported=True)
+def a_put_link_does_not_overwrite(harness: Harness) -> None:
+    """Where there is an attachment already, a PUT link does nothing."""
+    with harness.storage() as storage:
+        handle = storage.add("a.txt", b"first")
+        answer = put(storage.upload_link(handle, method="PUT"), b"second")
+        expect_true("it is refused", answer.refused)
+        expect_content(storage, handle, b"first")
+
+
+@link_promise(supported=True)
+def a_put_link_needs_its_headers(harness: Harness) -> None:
+    """Whoever leaves out a header, or changes it, is refused."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        link = storage.upload_link(handle, method="PUT")
+        for name, value in link.headers.items():
+            less = {other: header for other, header in link.headers.items() if other != name}
+            for headers in (less, {**link.headers, name: f"{value}x"}):
+                answer = put(link._replace(headers=headers), b"data")
+                _expect_refused(storage, handle, f"a PUT without its {name}", answer)
+
+
+def _expect_refused(storage: Storage, handle: str, what: str, answer: Answer) -> None:
+    expect_true(f"{what} is refused, not answered {answer.status}", answer.refused)
+    expect_error(Kind.NOT_FOUND, f"info after {what}", storage.info, handle)

@@ -1,0 +1,188 @@
+"""Storages on S3 broken on purpose: their links, and what they leave on the server."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from attach.broken import caught_by
+from attach.harnesses import s3_client
+from rex.attach.storages.s3 import S3Storage
+
+if TYPE_CHECKING:
+    from rex.attach.content import Content
+    from rex.attach.link import PresignedLink
+
+
+@caught_by("a_put_link_works_once", "a_put_link_does_not_overwrite")
+class PutsAgain(S3Storage):
+    """A PUT link overwrites what is there."""
+
+    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        headers = {"Content-Type": content_type}
+        return self._presigned("PUT", key, seconds, headers=headers)
+
+
+@caught_by("the_content_type_of_an_upload_is_pinned")
+class PutsAnyType(S3Storage):
+    """A PUT link leaves the content type to the client."""
+
+    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        link = self._presigned("PUT", key, seconds, headers={"If-None-Match": "*"})
+        return link._replace(headers={**link.headers, "Content-Type": content_type})
+
+
+@caught_by("a_put_link_needs_its_headers", "a_put_link_works_once")
+class PutsWithoutSigningHeaders(S3Storage):
+    """A PUT link names its headers, but does not sign them."""
+
+    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        link = self._presigned("PUT", key, seconds)
+        return link._replace(headers={"Content-Type": content_type})
+
+
+@caught_by("a_form_upload_becomes_the_attachment")
+class PostsOneType(S3Storage):
+    """A form is signed for one content type, whatever is uploaded."""
+
+    def _sign_post(self, key: str, content_type: str, *args: Any) -> PresignedLink:
+        del content_type
+        return super()._sign_post(key, "x/other", *args)
+
+
+@caught_by("a_form_upload_keeps_to_its_limit", "the_limit_of_the_storage_holds_for_links")
+class PostsAnySize(S3Storage):
+    """A form does not limit the size."""
+
+    def _sign_post(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        del max_size
+        return super()._sign_post(key, content_type, None, seconds)
+
+
+@caught_by("a_form_upload_keeps_to_its_limit")
+class PostsAByteMore(S3Storage):
+    """A form takes one byte more than it should."""
+
+    def _sign_post(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        more = None if max_size is None else max_size + 1
+        return super()._sign_post(key, content_type, more, seconds)
+
+
+@caught_by("a_form_upload_becomes_the_attachment")
+class PostsElsewhere(S3Storage):
+    """A form puts the upload where the storage does not look for it."""
+
+    def _sign_post(self, key: str, *args: Any) -> PresignedLink:
+        return super()._sign_post(f"uploads/{key}", *args)
+
+
+@caught_by("every_field_of_a_form_is_pinned")
+class PostsMoreThanItSigns(S3Storage):
+    """A form has a field that its policy does not mention."""
+
+    def _sign_post(self, *args: Any) -> PresignedLink:
+        link = super()._sign_post(*args)
+        return link._replace(fields={**link.fields, "Cache-Control": "no-store"})
+
+
+@caught_by("a_form_takes_no_other_fields")
+class PostsWhatIsAdded(S3Storage):
+    """The policy of a form says nothing of the fields that are not in it."""
+
+    def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
+        conditions = super()._conditions(fields, max_size)
+        return [condition for condition in conditions if list(condition)[-1] != ""]
+
+
+@caught_by("a_download_link_gives_the_bytes", "only_what_is_safe_is_shown_in_place")
+class ShowsEverything(S3Storage):
+    """Every download is shown in place."""
+
+    def _sign_get(self, key: str, content_disposition: str, *args: Any) -> PresignedLink:
+        shown = content_disposition.replace("attachment", "inline", 1)
+        return super()._sign_get(key, shown, *args)
+
+
+@caught_by("a_download_can_get_another_name")
+class LeavesTheNameAsItIs(S3Storage):
+    """A download has the name that was stored with it."""
+
+    def _sign_get(
+        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+    ) -> PresignedLink:
+        del content_disposition
+        query = {"response-content-type": content_type} if content_type else {}
+        return self._presigned("GET", key, seconds, query=query)
+
+
+@caught_by("what_claims_to_be_a_page_is_not_shown_as_one")
+class ShowsPages(S3Storage):
+    """What is shown in place has the type that it was stored as."""
+
+    def _sign_get(
+        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+    ) -> PresignedLink:
+        del content_type
+        return super()._sign_get(key, content_disposition, None, seconds)
+
+
+@caught_by("a_form_upload_under_any_name_works")
+class EncodesTwice(S3Storage):
+    """The key is encoded twice in URLs."""
+
+    def _presigned(self, method: str, key: str, seconds: float, **options: Any) -> PresignedLink:
+        return super()._presigned(method, quote(key), seconds, **options)
+
+
+@caught_by("a_download_link_gives_the_bytes", "a_put_link_works_once")
+class ForgetsToSign(S3Storage):
+    """A link has no signature."""
+
+    def _presigned(self, *args: Any, **options: Any) -> PresignedLink:
+        link = super()._presigned(*args, **options)
+        return link._replace(url=link.url.partition("?")[0])
+
+
+@caught_by("a_link_is_a_value")
+class PromisesMoreTime(S3Storage):
+    """A link tells that it lasts an hour longer than it does."""
+
+    def _presigned(self, *args: Any, **options: Any) -> PresignedLink:
+        link = super()._presigned(*args, **options)
+        return link._replace(expires_at=link.expires_at + datetime.timedelta(hours=1))
+
+
+@caught_by("a_link_is_a_value", "arguments_of_links_are_checked_first")
+class LastsForEver(S3Storage):
+    """Links last for a week, whatever is asked for."""
+
+    def _seconds(self, expires: float | datetime.timedelta | None) -> float:
+        del expires
+        return super()._seconds(7 * 24 * 3600)
+
+
+@caught_by("removing_leaves_no_traces", "content_that_fails_late_leaves_nothing")
+class LeavesUploadsUnfinished(S3Storage):
+    """An upload in parts is begun, and neither finished nor aborted."""
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        keys = self._credentials()
+        client = s3_client(self.endpoint, keys.access_key, keys.secret_key)
+        client.create_multipart_upload(Bucket=self.bucket, Key=self._path(key))
+        super()._put(key, content, content_type)
+
+
+@caught_by("removing_leaves_no_traces")
+class LeavesRecordsBeside(S3Storage):
+    """An object of its own records the content type, and stays when the attachment goes."""
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        super()._put(key, content, content_type)
+        keys = self._credentials()
+        client = s3_client(self.endpoint, keys.access_key, keys.secret_key)
+        client.put_object(Bucket=self.bucket, Key=f"{self._path(key)}.type", Body=b"text/plain")

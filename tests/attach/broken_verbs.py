@@ -1,0 +1,249 @@
+"""Storages broken on purpose in the verbs themselves, which no author of a storage can override.
+
+They show that the promises would catch a mistake in `rex.attach.storage` too.
+"""
+
+# ruff: noqa: D102 - the class says how its verb is broken
+
+from __future__ import annotations
+
+import concurrent.futures
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from attach.broken import caught_by
+from rex.attach.aio import AsyncStorage
+from rex.attach.storages.memory import MemoryStorage
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterator
+
+    from rex.attach.content import Content
+    from rex.attach.reader import Reader
+
+sound = MemoryStorage
+"""The verbs as they should be."""
+
+
+@caught_by("equal_content_is_stored_each_time", "many_threads_can_add_at_once")
+class StoresEqualNamesOnce(MemoryStorage):
+    """A second attachment of the same name takes the place of the first."""
+
+    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        for handle in self:
+            if handle.endswith(f"/{name}"):
+                self.remove(handle)
+        return sound.add(self, name, content, **options)
+
+
+@caught_by("a_file_is_left_open_and_at_its_end", "a_file_on_disk_is_stored")
+class ClosesTheFile(MemoryStorage):
+    """The caller's file is closed."""
+
+    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        handle = sound.add(self, name, content, **options)
+        if hasattr(content, "close"):
+            content.close()
+        return handle
+
+
+@caught_by("a_file_is_read_from_where_it_stands")
+class RewindsTheFile(MemoryStorage):
+    """The caller's file is read from its beginning."""
+
+    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        if hasattr(content, "seek"):
+            content.seek(0)
+        return sound.add(self, name, content, **options)
+
+
+@caught_by("a_pipe_is_stored_to_its_end", "a_file_that_gives_little_at_a_time_is_stored_whole")
+class ReadsOnce(MemoryStorage):
+    """A file is thought to give all at the first read."""
+
+    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        if hasattr(content, "read"):
+            content = content.read(1 << 30)
+        return sound.add(self, name, content, **options)
+
+
+@caught_by("chunks_of_any_size_are_joined")
+class StopsAtAnEmptyChunk(MemoryStorage):
+    """An empty chunk is taken for the end."""
+
+    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        if isinstance(content, list):
+            content = iter(iter(content).__next__, b"")
+        return sound.add(self, name, content, **options)
+
+
+@caught_by("a_buffer_may_be_used_again_for_the_next_chunk")
+class KeepsChunksOfOthers(MemoryStorage):
+    """Chunks are collected, although they may be views of a buffer in use."""
+
+    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        return sound.add(self, name, b"".join([*content]), **options)
+
+
+@caught_by("what_the_content_raises_comes_out_as_it_is")
+class WrapsWhatTheContentRaises(MemoryStorage):
+    """An exception of the caller's content is turned into one of ours."""
+
+    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        try:
+            return sound.add(self, name, content, **options)
+        except (OSError, ValueError) as failure:
+            raise Error("Cannot store the attachment", failure) from failure
+
+
+@caught_by("what_the_content_raises_comes_out_as_it_is", "content_that_fails_late_leaves_nothing")
+class TakesFailuresForItsOwn(MemoryStorage):
+    """A FileNotFoundError of the content is taken for a missing attachment."""
+
+    def _mapped(self, handle: str | None, content: Content | None = None) -> Any:
+        del content
+        return super()._mapped(handle)
+
+
+@caught_by("an_interrupt_leaves_nothing")
+class SwallowsInterrupts(MemoryStorage):
+    """Ctrl-C while the content is read becomes an error like any other."""
+
+    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        try:
+            return sound.add(self, name, content, **options)
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            raise Error("Interrupted") from interrupt
+
+
+@caught_by("one_byte_over_the_largest_size_is_refused")
+class HasNoLimit(MemoryStorage):
+    """The largest size is ignored."""
+
+    def __init__(self, *, max_size: int | None = None) -> None:
+        del max_size
+        super().__init__()
+
+
+@caught_by("the_largest_size_allowed_is_allowed")
+class HasALowerLimit(MemoryStorage):
+    """The largest size is refused already."""
+
+    def __init__(self, *, max_size: int | None = None) -> None:
+        super().__init__(max_size=max_size and max_size - 1)
+
+
+@caught_by("what_is_reserved_is_not_listed", "opening_what_is_not_there_fails_at_once")
+class StoresWhatIsReserved(MemoryStorage):
+    """A reserved handle is an empty attachment already."""
+
+    def reserve(self, name: str) -> str:  # type: ignore[misc]  # broken
+        return self.add(name, b"")
+
+
+@caught_by("names_are_made_harmless", "a_name_in_the_form_of_apple_is_the_same_name")
+class TakesNamesAsTheyAre(MemoryStorage):
+    """A name is only rid of its slashes."""
+
+    def reserve(self, name: str) -> str:  # type: ignore[misc]  # broken
+        return sound.reserve(self, "x").removesuffix("x") + name.replace("/", "_")
+
+    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        handle = sound.add(self, name, content, **options)
+        renamed = handle.rpartition("/")[0] + "/" + name.replace("/", "_")
+        self._objects[renamed[1:]] = self._objects.pop(handle[1:])
+        return renamed
+
+
+@caught_by("two_readers_do_not_disturb_each_other", "a_closed_attachment_cannot_be_read")
+class SharesItsReaders(MemoryStorage):
+    """Who opens an attachment again gets the same reader."""
+
+    def open(self, handle: str) -> Reader:  # type: ignore[misc]  # broken
+        readers: dict[str, Reader] = self.__dict__.setdefault("readers", {})
+        if handle not in readers:
+            readers[handle] = sound.open(self, handle)
+            readers[handle].close = lambda: None  # type: ignore[method-assign]  # broken
+        return readers[handle]
+
+
+@caught_by("a_handle_that_is_none_is_not_read")
+class AsksForAnything(MemoryStorage):
+    """A handle that is none is looked up like any other, and not found."""
+
+    def info(self, handle: str) -> Any:  # type: ignore[misc]  # broken
+        with self._mapped(str(handle)):
+            self._head(str(handle)[1:])
+        return sound.info(self, handle)
+
+
+@caught_by("a_handle_that_is_none_removes_nothing")
+class RemovesQuietly(MemoryStorage):
+    """Removing by a handle that is none does nothing, and says nothing."""
+
+    def remove(self, handle: str) -> None:  # type: ignore[misc]  # broken
+        try:
+            sound.remove(self, handle)
+        except Error as error:
+            if error.kind is not Kind.ILL_FORMED:
+                raise
+
+
+@caught_by("an_ill_formed_listing_is_refused_at_once", "a_handle_that_is_none_is_not_listed_after")
+class ChecksWhenIterated(MemoryStorage):
+    """What is wrong with a listing is said at its first step."""
+
+    def list(  # type: ignore[misc]  # broken
+        self, *, day: datetime.date | str | None = None, after: str | None = None
+    ) -> Iterator[str]:
+        yield from sound.list(self, day=day, after=after)
+
+
+@caught_by("a_listing_is_an_iterator")
+class ListsAListAtOnce(MemoryStorage):
+    """The listing is a list."""
+
+    def list(self, **options: Any) -> Any:  # type: ignore[misc]  # broken
+        return [*sound.list(self, **options)]
+
+
+@caught_by("stat_gives_a_real_stat_result")
+class GivesATuple(MemoryStorage):
+    """`stat` gives what looks like its result."""
+
+    def stat(self, handle: str) -> Any:  # type: ignore[misc]  # broken
+        return self.info(handle)
+
+
+@caught_by("links_that_cannot_be_made_are_refused")
+class DoesNotExplainItself(MemoryStorage):
+    """That there are no links is all that is said."""
+
+    def _cannot_sign(self) -> Error:
+        return Error("No", kind=Kind.UNSUPPORTED)
+
+
+@caught_by("links_that_cannot_be_made_are_refused")
+class GivesNoLinkForALink(MemoryStorage):
+    """Where there are no links, None is given for one."""
+
+    def download_link(self, handle: str, **options: Any) -> Any:  # type: ignore[misc]  # broken
+        with suppress(Error):
+            return sound.download_link(self, handle, **options)
+        return None
+
+
+class Forgetful(AsyncStorage):
+    """Coroutines that forget what was cancelled."""
+
+    def _undo(self, call: concurrent.futures.Future[str]) -> None:
+        concurrent.futures.wait([call])
+
+
+@caught_by("a_cancelled_add_is_undone_where_it_cannot_be_stopped")
+class KeepsWhatWasCancelled(MemoryStorage):
+    """What was stored although its task was cancelled stays."""
+
+    aio = property(Forgetful)  # type: ignore[misc]  # broken

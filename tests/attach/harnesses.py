@@ -1,0 +1,101 @@
+"""How the conformance suite gets at each kind of storage."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+
+from rex.attach.conformance import Harness
+from rex.attach.storages.local import LocalStorage
+from rex.attach.storages.memory import MemoryStorage
+from rex.attach.storages.s3 import S3Storage
+
+if TYPE_CHECKING:
+    from rex.attach.storage import Storage
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+PREFIXES = itertools.count()
+
+
+class MemoryHarness(Harness):
+    """In memory there is nothing but attachments."""
+
+    def open(self, *, max_size: int | None = None) -> Storage:
+        """Give a new storage."""
+        return MemoryStorage(max_size=max_size)
+
+
+class LocalHarness(Harness):
+    """In a directory, a temporary file or an empty directory would be left over."""
+
+    def open(self, *, max_size: int | None = None) -> Storage:
+        """Give a storage in a new directory."""
+        return LocalStorage(tempfile.mkdtemp(prefix="rex-attach-"), max_size=max_size)
+
+    def leftovers(self, storage: Storage) -> list[str]:
+        """Walk the directory; the only file in an attachment's directory is its own."""
+        assert isinstance(storage, LocalStorage)
+        root = Path(storage.directory)
+        kept = {root / handle[1:] for handle in storage}
+        kept |= {directory for path in kept for directory in path.parents}
+        records = {path for path in root.rglob(".*.json") if path.parent in kept}
+        return sorted(str(path) for path in {*root.rglob("*")} - kept - records)
+
+    def clean(self, storage: Storage) -> None:
+        """Remove the directory."""
+        super().clean(storage)
+        assert isinstance(storage, LocalStorage)
+        shutil.rmtree(storage.directory)
+
+
+class S3Harness(Harness):
+    """On a server, an upload in parts that nobody finished would be left over."""
+
+    links = True
+
+    def __init__(self, server: SeaweedFS) -> None:
+        self.server = server
+
+    def open(self, *, max_size: int | None = None) -> Storage:
+        """Give a storage behind a new prefix."""
+        return S3Storage(
+            self.server.bucket,
+            endpoint=self.server.endpoint,
+            access_key=self.server.access_key,
+            secret_key=self.server.secret_key,
+            prefix=f"conformance/{next(PREFIXES)}",
+            max_size=max_size,
+        )
+
+    def leftovers(self, storage: Storage) -> list[str]:
+        """List the objects and the unfinished uploads in the bucket."""
+        assert isinstance(storage, S3Storage)
+        kept = {storage.prefix + handle[1:] for handle in storage}
+        listed = self._client.list_objects_v2(Bucket=storage.bucket, Prefix=storage.prefix)
+        uploads = self._client.list_multipart_uploads(Bucket=storage.bucket)
+        keys = {
+            found["Key"] for found in (*listed.get("Contents", ()), *uploads.get("Uploads", ()))
+        }
+        return sorted(key for key in keys - kept if key.startswith(storage.prefix))
+
+    @property
+    def _client(self) -> Any:
+        return s3_client(self.server.endpoint, self.server.access_key, self.server.secret_key)
+
+
+@functools.cache
+def s3_client(endpoint: str, access_key: str, secret_key: str) -> Any:
+    """Give botocore's client, which is slow to make."""
+    return botocore.session.get_session().create_client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=endpoint,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+    )

@@ -1,0 +1,585 @@
+"""What is special about attachments in a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from attach.bounded import bounded
+from rex.attach.content import Content
+from rex.attach.storages import directory
+from rex.attach.storages.local import LocalStorage
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Give the directory of a storage, which is not there yet."""
+    return tmp_path / "attachments"
+
+
+@pytest.fixture
+def storage(root: Path) -> Iterator[LocalStorage]:
+    """Make a storage in a directory."""
+    with LocalStorage(root) as storage:
+        storage.check()
+        yield storage
+
+
+def place(root: Path, handle: str) -> Path:
+    """Tell where an attachment is."""
+    return root / handle[1:]
+
+
+def at_once(number: int, call: Callable[[int], Any]) -> list[Any]:
+    """Call from so many threads at the same time; give what they return, or their errors."""
+    barrier = threading.Barrier(number)
+
+    def run(each: int) -> Any:
+        barrier.wait()
+        try:
+            return call(each)
+        except Error as error:
+            return error.kind
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(run, range(number)))
+
+
+# Races.
+
+
+def test_of_many_removers_exactly_one_wins(storage: LocalStorage, root: Path) -> None:
+    """The others are told that there is none, though each has a storage of its own."""
+    removers = [LocalStorage(root) for _ in range(16)]
+    for _ in range(20):
+        handle = storage.add("a.txt", b"content")
+
+        def remove(each: int, handle: str = handle) -> None:
+            removers[each].remove(handle)
+
+        outcomes = at_once(16, remove)
+        assert [None] == [outcome for outcome in outcomes if outcome is None]
+        assert 15 == outcomes.count(Kind.NOT_FOUND)
+    assert [] == list(root.iterdir())
+
+
+REMOVER = """
+    import sys
+    from rex.attach.storages.local import LocalStorage
+    from rex.core import Error
+
+    storage = LocalStorage(sys.argv[1])
+    wins = 0
+    for handle in sys.argv[2:]:
+        try:
+            storage.remove(handle)
+            wins += 1
+        except Error as error:
+            assert error.kind.value == "not-found", error
+    print(wins)
+    """
+
+
+def test_of_many_removing_processes_exactly_one_wins(storage: LocalStorage, root: Path) -> None:
+    """Together they remove each attachment once."""
+    handles = [storage.add("a.txt", b"content") for _ in range(100)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(REMOVER), str(root), *handles],
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]
+    wins = [int(process.communicate(timeout=60)[0]) for process in processes]
+    assert 100 == sum(wins)
+    assert [] == list(root.iterdir())
+
+
+@pytest.mark.parametrize("file_system", ["usual", "fallbacks"])
+def test_of_many_writers_of_one_key_exactly_one_wins(
+    file_system: str, storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the winner wrote stays as it is, and nothing of the others is left."""
+    if file_system == "fallbacks":
+        _without_tmpfile(monkeypatch)
+        _without_attributes(monkeypatch)
+    writers = [LocalStorage(root) for _ in range(50)]
+    for _ in range(5):
+        handle = storage.reserve("a.txt")
+
+        def put(each: int, handle: str = handle) -> int:
+            with writers[each]._mapped(handle):
+                content = Content(b"%d " % each * 1000)
+                writers[each]._put(handle[1:], content, f"text/x-{each}")
+            return each
+
+        outcomes = at_once(50, put)
+        assert 49 == outcomes.count(Kind.EXISTS)
+        (winner,) = (outcome for outcome in outcomes if outcome is not Kind.EXISTS)
+        with storage.open(handle) as stream:
+            assert b"%d " % winner * 1000 == stream.read()
+            if file_system == "usual":
+                assert f"text/x-{winner}" == stream.info.content_type
+        storage.remove(handle)
+    assert [] == list(root.iterdir())
+
+
+def test_adding_and_removing_in_one_day_never_fails(root: Path, storage: LocalStorage) -> None:
+    """Whoever empties the day tidies it away under whoever adds to it."""
+    storages = [LocalStorage(root) for _ in range(8)]
+
+    def churn(each: int) -> list[str]:
+        mine = storages[each]
+        for _ in range(40):
+            handle = mine.add("a.txt", b"gone soon")
+            mine.remove(handle)
+        kept = mine.add("a.txt", b"kept")
+        mine.remove(mine.add("a.txt", b"gone soon"))
+        return [kept]
+
+    kept = [handle for handles in at_once(8, churn) for handle in handles]
+    assert sorted(kept) == list(storage)
+    for handle in kept:
+        assert b"kept" == storage.open(handle).read()
+        storage.remove(handle)
+    assert [] == list(root.iterdir())
+
+
+CHURN = """
+    import sys
+    from rex.attach.storages.local import LocalStorage
+
+    storage = LocalStorage(sys.argv[1])
+    for _ in range(100):
+        storage.remove(storage.add("a.txt", b"gone soon"))
+    print(storage.add("a.txt", b"kept"))
+    """
+
+
+def test_adding_and_removing_processes_in_one_day_never_fail(
+    root: Path, storage: LocalStorage
+) -> None:
+    """Nothing that they keep is lost, and they leave nothing else."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(CHURN), str(root)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    kept = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert [0] * 4 == [process.returncode for process in processes]
+    assert sorted(kept) == list(storage)
+    for handle in kept:
+        storage.remove(handle)
+    assert [] == list(root.iterdir())
+
+
+# Modes and times.
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o177], ids=oct)
+@pytest.mark.parametrize("file_system", ["usual", "fallbacks"])
+def test_modes_are_the_same_whatever_the_umask(
+    mask: int, file_system: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0640 for files and 0750 for directories; the root is made by the umask's leave."""
+    if file_system == "fallbacks":
+        _without_tmpfile(monkeypatch)
+    root.mkdir()
+    before = os.umask(mask)
+    try:
+        path = place(root, LocalStorage(root).add("a.txt", b"content"))
+    finally:
+        os.umask(before)
+    assert 0o640 == stat.S_IMODE(path.stat().st_mode)
+    parents = [path.parents[level] for level in range(4)]
+    assert [0o750] * 4 == [stat.S_IMODE(parent.stat().st_mode) for parent in parents]
+
+
+def test_the_group_of_a_shared_directory_is_inherited(root: Path) -> None:
+    """The setgid bit stays on all directories below, as the system sets it."""
+    root.mkdir()
+    root.chmod(0o2770)
+    path = place(root, LocalStorage(root).add("a.txt", b"content"))
+    parents = [path.parents[level] for level in range(4)]
+    assert [0o2750] * 4 == [stat.S_IMODE(parent.stat().st_mode) for parent in parents]
+
+
+def test_the_time_of_the_file_is_the_time_of_the_attachment(
+    root: Path, storage: LocalStorage
+) -> None:
+    """Restored from a backup, an attachment is as old as it was."""
+    handle = storage.add("a.txt", b"content")
+    moment = datetime.datetime(2020, 2, 29, 12, 30, 15, tzinfo=datetime.UTC)
+    os.utime(place(root, handle), (moment.timestamp(), moment.timestamp()))
+    assert moment == storage.info(handle).modified
+    assert moment.timestamp() == storage.stat(handle).st_mtime
+
+
+# What does not belong there.
+
+LEVELS = {"leaf": 0, "identifier": 1, "day": 2, "month": 3, "year": 4}
+
+
+def _verbs(storage: LocalStorage, handle: str) -> list[Callable[[], object]]:
+    return [
+        lambda: storage.open(handle),
+        lambda: storage.info(handle),
+        lambda: storage.stat(handle),
+        lambda: storage.remove(handle),
+    ]
+
+
+def _snapshot(path: Path) -> dict[str, bytes | None]:
+    return {
+        str(found.relative_to(path)): found.read_bytes() if found.is_file() else None
+        for found in path.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_planted_symlink_is_refused(
+    level: str, storage: LocalStorage, root: Path, tmp_path: Path
+) -> None:
+    """Nothing outside is read, written, listed or removed, wherever the link stands."""
+    handle = storage.add("a.txt", b"content")
+    planted = [place(root, handle), *place(root, handle).parents][LEVELS[level]]
+    outside = tmp_path / "outside"
+    planted.rename(outside)
+    planted.symlink_to(outside)
+    before = _snapshot(tmp_path / "outside") if outside.is_dir() else outside.read_bytes()
+    for verb in _verbs(storage, handle):
+        with pytest.raises(Error) as caught:
+            verb()
+        assert caught.value.kind == Kind.NOT_FOUND
+    assert [] == list(storage)
+    with pytest.raises(Error) as caught, storage._mapped(handle):
+        storage._put(handle[1:], Content(b"overwritten"), "text/plain")
+    assert caught.value.kind in (Kind.EXISTS, Kind.NOT_FOUND)
+    after = _snapshot(tmp_path / "outside") if outside.is_dir() else outside.read_bytes()
+    assert before == after
+    assert planted.is_symlink()
+
+
+def test_an_add_on_a_day_that_is_a_symlink_is_refused(
+    storage: LocalStorage, root: Path, tmp_path: Path
+) -> None:
+    """Also while the storage holds the directory that stood there before."""
+    handle = storage.add("a.txt", b"content")
+    day = place(root, handle).parents[1]
+    outside = tmp_path / "outside"
+    day.rename(outside)
+    day.symlink_to(outside)
+    before = _snapshot(outside)
+    with pytest.raises(Error):
+        storage.add("b.txt", b"content")
+    assert before == _snapshot(outside)
+
+
+def test_what_is_beside_an_attachment_is_no_way_out(root: Path, tmp_path: Path) -> None:
+    """The file of attributes is not followed either when it is a link."""
+    outside = tmp_path / "outside.json"
+    outside.write_text('{"content_type": "text/planted"}')
+    with pytest.MonkeyPatch.context() as patch:
+        _without_attributes(patch)
+        storage = LocalStorage(root)
+        storage.check()
+        handle = storage.add("a.txt", b"content")
+        (beside,) = place(root, handle).parent.glob(".*")
+        beside.unlink()
+        beside.symlink_to(outside)
+        assert "text/plain" == storage.info(handle).content_type
+        storage.remove(handle)
+    assert outside.exists()
+    assert [] == list(root.iterdir())
+
+
+def _make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _make_device(path: Path) -> None:
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # as /dev/zero, which never ends
+
+
+def _make_socket(path: Path) -> None:
+    os.mknod(path, 0o600 | stat.S_IFSOCK)
+
+
+PLANTED: dict[str, Callable[[Path], None]] = {
+    "fifo": _make_fifo,
+    "socket": _make_socket,
+    "directory": Path.mkdir,
+    **({"device": _make_device} if os.geteuid() == 0 else {}),
+}
+LEFT_OUT = () if "device" in PLANTED else ("a planted device (needs root)",)
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_what_is_no_regular_file_is_refused(
+    planted: str, storage: LocalStorage, root: Path
+) -> None:
+    """Without hanging; it is neither listed nor removed."""
+    handle = storage.reserve("a.txt")
+    place(root, handle).parent.mkdir(parents=True)
+    PLANTED[planted](place(root, handle))
+    for verb in _verbs(storage, handle):
+        with pytest.raises(Error) as caught:
+            bounded(verb)
+        assert caught.value.kind == Kind.NOT_FOUND
+    assert [] == list(storage)
+    assert place(root, handle).exists()
+
+
+# Failed adds.
+
+
+def _broken(size: int) -> Iterator[bytes]:
+    for _ in range(size // MIB):
+        yield bytes(MIB)
+    raise RuntimeError("the content breaks off")
+
+
+@pytest.mark.parametrize("size", [0, 3 * MIB])
+@pytest.mark.parametrize("file_system", ["usual", "fallbacks"])
+def test_a_failed_add_leaves_nothing(
+    size: int,
+    file_system: str,
+    storage: LocalStorage,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither a file nor a directory, and the caller's own exception comes out."""
+    if file_system == "fallbacks":
+        _without_tmpfile(monkeypatch)
+        _without_attributes(monkeypatch)
+    with pytest.raises(RuntimeError, match="the content breaks off"):
+        storage.add("a.txt", _broken(size))
+    assert [] == list(root.iterdir())
+
+
+KILLED = """
+    import sys
+    from rex.attach.storages.local import LocalStorage
+
+    def content():
+        for _ in range(3):
+            yield bytes(1 << 20)
+        print("in the middle", flush=True)
+        sys.stdin.read()
+
+    LocalStorage(sys.argv[1]).add("a.txt", content())
+    """
+
+
+def test_a_killed_add_leaves_nothing(storage: LocalStorage, root: Path) -> None:
+    """A process that is killed in the middle has no time to tidy up."""
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert b"in the middle\n" == process.stdout.readline()
+        assert [] == list(storage)
+        process.kill()
+    assert -signal.SIGKILL == process.returncode
+    assert [] == list(root.iterdir())
+
+
+# Less able file systems.
+
+
+def _without_tmpfile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have O_TMPFILE fail as it does where a file system does not know it."""
+    real = os.open
+
+    def open_named(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_named)
+
+
+def _without_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have extended attributes fail as they do where a file system has none."""
+
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    for name in ("setxattr", "getxattr"):
+        monkeypatch.setattr(os, name, fail)
+
+
+def _without_any_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a system that has neither, as those other than Linux."""
+    monkeypatch.setattr(directory, "_TMPFILE", None)
+    for name in ("setxattr", "getxattr"):
+        monkeypatch.delattr(os, name)
+
+
+def _without_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_tmpfile(monkeypatch)
+    _without_attributes(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "lessen", [_without_tmpfile, _without_attributes, _without_both, _without_any_call]
+)
+def test_a_less_able_file_system_keeps_attachments_too(
+    lessen: Callable[[pytest.MonkeyPatch], None],
+    storage: LocalStorage,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same comes out as went in, and nothing is left in the end."""
+    lessen(monkeypatch)
+    content = bytes(range(256)) * 10_000
+    handle = storage.add("scan.png", content, content_type="image/x-scan")
+    with storage.open(handle) as stream:
+        assert content == stream.read()
+        assert "image/x-scan" == stream.info.content_type
+        assert stream.info.digest is not None
+    assert [handle] == list(storage)
+    storage.remove(handle)
+    assert [] == list(root.iterdir())
+
+
+# The root.
+
+
+def test_the_root_is_made_when_its_last_component_is_missing(root: Path) -> None:
+    """Its parent is there, so the setting is most likely right."""
+    LocalStorage(root).check()
+    assert root.is_dir()
+    assert [] == list(root.iterdir())
+
+
+def test_the_root_is_not_made_when_its_parent_is_missing_too(root: Path) -> None:
+    """A disk that is not mounted, or a slip of the pen."""
+    with pytest.raises(Error) as caught:
+        LocalStorage(root / "deeper").check()
+    assert caught.value.kind == Kind.CONFIGURATION
+    assert "(setting attach_dir)" in caught.value.message
+    assert caught.value.payload == f"{root / 'deeper'}: its parent directory does not exist"
+    assert not root.exists()
+
+
+def test_a_root_that_is_a_file_is_a_wrong_setting(root: Path) -> None:
+    """The file is left alone."""
+    root.write_bytes(b"precious")
+    with pytest.raises(Error) as caught:
+        LocalStorage(root).check()
+    assert caught.value.kind == Kind.CONFIGURATION
+    assert caught.value.payload == f"{root}: it is not a directory"
+    assert b"precious" == root.read_bytes()
+
+
+def test_a_root_that_comes_back_works_again(root: Path, storage: LocalStorage) -> None:
+    """What the storage holds of the old one does not lead astray."""
+    storage.add("a.txt", b"content")
+    root.rename(root.with_name("old"))
+    with pytest.raises(Error) as caught:
+        storage.add("a.txt", b"content")
+    assert caught.value.kind == Kind.UNAVAILABLE
+    root.mkdir()
+    handle = storage.add("a.txt", b"content")
+    assert b"content" == place(root, handle).read_bytes()
+
+
+# What is held open.
+
+
+def open_files(root: Path) -> int:
+    """Count the files of this process that are open at or below the root."""
+    links = (os.path.realpath(link) for link in Path("/proc/self/fd").iterdir())
+    return sum(link.startswith(str(root)) for link in links)
+
+
+def test_no_file_stays_open(root: Path, storage: LocalStorage) -> None:
+    """Whatever is done, worked or not, but for the day's directory, until `close`."""
+    storage.close()
+    handle = storage.add("a.txt", bytes(3 * MIB))
+    stream = storage.open(handle)
+    stream.read(1)
+    stream.seek(2 * MIB)
+    stream.read(1)
+    stream.close()
+    storage.open(handle)  # dropped unread
+    storage.info(handle)
+    list(storage)
+    with contextlib.suppress(RuntimeError):
+        storage.add("a.txt", _broken(MIB))
+    for verb in _verbs(storage, storage.reserve("b.txt")):
+        with contextlib.suppress(Error):
+            verb()
+    storage.remove(handle)
+    assert 1 == open_files(root)
+    storage.close()
+    assert 0 == open_files(root)
+
+
+def test_a_listing_that_is_given_up_leaves_no_file_open(root: Path, storage: LocalStorage) -> None:
+    """It holds a directory of each level while it runs, and no more."""
+    now = datetime.datetime.now(datetime.UTC)
+    for days in range(5):
+        for _ in range(3):
+            handle = storage.reserve("a.txt")
+            day = now - datetime.timedelta(days=days * 40)
+            key = handle.replace(f"{now:/%Y/%m/%d}", f"{day:/%Y/%m/%d}")[1:]
+            storage._put(key, Content(b""), "text/plain")
+    storage.close()
+    listing = storage.list()
+    next(listing)
+    next(listing)
+    assert 5 == open_files(root)  # the root, year, month, day, identifier
+    del listing
+    assert 0 == open_files(root)
+    assert 15 == len(list(storage))
+    assert 0 == open_files(root)
+
+
+def test_a_listing_reads_one_directory_at_a_time(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first handle comes before any other day has been looked at."""
+    for year in range(2000, 2020):
+        handle = storage.reserve("a.txt")
+        storage._put(f"{year}/01/01{handle[11:]}", Content(b""), "text/plain")
+    opened: list[str] = []
+    real = os.open
+
+    def note(path: Any, *args: Any, **kwargs: Any) -> int:
+        opened.append(path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", note)
+    listing = storage.list()
+    first = next(listing)
+    assert ["2000", "01", "01", first.split("/")[4]] == opened[1:]
+    opened.clear()
+    assert 1 == len(list(storage.list(day="2010-01-01")))
+    assert ["2010", "01", "01"] == opened[1:4]
+    assert 5 == len(opened)
