@@ -1,50 +1,51 @@
 # The commands of the project, the same for people and for CI.
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: help
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/.packages: constraints.txt
+$(VENV)/.packages: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ...'; exit 1; }
-	@echo 'Setting up .venv (the first time only) ...'
-	@$(PYTHON) -m venv .venv
+	@echo 'Setting up $(VENV) (the first time only) ...'
+	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes -r constraints.txt
 	@touch $@
 
-.venv/.ready: .venv/.packages pyproject.toml
+$(VENV)/.ready: $(VENV)/.packages pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: demo
-demo: .venv/.ready  ## Tour the main job: a directory, then a throwaway S3 server.
+demo: $(VENV)/.ready  ## Tour the main job: a directory, then a throwaway S3 server.
 	@$(BIN)/python -m rex.attach_demo
 
 .PHONY: test
-test: .venv/.ready  ## Run all tests.
-	@$(BIN)/python -m pytest
+test: $(VENV)/.ready  ## Run all tests, or with ONLY=PATH some.
+	@$(BIN)/python -m pytest $(ONLY)
 
 .PHONY: lint
-lint: .venv/.ready  ## Check style, types and import rules.
+lint: $(VENV)/.ready  ## Check style, types and import rules.
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 .PHONY: s3
-s3: .venv/.ready  ## Run a throwaway S3 server until Ctrl-C and print its settings.
+s3: $(VENV)/.ready  ## Run a throwaway S3 server until Ctrl-C and print its settings.
 	@$(BIN)/python -m rex.attach_demo.seaweedfs
 
 .PHONY: lock
-lock: .venv/.ready  ## Choose new versions for constraints.txt (needs uv).
+lock: $(VENV)/.ready  ## Choose new versions for constraints.txt (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints.txt pyproject.toml
 
 .PHONY: clean
 clean:  ## Remove what the commands above made.
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

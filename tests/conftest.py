@@ -1,7 +1,12 @@
-"""What the tests share: one S3 server for the whole run."""
+"""What the tests share: one S3 server for the whole run, and what a run tells at its end.
+
+A test that cannot run on a machine does not exist there, so that none is ever skipped; its module
+says so in `LEFT_OUT`, and the summary shows it.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +14,10 @@ import pytest
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+FIGURES = pytest.StashKey[list[str]]()
+LEFT_OUT = pytest.StashKey[dict[str, None]]()
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +29,39 @@ def seaweedfs() -> Iterator[SeaweedFS]:
     """
     with SeaweedFS(identities={"reader": READ_ONLY, "nobody": ()}) as server:
         yield server
+
+
+@pytest.fixture
+def report_figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Give a function that has a line shown at the end of the run."""
+    return pytestconfig.stash.setdefault(FIGURES, []).append
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note what the module of a test leaves out here."""
+    module = getattr(item, "module", None)
+    item.config.stash.setdefault(LEFT_OUT, {}).update(
+        dict.fromkeys(getattr(module, "LEFT_OUT", ()))
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything must run, as in CI, fail if a test was skipped or left out."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    left_out = session.config.stash.get(LEFT_OUT, {})
+    if os.environ.get("CI") and (left_out or (reporter and reporter.stats.get("skipped"))):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show what was measured and what was left out."""
+    for title, lines in (
+        ("measured", config.stash.get(FIGURES, [])),
+        ("left out on this machine", config.stash.get(LEFT_OUT, {})),
+    ):
+        if lines:
+            terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.line(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,5 +123,5 @@ def test_connections_end_with_the_storage(seaweedfs: SeaweedFS) -> None:
             storage.add("a.txt", b"content")
         del storage
         gc.collect()
-        opened.append(len(os.listdir("/proc/self/fd")))
+        opened.append(sum(1 for _ in Path("/proc/self/fd").iterdir()))
     assert max(opened) < min(opened) + len(opened) / 2
