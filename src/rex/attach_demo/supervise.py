@@ -1,4 +1,4 @@
-"""Run a program until the pipe on standard input ends, then stop it and remove what it left.
+"""Run a program until the pipe on standard input ends, then kill it and remove what it left.
 
 This is run as a script of its own, with nothing but the standard library, by a process that wants
 a server for a while. However that process ends, killed outright included, the kernel closes its
@@ -20,8 +20,6 @@ from typing import TypedDict
 
 __all__ = ["Task"]
 
-_GRACE = 15.0
-"""Seconds from SIGTERM to SIGKILL."""
 _TICK = 0.1
 """Seconds between two looks at whether the program still runs."""
 
@@ -55,21 +53,14 @@ def _main(task: Task) -> None:
         pass
     # This tells the other end that the program has ended or will.
     os.close(sys.stdout.fileno())
-    _stop(program)
+    # What it holds goes with it, so there is nothing that it would have to finish first.
+    program.kill()
+    program.wait()
     # Wait for the end of the pipe even so: the other end may want to read the log.
     select.select([pipe], [], [])
     for leftover in task["leftovers"]:
         Path(leftover).unlink(missing_ok=True)
     shutil.rmtree(task["directory"], ignore_errors=True)
-
-
-def _stop(program: subprocess.Popen[bytes]) -> None:
-    program.terminate()
-    try:
-        program.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        program.kill()
-        program.wait()
 
 
 if __name__ == "__main__":
