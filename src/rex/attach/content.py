@@ -45,26 +45,28 @@ class Content(Iterator["bytes | memoryview"]):
         """The bytes that have passed so far."""
         self.failure: BaseException | None = None
         self._max_size = max_size
+        self._limit_reason = "the limit for an attachment"
         self._hash = sha256()
-        self._pushed_back: list[bytes | memoryview] = []
+        self._pushed_back = b""
         self._chunks, self.known_size = _open(source)
         if self.known_size is not None:
             self._check_size(self.known_size)
 
     def __next__(self) -> bytes | memoryview:
         if self._pushed_back:
-            return self._pushed_back.pop(0)
+            chunk, self._pushed_back = self._pushed_back, b""
+            return chunk
         try:
-            chunk = _bytes_of(next(self._chunks))
-            self.size += len(chunk)
+            fresh = _bytes_of(next(self._chunks))
+            self.size += len(fresh)
             self._check_size(self.size)
         except StopIteration:
             raise
         except BaseException as failure:
             self.failure = failure
             raise
-        self._hash.update(chunk)
-        return chunk
+        self._hash.update(fresh)
+        return fresh
 
     @property
     def digest(self) -> str:
@@ -80,17 +82,15 @@ class Content(Iterator["bytes | memoryview"]):
     def whole(self, limit: int) -> bytes | None:
         """Give all of the content if that is at most `limit` bytes, or else None.
 
-        None leaves every chunk in the iterator.
+        None leaves all of it in the iterator.
         """
         chunks: list[bytes | memoryview] = []
         for chunk in self:
             chunks.append(chunk)
             if self.size > limit:
-                self._pushed_back = chunks
+                self._pushed_back = b"".join(chunks)
                 return None
-        return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)
-
-    _limit_reason = "the limit for an attachment"
+        return b"".join(chunks)
 
     def _check_size(self, size: int) -> None:
         if self._max_size is not None and size > self._max_size:

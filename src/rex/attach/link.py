@@ -1,14 +1,20 @@
-"""A presigned link: the permission for one request, as a value."""
+"""A presigned link: the permission for one request, as a value; and how long one may last."""
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from rex.attach.handle import shown
+from rex.core import Error, Kind
+
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Mapping
 
-__all__ = ["PresignedLink"]
+__all__ = ["MAX_LINK_SECONDS", "PresignedLink", "link_seconds"]
+
+MAX_LINK_SECONDS = 7 * 24 * 3600
+"""The longest that a link may last: the limit of Signature Version 4."""
 
 
 class PresignedLink(NamedTuple):
@@ -41,3 +47,18 @@ class PresignedLink(NamedTuple):
             "fields": dict(self.fields),
             "expires_at": f"{self.expires_at:%Y-%m-%dT%H:%M:%SZ}",
         }
+
+
+def link_seconds(expires: float | datetime.timedelta) -> float:
+    """Give the seconds that a link is to last.
+
+    Errors: `ILL_FORMED` unless that is from a second to `MAX_LINK_SECONDS`.
+    """
+    seconds = expires.total_seconds() if isinstance(expires, datetime.timedelta) else expires
+    if not isinstance(seconds, int | float) or not 1 <= seconds <= MAX_LINK_SECONDS:
+        raise Error(
+            f"A link lasts from 1 second to 7 days ({MAX_LINK_SECONDS} seconds)",
+            shown(seconds),
+            kind=Kind.ILL_FORMED,
+        )
+    return seconds

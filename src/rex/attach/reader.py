@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rex.attach.info import Info, Metadata
 
-__all__ = ["Body", "Reader"]
+__all__ = ["Body", "Reader", "Stream"]
 
 BUFFER_SIZE = 64 * 1024
 SKIP_SIZE = 1024 * 1024
@@ -42,54 +42,56 @@ class Reader(io.BufferedReader):
     fails, `NOT_FOUND` or `CORRUPT` when the attachment was removed or changed in the meantime.
     """
 
-    def __init__(
-        self,
-        info: Info,
-        body: Body,
-        fetch: Callable[[int], Body],
-        mapped: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self.info = info
+    def __init__(self, stream: Stream) -> None:
+        self.info = stream.info
         """What is known of the attachment."""
-        super().__init__(_Stream(info, body, fetch, mapped), BUFFER_SIZE)
+        super().__init__(stream, BUFFER_SIZE)
 
     def __repr__(self) -> str:
         return f"Reader({self.info.handle!r})"
 
 
-class _Stream(io.RawIOBase):
-    """The bytes of one object from a position on, fetched when they are read."""
+class Stream(io.RawIOBase):
+    """The bytes of one object, fetched when they are read.
+
+    It begins with `chunks`; `fetch` asks for those from another position, and `mapped` makes
+    errors for people of what either raises.
+    """
 
     def __init__(
         self,
         info: Info,
-        body: Body,
+        chunks: Iterator[bytes],
         fetch: Callable[[int], Body],
         mapped: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._info = info
+        self.info = info
         self._fetch = fetch
         self._mapped = mapped
-        self._chunks: Iterator[bytes] | None = body.chunks
+        self._chunks: Iterator[bytes] | None = chunks
         self._rest = memoryview(b"")
         self._position = 0  # where the caller stands
         self._fetched = 0  # where the end of `_rest` stands
 
     def readable(self) -> bool:
+        """Say that it can be read."""
         return True
 
     def seekable(self) -> bool:
+        """Say that it can be sought in."""
         return True
 
     def tell(self) -> int:
+        """Tell the position, in bytes."""
         if self.closed:
             raise ValueError("tell of a closed attachment")
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to another position; nothing is asked before the next read."""
         if self.closed:
             raise ValueError("seek of a closed attachment")
-        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._info.size}
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.info.size}
         if whence not in bases:
             raise ValueError(f"unsupported whence value: {whence}")
         position = bases[whence] + offset
@@ -99,6 +101,7 @@ class _Stream(io.RawIOBase):
         return position
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read into a buffer what is at hand, at least a byte unless at the end."""
         target = memoryview(buffer).cast("B")
         if not target or not self._fill():
             return 0
@@ -108,6 +111,7 @@ class _Stream(io.RawIOBase):
         return size
 
     def readall(self) -> bytes:
+        """Read all that is left."""
         parts = []
         while self._fill():
             parts.append(self._rest)
@@ -115,6 +119,7 @@ class _Stream(io.RawIOBase):
         return b"".join(parts)
 
     def close(self) -> None:
+        """Stop fetching."""
         if not self.closed:
             self._drop()
         super().close()
@@ -127,7 +132,7 @@ class _Stream(io.RawIOBase):
         """Make `_rest` begin at the position, with at least one byte; False at the end."""
         if self.closed:
             raise ValueError("read of a closed attachment")
-        if self._position >= self._info.size:
+        if self._position >= self.info.size:
             return False
         self._align()
         resumes = 0
@@ -167,15 +172,15 @@ class _Stream(io.RawIOBase):
             self._drop()
             if resumes >= MAX_RESUMES:
                 raise Error(
-                    "Attachment is shorter than it should be", self._info.handle, kind=Kind.CORRUPT
+                    "Attachment is shorter than it should be", self.info.handle, kind=Kind.CORRUPT
                 )
         return chunk
 
     def _reopen(self) -> Iterator[bytes]:
         metadata, chunks = self._fetch(self._position)
-        if (metadata.etag, metadata.size) != (self._info.etag, self._info.size):
+        if (metadata.etag, metadata.size) != (self.info.etag, self.info.size):
             raise Error(
-                "Attachment was changed while being read", self._info.handle, kind=Kind.CORRUPT
+                "Attachment was changed while being read", self.info.handle, kind=Kind.CORRUPT
             )
         self._fetched = self._position
         return chunks

@@ -17,7 +17,8 @@ from rex.attach.content_type import content_type_for, disposition, is_inline_typ
 from rex.attach.failures import explain_os_error
 from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, safe_file_name, shown
 from rex.attach.info import Info, Metadata
-from rex.attach.reader import Body, Reader
+from rex.attach.link import PresignedLink, link_seconds
+from rex.attach.reader import Body, Reader, Stream
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -25,14 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rex.attach.aio import AsyncStorage
-    from rex.attach.link import PresignedLink
 
-__all__ = ["MAX_LINK_SECONDS", "Storage", "UploadMethod"]
+__all__ = ["Storage", "UploadMethod"]
 
 UploadMethod = Literal["POST", "PUT"]
-
-MAX_LINK_SECONDS = 7 * 24 * 3600
-"""The longest that a link may last: the limit of Signature Version 4."""
 
 
 class Storage(abc.ABC):
@@ -91,10 +88,9 @@ class Storage(abc.ABC):
         key = key_of(handle)
         with self._mapped(handle):
             body = self._get(key, 0)
-        info = _info(handle, body.metadata)
-        return Reader(
-            info, body, functools.partial(self._get, key), functools.partial(self._mapped, handle)
-        )
+        fetch = functools.partial(self._get, key)
+        mapped = functools.partial(self._mapped, handle)
+        return Reader(Stream(_info(handle, body.metadata), body.chunks, fetch, mapped))
 
     @final
     def info(self, handle: str) -> Info:
@@ -172,7 +168,7 @@ class Storage(abc.ABC):
                 kind=Kind.UNSUPPORTED,
             )
         media_type = content_type_for(name, content_type)
-        seconds = self._seconds(expires)
+        seconds = link_seconds(self.link_expires if expires is None else expires)
         with self._mapped(handle):
             if method == "PUT":
                 return self._sign_put(key, media_type, seconds)
@@ -201,7 +197,7 @@ class Storage(abc.ABC):
         media_type = content_type_for(name)
         inline = inline and is_inline_type(media_type)
         shown_name = name if filename is None else safe_file_name(filename)
-        seconds = self._seconds(expires)
+        seconds = link_seconds(self.link_expires if expires is None else expires)
         with self._mapped(handle):
             return self._sign_get(
                 key,
@@ -323,18 +319,6 @@ class Storage(abc.ABC):
                 handle = handle_of(key)
                 if handle is not None:
                     yield handle
-
-    def _seconds(self, expires: float | datetime.timedelta | None) -> float:
-        seconds = self.link_expires if expires is None else expires
-        if isinstance(seconds, datetime.timedelta):
-            seconds = seconds.total_seconds()
-        if not isinstance(seconds, int | float) or not 1 <= seconds <= MAX_LINK_SECONDS:
-            raise Error(
-                "A link lasts from 1 second to 7 days (604800 seconds)",
-                shown(seconds),
-                kind=Kind.ILL_FORMED,
-            )
-        return seconds
 
     @contextmanager
     def _mapped(self, handle: str | None, content: Content | None = None) -> Iterator[None]:
