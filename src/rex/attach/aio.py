@@ -9,7 +9,7 @@ import functools
 import itertools
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import datetime
@@ -24,6 +24,8 @@ __all__ = ["AsyncReader", "AsyncStorage"]
 
 WORKERS = 32
 PAGE_SIZE = 256
+
+_Request: TypeAlias = "concurrent.futures.Future[Chunk | None]"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,19 +55,19 @@ class AsyncStorage:
 
         When the task is cancelled, the attachment is not stored.
         """
-        source = _Cancellable(content, asyncio.get_running_loop())
+        source = _Source(content)
         call = self._workers.submit(
             self.storage.add, name, source.content, content_type=content_type
         )
-        added = asyncio.wrap_future(call)
+        call.add_done_callback(source.finished)
         try:
-            await asyncio.wait({added})
-        except asyncio.CancelledError:
+            await source.feed()
+        except BaseException:
+            call.cancel()
             source.cancel()
-            added.cancel()
             await asyncio.wait({asyncio.wrap_future(self._workers.submit(self._undo, call))})
             raise
-        return added.result()
+        return call.result()
 
     async def reserve(self, name: str) -> str:
         """Make the handle of an attachment that somebody else will upload."""
@@ -217,40 +219,66 @@ class _Workers:
             self._pool = None
 
 
-class _Cancellable:
-    """Content that can be cut off while a worker thread reads it."""
+class _Source:
+    """Content on its way from a task to a worker thread, which can be cut off.
 
-    def __init__(
-        self, source: ContentSource | AsyncIterable[Chunk], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._source = source
-        self._loop = loop
+    What is asynchronous is awaited by the task itself: the thread asks for each chunk, and the
+    task, in `feed`, answers. All that concerns the loop happens in its own thread.
+    """
+
+    def __init__(self, content: ContentSource | AsyncIterable[Chunk]) -> None:
+        self._content = content
+        self._loop = asyncio.get_running_loop()
+        self._requests: asyncio.Queue[_Request | None] = asyncio.Queue()
         self._cancelled = False
-        self._waiting: concurrent.futures.Future[Chunk | None] | None = None
 
     @property
     def content(self) -> ContentSource:
         """What to give to `Storage.add`."""
-        if isinstance(self._source, AsyncIterable):
-            return self._awaited(self._source)
-        if hasattr(self._source, "read"):
+        if isinstance(self._content, AsyncIterable):
+            return self._asked()
+        if hasattr(self._content, "read"):
             return self
-        if isinstance(self._source, Iterator):
-            return self._checked(self._source)
-        return self._source
+        if isinstance(self._content, Iterator):
+            return self._checked(self._content)
+        return self._content
+
+    async def feed(self) -> None:
+        """Answer what the thread asks for, until it has finished."""
+        chunks = aiter(self._content) if isinstance(self._content, AsyncIterable) else None
+        while (request := await self._requests.get()) is not None:
+            try:
+                chunk = None if chunks is None else await anext(chunks, None)
+            except asyncio.CancelledError:
+                request.set_exception(concurrent.futures.CancelledError())
+                raise
+            except BaseException as failure:  # noqa: BLE001 - it comes out of the thread again
+                request.set_exception(failure)
+            else:
+                request.set_result(chunk)
+
+    def finished(self, _: object) -> None:
+        """Tell the task that the thread has finished; called in the thread."""
+        self._loop.call_soon_threadsafe(self._requests.put_nowait, None)
 
     def cancel(self) -> None:
         """Make whoever reads the content fail, now or at the next chunk."""
         self._cancelled = True
-        if self._waiting is not None:
-            self._waiting.cancel()
+        while not self._requests.empty():
+            self._take(self._requests.get_nowait())
 
     def read(self, size: int, /) -> bytes:
         self._check()
-        return self._source.read(size)  # type: ignore[union-attr]  # a file, or we are not asked
+        return self._content.read(size)  # type: ignore[union-attr]  # a file, or we are not asked
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._source, name)
+        return getattr(self._content, name)
+
+    def _take(self, request: _Request | None) -> None:
+        if not self._cancelled:
+            self._requests.put_nowait(request)
+        elif request is not None:
+            request.set_exception(concurrent.futures.CancelledError())
 
     def _check(self) -> None:
         if self._cancelled:
@@ -261,17 +289,11 @@ class _Cancellable:
             self._check()
             yield chunk
 
-    def _awaited(self, source: AsyncIterable[Chunk]) -> Iterator[Chunk]:
-        chunks = aiter(source)
+    def _asked(self) -> Iterator[Chunk]:
         while True:
-            self._check()
-            self._waiting = asyncio.run_coroutine_threadsafe(_next(chunks), self._loop)
-            self._check()
-            chunk = self._waiting.result()
+            request: _Request = concurrent.futures.Future()
+            self._loop.call_soon_threadsafe(self._take, request)
+            chunk = request.result()
             if chunk is None:
                 return
             yield chunk
-
-
-async def _next(chunks: AsyncIterator[Chunk]) -> Chunk | None:
-    return await anext(chunks, None)

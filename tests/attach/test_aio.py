@@ -1,0 +1,50 @@
+"""Adds that are cancelled at any moment: what is stored is exactly what was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+from typing import TYPE_CHECKING, Any
+
+from attach.harnesses import LocalHarness
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rex.attach.aio import AsyncStorage
+
+
+def test_adds_cancelled_at_random_moments_leave_nothing() -> None:
+    """Of any content, 50 at a time; and the event loop has nothing to complain about."""
+    chance = random.Random(1)  # noqa: S311 - the same moments each time, as far as that goes
+    harness = LocalHarness()
+    complaints: list[dict[str, Any]] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(chance.randrange(40)):
+            await asyncio.sleep(chance.random() / 2000)
+            yield bytes(chance.choice([1, 1000, 300_000]))
+
+    async def cancelled(aio: AsyncStorage) -> str | None:
+        content = chance.choice([pieces(), bytes(100), iter([b"a"] * 50)])
+        add = asyncio.create_task(aio.add("a.bin", content))
+        await asyncio.sleep(chance.random() / 50)
+        add.cancel()
+        try:
+            return await add
+        except asyncio.CancelledError:
+            return None
+
+    async def live(aio: AsyncStorage) -> set[str | None]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, found: complaints.append(found))
+        rounds = [await asyncio.gather(*(cancelled(aio) for _ in range(50))) for _ in range(6)]
+        gc.collect()
+        return {handle for acknowledged in rounds for handle in acknowledged}
+
+    with harness.storage() as storage:
+        acknowledged = asyncio.run(live(storage.aio))
+        assert acknowledged - {None} == set(storage)
+        assert None in acknowledged
+        assert [] == harness.leftovers(storage)
+    assert [] == complaints
