@@ -27,7 +27,7 @@ def test_adds_cancelled_at_random_moments_leave_nothing() -> None:
             yield bytes(chance.choice([1, 1000, 300_000]))
 
     async def cancelled(aio: AsyncStorage) -> str | None:
-        content = chance.choice([pieces(), bytes(100), iter([b"a"] * 50)])
+        content: Any = chance.choice([pieces(), bytes(100), iter([b"a"] * 50)])
         add = asyncio.create_task(aio.add("a.bin", content))
         await asyncio.sleep(chance.random() / 50)
         add.cancel()
