@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -255,11 +256,13 @@ def test_ctrl_c_during_an_add_leaves_nothing(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
+        # Whoever runs the tests in the background has it ignored, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
     )
     assert program.stdin is not None
     program.stdin.write(bytes(3 * 1024 * 1024))  # more than a pipe holds: it is being read
     program.stdin.flush()
-    program.send_signal(2)
+    program.send_signal(signal.SIGINT)
     out, error = program.communicate(timeout=60)
     assert (130, b"", b"") == (program.returncode, out, error)
     assert [] == [*(tmp_path / "attachments").iterdir()]
