@@ -149,6 +149,25 @@ class IgnoresRanges(MemoryStorage):
         return super()._get(key, 0)
 
 
+@caught_by("an_attachment_can_be_opened_in_the_middle")
+class TakesThePartForTheWhole(MemoryStorage):
+    """Opened in the middle, an attachment has the size of what is left."""
+
+    def _get(self, key: str, start: int) -> Body:
+        metadata, chunks = super()._get(key, start)
+        return Body(metadata._replace(size=max(metadata.size - start, 0)), chunks)
+
+
+@caught_by("opening_past_the_end_reads_nothing")
+class MissesItPastTheEnd(MemoryStorage):
+    """A start past the end is taken for an attachment that is not there."""
+
+    def _get(self, key: str, start: int) -> Body:
+        if start > self._head(key).size:
+            raise FileNotFoundError
+        return super()._get(key, start)
+
+
 @caught_by("opening_what_is_not_there_fails_at_once", "what_is_removed_is_gone")
 class OpensLazily(MemoryStorage):
     """What is missing is noticed at the first read."""

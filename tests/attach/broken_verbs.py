@@ -161,10 +161,10 @@ class TakesNamesAsTheyAre(MemoryStorage):
 class SharesItsReaders(MemoryStorage):
     """Who opens an attachment again gets the same reader."""
 
-    def open(self, handle: str) -> Reader:  # type: ignore[misc]  # broken
+    def open(self, handle: str, *, start: int = 0) -> Reader:  # type: ignore[misc]  # broken
         readers: dict[str, Reader] = self.__dict__.setdefault("readers", {})
         if handle not in readers:
-            readers[handle] = sound.open(self, handle)
+            readers[handle] = sound.open(self, handle, start=start)
             readers[handle].close = lambda: None  # type: ignore[method-assign]  # broken
         return readers[handle]
 

@@ -40,6 +40,8 @@ class AsyncStorage:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self._workers = _Workers()
+        # What is added may come from what is read, which must not wait for it.
+        self._adders = _Workers()
 
     def __repr__(self) -> str:
         return f"{self.storage!r}.aio"
@@ -56,7 +58,7 @@ class AsyncStorage:
         When the task is cancelled, the attachment is not stored.
         """
         source = _Source(content)
-        call = self._workers.submit(
+        call = self._adders.submit(
             self.storage.add, name, source.content, content_type=content_type
         )
         call.add_done_callback(source.finished)
@@ -73,9 +75,10 @@ class AsyncStorage:
         """Make the handle of an attachment that somebody else will upload."""
         return self.storage.reserve(name)
 
-    async def open(self, handle: str) -> AsyncReader:
-        """Open an attachment for reading."""
-        return AsyncReader(await self._run(self.storage.open, handle), self._workers)
+    async def open(self, handle: str, *, start: int = 0) -> AsyncReader:
+        """Open an attachment for reading, from `start` on (bytes)."""
+        reader = await self._run(self.storage.open, handle, start=start)
+        return AsyncReader(reader, self._workers)
 
     async def info(self, handle: str) -> Info:
         """Tell what is known of an attachment."""
@@ -141,7 +144,11 @@ class AsyncStorage:
     async def close(self) -> None:
         """Let go of what the storage holds open, and of the worker threads."""
         await self._run(self.storage.close)
+
+    def stop(self) -> None:
+        """Let the worker threads end when they are done."""
         self._workers.close()
+        self._adders.close()
 
     async def __aenter__(self) -> Self:
         return self

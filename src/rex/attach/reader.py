@@ -54,8 +54,8 @@ class Reader(io.BufferedReader):
 class Stream(io.RawIOBase):
     """The bytes of one object, fetched when they are read.
 
-    It begins with `chunks`; `fetch` asks for those from another position, and `mapped` makes
-    errors for people of what either raises.
+    It begins with `chunks`, which are those from `start` on; `fetch` asks for those from another
+    position, and `mapped` makes errors for people of what either raises.
     """
 
     def __init__(
@@ -64,14 +64,15 @@ class Stream(io.RawIOBase):
         chunks: Iterator[bytes],
         fetch: Callable[[int], Body],
         mapped: Callable[[], AbstractContextManager[None]],
+        start: int = 0,
     ) -> None:
         self.info = info
         self._fetch = fetch
         self._mapped = mapped
         self._chunks: Iterator[bytes] | None = chunks
         self._rest = memoryview(b"")
-        self._position = 0  # where the caller stands
-        self._fetched = 0  # where the end of `_rest` stands
+        self._position = start  # where the caller stands
+        self._fetched = start  # where the end of `_rest` stands
 
     def readable(self) -> bool:
         """Say that it can be read."""

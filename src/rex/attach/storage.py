@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
     from rex.attach.aio import AsyncStorage
 
-__all__ = ["Storage", "UploadMethod"]
+__all__ = ["MAX_POSITION", "Storage", "UploadMethod"]
 
 UploadMethod = Literal["POST", "PUT"]
+
+MAX_POSITION = 2**63 - 1
+"""The furthest position that a binary file of Python can have."""
 
 
 class Storage(abc.ABC):
@@ -58,7 +61,8 @@ class Storage(abc.ABC):
         `name` is the name of the file, which is made harmless first. `content` is a string
         (stored as UTF-8), bytes, a file open in binary mode (read from where it stands, not
         closed), or an iterable of bytes. `content_type` is what to serve it as; without it, the
-        name decides. When this raises, nothing is left in the storage.
+        name decides. When this raises, nothing is left in the storage (a server that goes away in
+        the middle may keep what it had, since it cannot be told).
 
         Errors: `ILL_FORMED` (name, content or type), `TOO_LARGE`, and whatever the caller's own
         content raises, as it stands.
@@ -80,17 +84,22 @@ class Storage(abc.ABC):
         return make_handle(name)
 
     @final
-    def open(self, handle: str) -> Reader:
+    def open(self, handle: str, *, start: int = 0) -> Reader:
         """Open an attachment for reading, as a seekable binary file.
+
+        It stands at `start`, a number of bytes from the beginning: what comes before is not asked
+        for unless one seeks back. Past the end there is nothing to read, as after a seek.
 
         Errors, raised here and not at the first read: `NOT_FOUND`, `ILL_FORMED`.
         """
         key = key_of(handle)
+        if not isinstance(start, int) or not 0 <= start <= MAX_POSITION:
+            raise Error("The start is a number of bytes", shown(start), kind=Kind.ILL_FORMED)
         with self._mapped(handle):
-            body = self._get(key, 0)
+            body = self._begun(key, start)
         fetch = functools.partial(self._get, key)
         mapped = functools.partial(self._mapped, handle)
-        return Reader(Stream(_info(handle, body.metadata), body.chunks, fetch, mapped))
+        return Reader(Stream(_info(handle, body.metadata), body.chunks, fetch, mapped, start))
 
     @final
     def info(self, handle: str) -> Info:
@@ -132,6 +141,17 @@ class Storage(abc.ABC):
     def __iter__(self) -> Iterator[str]:
         """List the handles of all attachments: see `list`."""
         return self.list()
+
+    @final
+    def __contains__(self, handle: object) -> bool:
+        """Tell whether there is such an attachment; what is no handle is not there."""
+        try:
+            self.info(handle)  # type: ignore[arg-type]  # whatever it is
+        except Error as error:
+            if error.kind in (Kind.NOT_FOUND, Kind.ILL_FORMED):
+                return False
+            raise
+        return True
 
     @final
     def upload_link(
@@ -224,6 +244,9 @@ class Storage(abc.ABC):
 
     def close(self) -> None:
         """Let go of what the storage holds open; it must not be used afterwards."""
+        aio = self.__dict__.pop("aio", None)
+        if aio is not None:
+            aio.stop()
 
     @final
     def __enter__(self) -> Self:
@@ -246,9 +269,10 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def _get(self, key: str, start: int) -> Body:
-        """Give the object and its bytes from `start` (0 ≤ start < size, or 0) to the end.
+        """Give the object and its bytes from `start` (bytes, 0 or more) to the end.
 
-        Must raise `FileNotFoundError` here, not later, when there is none.
+        Must raise `FileNotFoundError` here, not later, when there is none. When `start` is not
+        before the end, it may raise anything else instead; what it gives is not read then.
         """
 
     @abc.abstractmethod
@@ -312,6 +336,19 @@ class Storage(abc.ABC):
         )
 
     # What the verbs share.
+
+    def _begun(self, key: str, start: int) -> Body:
+        """Give the object and its bytes from `start`, which may be past the end."""
+        try:
+            return self._get(key, start)
+        except FileNotFoundError:
+            raise
+        except Exception:
+            # A server refuses to begin past the end (RFC 9110, section 15.5.17).
+            metadata = self._head(key) if start else None
+            if metadata is None or start < metadata.size:
+                raise
+            return Body(metadata, iter(()))
 
     def _handles(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
         with self._mapped(None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rex.attach.link import MAX_LINK_SECONDS
 from rex.attach.storage import Storage
 from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, typed
 from rex.core.setting import validate
@@ -31,7 +32,8 @@ PUBLIC_ENDPOINT = Setting(
 REGION = Setting(
     "attach_s3_region",
     typed.text,
-    help="the region of the bucket; without it, that of the AWS profile, or us-east-1",
+    help="the region of the bucket; without it, that of the AWS chain where it gives the keys, "
+    "or us-east-1",
 )
 ACCESS_KEY = Setting(
     "attach_s3_access_key",
@@ -68,7 +70,7 @@ CA_FILE = Setting(
 )
 TIMEOUT = Setting(
     "attach_s3_timeout",
-    typed.duration,
+    typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
     30.0,
     help="how long to repeat a failing request, and to wait for a silent server",
 )
@@ -79,9 +81,40 @@ MAX_SIZE = Setting(
 )
 LINK_EXPIRES = Setting(
     "attach_link_expires",
-    typed.duration,
+    typed.between(typed.duration, 1, MAX_LINK_SECONDS, "from 1 second to 7 days"),
     3600.0,
     help="how long a link works, at most 7 days",
+)
+
+ACCESS = Setting(
+    "attach_access",
+    typed.text,
+    "nobody",
+    help="who may use the service over HTTP: nobody, anybody, bearer, or module:function",
+)
+ACCESS_KEYS = Setting(
+    "attach_access_keys",
+    typed.text,
+    help="the keys of those who may, for bearer, separated by commas",
+    secret=True,
+)
+ORIGINS = Setting(
+    "attach_origins",
+    typed.text,
+    "",
+    help="other sites whose pages may upload and remove, as https://example.org, by commas",
+)
+REDIRECT = Setting(
+    "attach_redirect",
+    typed.boolean,
+    False,
+    help="whether a download is answered with a redirect to a download link",
+)
+STALL = Setting(
+    "attach_stall_timeout",
+    typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
+    30.0,
+    help="how long to wait for a client that neither sends nor takes anything",
 )
 
 
@@ -92,7 +125,7 @@ def get_storage() -> Storage:
     """
     rex = get_rex()
     if DIRECTORY.name not in rex.settings:
-        raise Error("The application has no package rex.attach", rex, kind=Kind.CONFIGURATION)
+        raise Error("The application has no package rex.attach", repr(rex), kind=Kind.CONFIGURATION)
     return rex.service(Storage, lambda: make_storage(rex.settings))
 
 
@@ -123,26 +156,39 @@ def open_storage(url: str, **options: object) -> Storage:
     """
     from urllib.parse import unquote, urlsplit
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except (ValueError, AttributeError, TypeError):
+        raise _wrong_url(type(url).__name__) from None
+    if parts.fragment:
+        raise _wrong_url("a # must be written %23")
     given = {_setting_name(name): value for name, value in options.items()}
-    given |= _query(parts.query)
+    for name, value in _query(parts.query).items():
+        if name in given:
+            raise _wrong_url(f"{name} is given twice")
+        given[name] = value
     if parts.scheme == "memory" and url.partition("?")[0] == "memory:":
         from rex.attach.storages.memory import MemoryStorage
 
         settings = validate((MAX_SIZE, LINK_EXPIRES), given)
         return MemoryStorage(max_size=settings[MAX_SIZE], link_expires=settings[LINK_EXPIRES])
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path[:1] == "/":
         given[DIRECTORY.name] = unquote(parts.path)
     elif parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc:
         given[BUCKET.name] = parts.netloc
         given[PREFIX.name] = unquote(parts.path)
     else:
-        raise Error(
-            "The URL of a storage is file:///directory, s3://bucket/prefix?endpoint=… or memory:",
-            f"{parts.scheme}:…",
-            kind=Kind.CONFIGURATION,
-        )
+        raise _wrong_url(f"{parts.scheme}:…")
     return make_storage(validate(package.settings, given))
+
+
+def _wrong_url(what: str) -> Error:
+    # The URL itself is not shown: somebody may have put a secret there.
+    return Error(
+        "The URL of a storage is file:///directory, s3://bucket/prefix?endpoint=… or memory:",
+        what,
+        kind=Kind.CONFIGURATION,
+    )
 
 
 def _query(query: str) -> dict[str, object]:
@@ -157,6 +203,8 @@ def _query(query: str) -> dict[str, object]:
                 name,
                 kind=Kind.CONFIGURATION,
             )
+        if setting_name in given:
+            raise _wrong_url(f"{name} is given twice")
         given[setting_name] = value
     return given
 
@@ -227,7 +275,13 @@ package = Package(
         TIMEOUT,
         MAX_SIZE,
         LINK_EXPIRES,
+        ACCESS,
+        ACCESS_KEYS,
+        ORIGINS,
+        REDIRECT,
+        STALL,
     ),
     start=_start,
     commands="rex.attach.cli:attach",
+    routes="rex.attach.web.mount:routes",
 )

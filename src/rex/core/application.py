@@ -113,6 +113,13 @@ class Rex:
         """
         self._services.close()
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request over HTTP, with the routes of the packages: a `Rex` is ASGI itself."""
+        from rex.core.web import application
+
+        app = self.service(application, lambda: application(self))
+        await app(scope, receive, send)
+
     def __repr__(self) -> str:
         arguments = [repr(name) for name in self._asked]
         if hasattr(self, "settings"):  # not yet, in a traceback out of the constructor

@@ -14,6 +14,7 @@ from rex.core import package as packages
 from rex.core.cli import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, version
 from rex.core.configuration import DEFAULT_FILE, Configuration
 from rex.core.error import Error, Kind
+from rex.core.serve_command import serve
 from rex.core.settings_command import settings
 
 if TYPE_CHECKING:
@@ -113,11 +114,15 @@ def _report(ctx: click.Context, error: Exception) -> int:
         text = "".join(traceback.format_exception(error)).rstrip()
     elif isinstance(error, Error):
         text = f"rex: {error}"
+    elif isinstance(error, OSError):  # of the command's own reading and writing
+        text = f"rex: Cannot be read or written:\n    {error}"
     else:
         text = f"rex: unexpected {type(error).__name__}: {error} (see where: rex --traceback …)"
     configuration = ctx.find_object(Configuration)
     click.echo(text if configuration is None else configuration.masked(text), err=True)
-    return EXIT_CODES[error.kind if isinstance(error, Error) else Kind.INTERNAL]
+    if isinstance(error, Error):
+        return EXIT_CODES[error.kind]
+    return EXIT_CODES[Kind.DENIED if isinstance(error, OSError) else Kind.INTERNAL]
 
 
 def _mounted() -> dict[str, str]:
@@ -221,4 +226,5 @@ def root(
     ctx.obj = Configuration(overrides, config)
 
 
+root.add_command(serve)
 root.add_command(settings)

@@ -14,8 +14,20 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Type", "boolean", "choice", "duration", "integer", "path", "size", "text", "url"]
+__all__ = [
+    "Type",
+    "between",
+    "boolean",
+    "choice",
+    "duration",
+    "integer",
+    "path",
+    "size",
+    "text",
+    "url",
+]
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -47,9 +59,22 @@ def choice(*options: str) -> Type[str]:
     return Type("one of " + ", ".join(repr(option) for option in options), read)
 
 
+def between(type: Type[T], low: float, high: float, words: str) -> Type[T]:  # noqa: A002 - as in `Setting`
+    """Limit a type of numbers; `words` tell people how."""
+
+    def read(given: object) -> T:
+        value = type.read(given)
+        if not low <= value <= high:  # type: ignore[operator]  # a number
+            raise ValueError
+        return value
+
+    return Type(f"{type.expected}, {words}", read)
+
+
 def _text(given: object) -> str:
-    if not isinstance(given, str):
-        raise ValueError  # noqa: TRY004 - a type refuses with ValueError only
+    # A line break is most likely the end of a file; half of a character is no text at all.
+    if not isinstance(given, str) or not given.isprintable():
+        raise ValueError
     return given
 
 
@@ -131,8 +156,8 @@ def _path(given: object) -> str:
     return os.path.abspath(os.path.expanduser(written))  # noqa: PTH100, PTH111 - light to import
 
 
-text = Type("text", _text)
-"""Any text, as it is."""
+text = Type("text without control characters", _text)
+"""Any text, as it is, without control characters."""
 
 integer = Type("a whole number", _integer)
 """A whole number, of either sign."""

@@ -133,6 +133,29 @@ def what_asynchronous_content_raises_comes_out_as_it_is(harness: Harness) -> Non
 
 
 @promise
+def many_copies_at_once_do_not_wait_for_each_other(harness: Harness) -> None:
+    """Adds whose content is read from the same storage all finish, however many there are."""
+
+    async def live(aio: AsyncStorage) -> None:
+        original = await aio.add("a.txt", b"data")
+
+        async def copy() -> str:
+            async with await aio.open(original) as stream:
+
+                async def chunks() -> AsyncIterator[bytes]:
+                    while chunk := await stream.read(1):
+                        yield chunk
+
+                return await aio.add("copy.txt", chunks())
+
+        copies = asyncio.gather(*(copy() for _ in range(48)))
+        handles = await asyncio.wait_for(copies, HANGS)
+        expect("different copies", 48, len(set(handles)))
+
+    _run(harness, live)
+
+
+@promise
 def a_cancelled_add_leaves_nothing(harness: Harness) -> None:
     """Cancelled while it waits for asynchronous content, an add stores nothing."""
 

@@ -27,6 +27,40 @@ def opening_what_is_not_there_fails_at_once(harness: Harness) -> None:
 
 
 @promise
+def an_attachment_can_be_opened_in_the_middle(harness: Harness) -> None:
+    """Opened at a position, it stands there, and is known as a whole; one can seek back."""
+    data = sample(3 * MIB + 5)
+    with harness.storage() as storage:
+        handle = storage.add("a", data)
+        for start in (0, 1, MIB - 1, 2 * MIB + 7, len(data) - 1):
+            with storage.open(handle, start=start) as stream:
+                expect(f"position after open at {start}", start, stream.tell())
+                expect(f"read after open at {start}", data[start:][:10], stream.read(10))
+                expect(f"rest after open at {start}", data[start + 10 :], stream.read())
+                expect(f"info after open at {start}", storage.info(handle), stream.info)
+                expect("seek back to the start", 0, stream.seek(0))
+                expect("read after seek back", data[:10], stream.read(10))
+
+
+@promise
+def opening_past_the_end_reads_nothing(harness: Harness) -> None:
+    """A start past the end is a position without bytes; one that no file can have is refused."""
+    with harness.storage() as storage:
+        for data in (b"0123456789", b""):
+            handle = storage.add("a", data)
+            for start in (max(len(data), 1), 1000, 2**63 - 1):
+                with storage.open(handle, start=start) as stream:
+                    expect("read after open past the end", b"", stream.read())
+                    expect("size of what is open past the end", len(data), stream.info.size)
+                    stream.seek(0)
+                    expect("read after coming back", data, stream.read())
+            for start in (-1, 2**63, 10**400):
+                expect_error(Kind.ILL_FORMED, f"open at {start}", storage.open, handle, start=start)
+        missing = storage.reserve("a")
+        expect_error(Kind.NOT_FOUND, "open past nothing", storage.open, missing, start=1000)
+
+
+@promise
 def an_attachment_can_be_read_piece_by_piece(harness: Harness) -> None:
     """`read(n)` gives n bytes until there are fewer left, and then none."""
     data = sample(3 * MIB + 5)

@@ -35,6 +35,17 @@ def what_is_removed_is_gone(harness: Harness) -> None:
 
 
 @promise
+def a_storage_tells_whether_it_has_an_attachment(harness: Harness) -> None:
+    """`in` is True for what is there, and False for what was removed or is no handle."""
+    with harness.storage() as storage:
+        handle = storage.add("a.txt", b"data")
+        expect("in, when stored", True, handle in storage)
+        storage.remove(handle)
+        for other in (handle, storage.reserve("a.txt"), "/etc/passwd", None, 7):
+            expect(f"{other!a} in", False, other in storage)
+
+
+@promise
 def what_never_was_is_not_found(harness: Harness) -> None:
     """A well-formed handle of nothing is `NOT_FOUND`, also beside an attachment."""
     with harness.storage() as storage:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -60,12 +62,14 @@ class LocalStorage(Storage):
 
     def close(self) -> None:
         """Let go of the directory of the day."""
+        super().close()
         self._day = None
 
     def _check(self) -> None:
         try:
             with suppress(FileExistsError):
                 os.mkdir(self.directory, DIRECTORY_MODE)
+                os.chmod(self.directory, DIRECTORY_MODE)
                 _sync(os.path.dirname(self.directory))
             os.stat(f"{self.directory}/.")  # for `_root`, what is no directory is gone
             with self._root() as root, NewFile(root):
@@ -210,7 +214,7 @@ class LocalStorage(Storage):
             fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             raise Error(
-                "The directory of attachments is gone", self.directory, kind=Kind.UNAVAILABLE
+                "There is no directory of attachments", self.directory, kind=Kind.UNAVAILABLE
             ) from None
         try:
             yield fd
@@ -242,6 +246,9 @@ class _Chunks(Iterator[bytes]):
     __del__ = close
 
 
+_NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""Removed meanwhile, or a link; whatever else cannot be listed is not passed over."""
+
 DEPTH = 5
 """The parts of a key: year, month, day, identifier, name."""
 
@@ -263,8 +270,10 @@ def _keys(parent: int, prefix: str, only: list[str], after: list[str]) -> Iterat
             continue
         try:
             child = open_directory(name, parent)
-        except OSError:  # removed meanwhile, or a link
-            continue
+        except OSError as failure:
+            if failure.errno in _NOTHING_THERE:
+                continue
+            raise
         try:
             yield from _keys(child, f"{prefix}{name}/", only[1:], here)
         finally:
@@ -280,15 +289,24 @@ def _names(parent: int, *, files: bool) -> Iterator[str]:
 
 
 def _metadata(status: os.stat_result, attributes: dict[str, str], name: str) -> Metadata:
-    digest = attributes.get("sha256")
-    content_type = attributes.get("content_type")
+    digest = attributes.get("sha256", "")
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        digest = ""
     return Metadata(
         size=status.st_size,
         modified=datetime.datetime.fromtimestamp(status.st_mtime, datetime.UTC),
-        content_type=content_type or content_type_for(name),
+        content_type=_content_type(name, attributes.get("content_type")),
         etag=f'"{digest[:32]}"' if digest else f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
-        digest=digest,
+        digest=digest or None,
     )
+
+
+def _content_type(name: str, recorded: str | None) -> str:
+    """Give the type that was recorded, unless somebody else wrote what is none."""
+    try:
+        return content_type_for(name, recorded)
+    except Error:
+        return content_type_for(name)
 
 
 def _sync(path: str) -> None:

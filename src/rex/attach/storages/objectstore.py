@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
@@ -60,6 +61,7 @@ _BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
 
 # Codes of S3 that say more than the class of the exception.
 _BY_CODE = {
+    "AccessDenied": (Kind.DENIED, "The server does not permit this"),
     "NoSuchBucket": (Kind.CONFIGURATION, "There is no such bucket (setting attach_s3_bucket)"),
     "EntityTooLarge": (Kind.TOO_LARGE, "Attachment is too large for the server"),
     "InvalidAccessKeyId": (Kind.DENIED, "The server does not know our access key"),
@@ -135,6 +137,7 @@ class ObjectStorage(Storage):
 
     def close(self) -> None:
         """Let go of the connections; they end when what still reads from them does."""
+        super().close()
         self._made = None
 
     def _path(self, key: str) -> str:
@@ -188,12 +191,19 @@ class ObjectStorage(Storage):
             chunk_size=_part_size(content),
             max_concurrency=PARTS_IN_FLIGHT,
         )
+        try:
+            self._check_stored(key, content.size)
+        except BaseException:
+            with suppress(Exception):
+                obstore.delete(self._store(), self._path(key))
+            raise
+
+    def _check_stored(self, key: str, size: int) -> None:
         stored = self._head(key).size
-        if stored != content.size:
-            self._delete(key)
+        if stored != size:
             raise Error(
                 "The server did not store all of the attachment",
-                f"/{key}: {stored} of {content.size} bytes",
+                f"/{key}: {stored} of {size} bytes",
                 kind=Kind.CORRUPT,
             )
 
@@ -233,8 +243,16 @@ class ObjectStorage(Storage):
             return _BY_CODE[code[1]]
         for known in type(failure).__mro__:
             if known in _BY_CLASS:
-                return _BY_CLASS[known]
+                kind, phrase = _BY_CLASS[known]
+                reason = _reason(failure) if kind is Kind.UNAVAILABLE else ""
+                return kind, f"{phrase}{reason}"
         return super()._explain(failure)
+
+
+def _reason(failure: Exception) -> str:
+    """Give what obstore says of a request that failed, without what it says for programmers."""
+    reason = str(failure).partition("\n")[0].partition("Debug source")[0].strip()
+    return f" ({reason[:300]})" if reason.isprintable() else ""
 
 
 def _part_size(content: Content) -> int:
@@ -260,9 +278,11 @@ def _checked_prefix(prefix: str) -> str:
     folders = prefix.strip("/").split("/")
     if folders == [""]:
         return ""
-    # A form upload would replace ${filename}.
+    # A form upload would replace ${filename}; some servers take a backslash for a slash.
     well_formed = (
-        prefix.isprintable() and "${" not in prefix and len(prefix.encode()) <= MAX_PREFIX_BYTES
+        prefix.isprintable()
+        and not re.search(r"\$\{|\\", prefix)
+        and len(prefix.encode()) <= MAX_PREFIX_BYTES
     )
     if not well_formed or any(folder in ("", ".", "..") for folder in folders):
         raise Error(

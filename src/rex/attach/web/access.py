@@ -1,0 +1,109 @@
+"""Who may do what over HTTP."""
+
+from __future__ import annotations
+
+import hmac
+import importlib
+import inspect
+import re
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from starlette.requests import Request
+
+    from rex.core import Secret
+
+__all__ = ["Access", "Action", "Rule", "access_rule"]
+
+Action = Literal["upload", "download", "remove", "list", "link"]
+
+Rule: TypeAlias = "Callable[[Any, Action, str | None], bool | Awaitable[bool]]"
+
+
+class Access:
+    """Asks a rule about each request, and sees to it that no other site makes one.
+
+    The rule gets the user whom the host application put into the ASGI scope (None when there is
+    none), the action, and the handle where there is one.
+    """
+
+    def __init__(self, rule: Rule, *, origins: Sequence[str] = ()) -> None:
+        self._rule = rule
+        self._origins = frozenset(origins)
+
+    async def check(self, request: Request, action: Action, handle: str | None = None) -> None:
+        """Let the request pass. Errors: `DENIED`."""
+        if action in ("upload", "remove", "link") and self._is_cross_site(request):
+            raise Error("Another site may not do this", kind=Kind.DENIED)
+        user = _Bearer(request) if isinstance(self._rule, _Keys) else request.scope.get("user")
+        allowed = self._rule(user, action, handle)
+        if inspect.isawaitable(allowed):
+            allowed = await allowed
+        if allowed is not True:
+            raise Error("You may not do this", kind=Kind.DENIED)
+
+    @property
+    def challenge(self) -> str | None:
+        """What to answer to somebody who has shown no key (RFC 9110, section 11.6.1)."""
+        return "Bearer" if isinstance(self._rule, _Keys) else None
+
+    def _is_cross_site(self, request: Request) -> bool:
+        """Tell whether a browser sent this from another site (Fetch, the Origin header)."""
+        origin = request.headers.get("origin")
+        if origin is None:
+            return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+        return origin != own and origin not in self._origins
+
+
+class _Bearer:
+    """The key that a request shows (RFC 6750)."""
+
+    def __init__(self, request: Request) -> None:
+        found = re.fullmatch(r"(?i:bearer) +([!-~]+)", request.headers.get("authorization", ""))
+        self.key = found[1].encode() if found else b""
+
+
+class _Keys:
+    """A rule: whoever shows one of the keys may do everything."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = [key.encode() for key in keys]
+
+    def __call__(self, user: _Bearer, *_: object) -> bool:
+        # All are compared, so that the time tells nothing.
+        return sum(hmac.compare_digest(key, user.key) for key in self._keys) > 0
+
+
+def access_rule(name: str, keys: Secret | None) -> Rule:
+    """Find the rule that a setting names.
+
+    ``nobody``, ``anybody``, ``bearer`` (whoever shows one of the `keys`, which are separated by
+    commas), or ``module:function``. Errors: `CONFIGURATION`.
+    """
+    if name == "nobody":
+        return lambda *_: False
+    if name == "anybody":
+        return lambda *_: True
+    if name == "bearer":
+        known = [key.strip() for key in (keys.reveal() if keys else "").split(",")]
+        if not all(known):
+            raise Error(
+                "Access by bearer needs keys (setting attach_access_keys)", kind=Kind.CONFIGURATION
+            )
+        return _Keys(known)
+    module, colon, function = name.partition(":")
+    try:
+        rule: Rule = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as failure:
+        reason = f"{name}: {failure}" if colon else name
+        raise Error(
+            "Access is nobody, anybody, bearer or module:function (setting attach_access)",
+            reason,
+            kind=Kind.CONFIGURATION,
+        ) from None
+    return rule

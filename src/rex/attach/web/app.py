@@ -1,0 +1,244 @@
+"""The service's routes: upload, serve, list, remove, link."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, unquote_to_bytes, urlencode
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from rex.attach.handle import parse_handle
+from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY
+from rex.attach.web.serving import serve
+from rex.attach.web.uploading import upload
+from rex.core import Error, Kind, typed
+from rex.core.web import answer_error, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from rex.attach.storage import Storage
+    from rex.attach.web.access import Access
+
+    Endpoint = Callable[[Request], Awaitable[Response]]
+
+__all__ = ["Options", "attachments"]
+
+PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+MAX_JSON_BYTES = 65536
+
+
+class Options(NamedTuple):
+    """How the service behaves."""
+
+    redirect: bool = False
+    """Answer a download with a redirect to a download link, where the storage makes links."""
+    stall_seconds: float = 30
+    """How long to wait for a client that neither sends nor takes anything."""
+
+
+def attachments(storage: Storage, access: Access, options: Options | None = None) -> ASGIApp:
+    """Make the ASGI application over a storage; mount it wherever you like.
+
+    | request | answer |
+    |---|---|
+    | ``POST /`` | 201: a form with files, or a body with ``?name=``, is stored |
+    | ``GET /?day=&after=&limit=`` | a page of handles |
+    | ``POST /links`` | 201: a handle, and a link to upload it |
+    | ``GET /<handle>``, ``HEAD`` | the bytes, or a redirect |
+    | ``GET /<handle>?link`` | a download link |
+    | ``DELETE /<handle>`` | 204 |
+
+    Whether a request is allowed is asked before anything else. Errors are problems in JSON
+    (RFC 9457), with the `kind` of the error.
+    """
+    return _Service(storage, access, options or Options())
+
+
+class _Service:
+    def __init__(self, storage: Storage, access: Access, options: Options) -> None:
+        self._storage = storage
+        self._access = access
+        self._options = options
+        self._collection: dict[str, Endpoint] = {"GET": self._list, "POST": self._upload}
+        self._links: dict[str, Endpoint] = {"POST": self._upload_link}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it is answered
+            response = await self._failed(request, failure)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        path = _raw_path(request.scope)
+        if path in ("", "/"):
+            return await self._route(request, self._collection)
+        if path == "/links":
+            return await self._route(request, self._links)
+        handle = _handle_of(path)
+        endpoints: dict[str, Endpoint] = {
+            "GET": partial(self._download, handle=handle),
+            "HEAD": partial(self._download, handle=handle),
+            "DELETE": partial(self._remove, handle=handle),
+        }
+        return await self._route(request, endpoints)
+
+    async def _route(self, request: Request, endpoints: dict[str, Endpoint]) -> Response:
+        endpoint = endpoints.get(request.method)
+        if endpoint is None:
+            await self._access.check(request, "list")
+            allow = ", ".join(sorted(endpoints))
+            return problem(405, f"Use {allow}.", "method-not-allowed", {"Allow": allow})
+        return await endpoint(request)
+
+    async def _failed(self, request: Request, failure: Exception) -> Response:
+        if isinstance(failure, Error) and failure.message in (STOPPED_SENDING, WENT_AWAY):
+            # The client's doing, not the storage's (RFC 9110, section 15.5.9).
+            headers = {"Connection": "close"}
+            return problem(408, failure.message, failure.kind.value, headers)
+        challenge = self._access.challenge
+        is_denied = isinstance(failure, Error) and failure.kind is Kind.DENIED
+        if is_denied and challenge and "authorization" not in request.headers:
+            headers = {"WWW-Authenticate": challenge}
+            return problem(401, "Show a key.", Kind.DENIED.value, headers)
+        return await answer_error(request, failure)
+
+    async def _upload(self, request: Request) -> Response:
+        await self._access.check(request, "upload")
+        stored = await upload(
+            request,
+            self._storage,
+            max_size=self._storage.max_size,
+            stall_seconds=self._options.stall_seconds,
+        )
+        files = [{**one._asdict(), "url": _url(request, one.handle)} for one in stored]
+        headers = {"Location": files[0]["url"]} if len(files) == 1 else {}
+        return JSONResponse({"attachments": files}, 201, headers)
+
+    async def _list(self, request: Request) -> Response:
+        await self._access.check(request, "list")
+        query = request.query_params
+        limit = _limit(query.get("limit"))
+        day, after = query.get("day") or None, query.get("after") or None
+        handles: list[str] = []
+        async for handle in self._storage.aio.list(day=day, after=after):
+            handles.append(handle)
+            if len(handles) > limit:
+                break
+        page = [{"handle": handle, "url": _url(request, handle)} for handle in handles[:limit]]
+        there = None
+        if len(handles) > limit:
+            asked = {"day": day, "limit": str(limit), "after": handles[limit - 1]}
+            given = {name: value for name, value in asked.items() if value is not None}
+            there = f"{quote(request.scope.get('root_path', ''))}/?{urlencode(given)}"
+        return JSONResponse({"attachments": page, "next": there})
+
+    async def _download(self, request: Request, handle: str) -> Response:
+        if "link" in request.query_params:
+            await self._access.check(request, "link", handle)
+            return await self._download_link(handle)
+        await self._access.check(request, "download", handle)
+        if self._options.redirect:
+            link = await self._storage.aio.download_link(handle, inline=True)
+            return RedirectResponse(link.url, 307, {"Cache-Control": "no-store"})
+        return await serve(
+            request, self._storage, handle, stall_seconds=self._options.stall_seconds
+        )
+
+    async def _remove(self, request: Request, handle: str) -> Response:
+        await self._access.check(request, "remove", handle)
+        await self._storage.aio.remove(handle)
+        return Response(status_code=204)
+
+    async def _download_link(self, handle: str) -> Response:
+        await self._storage.aio.info(handle)  # a link to nothing would be found out too late
+        link = await self._storage.aio.download_link(handle)
+        return JSONResponse(link.as_dict(), headers={"Cache-Control": "no-store"})
+
+    async def _upload_link(self, request: Request) -> Response:
+        await self._access.check(request, "upload")
+        wanted = await _json(request)
+        name, size = wanted.get("name"), wanted.get("size")
+        if not isinstance(name, str):
+            raise Error("Ill-formed request: name is a text", kind=Kind.ILL_FORMED)
+        if size is not None:
+            _check_size(size, self._storage.max_size)
+        handle = await self._storage.aio.reserve(name)
+        post = wanted.get("method", "PUT") == "POST" or self._storage.max_size is not None
+        link = await self._storage.aio.upload_link(
+            handle,
+            method="POST" if post else wanted.get("method", "PUT"),
+            max_size=size if post else None,
+            content_type=wanted.get("content_type"),
+        )
+        content = {"handle": handle, "link": link.as_dict()}
+        return JSONResponse(content, 201, {"Cache-Control": "no-store"})
+
+
+def _raw_path(scope: Scope) -> str:
+    """Give the path below the mount as it was sent, still encoded."""
+    raw = scope.get("raw_path") or quote(scope["path"]).encode()
+    path: str = raw.partition(b"?")[0].decode("ascii", "replace")
+    return path.removeprefix(quote(scope.get("root_path", "")))
+
+
+def _handle_of(path: str) -> str:
+    """Read a handle from a path, part by part, so that nothing encoded can add one.
+
+    Errors: `NOT_FOUND` when it is none: nobody needs to know why.
+    """
+    try:
+        parts = [unquote_to_bytes(part).decode() for part in path.split("/")]
+        if any("/" in part for part in parts):
+            raise ValueError  # noqa: TRY301 - as for what cannot be decoded
+        handle = "/".join(parts)
+        parse_handle(handle)
+    except (ValueError, Error):
+        raise Error("There is no such attachment", kind=Kind.NOT_FOUND) from None
+    return handle
+
+
+def _url(request: Request, handle: str) -> str:
+    root: str = request.scope.get("root_path", "")
+    return quote(root) + quote(handle, "/")
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return PAGE_SIZE
+    if not re.fullmatch("[0-9]{1,4}", given) or not 1 <= int(given) <= MAX_PAGE_SIZE:
+        raise Error(f"The limit of a page is from 1 to {MAX_PAGE_SIZE}", kind=Kind.ILL_FORMED)
+    return int(given)
+
+
+def _check_size(size: object, limit: int | None) -> None:
+    try:
+        asked = typed.size.read(size)
+    except ValueError:
+        raise Error("Ill-formed request: size is in bytes", kind=Kind.ILL_FORMED) from None
+    if limit is not None and asked > limit:
+        raise Error("Attachment is too large", f"more than {limit} bytes", kind=Kind.TOO_LARGE)
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON_BYTES:
+            raise Error("The request is too large", kind=Kind.TOO_LARGE)
+    try:
+        wanted = json.loads(body)
+    except ValueError:
+        wanted = None
+    if not isinstance(wanted, dict):
+        raise Error("Ill-formed request: it is a JSON object", kind=Kind.ILL_FORMED)
+    return wanted

@@ -1,0 +1,99 @@
+"""The body of a request as chunks of bytes, within limits of size and patience."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from rex.attach.handle import shown
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
+    from starlette.requests import Request
+
+__all__ = ["STOPPED_SENDING", "WENT_AWAY", "Body"]
+
+STOPPED_SENDING = "The client stopped sending"
+"""The message when a client stalls, to be answered with 408 (RFC 9110, section 15.5.9)."""
+
+WENT_AWAY = "The client went away"
+"""The message when a client closes its connection; there is nobody left to answer."""
+
+_LENGTH = re.compile(r"[0-9]{1,19}")
+
+
+class Body(AsyncIterator[bytes]):
+    """The bytes of a request, as they arrive; they can be had once.
+
+    At most `max_size` bytes may come, and never nothing for `stall_seconds`. How long the one who
+    reads takes over a chunk does not count.
+
+    Errors: `TOO_LARGE`, raised here already where Content-Length tells it; `ILL_FORMED` for a
+    Content-Length that is no number (raised here) or is not what arrives; `UNAVAILABLE` with the
+    message `STOPPED_SENDING` or `WENT_AWAY`.
+    """
+
+    def __init__(self, request: Request, *, max_size: int | None, stall_seconds: float) -> None:
+        self._receive = request.receive
+        self._max_size = max_size
+        self._stall_seconds = stall_seconds
+        self._size = 0
+        self._has_more = True
+        self._announced = _content_length(request.headers)
+        if self._announced is not None:
+            self._check_size(self._announced)
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._next_chunk()
+        self._size += len(chunk)
+        self._check_size(self._size)
+        if self._announced is not None:
+            self._check_announced(self._announced, is_end=not chunk)
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def _next_chunk(self) -> bytes:
+        """Give the next bytes; none at the end."""
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                while self._has_more:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise Error(WENT_AWAY, kind=Kind.UNAVAILABLE)
+                    self._has_more = message.get("more_body", False)
+                    chunk: bytes = message.get("body", b"")
+                    if chunk:  # a message with nothing in it is no sign of life
+                        return chunk
+        except TimeoutError:
+            reason = f"nothing came for {self._stall_seconds:g} seconds"
+            raise Error(STOPPED_SENDING, reason, kind=Kind.UNAVAILABLE) from None
+        return b""
+
+    def _check_size(self, size: int) -> None:
+        if self._max_size is not None and size > self._max_size:
+            raise Error(
+                "The request is too large", f"more than {self._max_size} bytes", kind=Kind.TOO_LARGE
+            )
+
+    def _check_announced(self, announced: int, *, is_end: bool) -> None:
+        if self._size > announced or (is_end and self._size < announced):
+            raise Error(
+                "Content-Length is not what was sent",
+                f"{announced} bytes were announced, "
+                f"{'only' if is_end else 'at least'} {self._size} came",
+                kind=Kind.ILL_FORMED,
+            )
+
+
+def _content_length(headers: Headers) -> int | None:
+    """Read Content-Length, if there is one (RFC 9110, section 8.6)."""
+    given = headers.getlist("content-length")
+    if not given:
+        return None
+    if len(given) > 1 or not _LENGTH.fullmatch(given[0]):
+        raise Error("Ill-formed Content-Length", shown(", ".join(given)), kind=Kind.ILL_FORMED)
+    return int(given[0])

@@ -1,0 +1,118 @@
+"""Whether a conditional request is to be answered with content (RFC 9110, section 13)."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CONDITIONS", "Verdict", "judge", "may_be_partial"]
+
+CONDITIONS = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since")
+"""The headers that can make an answer without content."""
+
+_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = f"(?P<month>{'|'.join(_MONTHS)})"
+_TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_LONG_DAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+
+# The form that is sent today, and the two that must be understood (section 5.6.7).
+_DATES = (
+    re.compile(rf"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"),
+    re.compile(rf"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"),
+    re.compile(rf"{_DAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
+)
+
+
+class Verdict(enum.Enum):
+    """What a conditional request is answered with; the value is the status."""
+
+    PROCEED = 200
+    NOT_MODIFIED = 304
+    PRECONDITION_FAILED = 412
+
+
+def judge(headers: Mapping[str, str], etag: str, modified: datetime.datetime) -> Verdict:
+    """Judge the conditions of a GET or HEAD for what exists, in the order of section 13.2.2.
+
+    The names of the headers are in lower case, and what came in several lines is joined by
+    commas. A date that is none is ignored.
+    """
+    modified = modified.replace(microsecond=0)
+    if "if-match" in headers:
+        if not _is_listed(headers["if-match"], etag, weakly=False):
+            return Verdict.PRECONDITION_FAILED
+    else:
+        date = _date(headers.get("if-unmodified-since"))
+        if date is not None and modified > date:
+            return Verdict.PRECONDITION_FAILED
+    if "if-none-match" in headers:
+        if _is_listed(headers["if-none-match"], etag, weakly=True):
+            return Verdict.NOT_MODIFIED
+    else:
+        date = _date(headers.get("if-modified-since"))
+        if date is not None and modified <= date:
+            return Verdict.NOT_MODIFIED
+    return Verdict.PROCEED
+
+
+def may_be_partial(headers: Mapping[str, str], etag: str, modified: datetime.datetime) -> bool:
+    """Tell whether a range may be answered with a part (section 13.1.5, ``If-Range``).
+
+    A date counts when it is exactly that of the attachment: an attachment never changes, so its
+    date is a strong validator (section 8.8.2.2).
+    """
+    given = headers.get("if-range", "").strip(" \t")
+    if not given:
+        return "if-range" not in headers
+    if given.startswith(('"', "W/")):
+        return given == etag and not etag.startswith("W/")
+    return _date(given) == modified.replace(microsecond=0)
+
+
+def _is_listed(header: str, etag: str, *, weakly: bool) -> bool:
+    """Compare an entity tag with those in a header, or with ``*`` (section 8.8.3.2)."""
+    if header.strip(" \t") == "*":
+        return True
+    if weakly:
+        return etag.removeprefix("W/") in {found[2] for found in _TAG.finditer(header)}
+    strong = {found[2] for found in _TAG.finditer(header) if not found[1]}
+    return etag in strong
+
+
+def _date(header: str | None) -> datetime.datetime | None:
+    """Read an ``HTTP-date`` (section 5.6.7); None when it is none."""
+    text = (header or "").strip(" \t")
+    found = next((match for form in _DATES if (match := form.fullmatch(text))), None)
+    if found is None:
+        return None
+    hour, minute, second = (int(found[part]) for part in ("hour", "minute", "second"))
+    month = _MONTHS.index(found["month"]) + 1
+    try:
+        return datetime.datetime(
+            _year(found["year"]),
+            month,
+            int(found["day"]),
+            hour,
+            minute,
+            second,
+            tzinfo=datetime.UTC,
+        )
+    except ValueError:  # the 31st of June
+        return None
+
+
+def _year(digits: str) -> int:
+    """Read a year; one of two digits is never more than 50 years ahead (section 5.6.7)."""
+    if len(digits) > len("94"):
+        return int(digits)
+    this = datetime.datetime.now(datetime.UTC).year
+    year = this - this % 100 + int(digits)
+    return year - 100 if year > this + 50 else year

@@ -1,0 +1,35 @@
+"""The service as the settings of an application describe it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rex.attach.web.access import Access, access_rule
+from rex.attach.web.app import Options, attachments
+from rex.attach.wiring import (
+    ACCESS,
+    ACCESS_KEYS,
+    ORIGINS,
+    REDIRECT,
+    STALL,
+    get_storage,
+)
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from rex.core import Rex
+
+__all__ = ["routes"]
+
+
+def routes(rex: Rex) -> ASGIApp:
+    """Make the routes of the package `rex.attach`.
+
+    Errors: `CONFIGURATION` for what is wrong with ``attach_access`` and its like.
+    """
+    settings = rex.settings
+    rule = access_rule(settings[ACCESS], settings[ACCESS_KEYS])
+    origins = [origin.strip() for origin in settings[ORIGINS].split(",") if origin.strip()]
+    options = Options(redirect=settings[REDIRECT], stall_seconds=settings[STALL])
+    return attachments(get_storage(), Access(rule, origins=origins), options)

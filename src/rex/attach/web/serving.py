@@ -1,0 +1,283 @@
+"""An attachment as the answer to a GET or HEAD (RFC 9110), streamed from any storage."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import secrets
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from starlette.responses import Response
+
+from rex.attach.content import CHUNK_SIZE
+from rex.attach.content_type import DEFAULT_TYPE, content_type_for, disposition, is_inline_type
+from rex.attach.storage import MAX_POSITION
+from rex.attach.web.conditions import CONDITIONS, Verdict, judge, may_be_partial
+from rex.attach.web.ranges import Span, known_start, wanted_spans
+from rex.core import Error
+from rex.core.web import problem
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Message, Receive, Scope, Send
+
+    from rex.attach.aio import AsyncReader
+    from rex.attach.info import Info
+    from rex.attach.storage import Storage
+
+__all__ = ["serve"]
+
+SAFETY = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""What keeps a browser from running what somebody uploaded; sent with every answer here."""
+
+CACHING = "private, max-age=31536000, immutable"
+
+log = logging.getLogger("rex.attach")
+
+
+async def serve(
+    request: Request,
+    storage: Storage,
+    handle: str,
+    *,
+    inline: bool = True,
+    stall_seconds: float = 30,
+) -> Response:
+    """Answer a GET or HEAD with an attachment, a part of it, or why there is nothing to send.
+
+    With `inline`, a browser may show it in place if its stored type cannot carry a script. The
+    body is read a chunk (1 MiB) at a time as the client takes it; a client that does not take a
+    chunk within `stall_seconds` is cut. Without content (HEAD, 304, 412), the storage is asked
+    for the info only.
+
+    Errors, raised before anything is sent: those of `Storage.open`.
+    """
+    asked = _Asked(request)
+    start = asked.known_start
+    if start is None:
+        info = await storage.aio.info(handle)
+        answer = asked.answer(info, inline=inline)
+        if isinstance(answer, Response):
+            return answer
+        start = answer.parts[0].span.start
+    reader = await storage.aio.open(handle, start=start)
+    try:
+        answer = asked.answer(reader.info, inline=inline)
+        if isinstance(answer, _Answer):
+            return _Streamed(answer, reader, stall_seconds)
+    except BaseException:
+        await reader.close()
+        raise
+    await reader.close()
+    return answer
+
+
+class _Part(NamedTuple):
+    """A piece of the body: some bytes of the attachment, and what goes before them."""
+
+    head: bytes
+    span: Span
+
+
+class _Answer(NamedTuple):
+    """An answer with content."""
+
+    status: int
+    headers: dict[str, str]
+    parts: list[_Part]
+    end: bytes
+
+
+class _Asked:
+    """What a request asks for, as far as its headers tell."""
+
+    def __init__(self, request: Request) -> None:
+        self._method = request.method
+        names = (*CONDITIONS, "if-range", "range")
+        lines = {name: request.headers.getlist(name) for name in names}
+        self._headers = {name: ", ".join(line) for name, line in lines.items() if line}
+        self._range = self._headers.get("range")
+
+    @property
+    def known_start(self) -> int | None:
+        """Where to begin reading, or None when the info must be known first."""
+        if self._method == "HEAD" or any(name in self._headers for name in CONDITIONS):
+            return None
+        start = known_start(self._range)
+        return None if start is None else min(start, MAX_POSITION)
+
+    def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
+        """Say what to answer, now that the attachment is known."""
+        # A date of modification is never in the future (section 8.8.2.1).
+        modified = min(info.modified, datetime.datetime.now(datetime.UTC))
+        kept = {
+            "ETag": info.etag,
+            "Last-Modified": format_datetime(modified.astimezone(datetime.UTC), usegmt=True),
+            "Cache-Control": CACHING,
+            **SAFETY,
+        }
+        verdict = judge(self._headers, info.etag, modified)
+        if verdict is Verdict.NOT_MODIFIED:
+            return Response(status_code=304, headers=kept)
+        if verdict is Verdict.PRECONDITION_FAILED:
+            detail = "The attachment is not the one that was expected."
+            return problem(412, detail, "precondition-failed", SAFETY)
+        headers = {
+            **kept,
+            "Accept-Ranges": "bytes",
+            "Content-Disposition": _disposition(info, inline=inline),
+        }
+        if self._method == "HEAD":  # which has no ranges (section 14.2)
+            whole = _whole(info, headers)
+            return Response(status_code=200, headers=whole.headers)
+        partial = may_be_partial(self._headers, info.etag, modified)
+        return _content(info, headers, wanted_spans(self._range if partial else None, info.size))
+
+
+def _content(
+    info: Info, headers: dict[str, str], spans: tuple[Span, ...] | None
+) -> _Answer | Response:
+    """Answer with the whole, a part, several, or that there is none (section 15.5.17)."""
+    if spans is None:
+        return _whole(info, headers)
+    if not spans:
+        detail = f"The attachment has {info.size} bytes."
+        refused = {**SAFETY, "Accept-Ranges": "bytes", "Content-Range": f"bytes */{info.size}"}
+        return problem(416, detail, "range-not-satisfiable", refused)
+    return _partial(info, headers, spans[0]) if len(spans) == 1 else _several(info, headers, spans)
+
+
+def _whole(info: Info, headers: dict[str, str]) -> _Answer:
+    described = {**headers, "Content-Type": _type(info), "Content-Length": str(info.size)}
+    return _Answer(200, described, [_Part(b"", Span(0, info.size))], b"")
+
+
+def _partial(info: Info, headers: dict[str, str], span: Span) -> _Answer:
+    described = {
+        **headers,
+        "Content-Type": _type(info),
+        "Content-Length": str(span.stop - span.start),
+        "Content-Range": span.content_range(info.size),
+    }
+    return _Answer(206, described, [_Part(b"", span)], b"")
+
+
+def _several(info: Info, headers: dict[str, str], spans: tuple[Span, ...]) -> _Answer:
+    """Answer with several parts (sections 14.6 and 15.3.7.2)."""
+    boundary = secrets.token_hex(16)
+    parts = [
+        _Part(
+            (
+                f"\r\n--{boundary}\r\nContent-Type: {_type(info)}\r\n"
+                f"Content-Range: {span.content_range(info.size)}\r\n\r\n"
+            ).encode("ascii"),
+            span,
+        )
+        for span in spans
+    ]
+    end = f"\r\n--{boundary}--\r\n".encode("ascii")
+    size = sum(len(head) + span.stop - span.start for head, span in parts) + len(end)
+    described = {
+        **headers,
+        "Content-Type": f"multipart/byteranges; boundary={boundary}",
+        "Content-Length": str(size),
+    }
+    return _Answer(206, described, parts, end)
+
+
+def _type(info: Info) -> str:
+    """Give the stored type; somebody else may have stored what is none."""
+    try:
+        return content_type_for(info.name, info.content_type)
+    except Error:
+        return DEFAULT_TYPE
+
+
+def _disposition(info: Info, *, inline: bool) -> str:
+    return disposition(info.name, inline=inline and is_inline_type(_type(info)))
+
+
+class _NotTakenError(Exception):
+    """The client does not take what it asked for."""
+
+
+class _Streamed(Response):
+    """An answer whose body is read as the client takes it; closes the reader in any case.
+
+    Where it ends early, its last message is missing and its length is not reached, so that the
+    server cuts the connection and nobody takes it for the whole.
+    """
+
+    def __init__(self, answer: _Answer, reader: AsyncReader, stall_seconds: float) -> None:
+        self.status_code = answer.status
+        self.background = None
+        self.init_headers(answer.headers)
+        self._answer = answer
+        self._reader = reader
+        self._stall_seconds = stall_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it all, unless the client leaves or does not take it."""
+        del scope
+        streaming = asyncio.create_task(self._stream(send))
+        leaving = asyncio.create_task(_until_gone(receive))
+        try:
+            await asyncio.wait({streaming, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if streaming.done():
+                streaming.result()
+        finally:
+            # Also when we are cancelled ourselves, and again.
+            await asyncio.shield(asyncio.ensure_future(self._end(streaming, leaving)))
+
+    async def _stream(self, send: Send) -> None:
+        start = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        try:
+            await self._give(send, start)
+            for head, span in self._answer.parts:
+                if head:
+                    await self._give(send, _body(head))
+                await self._give_span(send, span)
+            await self._give(send, _body(self._answer.end, more=False))
+        except _NotTakenError:
+            log.info("a client did not take all of %s", self._reader.info.handle)
+
+    async def _give_span(self, send: Send, span: Span) -> None:
+        if self._reader.tell() != span.start:
+            await self._reader.seek(span.start)
+        for at in range(span.start, span.stop, CHUNK_SIZE):
+            chunk = await self._reader.read(min(CHUNK_SIZE, span.stop - at))
+            await self._give(send, _body(chunk))
+
+    async def _give(self, send: Send, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                await send(message)
+        except OSError as failure:  # it is late, or has left
+            raise _NotTakenError from failure
+
+    async def _end(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reader.close()
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _body(data: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}

@@ -1,0 +1,312 @@
+"""The service's routes, through ASGI, over every kind of storage."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
+from rex.attach.storages.memory import MemoryStorage
+from rex.attach.web import Access, attachments
+from rex.attach.web.access import access_rule
+from rex.attach.web.app import Options
+from rex.core import Error, Kind, Rex, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from rex.attach import Storage
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+FOLDER = "/2026/11/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab"
+ANYBODY = Access(access_rule("anybody", None))
+
+
+@pytest.fixture(params=["memory", "directory", "s3"])
+def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    """Give an empty storage of each kind."""
+    if request.param == "memory":
+        harness: Any = MemoryHarness()
+    elif request.param == "directory":
+        harness = LocalHarness()
+    else:
+        harness = S3Harness(request.getfixturevalue("seaweedfs"))
+    with harness.storage() as storage:
+        yield storage
+
+
+def ask(app: Any, method: str, path: str, *, root: str = "", **options: Any) -> httpx.Response:
+    """Make one request to an ASGI application."""
+
+    async def live() -> httpx.Response:
+        transport = httpx.ASGITransport(app, root_path=root)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(live())
+
+
+def test_a_file_goes_in_and_comes_out(storage: Storage) -> None:
+    """As a body with a name: stored, served, looked at, removed."""
+    app = attachments(storage, ANYBODY)
+    stored = ask(app, "POST", "/", params={"name": "ü b.txt"}, content=b"content")
+    assert 201 == stored.status_code
+    (one,) = stored.json()["attachments"]
+    assert (7, "ü b.txt", "text/plain") == (one["size"], one["name"], one["content_type"])
+    assert stored.headers["Location"] == one["url"]
+    served = ask(app, "GET", one["url"])
+    assert (200, b"content") == (served.status_code, served.content)
+    assert "nosniff" == served.headers["X-Content-Type-Options"]
+    looked_at = ask(app, "HEAD", one["url"])
+    assert (200, b"", "7") == (
+        looked_at.status_code,
+        looked_at.content,
+        looked_at.headers["Content-Length"],
+    )
+    assert 204 == ask(app, "DELETE", one["url"]).status_code
+    assert 404 == ask(app, "GET", one["url"]).status_code
+    assert [] == list(storage)
+
+
+def test_a_form_stores_all_its_files(storage: Storage) -> None:
+    """And there is no one location then."""
+    files = [("a", ("a.txt", b"first")), ("b", ("b.png", b"second", "image/png"))]
+    stored = ask(attachments(storage, ANYBODY), "POST", "/", files=files)
+    assert (201, None) == (stored.status_code, stored.headers.get("Location"))
+    found = stored.json()["attachments"]
+    assert ["a.txt", "b.png"] == [one["name"] for one in found]
+    assert sorted(one["handle"] for one in found) == list(storage)
+
+
+def test_pages_follow_each_other(storage: Storage) -> None:
+    """Each names the next one, and together they are the listing."""
+    handles = sorted(storage.add(f"{number}.txt", b"") for number in range(5))
+    app = attachments(storage, ANYBODY)
+    there: str | None = "/?limit=2"
+    seen = []
+    while there is not None:
+        page = ask(app, "GET", there).json()
+        seen += [one["handle"] for one in page["attachments"]]
+        there = page["next"]
+    assert handles == seen
+    assert [] == ask(app, "GET", "/?day=2001-02-03").json()["attachments"]
+
+
+def test_links_are_made_where_the_storage_makes_them(seaweedfs: SeaweedFS) -> None:
+    """An upload link for a new handle, a download link for what is there, a redirect to it."""
+    with S3Harness(seaweedfs).storage() as storage:
+        app = attachments(storage, ANYBODY)
+        made = ask(app, "POST", "/links", json={"name": "a.txt"}).json()
+        assert "PUT" == made["link"]["method"]
+        put = httpx.put(made["link"]["url"], headers=made["link"]["headers"], content=b"data")
+        assert 200 == put.status_code
+        link = ask(app, "GET", made["handle"], params={"link": ""}).json()
+        assert b"data" == httpx.get(link["url"]).content
+        assert 404 == ask(app, "GET", f"{FOLDER}/a.txt?link").status_code
+        wanted = {"name": "a.txt", "size": 4, "method": "POST"}
+        assert "POST" == ask(app, "POST", "/links", json=wanted).json()["link"]["method"]
+        redirected = ask(
+            attachments(storage, ANYBODY, Options(redirect=True)), "GET", made["handle"]
+        )
+        assert 307 == redirected.status_code
+        assert b"data" == httpx.get(redirected.headers["Location"]).content
+
+
+def test_what_no_link_can_be_made_for_is_said() -> None:
+    """On a storage in memory, with what would make it possible."""
+    answer = ask(attachments(MemoryStorage(), ANYBODY), "POST", "/links", json={"name": "a"})
+    assert (501, "unsupported") == (answer.status_code, answer.json()["kind"])
+    assert "application/problem+json" == answer.headers["Content-Type"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/..%2f..%2fetc%2fpasswd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        f"{FOLDER}/a%2fb.txt",
+        f"{FOLDER}%2fa.txt",
+        f"{FOLDER}/%00",
+        f"{FOLDER}/a%0d%0aX: y",
+        f"{FOLDER}/%c0%ae%c0%ae",
+        f"{FOLDER}/%ff",
+        f"{FOLDER}//a.txt",
+        f"{FOLDER}/a.txt/",
+        f"/{FOLDER}/a.txt",
+        "/2026/13/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab/a.txt",
+        "/" + "a" * 5000,
+        "/index.html",
+    ],
+)
+def test_paths_that_are_no_handles_are_not_found(path: str) -> None:
+    """They are judged as they were sent, before anything is decoded."""
+    url = httpx.URL("http://here", raw_path=path.encode())
+    for method in ("GET", "HEAD", "DELETE"):
+        assert 404 == ask(attachments(MemoryStorage(), ANYBODY), method, str(url)).status_code
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/", "GET, POST"),
+        ("GET", "/links", "POST"),
+        ("PATCH", f"{FOLDER}/a.txt", "DELETE, GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(method: str, path: str, allow: str) -> None:
+    """With `Allow` (RFC 9110, section 15.5.6)."""
+    answer = ask(attachments(MemoryStorage(), ANYBODY), method, path)
+    assert (405, allow) == (answer.status_code, answer.headers["Allow"])
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"content": b"{"}, 400),
+        ({"json": []}, 400),
+        ({"json": {}}, 400),
+        ({"json": {"name": 7}}, 400),
+        ({"json": {"name": "a", "size": "huge"}}, 400),
+        ({"json": {"name": "a", "size": 11}}, 413),
+        ({"content": b" " * 70_000}, 413),
+    ],
+)
+def test_a_wrong_wish_for_a_link_is_refused(options: dict[str, Any], status: int) -> None:
+    """The problem says what is expected."""
+    app = attachments(MemoryStorage(max_size=10), ANYBODY)
+    assert status == ask(app, "POST", "/links", **options).status_code
+
+
+REQUESTS = [
+    ("GET", "/"),
+    ("POST", "/?name=a.txt"),
+    ("POST", "/links"),
+    ("GET", f"{FOLDER}/a.txt"),
+    ("HEAD", f"{FOLDER}/a.txt"),
+    ("GET", f"{FOLDER}/a.txt?link"),
+    ("DELETE", f"{FOLDER}/a.txt"),
+    ("PATCH", "/"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), REQUESTS)
+def test_nobody_may_do_anything_unless_it_is_allowed(method: str, path: str) -> None:
+    """Before it is told whether there is anything: 403, or 401 to somebody without a key."""
+    storage = MemoryStorage()
+    nobody = attachments(storage, Access(access_rule("nobody", None)))
+    assert 403 == ask(nobody, method, path).status_code
+    keyed = attachments(storage, Access(access_rule("bearer", Secret("first, second"))))
+    asked = ask(keyed, method, path)
+    assert (401, "Bearer") == (asked.status_code, asked.headers["WWW-Authenticate"])
+    for wrong in ("Bearer third", "Bearer", "Basic first", "Bearer first, second"):
+        assert 403 == ask(keyed, method, path, headers={"Authorization": wrong}).status_code
+    right = ask(keyed, method, path, headers={"Authorization": "Bearer second"})
+    assert right.status_code not in (401, 403)
+
+
+def test_a_rule_of_the_application_is_asked() -> None:
+    """With the user from the scope, the action and the handle; it may be a coroutine."""
+    asked: list[tuple[object, ...]] = []
+
+    async def rule(user: object, action: str, handle: str | None) -> bool:
+        asked.append((user, action, handle))
+        return user == "alice"
+
+    app = attachments(MemoryStorage(), Access(rule))
+
+    async def signed_in(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "user": "alice"}, receive, send)
+
+    assert 403 == ask(app, "GET", f"{FOLDER}/a.txt").status_code
+    assert 404 == ask(signed_in, "GET", f"{FOLDER}/a.txt").status_code
+    handle = f"{FOLDER}/a.txt"
+    assert [(None, "download", handle), ("alice", "download", handle)] == asked
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({}, True),
+        ({"Origin": "http://here"}, True),
+        ({"Origin": "https://friend.example"}, True),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "https://here"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+    ],
+    ids=str,
+)
+def test_other_sites_neither_upload_nor_remove(headers: dict[str, str], *, allowed: bool) -> None:
+    """Unless a setting allows their origin."""
+    storage = MemoryStorage()
+    access = Access(access_rule("anybody", None), origins=["https://friend.example"])
+    app = attachments(storage, access)
+    stored = ask(app, "POST", "/?name=a.txt", content=b"x", headers=headers)
+    assert (201 if allowed else 403) == stored.status_code
+    handle = storage.add("a.txt", b"")
+    removed = ask(app, "DELETE", handle, headers=headers)
+    assert (204 if allowed else 403) == removed.status_code
+
+
+def test_an_application_is_asgi_itself(tmp_path: Path) -> None:
+    """Its packages are mounted under the last part of their names, and it tells its health."""
+    with Rex("rex.attach", attach_dir=tmp_path, attach_access="anybody") as rex:
+        pass
+    assert "ok\n" == ask(rex, "GET", "/health").text
+    stored = ask(rex, "POST", "/attach/?name=a.txt", content=b"content")
+    location = stored.headers["Location"]
+    assert location.startswith("/attach/20")
+    assert b"content" == ask(rex, "GET", location).content
+    assert "not-found" == ask(rex, "GET", "/elsewhere").json()["kind"]
+    page = ask(rex, "GET", "/attach/?limit=1").json()
+    assert [location] == [one["url"] for one in page["attachments"]]
+
+
+def test_an_unexpected_failure_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The answer is a 500 that says nothing."""
+
+    class Broken(MemoryStorage):
+        def _head(self, key: str) -> Any:
+            raise ZeroDivisionError(key)
+
+    answer = ask(attachments(Broken(), ANYBODY), "HEAD", f"{FOLDER}/a.txt")
+    assert 500 == answer.status_code
+    assert "ZeroDivisionError" in caplog.text
+    answer = ask(attachments(Broken(), ANYBODY), "GET", f"{FOLDER}/a.txt?link")
+    assert "Something went wrong here." == answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["everybody", "os:missing", "no.such.module:rule", "bearer", ":x"])
+def test_a_wrong_rule_is_a_wrong_setting(name: str) -> None:
+    """The error names it."""
+    with pytest.raises(Error, match="setting attach_access") as caught:
+        access_rule(name, None)
+    assert Kind.CONFIGURATION is caught.value.kind
+
+
+def test_a_rule_is_found_by_its_name() -> None:
+    """As `module:function`."""
+    rule: Callable[..., Any] = access_rule("operator:eq", None)
+    assert rule(1, 1)
+
+
+def test_a_client_that_stops_sending_is_told_so_and_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With 408, and nothing is stored: the storage is not at fault."""
+    storage = MemoryStorage()
+    app = attachments(storage, ANYBODY, Options(stall_seconds=0.05))
+
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b"some"
+        await asyncio.Event().wait()
+
+    answer = ask(app, "POST", "/?name=a.txt", content=stuck())
+    assert (408, "close") == (answer.status_code, answer.headers["Connection"])
+    assert [] == list(storage)
+    assert "" == caplog.text

@@ -1,0 +1,123 @@
+"""The body of a request: its limits, and what is made of its Content-Length."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from attach.web.sent import Sent
+from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY, Body
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+def read(
+    request: Request, *, max_size: int | None = None, stall_seconds: float = 60
+) -> list[bytes]:
+    """Read a body to its end."""
+
+    async def reading() -> list[bytes]:
+        body = Body(request, max_size=max_size, stall_seconds=stall_seconds)
+        return [chunk async for chunk in body]
+
+    return asyncio.run(reading())
+
+
+def refused(request: Request, **limits: Any) -> Error:
+    """Give the error that reading a body ends with."""
+    with pytest.raises(Error) as caught:
+        read(request, **limits)
+    return caught.value
+
+
+def test_chunks_come_as_they_were_sent() -> None:
+    """None is joined to another, and empty messages are passed over."""
+    sent = Sent([b"a", b"", b"bc"])
+    assert [b"a", b"bc"] == read(sent.request({"Content-Length": "3"}))
+
+
+def test_a_body_without_anything_is_empty() -> None:
+    """With or without a Content-Length."""
+    assert [] == read(Sent([]).request())
+    assert [] == read(Sent([]).request({"Content-Length": "0"}))
+
+
+def test_a_body_as_large_as_the_limit_is_read() -> None:
+    """The limit is the largest size that is allowed."""
+    assert [b"ab", b"cd"] == read(Sent([b"ab", b"cd"]).request(), max_size=4)
+
+
+def test_a_body_over_the_limit_is_cut_at_the_limit() -> None:
+    """Where nothing announces the size, an endless client is read no further."""
+    sent = Sent(itertools.repeat(b"ab"))
+    assert Kind.TOO_LARGE is refused(sent.request(), max_size=4).kind
+    assert 3 == sent.read
+
+
+def test_an_announced_size_over_the_limit_is_refused_unread() -> None:
+    """Nothing is received, so a client that waits for 100 Continue need not send it."""
+    sent = Sent([b"abcde"])
+    assert Kind.TOO_LARGE is refused(sent.request({"Content-Length": "5"}), max_size=4).kind
+    assert 0 == sent.read
+
+
+@pytest.mark.parametrize(
+    "length",
+    ["-1", "+1", "", "1_0", "0x1", "1.0", "1, 1", "1 1", "abc", "\xb2", "9" * 20, "9" * 5000],
+)
+def test_a_content_length_that_is_no_number_is_refused_unread(length: str) -> None:
+    """RFC 9110, section 8.6: nothing but digits, and not more than anybody could send."""
+    sent = Sent([b"a"])
+    error = refused(sent.request({"Content-Length": length}))
+    assert (Kind.ILL_FORMED, 0) == (error.kind, sent.read)
+    assert len(str(error)) < 1000
+
+
+def test_a_content_length_given_twice_is_refused() -> None:
+    """Whoever stands before us may have believed the other one (RFC 9112, section 6.3)."""
+    request = Sent([b"a"]).raw_request([("content-length", "1"), ("content-length", "2")])
+    assert Kind.ILL_FORMED is refused(request).kind
+
+
+@pytest.mark.parametrize("announced", ["0", "3", "5", "1000"])
+def test_a_body_that_is_not_as_long_as_announced_is_refused(announced: str) -> None:
+    """Both shorter and longer."""
+    request = Sent([b"ab", b"cd"]).request({"Content-Length": announced})
+    assert Kind.ILL_FORMED is refused(request).kind
+
+
+def test_a_longer_body_than_announced_is_read_no_further() -> None:
+    """An endless one is found out at the first byte too many."""
+    sent = Sent(itertools.repeat(b"ab"))
+    assert Kind.ILL_FORMED is refused(sent.request({"Content-Length": "3"})).kind
+    assert 2 == sent.read
+
+
+def test_a_client_that_stops_sending_is_cut() -> None:
+    """And the error can be told from a storage that does not answer."""
+    error = refused(Sent([b"a"], "silence").request(), stall_seconds=0.01)
+    assert (STOPPED_SENDING, Kind.UNAVAILABLE) == (error.message, error.kind)
+
+
+def test_a_client_that_sends_nothing_again_and_again_is_cut() -> None:
+    """A message with nothing in it is no sign of life."""
+    request = Sent([b"a"]).request()
+
+    async def nothing() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    request._receive = nothing
+    assert STOPPED_SENDING == refused(request, stall_seconds=0.01).message
+
+
+def test_a_client_that_goes_away_ends_the_body_with_an_error() -> None:
+    """What came is not taken for the whole, even if it is as long as announced."""
+    for headers in ({}, {"Content-Length": "1"}):
+        error = refused(Sent([b"a"], "disconnect").request(headers))
+        assert (WENT_AWAY, Kind.UNAVAILABLE) == (error.message, error.kind)
