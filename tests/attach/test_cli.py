@@ -108,6 +108,43 @@ def test_a_get_that_fails_leaves_no_file(
     assert [] == [*(tmp_path / "work").iterdir()]
 
 
+def test_a_file_that_is_replaced_keeps_its_place_and_mode(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """A link is followed, and the mode of its target stays; a device is written to."""
+    handle = added(rex)
+    target = tmp_path / "target.txt"
+    target.touch(0o600)
+    link = tmp_path / "work" / "link.txt"
+    link.symlink_to(target)
+    assert [] == lines(rex("attach", "get", "-o", "link.txt", handle))
+    assert (b"hello", 0o600) == (target.read_bytes(), target.stat().st_mode & 0o777)
+    assert link.is_symlink()
+    assert [] == lines(rex("attach", "get", "-o", "/dev/null", handle))
+    assert Path("/dev/null").is_char_device()
+    for impossible in ("link.txt/x", "missing/x"):
+        assert 6 == rex("attach", "get", "-o", impossible, handle).returncode
+
+
+def test_closed_and_full_outputs_are_told(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """In a paragraph, not as something unexpected."""
+    handle = added(rex)
+    program = Path(sys.executable).with_name("rex")
+    for command in (f"get '{handle}' >/dev/full", "ls >/dev/full", "add - <&-"):
+        result = subprocess.run(
+            ["sh", "-c", f"'{program}' attach {command}"],
+            env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert 6 == result.returncode
+        assert 1 == result.stderr.count(b"rex: ")
+        assert b"unexpected" not in result.stderr
+
+
 def test_listings_are_for_people_and_for_scripts(
     rex: Callable[..., subprocess.CompletedProcess[bytes]],
 ) -> None:

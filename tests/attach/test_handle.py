@@ -209,3 +209,16 @@ def test_what_is_no_handle_never_reaches_the_storage() -> None:
     refusals = tuple(p for p in promises if p.__name__.startswith("a_handle_that_is_none"))
     assert len(refusals) == 4
     assert [] == failures(UntouchableHarness(), refusals)
+
+
+def test_a_long_run_inside_a_name_takes_no_long_time() -> None:
+    """It is looked at once; tried from each of its places, this would hang."""
+    for run in (" ", " ."):
+        assert safe_file_name(f"a{run * 1_000_000}b") in ("a", "a.b", f"a{run * 126}.b")
+
+
+@pytest.mark.parametrize("name", ["con" + " " * 300 + "x", "nul." + "a" * 300, "." * 300 + "aux"])
+def test_a_name_that_is_a_device_after_being_cut_is_made_harmless(name: str) -> None:
+    """What is made is what can be parsed."""
+    assert safe_file_name(name) == safe_file_name(safe_file_name(name))
+    assert safe_file_name(name) == parse_handle(make_handle(name)).name

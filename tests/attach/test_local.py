@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import json
 import os
 import signal
 import stat
@@ -583,3 +584,30 @@ def test_a_listing_reads_one_directory_at_a_time(
     assert 1 == len(list(storage.list(day="2010-01-01")))
     assert ["2010", "01", "01"] == opened[1:4]
     assert 5 == len(opened)
+
+
+def test_a_directory_that_cannot_be_opened_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing that left attachments out in silence would lose them in a copy."""
+    storage = LocalStorage(tmp_path)
+    storage.add("a.txt", b"")
+
+    def refused(name: str, parent: int) -> int:
+        raise PermissionError(errno.EACCES, "no", f"{name} in {parent}")
+
+    monkeypatch.setattr("rex.attach.storages.local.open_directory", refused)
+    with pytest.raises(Error) as caught:
+        list(storage)
+    assert Kind.DENIED is caught.value.kind
+
+
+def test_attributes_that_somebody_else_wrote_do_no_harm(tmp_path: Path) -> None:
+    """What is no type or digest is not told: it could become a header."""
+    storage = LocalStorage(tmp_path)
+    handle = storage.add("a.txt", b"content")
+    planted = json.dumps({"content_type": "text/html\r\nX: y", "sha256": "zz\r\nX: y"})
+    os.setxattr(tmp_path / handle[1:], "user.rex.attach", planted.encode())
+    info = storage.info(handle)
+    assert ("text/plain", None) == (info.content_type, info.digest)
+    assert info.etag.isprintable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,6 @@ from rex.attach.storages.s3 import S3Storage
 from rex.core import Error, Kind, Package, Rex
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 CANARY = "canary-5f5e1d5e"
@@ -51,6 +50,14 @@ def test_settings_reach_the_storage(tmp_path: Path) -> None:
         ({"attach_s3_bucket": "b", "attach_s3_access_key": "k"}, "attach_s3_secret_key"),
         ({"attach_s3_bucket": "b", "attach_s3_prefix": "a/../b"}, "attach_s3_prefix"),
         ({"attach_s3_bucket": "b", "attach_s3_prefix": "${filename}"}, "attach_s3_prefix"),
+        ({"attach_s3_bucket": "b", "attach_s3_prefix": "a\\b"}, "attach_s3_prefix"),
+        ({"attach_s3_bucket": "my bucket"}, "attach_s3_bucket"),
+        ({"attach_s3_bucket": "a/b"}, "attach_s3_bucket"),
+        ({"attach_s3_bucket": "b?x"}, "attach_s3_bucket"),
+        ({"attach_s3_bucket": "b", "attach_s3_region": "EU West"}, "attach_s3_region"),
+        ({"attach_s3_bucket": "b", "attach_s3_secret_key": f"{CANARY}\n"}, "attach_s3_secret_key"),
+        ({"attach_s3_bucket": "b", "attach_s3_timeout": "0"}, "attach_s3_timeout"),
+        ({"attach_dir": "/tmp", "attach_link_expires": "30d"}, "attach_link_expires"),  # noqa: S108
         ({"attach_dir": "/missing/parent/directory"}, "attach_dir"),
     ],
     ids=str,
@@ -63,6 +70,7 @@ def test_a_wrong_configuration_fails_in_the_constructor(
         Rex("rex.attach", **settings)
     assert Kind.CONFIGURATION is caught.value.kind
     assert said in str(caught.value)
+    assert CANARY not in str(caught.value)
 
 
 def test_an_application_without_attachments_has_no_storage() -> None:
@@ -112,6 +120,11 @@ def test_options_are_arguments_or_stand_in_the_query() -> None:
         (f"s3://b?secret_key={CANARY}", "A secret cannot stand in the URL"),
         (f"s3://b?session_token={CANARY}", "A secret cannot stand in the URL"),
         ("s3://b?regoin=x", "attach_s3_region"),
+        ("s3://b/prefix#more", "The URL of a storage is"),
+        ("file:///srv/x#y", "The URL of a storage is"),
+        ("file:srv", "The URL of a storage is"),
+        ("s3://b?region=a&region=b", "region is given twice"),
+        ("s3://[bad", "The URL of a storage is"),
         ("s3://b?max_size=big", "attach_max_size"),
     ],
 )
@@ -122,6 +135,20 @@ def test_a_wrong_url_is_refused_without_being_shown(url: str, said: str) -> None
     assert Kind.CONFIGURATION is caught.value.kind
     assert said in str(caught.value)
     assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_option_given_in_two_ways_is_refused() -> None:
+    """Neither wins."""
+    with pytest.raises(Error, match="attach_s3_region is given twice"):
+        open_storage("s3://b?region=a", region="b")
+    with pytest.raises(Error, match="PosixPath"):
+        open_storage(Path("/srv"))  # type: ignore[arg-type]  # what somebody may try
+
+
+def test_the_scheme_of_an_endpoint_may_be_in_capitals() -> None:
+    """It is the same server."""
+    with open_storage("s3://b", endpoint="HTTP://h:1", **KEYS) as storage:
+        assert "S3Storage('s3://b/', endpoint='http://h:1')" == repr(storage)
 
 
 def test_no_secret_is_shown(seaweedfs: SeaweedFS) -> None:

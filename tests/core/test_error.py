@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 import traceback
 
 import pytest
@@ -62,3 +63,9 @@ def test_a_copied_error_can_be_wrapped_on_its_own() -> None:
     error = Error("Gone")
     assert str(copy.copy(error).wrap("While copying")) == "Gone\nWhile copying"
     assert str(error) == "Gone"
+
+
+def test_an_error_travels_whatever_it_is_about() -> None:
+    """What cannot be pickled travels as it is printed."""
+    error = Error("Something about", threading.Lock()).wrap("While", object())
+    assert str(error) == str(pickle.loads(pickle.dumps(error)))  # noqa: S301 - our own

@@ -253,7 +253,10 @@ def test_a_wrong_secret_is_told_without_showing_it() -> None:
     """What was given stays unknown, even where it has the wrong type."""
     with pytest.raises(Error) as caught:
         KEY.parse(CANARY.encode())
-    assert str(caught.value) == "Wrong setting:\n    attach_key: expected text"
+    assert (
+        str(caught.value)
+        == "Wrong setting:\n    attach_key: expected text without control characters"
+    )
 
 
 def test_settings_black_out_their_secrets_in_a_text() -> None:

@@ -8,10 +8,11 @@ import json
 import os
 import secrets
 import shlex
+import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import click
 
@@ -85,7 +86,7 @@ def add(_: Rex, files: tuple[str, ...], name: str | None, content_type: str | No
 
     def store(path: str) -> None:
         with contextlib.ExitStack() as stack:
-            file: BinaryIO = sys.stdin.buffer
+            file = _standard(sys.stdin)
             file_name = name or FALLBACK_NAME
             if path != "-":
                 file = stack.enter_context(_readable(path))
@@ -106,12 +107,13 @@ def get(_: Rex, handle: str, output: str | None) -> None:
 
     The file appears when it is complete; one of the same name is replaced.
     """
-    if output is None and sys.stdout.isatty():
+    if output is None and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("The content may not suit a terminal; use -o FILE, or -o - for it.")
     with get_storage().open(handle) as stream, contextlib.ExitStack() as stack:
         info = stream.info
-        target: BinaryIO = sys.stdout.buffer
-        if output not in (None, "-"):
+        if output in (None, "-"):
+            target = _standard(sys.stdout)
+        else:
             target = stack.enter_context(_replacement(_target(str(output), info.name)))
         shown = stack.enter_context(_progress(stream, info.name, info.size))
         while chunk := shown.read(CHUNK_SIZE):
@@ -135,11 +137,11 @@ def ls(_: Rex, *, is_long: bool, day: str | None, after: str | None, as_json: bo
             click.echo(json.dumps({"handle": handle}) if as_json else handle)
 
 
-@attach.command()
+@attach.command("stat")
 @click.argument("handle")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @pass_rex
-def stat(_: Rex, handle: str, *, as_json: bool) -> None:
+def show(_: Rex, handle: str, *, as_json: bool) -> None:
     """Show what is known of an attachment: size in bytes, type, time, etag, SHA-256."""
     known = get_storage().info(handle).as_dict()
     if as_json:
@@ -268,6 +270,12 @@ def _readable(path: str) -> BinaryIO:
         raise Error("Cannot be read", f"{path}: {failure.strerror}", kind=Kind.DENIED) from None
 
 
+def _standard(stream: TextIO | None) -> BinaryIO:
+    if stream is None:
+        raise Error("Standard input or output is closed", kind=Kind.DENIED)
+    return stream.buffer
+
+
 def _size_of(file: BinaryIO) -> int | None:
     """Give the size of what is left to read of a regular file."""
     return os.fstat(file.fileno()).st_size if file.seekable() else None
@@ -280,17 +288,29 @@ def _target(output: str, name: str) -> Path:
 
 @contextlib.contextmanager
 def _replacement(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes its place when it is complete, and goes away otherwise."""
+    """Open a new file that takes its place when it is complete, and goes away otherwise.
+
+    It gets the mode of what it replaces. What is no file (a device, a fifo) is written to.
+    """
+    path = path.resolve()
     partial = path.with_name(f".rex-{secrets.token_hex(8)}.partial")
     try:
+        old = path.stat() if path.exists() else None
+        if old is not None and not stat.S_ISREG(old.st_mode):
+            with path.open("wb") as special:
+                yield special
+            return
         with partial.open("xb") as file:
+            if old is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
             yield file
         partial.replace(path)
     except OSError as failure:
         reason = f"{path}: {failure.strerror}"
         raise Error("Cannot be written", reason, kind=Kind.DENIED) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 class _Counted:

@@ -71,7 +71,7 @@ _MORE_TYPES = {
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - the grammar of RFC 9110, no secret
 _CONTENT_TYPE = re.compile(
-    rf'{_TOKEN}/{_TOKEN}(?:[ ]?;[ ]?{_TOKEN}=(?:{_TOKEN}|"[\w !#$%&\'()*+,\-./:<=>?@^`{{|}}~]*"))*',
+    rf'{_TOKEN}/{_TOKEN}(?:[ ]*;(?:[ ]*{_TOKEN}=(?:{_TOKEN}|"(?:[ !#-\[\]-~]|\\[ -~])*"))?)*',
     re.ASCII,
 )
 _MAX_TYPE_LENGTH = 255

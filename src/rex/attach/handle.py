@@ -48,7 +48,8 @@ _REMOVED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # variable that S3 replaces in the key of a form upload.
 _REPLACED = re.compile(r'[<>:"|?*]|\$(?=\{)')
 
-_EDGES = re.compile(r"\A[\s.]+|[\s.]+\Z")
+# The look-behind keeps this linear: an inner run is tried once, not from each of its places.
+_EDGES = re.compile(r"\A[\s.]+|(?<![\s.])[\s.]+\Z")
 
 _DEVICE = re.compile(
     r"(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]|conin\$|conout\$)"
@@ -156,10 +157,10 @@ def _safe(name: str) -> str:
         name = "".join(char for char in name if unicodedata.category(char) not in _REMOVED)
     name = unicodedata.normalize("NFC", name)
     name = _REPLACED.sub("_", name)
-    name = _EDGES.sub("", name)
+    name = _shortened(_EDGES.sub("", name))
     if _DEVICE.match(name):
-        name = f"_{name}"
-    return _shortened(name) or FALLBACK_NAME
+        name = _shortened(f"_{name}")
+    return name or FALLBACK_NAME
 
 
 def _shortened(name: str) -> str:

@@ -40,12 +40,18 @@ EXIT_CODES = {
 
 def main() -> None:
     """Run the `rex` command with the arguments of this process, and exit."""
+    code: object = 0
     try:
         _run(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    finally:
-        _flush()
+        code = INTERRUPTED
+    except SystemExit as done:
+        code = done.code
+    unwritten = _flush()
+    if unwritten and not code:
+        sys.stderr.write(f"rex: Standard output cannot be written: {unwritten}\n")
+        code = EXIT_CODES[Kind.DENIED]
+    sys.exit(code)  # type: ignore[arg-type]  # what it was about to exit with
 
 
 def version() -> str:
@@ -70,13 +76,15 @@ def _run(arguments: list[str]) -> None:
     root.main(arguments, prog_name="rex")
 
 
-def _flush() -> None:
-    """Write out what is left; whether anybody still reads it does not matter."""
+def _flush() -> str | None:
+    """Write out what is left; say why that is impossible, unless nobody reads it any more."""
     output: TextIO | None = sys.stdout
     if output is None:  # closed before we started
-        return
+        return None
     try:
         output.flush()
-    except BrokenPipeError:
+    except OSError as failure:
         # The interpreter flushes again as it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        return None if isinstance(failure, BrokenPipeError) else failure.strerror
+    return None

@@ -72,7 +72,9 @@ class Error(Exception):
         return f"{type(self).__name__}({self.message!r}, {self.payload!r}, kind={self.kind})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore, (self.message, self.payload, self.kind, self.context)
+        # A payload is for printing, and need not be made for travelling.
+        context = tuple((message, _printed(payload)) for message, payload in self.context)
+        return _restore, (self.message, _printed(self.payload), self.kind, context)
 
 
 def _restore(
@@ -81,6 +83,10 @@ def _restore(
     error = Error(message, payload, kind=kind)
     error.context = context
     return error
+
+
+def _printed(payload: object) -> object:
+    return payload if payload is None or isinstance(payload, int | float) else str(payload)
 
 
 def _paragraph(message: str, payload: object) -> str:

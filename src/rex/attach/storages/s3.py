@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import logging
+import re
 from typing import TYPE_CHECKING, Literal
 
 from obstore.exceptions import UnauthenticatedError
 from obstore.store import S3Store
 
+from rex.attach.handle import shown
 from rex.attach.link import PresignedLink
 from rex.attach.signing.credentials import AwsChain, given_keys
 from rex.attach.signing.sigv4 import (
@@ -36,6 +38,9 @@ log = logging.getLogger("rex.attach")
 Addressing = Literal["path", "virtual"]
 
 DEFAULT_REGION = "us-east-1"
+_REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+"""What any server takes for the name of a bucket; AWS takes less."""
 CONNECT_SECONDS = 5
 MAX_POST_BYTES = 5 * 1024**3
 """The most that S3 takes in one form upload."""
@@ -75,16 +80,17 @@ class S3Storage(ObjectStorage):
         super().__init__(prefix=prefix, max_size=max_size, link_expires=link_expires)
         keys = given_keys(access_key, _secret(secret_key), _secret(session_token))
         chain = AwsChain() if keys is None else None
-        self.bucket = bucket
+        self.bucket = _checked(bucket, _BUCKET, "name of a bucket", "attach_s3_bucket")
         self.timeout = timeout
         self._credentials = keys or chain or AwsChain()
-        self.region = region or (chain and chain.region()) or DEFAULT_REGION
+        region = region or (chain and chain.region()) or DEFAULT_REGION
+        self.region = _checked(region, _REGION, "region", "attach_s3_region")
         self._is_aws = endpoint is None or ".amazonaws.com" in endpoint
-        self.endpoint = (endpoint or endpoint_for(self.region)).rstrip("/")
+        self.endpoint = _origin(endpoint or endpoint_for(self.region))
         self.addressing: Addressing = addressing or _usual_addressing(endpoint, bucket)
         self._ca_file = ca_file
         self._bucket_url = self._place_bucket(self.endpoint)
-        self._public_url = self._place_bucket((public_endpoint or self.endpoint).rstrip("/"))
+        self._public_url = self._place_bucket(_origin(public_endpoint or self.endpoint))
 
     def __repr__(self) -> str:
         return f"S3Storage('s3://{self.bucket}/{self.prefix}', endpoint={self.endpoint!r})"
@@ -153,7 +159,7 @@ class S3Storage(ObjectStorage):
         check_bucket(
             url,
             bucket=self.bucket,
-            endpoint=self.endpoint,
+            endpoint=self._bucket_url if self.addressing == "virtual" else self.endpoint,
             region=self.region,
             ca_file=self._ca_file,
             timeout=min(2 * CONNECT_SECONDS, self.timeout),
@@ -285,6 +291,18 @@ def _keys_for_obstore(provider: CredentialsProvider) -> Callable[[], S3Credentia
         }
 
     return provide
+
+
+def _checked(value: str, form: re.Pattern[str], what: str, setting: str) -> str:
+    if not form.fullmatch(value):
+        raise Error(f"This is no {what} (setting {setting})", shown(value), kind=Kind.CONFIGURATION)
+    return value
+
+
+def _origin(endpoint: str) -> str:
+    """Give the endpoint as it is signed and compared: the scheme in lower case, no last slash."""
+    scheme, separator, rest = endpoint.partition("://")
+    return f"{scheme.lower()}{separator}{rest}".rstrip("/")
 
 
 def _usual_addressing(endpoint: str | None, bucket: str) -> Addressing:

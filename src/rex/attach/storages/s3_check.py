@@ -108,8 +108,11 @@ def _ask(
             reason, ssl.SSLCertVerificationError
         )
         _fail_to_reach(endpoint, f"{reason}{hint}")
-    except (OSError, http.client.HTTPException) as failure:
+    except OSError as failure:
         _fail_to_reach(endpoint, str(failure) or type(failure).__name__)
+    except (http.client.HTTPException, UnicodeError) as failure:
+        # What these say may hold the link that was asked for, with its signature.
+        _fail_to_reach(endpoint, type(failure).__name__)
 
 
 def _context(ca_file: str) -> ssl.SSLContext:
