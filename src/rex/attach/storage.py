@@ -1,4 +1,4 @@
-"""Storage: the verbs that people call, and the hooks that a kind of storage fills in.
+"""Storage: the verbs that people call.
 
 All that must never be forgotten happens here, once, for every kind of storage: handles are
 checked before the storage is asked, limits hold, whatever fails is an `Error` with its kind.
@@ -6,7 +6,6 @@ checked before the storage is asked, limits hold, whatever fails is an `Error` w
 
 from __future__ import annotations
 
-import abc
 import datetime
 import functools
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, Self, final
 
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type
-from rex.attach.failures import explain_os_error
 from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, safe_file_name, shown
+from rex.attach.hooks import Hooks
 from rex.attach.info import Info, Metadata
 from rex.attach.link import PresignedLink, link_seconds
 from rex.attach.reader import Body, Reader, Stream
@@ -35,7 +34,7 @@ MAX_POSITION = 2**63 - 1
 """The furthest position that a binary file of Python can have."""
 
 
-class Storage(abc.ABC):
+class Storage(Hooks):
     """Where attachments live.
 
     An attachment is written once, read many times, and removed; it never changes. Its handle is
@@ -43,8 +42,8 @@ class Storage(abc.ABC):
     whose `kind` tells what happened: besides those named below, `DENIED` (the storage refuses us),
     `UNAVAILABLE` (it does not answer, or is full), `CONFIGURATION` (it is not there at all).
 
-    A kind of storage is a subclass that fills in the hooks, whose names begin with an underscore;
-    see `docs/writing-a-storage.md`. `storage.aio` has the same verbs as coroutines.
+    A kind of storage is a subclass that fills in the hooks (`rex.attach.hooks`); see
+    `docs/writing-a-storage.md`. `storage.aio` has the same verbs as coroutines.
     """
 
     def __init__(self, *, max_size: int | None = None, link_expires: float = 3600) -> None:
@@ -255,85 +254,6 @@ class Storage(abc.ABC):
     @final
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    # The hooks. A key is always well formed: a handle without its first slash.
-
-    @abc.abstractmethod
-    def _put(self, key: str, content: Content, content_type: str) -> None:
-        """Store the content under a new key, all of it or nothing.
-
-        Returns when it is stored for good. Must raise `FileExistsError` or an `EXISTS` error, and
-        change nothing, when something is stored under the key already. When anything fails,
-        `content` included (it may raise whatever it likes), nothing may be left.
-        """
-
-    @abc.abstractmethod
-    def _get(self, key: str, start: int) -> Body:
-        """Give the object and its bytes from `start` (bytes, 0 or more) to the end.
-
-        Must raise `FileNotFoundError` here, not later, when there is none. When `start` is not
-        before the end, it may raise anything else instead; what it gives is not read then.
-        """
-
-    @abc.abstractmethod
-    def _head(self, key: str) -> Metadata:
-        """Tell what is known of the object; must raise `FileNotFoundError` when there is none."""
-
-    @abc.abstractmethod
-    def _delete(self, key: str) -> None:
-        """Remove the object; must raise `FileNotFoundError` when there is none."""
-
-    @abc.abstractmethod
-    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
-        """Give all keys in the order of their text, of one day, after a key.
-
-        Lazily, and without failing over what is added or removed meanwhile. Keys that are not
-        ours may be among them.
-        """
-
-    def _check(self) -> None:
-        """Make sure that the storage can be used; raise an `Error` that says what is wrong."""
-
-    def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
-        """Say what an exception of a hook means: its kind and a phrase, or None if unknown."""
-        return explain_os_error(failure) if isinstance(failure, OSError) else None
-
-    def _sign_post(
-        self,
-        key: str,
-        content_type: str,
-        max_size: int | None,
-        seconds: float,
-    ) -> PresignedLink:
-        """Sign a form upload; every field is pinned."""
-        raise self._cannot_sign()
-
-    def _sign_put(
-        self,
-        key: str,
-        content_type: str,
-        seconds: float,
-    ) -> PresignedLink:
-        """Sign an upload that works once; every header is signed."""
-        raise self._cannot_sign()
-
-    def _sign_get(
-        self,
-        key: str,
-        content_disposition: str,
-        content_type: str | None,
-        seconds: float,
-    ) -> PresignedLink:
-        """Sign a download that is answered with this disposition and, if given, this type."""
-        raise self._cannot_sign()
-
-    def _cannot_sign(self) -> Error:
-        return Error(
-            "This storage cannot make links",
-            f"{self!r}: links need a server that a client can reach; keep the attachments on an "
-            "S3-compatible server (attach_s3_bucket) to have them",
-            kind=Kind.UNSUPPORTED,
-        )
 
     # What the verbs share.
 

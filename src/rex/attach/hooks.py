@@ -1,0 +1,104 @@
+"""What a kind of storage fills in, below the verbs of `rex.attach.storage`."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING
+
+from rex.attach.failures import explain_os_error
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterator
+
+    from rex.attach.content import Content
+    from rex.attach.info import Metadata
+    from rex.attach.link import PresignedLink
+    from rex.attach.reader import Body
+
+__all__ = ["Hooks"]
+
+
+class Hooks(abc.ABC):
+    """The hooks of a storage; a key is always well formed: a handle without its first slash.
+
+    A hook may raise what it likes: the verbs make an `Error` of it, with `_explain`.
+    """
+
+    @abc.abstractmethod
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        """Store the content under a new key, all of it or nothing.
+
+        Returns when it is stored for good. Must raise `FileExistsError` or an `EXISTS` error, and
+        change nothing, when something is stored under the key already. When anything fails,
+        `content` included (it may raise whatever it likes), nothing may be left.
+        """
+
+    @abc.abstractmethod
+    def _get(self, key: str, start: int) -> Body:
+        """Give the object and its bytes from `start` (bytes, 0 or more) to the end.
+
+        Must raise `FileNotFoundError` here, not later, when there is none. When `start` is not
+        before the end, it may raise anything else instead; what it gives is not read then.
+        """
+
+    @abc.abstractmethod
+    def _head(self, key: str) -> Metadata:
+        """Tell what is known of the object; must raise `FileNotFoundError` when there is none."""
+
+    @abc.abstractmethod
+    def _delete(self, key: str) -> None:
+        """Remove the object; must raise `FileNotFoundError` when there is none."""
+
+    @abc.abstractmethod
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        """Give all keys in the order of their text, of one day, after a key.
+
+        Lazily, and without failing over what is added or removed meanwhile. Keys that are not
+        ours may be among them.
+        """
+
+    def _check(self) -> None:
+        """Make sure that the storage can be used; raise an `Error` that says what is wrong."""
+
+    def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
+        """Say what an exception of a hook means: its kind and a phrase, or None if unknown."""
+        return explain_os_error(failure) if isinstance(failure, OSError) else None
+
+    def _sign_post(
+        self,
+        key: str,
+        content_type: str,
+        max_size: int | None,
+        seconds: float,
+    ) -> PresignedLink:
+        """Sign a form upload; every field is pinned."""
+        raise self._cannot_sign()
+
+    def _sign_put(
+        self,
+        key: str,
+        content_type: str,
+        seconds: float,
+    ) -> PresignedLink:
+        """Sign an upload that works once; every header is signed."""
+        raise self._cannot_sign()
+
+    def _sign_get(
+        self,
+        key: str,
+        content_disposition: str,
+        content_type: str | None,
+        seconds: float,
+    ) -> PresignedLink:
+        """Sign a download that is answered with this disposition and, if given, this type."""
+        raise self._cannot_sign()
+
+    def _cannot_sign(self) -> Error:
+        return Error(
+            "This storage cannot make links",
+            f"{self!r}: links need a server that a client can reach; keep the attachments on an "
+            "S3-compatible server (attach_s3_bucket) to have them",
+            kind=Kind.UNSUPPORTED,
+        )
