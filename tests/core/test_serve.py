@@ -21,16 +21,15 @@ def test_an_application_is_served_until_it_is_told_to_stop(tmp_path: Path, worke
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    serve = [str(Path(sys.executable).with_name("rex")), "serve", "--port", str(port)]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "ATTACH_DIR": str(tmp_path / "attachments"),
+        "ATTACH_ACCESS": "anybody",
+    }
     program = subprocess.Popen(
-        [
-            *(Path(sys.executable).with_name("rex"), "serve", "--access-log"),
-            *("--port", str(port), "--workers", str(workers)),
-        ],
-        env={
-            "PATH": os.environ["PATH"],
-            "ATTACH_DIR": str(tmp_path / "attachments"),
-            "ATTACH_ACCESS": "anybody",
-        },
+        [*serve, "--access-log", "--workers", str(workers)],
+        env=environment,
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -43,12 +42,16 @@ def test_an_application_is_served_until_it_is_told_to_stop(tmp_path: Path, worke
             stored = client.post("/attach/", params={"name": "a.txt"}, content=b"content")
             answer = client.get(f"{stored.headers['Location']}?X-Amz-Signature={CANARY}")
             assert b"content" == answer.content
+            client.get("/attach/a%0aFORGED%1b[31m")
+            second = subprocess.run(serve, env=environment, capture_output=True, check=False)
+            assert (9, True) == (second.returncode, b"Cannot listen" in second.stderr)
     finally:
         program.send_signal(signal.SIGTERM)
         said, _ = program.communicate(timeout=60)
     assert 0 == program.returncode
     assert f"Serving on {url}" in said
-    assert "GET /attach/20" in said
+    assert '"GET /attach/20' in said
+    assert "/attach/a%0aFORGED%1b[31m" in said
     assert CANARY not in said
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
+import socket
+import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +16,29 @@ from rex.core.error import Error, Kind
 from rex.core.package import installed, load
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from rex.core.application import Rex
 
 __all__ = ["serve"]
 
-ACCESS_LOG = '%(addr)s "%(method)s %(path)s %(protocol)s" %(status)d %(dt_ms).1f ms'
-"""The path stands there without its query, in which signatures are."""
-
 
 @click.command("serve", short_help="Serve the application over HTTP.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8000, show_default=True, help="The port to listen on.")
-@click.option("--workers", default=1, show_default=True, help="How many processes answer.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="The port to listen on.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    help="How many processes answer.",
+)
 @click.option(
     "--tls-cert", type=click.Path(exists=True, dir_okay=False), help="The certificate, for HTTPS."
 )
@@ -58,17 +72,17 @@ def serve(
             kind=Kind.CONFIGURATION,
         ) from None
     root = ctx.find_root()
-    loader = _Loader(root.params["overrides"], root.params["config"])
+    loader = _Loader(root.params["overrides"], root.params["config"], access_log=access_log)
     loader.rex().close()  # what is configured wrongly is told now, and once
-    click.echo(f"Serving on {_url(host, port, tls_cert)}", err=True)
+    address = _free_address(host, port)
+    _check_tls(tls_cert, tls_key)
+    click.echo(f"Serving on {_url(address, port, tls_cert)}", err=True)
     Granian(
         "rex",
-        address=host,
+        address=address,
         port=port,
         interface=Interfaces.ASGI,
         workers=workers,
-        log_access=access_log,
-        log_access_format=ACCESS_LOG,
         ssl_cert=None if tls_cert is None else Path(tls_cert),
         ssl_key=None if tls_key is None else Path(tls_key),
         websockets=False,
@@ -80,12 +94,19 @@ def serve(
 class _Loader:
     """Makes the application in each worker, from what the command line was given."""
 
-    def __init__(self, overrides: tuple[str, ...], config: str | None) -> None:
+    def __init__(self, overrides: tuple[str, ...], config: str | None, *, access_log: bool) -> None:
         self._overrides = overrides
         self._config = config
+        self._access_log = access_log
 
-    def __call__(self, *_: object) -> Rex:
-        return self.rex()
+    def __call__(self, *_: object) -> ASGIApp:
+        from rex.core.web import AccessLog
+
+        if not self._access_log:
+            return self.rex()
+        logging.getLogger("rex.access").addHandler(logging.StreamHandler())
+        logging.getLogger("rex.access").setLevel(logging.INFO)
+        return AccessLog(self.rex())
 
     def rex(self) -> Rex:
         configuration = Configuration(self._overrides, self._config)
@@ -94,6 +115,35 @@ class _Loader:
 
 def _with_routes() -> list[str]:
     return [name for name in installed() if load(name).routes is not None]
+
+
+def _free_address(host: str, port: int) -> str:
+    """Give the address to listen on; two servers on one port would share its requests."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as failure:
+        raise Error(
+            "Cannot listen there (options --host and --port)",
+            f"{host}, port {port}: {failure.strerror}",
+            kind=Kind.CONFIGURATION,
+        ) from None
+    return str(address[0])
+
+
+def _check_tls(cert: str | None, key: str | None) -> None:
+    if cert is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as failure:
+        raise Error(
+            "The certificate and its key cannot be used (options --tls-cert and --tls-key)",
+            f"{cert}, {key}: {failure.strerror or failure}",
+            kind=Kind.CONFIGURATION,
+        ) from None
 
 
 def _url(host: str, port: int, tls_cert: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from rex.core.application import Rex
     from rex.core.package import Package
 
-__all__ = ["STATUSES", "answer_error", "application", "problem"]
+__all__ = ["STATUSES", "AccessLog", "answer_error", "application", "problem"]
 
 STATUSES = {
     Kind.NOT_FOUND: 404,
@@ -69,11 +70,46 @@ def application(rex: Rex) -> ASGIApp:
         for package in rex.packages
         if package.routes is not None
     ]
-    return Starlette(
+    app = Starlette(
         routes=[Route("/health", _health), *mounts],
         exception_handlers={404: _not_found, Exception: answer_error},
         lifespan=_lifespan(rex),
     )
+    # It would send clients to whatever host the request names.
+    app.router.redirect_slashes = False
+    return app
+
+
+class AccessLog:
+    """An ASGI application whose requests are logged, without their queries.
+
+    The path is logged as it was sent, still encoded, so that it is one line.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._log = logging.getLogger("rex.access")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and log it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            path = scope.get("raw_path") or scope["path"].encode("ascii", "backslashreplace")
+            shown = ascii(path.partition(b"?")[0].decode("latin-1"))[1:-1]
+            client = (scope.get("client") or ("-",))[0]
+            spent = (time.perf_counter() - began) * 1000
+            self._log.info('%s "%s %s" %d %.1f ms', client, scope["method"], shown, status, spent)
 
 
 def problem(

@@ -107,13 +107,17 @@ def test_links_are_made_where_the_storage_makes_them(seaweedfs: SeaweedFS) -> No
         link = ask(app, "GET", made["handle"], params={"link": ""}).json()
         assert b"data" == httpx.get(link["url"]).content
         assert 404 == ask(app, "GET", f"{FOLDER}/a.txt?link").status_code
-        wanted = {"name": "a.txt", "size": 4, "method": "POST"}
-        assert "POST" == ask(app, "POST", "/links", json=wanted).json()["link"]["method"]
-        redirected = ask(
-            attachments(storage, ANYBODY, Options(redirect=True)), "GET", made["handle"]
-        )
+        wanted = {"name": "a.txt", "size": 4}
+        limited = ask(app, "POST", "/links", json=wanted).json()["link"]
+        assert "POST" == limited["method"]
+        for content, status in ((b"12345", 400), (b"1234", 204)):
+            form: Any = {"data": limited["fields"], "files": {"file": ("a.txt", content)}}
+            assert status == httpx.post(limited["url"], **form).status_code
+        redirecting = attachments(storage, ANYBODY, Options(redirect=True))
+        redirected = ask(redirecting, "GET", made["handle"])
         assert 307 == redirected.status_code
         assert b"data" == httpx.get(redirected.headers["Location"]).content
+        assert 200 == ask(redirecting, "HEAD", made["handle"]).status_code
 
 
 def test_what_no_link_can_be_made_for_is_said() -> None:
@@ -152,7 +156,7 @@ def test_paths_that_are_no_handles_are_not_found(path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PUT", "/", "GET, POST"),
+        ("PUT", "/", "GET, HEAD, POST"),
         ("GET", "/links", "POST"),
         ("PATCH", f"{FOLDER}/a.txt", "DELETE, GET, HEAD"),
     ],
@@ -173,6 +177,7 @@ def test_a_wrong_method_is_told_the_right_ones(method: str, path: str, allow: st
         ({"json": {"name": "a", "size": "huge"}}, 400),
         ({"json": {"name": "a", "size": 11}}, 413),
         ({"content": b" " * 70_000}, 413),
+        ({"content": b"[" * 60_000}, 400),
     ],
 )
 def test_a_wrong_wish_for_a_link_is_refused(options: dict[str, Any], status: int) -> None:
@@ -203,7 +208,7 @@ def test_nobody_may_do_anything_unless_it_is_allowed(method: str, path: str) -> 
     asked = ask(keyed, method, path)
     assert (401, "Bearer") == (asked.status_code, asked.headers["WWW-Authenticate"])
     for wrong in ("Bearer third", "Bearer", "Basic first", "Bearer first, second"):
-        assert 403 == ask(keyed, method, path, headers={"Authorization": wrong}).status_code
+        assert 401 == ask(keyed, method, path, headers={"Authorization": wrong}).status_code
     right = ask(keyed, method, path, headers={"Authorization": "Bearer second"})
     assert right.status_code not in (401, 403)
 
@@ -235,6 +240,8 @@ def test_a_rule_of_the_application_is_asked() -> None:
         ({"Origin": "https://friend.example"}, True),
         ({"Origin": "https://evil.example"}, False),
         ({"Origin": "null"}, False),
+        ({"Origin": "https://here", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Origin": "http://here", "Host": "here:80"}, True),
         ({"Origin": "https://here"}, False),
         ({"Sec-Fetch-Site": "cross-site"}, False),
         ({"Sec-Fetch-Site": "same-origin"}, True),
@@ -281,7 +288,9 @@ def test_an_unexpected_failure_is_logged_and_not_told(caplog: pytest.LogCaptureF
     assert "Something went wrong here." == answer.json()["detail"]
 
 
-@pytest.mark.parametrize("name", ["everybody", "os:missing", "no.such.module:rule", "bearer", ":x"])
+@pytest.mark.parametrize(
+    "name", ["everybody", "os:missing", "os:sep", "no.such:rule", "bearer", ":x", ".x:y"]
+)
 def test_a_wrong_rule_is_a_wrong_setting(name: str) -> None:
     """The error names it."""
     with pytest.raises(Error, match="setting attach_access") as caught:
@@ -310,3 +319,42 @@ def test_a_client_that_stops_sending_is_told_so_and_not_logged(
     assert (408, "close") == (answer.status_code, answer.headers["Connection"])
     assert [] == list(storage)
     assert "" == caplog.text
+
+
+def test_pages_of_a_friend_may_ask_beforehand_and_read_the_answer() -> None:
+    """As CORS wants it; those of others are told nothing."""
+    access = Access(access_rule("anybody", None), origins=["https://friend.example"])
+    app = attachments(MemoryStorage(), access)
+    friend, other = {"Origin": "https://friend.example"}, {"Origin": "https://evil.example"}
+    asked = ask(app, "OPTIONS", f"{FOLDER}/a.txt", headers=friend)
+    assert 204 == asked.status_code
+    assert "DELETE" in asked.headers["Access-Control-Allow-Methods"]
+    answered = ask(app, "POST", "/?name=a.txt", content=b"x", headers=friend)
+    assert "https://friend.example" == answered.headers["Access-Control-Allow-Origin"]
+    assert "Access-Control-Allow-Origin" not in ask(app, "GET", "/", headers=other).headers
+
+
+def test_a_redirect_is_made_only_where_there_are_links() -> None:
+    """Elsewhere the bytes are served."""
+    storage = MemoryStorage()
+    handle = storage.add("a.txt", b"data")
+    app = attachments(storage, ANYBODY, Options(redirect=True))
+    assert b"data" == ask(app, "GET", handle).content
+
+
+def test_a_listing_looked_at_has_no_body() -> None:
+    """HEAD is GET without content (RFC 9110, section 9.3.2), for problems too."""
+    app = attachments(MemoryStorage(), ANYBODY)
+    for path in ("/", "/nothing"):
+        assert b"" == ask(app, "HEAD", path).content
+
+
+def test_a_wish_for_a_link_that_stalls_is_cut() -> None:
+    """As an upload is."""
+    app = attachments(MemoryStorage(), ANYBODY, Options(stall_seconds=0.05))
+
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    assert 408 == ask(app, "POST", "/links", content=stuck()).status_code

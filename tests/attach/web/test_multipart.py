@@ -389,3 +389,10 @@ def test_what_reading_the_body_raises_passes() -> None:
 
     with pytest.raises(Error, match="went away"):
         asyncio.run(reading())
+
+
+def test_a_header_of_blanks_takes_no_long_time() -> None:
+    """It is looked at once; tried from each of its places, this would take hours."""
+    hostile = "multipart/form-data; boundary=" + " " * 1_000_000 + '"'
+    with pytest.raises(Error):
+        Form(each([]), hostile)

@@ -21,6 +21,9 @@ __all__ = ["Access", "Action", "Rule", "access_rule"]
 
 Action = Literal["upload", "download", "remove", "list", "link"]
 
+NOT_ALLOWED = "You may not do this"
+"""The message of the error of somebody whom the rule does not let pass."""
+
 Rule: TypeAlias = "Callable[[Any, Action, str | None], bool | Awaitable[bool]]"
 
 
@@ -44,7 +47,18 @@ class Access:
         if inspect.isawaitable(allowed):
             allowed = await allowed
         if allowed is not True:
-            raise Error("You may not do this", kind=Kind.DENIED)
+            raise Error(NOT_ALLOWED, kind=Kind.DENIED)
+
+    def cors(self, request: Request) -> dict[str, str]:
+        """Give what lets the pages of a site that may use the service read its answers."""
+        origin = request.headers.get("origin", "")
+        if origin not in self._origins:
+            return {}
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Expose-Headers": "ETag, Location",
+            "Vary": "Origin",
+        }
 
     @property
     def challenge(self) -> str | None:
@@ -54,10 +68,15 @@ class Access:
     def _is_cross_site(self, request: Request) -> bool:
         """Tell whether a browser sent this from another site (Fetch, the Origin header)."""
         origin = request.headers.get("origin")
+        # Pages cannot make up the second; older browsers do not send it.
+        site = request.headers.get("sec-fetch-site")
+        if site == "same-origin" or origin in self._origins:
+            return False
         if origin is None:
-            return request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-        own = f"{request.url.scheme}://{request.headers.get('host', '')}"
-        return origin != own and origin not in self._origins
+            return site in ("cross-site", "same-site")
+        host = request.headers.get("host", "")
+        port = {"http": ":80", "https": ":443"}.get(request.url.scheme, "")
+        return origin != f"{request.url.scheme}://{host.removesuffix(port)}"
 
 
 class _Bearer:
@@ -99,7 +118,9 @@ def access_rule(name: str, keys: Secret | None) -> Rule:
     module, colon, function = name.partition(":")
     try:
         rule: Rule = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as failure:
+        if not callable(rule):
+            raise TypeError("this is no function")  # noqa: TRY301 - as what cannot be found
+    except (ImportError, AttributeError, TypeError, ValueError) as failure:
         reason = f"{name}: {failure}" if colon else name
         raise Error(
             "Access is nobody, anybody, bearer or module:function (setting attach_access)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote_to_bytes, urlencode
@@ -12,14 +13,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from rex.attach.handle import parse_handle
-from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY
+from rex.attach.web.access import NOT_ALLOWED
+from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY, Body
 from rex.attach.web.serving import serve
 from rex.attach.web.uploading import upload
 from rex.core import Error, Kind, typed
 from rex.core.web import answer_error, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -33,6 +35,14 @@ __all__ = ["Options", "attachments"]
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 MAX_JSON_BYTES = 65536
+
+
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+    "Access-Control-Allow-Headers": "*, Authorization",
+    "Access-Control-Max-Age": "600",
+}
+"""What a page of another site that may use the service is told beforehand (Fetch, CORS)."""
 
 
 class Options(NamedTuple):
@@ -67,15 +77,26 @@ class _Service:
         self._storage = storage
         self._access = access
         self._options = options
-        self._collection: dict[str, Endpoint] = {"GET": self._list, "POST": self._upload}
+        self._collection: dict[str, Endpoint] = {
+            "GET": self._list,
+            "HEAD": self._list,
+            "POST": self._upload,
+        }
         self._links: dict[str, Endpoint] = {"POST": self._upload_link}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        allowed = self._access.cors(request)
         try:
-            response = await self._answer(request)
+            if allowed and request.method == "OPTIONS":
+                response = Response(status_code=204, headers=PREFLIGHT)
+            else:
+                response = await self._answer(request)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is answered
             response = await self._failed(request, failure)
+        response.headers.update(allowed)
+        if request.method == "HEAD":
+            response.body = b""
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -106,8 +127,7 @@ class _Service:
             headers = {"Connection": "close"}
             return problem(408, failure.message, failure.kind.value, headers)
         challenge = self._access.challenge
-        is_denied = isinstance(failure, Error) and failure.kind is Kind.DENIED
-        if is_denied and challenge and "authorization" not in request.headers:
+        if challenge and isinstance(failure, Error) and failure.message == NOT_ALLOWED:
             headers = {"WWW-Authenticate": challenge}
             return problem(401, "Show a key.", Kind.DENIED.value, headers)
         return await answer_error(request, failure)
@@ -147,9 +167,11 @@ class _Service:
             await self._access.check(request, "link", handle)
             return await self._download_link(handle)
         await self._access.check(request, "download", handle)
-        if self._options.redirect:
-            link = await self._storage.aio.download_link(handle, inline=True)
-            return RedirectResponse(link.url, 307, {"Cache-Control": "no-store"})
+        # A link is for one method.
+        if self._options.redirect and request.method == "GET":
+            with _where_supported():
+                link = await self._storage.aio.download_link(handle, inline=True)
+                return RedirectResponse(link.url, 307, {"Cache-Control": "no-store"})
         return await serve(
             request, self._storage, handle, stall_seconds=self._options.stall_seconds
         )
@@ -165,23 +187,36 @@ class _Service:
         return JSONResponse(link.as_dict(), headers={"Cache-Control": "no-store"})
 
     async def _upload_link(self, request: Request) -> Response:
-        await self._access.check(request, "upload")
-        wanted = await _json(request)
+        await self._access.check(request, "link")
+        stall = self._options.stall_seconds
+        wanted = await _json(Body(request, max_size=MAX_JSON_BYTES, stall_seconds=stall))
         name, size = wanted.get("name"), wanted.get("size")
         if not isinstance(name, str):
             raise Error("Ill-formed request: name is a text", kind=Kind.ILL_FORMED)
         if size is not None:
             _check_size(size, self._storage.max_size)
         handle = await self._storage.aio.reserve(name)
-        post = wanted.get("method", "PUT") == "POST" or self._storage.max_size is not None
+        # Only a form can limit the size.
+        limited = size is not None or self._storage.max_size is not None
+        post = limited or wanted.get("method", "PUT") == "POST"
         link = await self._storage.aio.upload_link(
             handle,
             method="POST" if post else wanted.get("method", "PUT"),
-            max_size=size if post else None,
+            max_size=None if size is None else typed.size.read(size),
             content_type=wanted.get("content_type"),
         )
         content = {"handle": handle, "link": link.as_dict()}
         return JSONResponse(content, 201, {"Cache-Control": "no-store"})
+
+
+@contextmanager
+def _where_supported() -> Iterator[None]:
+    """Go on after it where the storage makes no links."""
+    try:
+        yield
+    except Error as error:
+        if error.kind is not Kind.UNSUPPORTED:
+            raise
 
 
 def _raw_path(scope: Scope) -> str:
@@ -229,15 +264,11 @@ def _check_size(size: object, limit: int | None) -> None:
         raise Error("Attachment is too large", f"more than {limit} bytes", kind=Kind.TOO_LARGE)
 
 
-async def _json(request: Request) -> dict[str, Any]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            raise Error("The request is too large", kind=Kind.TOO_LARGE)
+async def _json(body: Body) -> dict[str, Any]:
+    read = b"".join([chunk async for chunk in body])
     try:
-        wanted = json.loads(body)
-    except ValueError:
+        wanted = json.loads(read)
+    except (ValueError, RecursionError):
         wanted = None
     if not isinstance(wanted, dict):
         raise Error("Ill-formed request: it is a JSON object", kind=Kind.ILL_FORMED)

@@ -37,7 +37,7 @@ _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]
 
 # RFC 2183. A browser does not escape a backslash, so one before the last quote may mean itself.
 _PARAMETER = re.compile(
-    r"""\s*;\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*+"|"[^"]*"|[^\s";]*)\s*(?=;|\Z)""", re.DOTALL
+    r"""\s*;\s*([^\s=;"]+)\s*=\s*+("(?:[^"\\]|\\.)*+"|"[^"]*"|[^\s";]*)\s*(?=;|\Z)""", re.DOTALL
 )
 
 # What browsers write in names (HTML, "multipart/form-data encoding algorithm").
