@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self, final
 
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type
-from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, safe_file_name, shown
+from rex.attach.handle import handle_of, key_of, make_handle, safe_file_name, shown
 from rex.attach.hooks import Hooks
 from rex.attach.info import Info, Metadata
 from rex.attach.link import PresignedLink, link_seconds
@@ -68,7 +68,7 @@ class Storage(Hooks):
         """
         handle = make_handle(name)
         stream = Content(content, max_size=self.max_size)
-        media_type = content_type_for(parse_handle(handle).name, content_type)
+        media_type = content_type_for(_name(handle), content_type)
         with self._mapped(handle, stream):
             self._put(handle[1:], stream, media_type)
         _log("added %s (%d bytes)", handle, stream.size)
@@ -174,7 +174,7 @@ class Storage(Hooks):
         of the size with ``PUT``.
         """
         key = key_of(handle)
-        name = parse_handle(handle).name
+        name = _name(handle)
         if method not in ("POST", "PUT"):
             raise Error(
                 "The method of an upload link is POST or PUT", shown(method), kind=Kind.ILL_FORMED
@@ -212,7 +212,7 @@ class Storage(Hooks):
         Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links.
         """
         key = key_of(handle)
-        name = parse_handle(handle).name
+        name = _name(handle)
         media_type = content_type_for(name)
         inline = inline and is_inline_type(media_type)
         shown_name = name if filename is None else safe_file_name(filename)
@@ -309,10 +309,15 @@ class Storage(Hooks):
         return Error(phrase, handle or repr(self), kind=kind)
 
 
+def _name(handle: str) -> str:
+    """Give the name of the file in a handle that is known to be well formed."""
+    return handle.rpartition("/")[2]
+
+
 def _info(handle: str, metadata: Metadata) -> Info:
     return Info(
         handle=handle,
-        name=handle.rpartition("/")[2],
+        name=_name(handle),
         size=metadata.size,
         modified=metadata.modified,
         content_type=metadata.content_type,

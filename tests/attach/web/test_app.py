@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
+from attach.harnesses import S3Harness
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.web import Access, attachments
 from rex.attach.web.access import access_rule
@@ -16,7 +16,7 @@ from rex.attach.web.app import Options
 from rex.core import Error, Kind, Rex, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from rex.attach import Storage
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 
 FOLDER = "/2026/11/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab"
 ANYBODY = Access(access_rule("anybody", None))
-
-
-@pytest.fixture(params=["memory", "directory", "s3"])
-def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
-    """Give an empty storage of each kind."""
-    if request.param == "memory":
-        harness: Any = MemoryHarness()
-    elif request.param == "directory":
-        harness = LocalHarness()
-    else:
-        harness = S3Harness(request.getfixturevalue("seaweedfs"))
-    with harness.storage() as storage:
-        yield storage
 
 
 def ask(app: Any, method: str, path: str, *, root: str = "", **options: Any) -> httpx.Response:

@@ -14,7 +14,6 @@ import pytest
 from starlette.requests import Request
 
 from attach.counting import CountingRelay
-from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
 from rex.attach import open_storage
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.reader import Body
@@ -80,19 +79,6 @@ class WatchedChunks:
         """Count it once."""
         self._storage.opened -= self._is_open
         self._is_open = False
-
-
-@pytest.fixture(params=["memory", "directory", "s3"])
-def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
-    """Give an empty storage of each kind."""
-    if request.param == "memory":
-        harness: Any = MemoryHarness()
-    elif request.param == "directory":
-        harness = LocalHarness()
-    else:
-        harness = S3Harness(request.getfixturevalue("seaweedfs"))
-    with harness.storage() as storage:
-        yield storage
 
 
 def ask(

@@ -1,0 +1,27 @@
+"""What the tests of the service share: a storage of each kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rex.attach import Storage
+
+
+@pytest.fixture(params=["memory", "directory", "s3"])
+def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    """Give an empty storage of each kind."""
+    if request.param == "memory":
+        harness: Any = MemoryHarness()
+    elif request.param == "directory":
+        harness = LocalHarness()
+    else:
+        harness = S3Harness(request.getfixturevalue("seaweedfs"))
+    with harness.storage() as storage:
+        yield storage
