@@ -46,9 +46,11 @@ VERBS = [
     "info",
     "list",
     "open",
+    "put",
     "remove",
     "reserve",
     "stat",
+    "tokens",
     "upload_link",
 ]
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncReader", "AsyncStorage"]
 
 WORKERS = 32
+ADDERS = 1024
+"""Each waits for its content as long as it takes, and must not keep the others from theirs."""
 PAGE_SIZE = 256
 
 _Request: TypeAlias = "concurrent.futures.Future[Chunk | None]"
@@ -39,9 +41,9 @@ class AsyncStorage:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self._workers = _Workers()
+        self._workers = _Workers(WORKERS)
         # What is added may come from what is read, which must not wait for it.
-        self._adders = _Workers()
+        self._adders = _Workers(ADDERS)
 
     def __repr__(self) -> str:
         return f"{self.storage!r}.aio"
@@ -61,15 +63,21 @@ class AsyncStorage:
         call = self._adders.submit(
             self.storage.add, name, source.content, content_type=content_type
         )
-        call.add_done_callback(source.finished)
-        try:
-            await source.feed()
-        except BaseException:
-            call.cancel()
-            source.cancel()
-            await asyncio.wait({asyncio.wrap_future(self._workers.submit(self._undo, call))})
-            raise
-        return call.result()
+        return await self._fed(call, source, undo=self.storage.remove)
+
+    async def put(
+        self,
+        handle: str,
+        content: ContentSource | AsyncIterable[Chunk],
+        *,
+        content_type: str | None = None,
+    ) -> None:
+        """Store the attachment of a reserved handle; see `add`."""
+        source = _Source(content)
+        call = self._adders.submit(
+            self.storage.put, handle, source.content, content_type=content_type
+        )
+        await self._fed(call, source, undo=lambda _: self.storage.remove(handle))
 
     async def reserve(self, name: str) -> str:
         """Make the handle of an attachment that somebody else will upload."""
@@ -159,11 +167,25 @@ class AsyncStorage:
     async def _run(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.wrap_future(self._workers.submit(verb, *args, **kwargs))
 
-    def _undo(self, call: concurrent.futures.Future[str]) -> None:
-        """Remove what was stored although its task had been cancelled."""
-        concurrent.futures.wait([call])
-        if not call.cancelled() and call.exception() is None:
-            self.storage.remove(call.result())
+    async def _fed(
+        self, call: concurrent.futures.Future[T], source: _Source, undo: Callable[[T], object]
+    ) -> T:
+        """Answer what the call asks of its source; undo what was done although we are cancelled."""
+        call.add_done_callback(source.finished)
+        try:
+            await source.feed()
+        except BaseException:
+            call.cancel()
+            source.cancel()
+            await asyncio.wait({asyncio.wrap_future(self._workers.submit(_undo, call, undo))})
+            raise
+        return call.result()
+
+
+def _undo(call: concurrent.futures.Future[T], undo: Callable[[T], object]) -> None:
+    concurrent.futures.wait([call])
+    if not call.cancelled() and call.exception() is None:
+        undo(call.result())
 
 
 class AsyncReader:
@@ -207,7 +229,8 @@ class AsyncReader:
 class _Workers:
     """Worker threads, made when first needed, and anew in a forked process."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
         self._pid = 0
 
@@ -216,7 +239,7 @@ class _Workers:
     ) -> concurrent.futures.Future[T]:
         if self._pool is None or self._pid != os.getpid():
             self._pid = os.getpid()
-            self._pool = concurrent.futures.ThreadPoolExecutor(WORKERS, "rex.attach")
+            self._pool = concurrent.futures.ThreadPoolExecutor(self._size, "rex.attach")
         context = contextvars.copy_context()
         return self._pool.submit(functools.partial(context.run, verb, *args, **kwargs))
 

@@ -62,6 +62,14 @@ class Hooks(abc.ABC):
     def _check(self) -> None:
         """Make sure that the storage can be used; raise an `Error` that says what is wrong."""
 
+    def _own_secret(self) -> bytes:
+        """Give what signs tokens where no setting does: the same wherever the storage is used."""
+        raise Error(
+            "This storage has no secret of its own (setting attach_secret)",
+            f"{self!r}: give one, the same on every server",
+            kind=Kind.CONFIGURATION,
+        )
+
     def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
         """Say what an exception of a hook means: its kind and a phrase, or None if unknown."""
         return explain_os_error(failure) if isinstance(failure, OSError) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, Self, final
+from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack, final
 
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type
@@ -18,20 +18,36 @@ from rex.attach.hooks import Hooks
 from rex.attach.info import Info, Metadata
 from rex.attach.link import PresignedLink, link_seconds
 from rex.attach.reader import Body, Reader, Stream
-from rex.core import Error, Kind
+from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
     from rex.attach.aio import AsyncStorage
+    from rex.attach.signing.token import Tokens
 
-__all__ = ["MAX_POSITION", "Storage", "UploadMethod"]
+__all__ = ["MAX_POSITION", "Storage", "StorageOptions", "UploadMethod"]
 
 UploadMethod = Literal["POST", "PUT"]
 
 MAX_POSITION = 2**63 - 1
 """The furthest position that a binary file of Python can have."""
+
+
+class StorageOptions(TypedDict, total=False):
+    """What every kind of storage can be told."""
+
+    max_size: int | None
+    """The largest size of an attachment, in bytes; without it, there is no limit."""
+    link_expires: float
+    """How long a link lasts, in seconds."""
+    upload_expires: float
+    """How long an upload that is sent piece by piece may take, in seconds."""
+    url: str | None
+    """The address at which clients reach the service, for the links of a storage without any."""
+    secret: Secret | str | None
+    """What signs tokens; without it, the storage has a secret of its own."""
 
 
 class Storage(Hooks):
@@ -46,10 +62,14 @@ class Storage(Hooks):
     `docs/writing-a-storage.md`. `storage.aio` has the same verbs as coroutines.
     """
 
-    def __init__(self, *, max_size: int | None = None, link_expires: float = 3600) -> None:
-        """Set the largest size of an attachment (bytes) and how long a link lasts (seconds)."""
-        self.max_size = max_size
-        self.link_expires = link_expires
+    def __init__(self, **options: Unpack[StorageOptions]) -> None:
+        """Set what every kind of storage can be told: see `StorageOptions`."""
+        self.max_size = options.get("max_size")
+        self.link_expires = options.get("link_expires", 3600)
+        self.upload_expires = options.get("upload_expires", 7 * 24 * 3600)
+        self.url = options.get("url")
+        secret = options.get("secret")
+        self._secret = Secret(secret) if isinstance(secret, str) else secret
 
     # The verbs.
 
@@ -67,16 +87,25 @@ class Storage(Hooks):
         content raises, as it stands.
         """
         handle = make_handle(name)
-        stream = Content(content, max_size=self.max_size)
-        media_type = content_type_for(_name(handle), content_type)
-        with self._mapped(handle, stream):
-            self._put(handle[1:], stream, media_type)
-        _log("added %s (%d bytes)", handle, stream.size)
+        self.put(handle, content, content_type=content_type)
         return handle
 
     @final
+    def put(self, handle: str, content: ContentSource, *, content_type: str | None = None) -> None:
+        """Store the attachment of a reserved handle: see `add`.
+
+        Errors: also `EXISTS` when it is there already; nothing is changed then.
+        """
+        key = key_of(handle)
+        stream = Content(content, max_size=self.max_size)
+        media_type = content_type_for(_name(handle), content_type)
+        with self._mapped(handle, stream):
+            self._put(key, stream, media_type)
+        _log("added %s (%d bytes)", handle, stream.size)
+
+    @final
     def reserve(self, name: str) -> str:
-        """Make the handle of an attachment that somebody else will upload with a link.
+        """Make the handle of an attachment that will be stored later, or uploaded with a link.
 
         Nothing is stored. Errors: `ILL_FORMED` when `name` is not a string.
         """
@@ -232,6 +261,15 @@ class Storage(Hooks):
         Errors: the `kind` says what is wrong, and the message names the setting to change.
         """
         self._check()
+
+    @final
+    @functools.cached_property
+    def tokens(self) -> Tokens:
+        """What signs and reads the permissions that clients carry."""
+        from rex.attach.signing.token import Tokens
+
+        with self._mapped(None):
+            return Tokens(self._secret.reveal().encode() if self._secret else self._own_secret())
 
     @final
     @functools.cached_property

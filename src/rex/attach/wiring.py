@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rex.attach.link import MAX_LINK_SECONDS
-from rex.attach.storage import Storage
+from rex.attach.storage import Storage, StorageOptions
 from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, typed
 from rex.core.setting import validate
 
@@ -85,7 +85,24 @@ LINK_EXPIRES = Setting(
     3600.0,
     help="how long a link works, at most 7 days",
 )
-
+URL = Setting(
+    "attach_url",
+    typed.url,
+    help="the address at which clients reach the service, for links to a storage that makes none: "
+    "https://example.org/attach",
+)
+SECRET = Setting(
+    "attach_secret",
+    typed.text,
+    help="what signs those links and other permissions; without it, the storage has its own",
+    secret=True,
+)
+UPLOAD_EXPIRES = Setting(
+    "attach_upload_expires",
+    typed.between(typed.duration, 60, 366 * 24 * 3600, "from a minute to a year"),
+    7 * 24 * 3600.0,
+    help="how long an upload that is sent piece by piece may take",
+)
 ACCESS = Setting(
     "attach_access",
     typed.text,
@@ -148,8 +165,9 @@ def open_storage(url: str, **options: object) -> Storage:
     `url` is ``file:///directory``, ``s3://bucket/prefix?endpoint=…&region=…`` or ``memory:``.
     `options`, in the URL's query or given as arguments, are the settings of S3 without their
     ``attach_s3_`` (`endpoint`, `public_endpoint`, `region`, `access_key`, `secret_key`,
-    `session_token`, `addressing`, `ca_file`, `timeout`) and `max_size` and `link_expires`. The
-    secret ones cannot stand in the URL, since URLs are shown and logged.
+    `session_token`, `addressing`, `ca_file`, `timeout`) and `max_size`, `link_expires`,
+    `upload_expires`, `url` and `secret`. The secret ones cannot stand in the URL, since URLs are
+    shown and logged.
 
     Errors: `CONFIGURATION`, which says what is wrong with the URL or an option. The server is
     not asked; `check` does that.
@@ -170,8 +188,7 @@ def open_storage(url: str, **options: object) -> Storage:
     if parts.scheme == "memory" and url.partition("?")[0] == "memory:":
         from rex.attach.storages.memory import MemoryStorage
 
-        settings = validate((MAX_SIZE, LINK_EXPIRES), given)
-        return MemoryStorage(max_size=settings[MAX_SIZE], link_expires=settings[LINK_EXPIRES])
+        return MemoryStorage(**_options(validate(_GENERAL, given)))
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path[:1] == "/":
         given[DIRECTORY.name] = unquote(parts.path)
     elif parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc:
@@ -197,7 +214,7 @@ def _query(query: str) -> dict[str, object]:
     given: dict[str, object] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         setting_name = _setting_name(name)
-        if setting_name in (SECRET_KEY.name, SESSION_TOKEN.name):
+        if setting_name in (SECRET_KEY.name, SESSION_TOKEN.name, SECRET.name):
             raise Error(
                 "A secret cannot stand in the URL of a storage; give it as an argument",
                 name,
@@ -210,8 +227,9 @@ def _query(query: str) -> dict[str, object]:
 
 
 def _setting_name(option: str) -> str:
-    is_general = option in ("max_size", "link_expires")
-    return f"attach_{option}" if is_general else f"attach_s3_{option}"
+    general = f"attach_{option}"
+    is_general = any(setting.name == general for setting in _GENERAL)
+    return general if is_general else f"attach_s3_{option}"
 
 
 def _make_local(settings: Settings) -> Storage:
@@ -219,7 +237,7 @@ def _make_local(settings: Settings) -> Storage:
 
     directory = settings[DIRECTORY]
     assert directory is not None  # noqa: S101 - that is why we are here
-    return LocalStorage(directory, max_size=settings[MAX_SIZE], link_expires=settings[LINK_EXPIRES])
+    return LocalStorage(directory, **_options(settings))
 
 
 def _make_s3(settings: Settings) -> Storage:
@@ -245,10 +263,23 @@ def _make_s3(settings: Settings) -> Storage:
         addressing=settings[ADDRESSING.name],
         ca_file=settings[CA_FILE],
         timeout=settings[TIMEOUT],
-        max_size=settings[MAX_SIZE],
-        link_expires=settings[LINK_EXPIRES],
+        **_options(settings),
     )
 
+
+def _options(settings: Settings) -> StorageOptions:
+    """Give what every kind of storage takes."""
+    return {
+        "max_size": settings[MAX_SIZE],
+        "link_expires": settings[LINK_EXPIRES],
+        "upload_expires": settings[UPLOAD_EXPIRES],
+        "url": settings[URL],
+        "secret": settings[SECRET],
+    }
+
+
+_GENERAL = (MAX_SIZE, LINK_EXPIRES, UPLOAD_EXPIRES, URL, SECRET)
+"""The settings of every kind of storage."""
 
 _KINDS = {DIRECTORY: _make_local, BUCKET: _make_s3}
 
@@ -275,6 +306,9 @@ package = Package(
         TIMEOUT,
         MAX_SIZE,
         LINK_EXPIRES,
+        URL,
+        SECRET,
+        UPLOAD_EXPIRES,
         ACCESS,
         ACCESS_KEYS,
         ORIGINS,

@@ -34,6 +34,8 @@ EXIT_CODES = {
     Kind.CONFIGURATION: 9,
     Kind.UNAVAILABLE: 10,
     Kind.CORRUPT: 11,
+    Kind.CONFLICT: 12,
+    Kind.BUSY: 13,
 }
 """The exit code of a command that fails, by the kind of its error."""
 

@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Unpack
 
 from rex.attach.content import CHUNK_SIZE, Content
 from rex.attach.content_type import content_type_for
 from rex.attach.info import Metadata
 from rex.attach.reader import Body
-from rex.attach.storage import Storage
+from rex.attach.storage import Storage, StorageOptions
 from rex.attach.storages.attributes import (
     attach_attributes,
     read_attributes,
@@ -46,14 +47,10 @@ class LocalStorage(Storage):
     """
 
     def __init__(
-        self,
-        directory: str | os.PathLike[str],
-        *,
-        max_size: int | None = None,
-        link_expires: float = 3600,
+        self, directory: str | os.PathLike[str], **options: Unpack[StorageOptions]
     ) -> None:
         """Use a directory, which `check` makes if only its last component is missing."""
-        super().__init__(max_size=max_size, link_expires=link_expires)
+        super().__init__(**options)
         self.directory = os.path.abspath(directory)
         self._day: Directory | None = None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bisect
 import datetime
+import secrets
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from rex.attach.content import CHUNK_SIZE, Content
 from rex.attach.info import Metadata
 from rex.attach.reader import Body
-from rex.attach.storage import Storage
+from rex.attach.storage import Storage, StorageOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +22,17 @@ __all__ = ["MemoryStorage"]
 class MemoryStorage(Storage):
     """Attachments in memory: gone with the process, and whole in memory."""
 
-    def __init__(self, *, max_size: int | None = None, link_expires: float = 3600) -> None:
-        super().__init__(max_size=max_size, link_expires=link_expires)
+    def __init__(self, **options: Unpack[StorageOptions]) -> None:
+        super().__init__(**options)
+        self._random = secrets.token_bytes(32)
         self._objects: dict[str, tuple[Metadata, bytes]] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return "MemoryStorage()"
+
+    def _own_secret(self) -> bytes:
+        return self._random
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
         data = b"".join(content)

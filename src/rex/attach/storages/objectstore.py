@@ -6,7 +6,7 @@ import abc
 import os
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import obstore
 import obstore.exceptions
@@ -15,7 +15,7 @@ from rex.attach.content import CHUNK_SIZE
 from rex.attach.content_type import DEFAULT_TYPE, disposition
 from rex.attach.info import Metadata
 from rex.attach.reader import Body
-from rex.attach.storage import Storage
+from rex.attach.storage import Storage, StorageOptions
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ class ObjectStorage(Storage):
     at a time, and what was sent is aborted when it fails.
     """
 
-    def __init__(self, *, prefix: str, max_size: int | None, link_expires: float) -> None:
-        super().__init__(max_size=max_size, link_expires=link_expires)
+    def __init__(self, *, prefix: str, **options: Unpack[StorageOptions]) -> None:
+        super().__init__(**options)
         self.prefix = _checked_prefix(prefix)
         self._made: ObjectStore | None = None
 

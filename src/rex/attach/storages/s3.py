@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from obstore.exceptions import UnauthenticatedError
 from obstore.store import S3Store
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from rex.attach.signing.credentials import CredentialsProvider
     from rex.attach.signing.sigv4 import Condition
+    from rex.attach.storage import StorageOptions
 
 __all__ = ["Addressing", "S3Storage"]
 
@@ -65,8 +66,7 @@ class S3Storage(ObjectStorage):
         addressing: Addressing | None = None,
         ca_file: str | None = None,
         timeout: float = 30,
-        max_size: int | None = None,
-        link_expires: float = 3600,
+        **options: Unpack[StorageOptions],
     ) -> None:
         """Use a bucket; nothing is asked of the server yet.
 
@@ -77,7 +77,7 @@ class S3Storage(ObjectStorage):
         besides the system's. A request that fails is repeated for `timeout` seconds, and
         a server that is silent for so long has failed.
         """
-        super().__init__(prefix=prefix, max_size=max_size, link_expires=link_expires)
+        super().__init__(prefix=prefix, **options)
         keys = given_keys(access_key, _secret(secret_key), _secret(session_token))
         chain = AwsChain() if keys is None else None
         self.bucket = _checked(bucket, _BUCKET, "name of a bucket", "attach_s3_bucket")

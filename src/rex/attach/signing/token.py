@@ -1,0 +1,68 @@
+"""Signed tokens: what the service has permitted, carried by the client, changed by nobody.
+
+A token is ``<claims>.<signature>``: the claims are JSON, the signature an HMAC (RFC 2104) with
+SHA-256 over the purpose and the claims, both in base64url without padding (RFC 4648, section 5).
+What is compared is the text, so that no second text means the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_TOKEN_LENGTH", "Tokens"]
+
+MAX_TOKEN_LENGTH = 4096
+
+_EXPIRES = "exp"
+
+
+class Tokens:
+    """Makes and reads tokens with one secret; they are valid wherever the secret is the same."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return "Tokens(...)"
+
+    def sign(self, purpose: str, claims: Mapping[str, Any], *, expires: float) -> str:
+        """Make a token for a purpose that is valid until `expires` (seconds since 1970, UTC).
+
+        The claims are readable by whoever holds the token; they are JSON.
+        """
+        content = json.dumps({**claims, _EXPIRES: expires}, separators=(",", ":")).encode()
+        text = _encode(content)
+        return f"{text}.{self._signature(purpose, text)}"
+
+    def read(self, purpose: str, token: str) -> dict[str, Any]:
+        """Give the claims of a token that was made for this purpose.
+
+        Errors: `DENIED` for one that was not made here, was changed, or has expired.
+        """
+        text, _, signature = token.partition(".")
+        given = signature.encode("utf-8", "replace")
+        expected = self._signature(purpose, text).encode()
+        if len(token) > MAX_TOKEN_LENGTH or not hmac.compare_digest(given, expected):
+            raise Error("The signature is wrong", kind=Kind.DENIED)
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        if time.time() >= claims.pop(_EXPIRES):
+            raise Error("The permission has expired", kind=Kind.DENIED)
+        return claims
+
+    def _signature(self, purpose: str, text: str) -> str:
+        message = f"{purpose}\0{text}".encode("utf-8", "replace")
+        return _encode(hmac.digest(self._secret, message, hashlib.sha256))
+
+
+def _encode(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
