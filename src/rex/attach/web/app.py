@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
 from starlette.requests import Request
@@ -14,14 +13,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from rex.attach.handle import parse_handle
 from rex.attach.web.access import NOT_ALLOWED
-from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY, Body
+from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY, read_json
 from rex.attach.web.serving import serve
 from rex.attach.web.uploading import upload
 from rex.core import Error, Kind, typed
 from rex.core.web import answer_error, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -34,7 +33,6 @@ __all__ = ["Options", "attachments"]
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
-MAX_JSON_BYTES = 65536
 
 
 PREFLIGHT = {
@@ -43,6 +41,23 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "600",
 }
 """What a page of another site that may use the service is told beforehand (Fetch, CORS)."""
+
+
+class Section(Protocol):
+    """What answers under one part of the service's paths."""
+
+    @property
+    def preflight(self) -> Mapping[str, str]:
+        """What a page of another site that may read the answers is told beforehand."""
+
+    def cors(self, request: Request) -> dict[str, str]:
+        """Give the headers that let such a page read an answer; none if it may not."""
+
+    async def answer(self, request: Request, path: str) -> Response:
+        """Answer a request for a path below the section, as it was sent: ``/…`` or nothing.
+
+        What is raised is answered by the service.
+        """
 
 
 class Options(NamedTuple):
@@ -83,15 +98,17 @@ class _Service:
             "POST": self._upload,
         }
         self._links: dict[str, Endpoint] = {"POST": self._upload_link}
+        self._sections: dict[str, Section] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        allowed = self._access.cors(request)
+        section, path = self._section(_raw_path(scope))
+        allowed = section.cors(request)
         try:
             if allowed and request.method == "OPTIONS":
-                response = Response(status_code=204, headers=PREFLIGHT)
+                response = Response(status_code=204, headers=section.preflight)
             else:
-                response = await self._answer(request)
+                response = await section.answer(request, path)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is answered
             response = await self._failed(request, failure)
         response.headers.update(allowed)
@@ -99,8 +116,20 @@ class _Service:
             response.body = b""
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
-        path = _raw_path(request.scope)
+    def _section(self, path: str) -> tuple[Section, str]:
+        """Give what answers under a path, and the rest of the path."""
+        first, slash, rest = path[1:].partition("/")
+        section = self._sections.get(first) if path.startswith("/") else None
+        return (self, path) if section is None else (section, slash + rest)
+
+    preflight: Mapping[str, str] = PREFLIGHT
+
+    def cors(self, request: Request) -> dict[str, str]:
+        """Let the pages of the sites that may use the service read its answers."""
+        return self._access.cors(request)
+
+    async def answer(self, request: Request, path: str) -> Response:
+        """Answer what no section does."""
         if path in ("", "/"):
             return await self._route(request, self._collection)
         if path == "/links":
@@ -188,8 +217,7 @@ class _Service:
 
     async def _upload_link(self, request: Request) -> Response:
         await self._access.check(request, "link")
-        stall = self._options.stall_seconds
-        wanted = await _json(Body(request, max_size=MAX_JSON_BYTES, stall_seconds=stall))
+        wanted = await read_json(request, stall_seconds=self._options.stall_seconds)
         name, size = wanted.get("name"), wanted.get("size")
         if not isinstance(name, str):
             raise Error("Ill-formed request: name is a text", kind=Kind.ILL_FORMED)
@@ -262,14 +290,3 @@ def _check_size(size: object, limit: int | None) -> None:
         raise Error("Ill-formed request: size is in bytes", kind=Kind.ILL_FORMED) from None
     if limit is not None and asked > limit:
         raise Error("Attachment is too large", f"more than {limit} bytes", kind=Kind.TOO_LARGE)
-
-
-async def _json(body: Body) -> dict[str, Any]:
-    read = b"".join([chunk async for chunk in body])
-    try:
-        wanted = json.loads(read)
-    except (ValueError, RecursionError):
-        wanted = None
-    if not isinstance(wanted, dict):
-        raise Error("Ill-formed request: it is a JSON object", kind=Kind.ILL_FORMED)
-    return wanted

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rex.attach.handle import shown
 from rex.core import Error, Kind
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
     from starlette.requests import Request
 
-__all__ = ["STOPPED_SENDING", "WENT_AWAY", "Body"]
+__all__ = ["STOPPED_SENDING", "WENT_AWAY", "Body", "read_json"]
 
 STOPPED_SENDING = "The client stopped sending"
 """The message when a client stalls, to be answered with 408 (RFC 9110, section 15.5.9)."""
 
 WENT_AWAY = "The client went away"
 """The message when a client closes its connection; there is nobody left to answer."""
+
+MAX_JSON_BYTES = 65536
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
 
@@ -87,6 +90,24 @@ class Body(AsyncIterator[bytes]):
                 f"{'only' if is_end else 'at least'} {self._size} came",
                 kind=Kind.ILL_FORMED,
             )
+
+
+async def read_json(
+    request: Request, *, stall_seconds: float, max_size: int = MAX_JSON_BYTES
+) -> dict[str, Any]:
+    """Read a body that is a JSON object of at most `max_size` bytes.
+
+    Errors: `ILL_FORMED`, and those of `Body`.
+    """
+    body = Body(request, max_size=max_size, stall_seconds=stall_seconds)
+    read = b"".join([chunk async for chunk in body])
+    try:
+        wanted = json.loads(read)
+    except (ValueError, RecursionError):
+        wanted = None
+    if not isinstance(wanted, dict):
+        raise Error("Ill-formed request: it is a JSON object", kind=Kind.ILL_FORMED)
+    return wanted
 
 
 def _content_length(headers: Headers) -> int | None:
