@@ -42,9 +42,12 @@ VERBS = [
     "aio",
     "check",
     "close",
+    "cors",
     "download_link",
     "info",
+    "links_are_served",
     "list",
+    "multipart",
     "open",
     "put",
     "remove",
@@ -52,6 +55,7 @@ VERBS = [
     "stat",
     "tokens",
     "upload_link",
+    "uploads",
 ]
 
 

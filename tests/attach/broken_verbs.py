@@ -7,12 +7,11 @@ They show that the promises would catch a mistake in `rex.attach.storage` too.
 
 from __future__ import annotations
 
-import concurrent.futures
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attach.broken import caught_by
-from rex.attach.aio import AsyncStorage
+from rex.attach.aio import AsyncStorage, _fed, _Source
 from rex.attach.storages.memory import MemoryStorage
 from rex.core import Error, Kind
 
@@ -238,8 +237,11 @@ class GivesNoLinkForALink(MemoryStorage):
 class Forgetful(AsyncStorage):
     """Coroutines that forget what was cancelled."""
 
-    def _undo(self, call: concurrent.futures.Future[str]) -> None:
-        concurrent.futures.wait([call])
+    async def add(self, name: str, content: Any, **options: Any) -> str:
+        """Store it, and undo nothing."""
+        source = _Source(content)
+        call = self._adders.submit(self.storage.add, name, source.content, **options)
+        return await _fed(call, source, self._workers)
 
 
 @caught_by("a_cancelled_add_is_undone_where_it_cannot_be_stopped")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import itertools
 import shutil
@@ -15,34 +16,60 @@ from rex.attach.conformance import Harness
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
+from rex.attach.storages.secret_file import SECRET_NAME
 
 if TYPE_CHECKING:
+    from attach.service import Service
     from rex.attach.storage import Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 PREFIXES = itertools.count()
 
 
-class MemoryHarness(Harness):
-    """In memory there is nothing but attachments."""
+class ServedHarness(Harness):
+    """A storage without a server of its own has links where there is a service."""
+
+    def __init__(self, service: Service | None = None) -> None:
+        self.links = service is not None
+        self._service = service
 
     def open(self, *, max_size: int | None = None) -> Storage:
+        """Give a new storage, served where it can be."""
+        storage = self.make(max_size)
+        if self._service is not None:
+            storage.url = self._service.serve(storage)
+        return storage
+
+    @abc.abstractmethod
+    def make(self, max_size: int | None) -> Storage:
+        """Give a new storage."""
+
+
+class MemoryHarness(ServedHarness):
+    """In memory there is nothing but attachments."""
+
+    def make(self, max_size: int | None) -> Storage:
         """Give a new storage."""
         return MemoryStorage(max_size=max_size)
 
 
-class LocalHarness(Harness):
+class LocalHarness(ServedHarness):
     """In a directory, a temporary file or an empty directory would be left over."""
 
-    def open(self, *, max_size: int | None = None) -> Storage:
+    def make(self, max_size: int | None) -> Storage:
         """Give a storage in a new directory."""
         return LocalStorage(tempfile.mkdtemp(prefix="rex-attach-"), max_size=max_size)
+
+    def again(self, storage: Storage) -> Storage:
+        """Give another storage in the same directory."""
+        assert isinstance(storage, LocalStorage)
+        return type(storage)(storage.directory, max_size=storage.max_size)
 
     def leftovers(self, storage: Storage) -> list[str]:
         """Walk the directory; the only file in an attachment's directory is its own."""
         assert isinstance(storage, LocalStorage)
         root = Path(storage.directory)
-        kept = {root / handle[1:] for handle in storage}
+        kept = {root / SECRET_NAME, root / ".uploads", *(root / handle[1:] for handle in storage)}
         kept |= {directory for path in kept for directory in path.parents}
         records = {path for path in root.rglob(".*.json") if path.parent in kept}
         return sorted(str(path) for path in {*root.rglob("*")} - kept - records)
@@ -64,12 +91,20 @@ class S3Harness(Harness):
 
     def open(self, *, max_size: int | None = None) -> Storage:
         """Give a storage behind a new prefix."""
+        return self._at(f"conformance/{next(PREFIXES)}", max_size)
+
+    def again(self, storage: Storage) -> Storage:
+        """Give another storage behind the same prefix."""
+        assert isinstance(storage, S3Storage)
+        return self._at(storage.prefix, storage.max_size)
+
+    def _at(self, prefix: str, max_size: int | None) -> S3Storage:
         return S3Storage(
             self.server.bucket,
             endpoint=self.server.endpoint,
             access_key=self.server.access_key,
             secret_key=self.server.secret_key,
-            prefix=f"conformance/{next(PREFIXES)}",
+            prefix=prefix,
             max_size=max_size,
         )
 
@@ -79,10 +114,9 @@ class S3Harness(Harness):
         kept = {storage.prefix + handle[1:] for handle in storage}
         listed = self._client.list_objects_v2(Bucket=storage.bucket, Prefix=storage.prefix)
         uploads = self._client.list_multipart_uploads(Bucket=storage.bucket)
-        keys = {
-            found["Key"] for found in (*listed.get("Contents", ()), *uploads.get("Uploads", ()))
-        }
-        return sorted(key for key in keys - kept if key.startswith(storage.prefix))
+        objects = {found["Key"] for found in listed.get("Contents", ())} - kept
+        unfinished = {found["Key"] for found in uploads.get("Uploads", ())}
+        return sorted(key for key in objects | unfinished if key.startswith(storage.prefix))
 
     @property
     def _client(self) -> Any:

@@ -213,12 +213,12 @@ def test_a_limit_holds_on_the_command_line(
     assert [] == lines(rex("attach", "ls"))
 
 
-def test_no_link_can_be_made_on_a_directory(
+def test_without_a_service_no_link_can_be_made_on_a_directory(
     rex: Callable[..., subprocess.CompletedProcess[bytes]],
 ) -> None:
     """The error says what would make it possible."""
     result = rex("attach", "link", added(rex))
-    assert (8, True) == (result.returncode, b"attach_s3_bucket" in result.stderr)
+    assert (8, True) == (result.returncode, b"attach_url" in result.stderr)
 
 
 def test_a_pipe_that_closes_ends_a_listing_quietly(

@@ -7,11 +7,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
+from attach.service import Service
 from rex.attach.conformance import promises_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rex.attach.conformance import Promise
     from rex.attach_demo.seaweedfs import SeaweedFS
+
+OF_LINKS = [
+    promise for promise in promises_for(links=True) if promise not in promises_for(links=False)
+]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """Run the service."""
+    with Service() as service:
+        yield service
 
 
 @pytest.mark.parametrize("promise", promises_for(links=False))
@@ -24,6 +38,18 @@ def test_memory_keeps(promise: Promise) -> None:
 def test_a_directory_keeps(promise: Promise) -> None:
     """A storage in a directory keeps the promises of storages without links."""
     promise(LocalHarness())
+
+
+@pytest.mark.parametrize("promise", OF_LINKS)
+def test_memory_behind_the_service_keeps(promise: Promise, service: Service) -> None:
+    """A storage in memory has links behind the service, and keeps the promises on them."""
+    promise(MemoryHarness(service))
+
+
+@pytest.mark.parametrize("promise", OF_LINKS)
+def test_a_directory_behind_the_service_keeps(promise: Promise, service: Service) -> None:
+    """A storage in a directory has links behind the service, and keeps the promises on them."""
+    promise(LocalHarness(service))
 
 
 @pytest.mark.parametrize("promise", promises_for(links=True))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attach import broken_hooks, broken_links, broken_listing, broken_verbs
+from attach import broken_hooks, broken_links, broken_listing, broken_uploads, broken_verbs
 from attach.broken import BROKEN
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
 from rex.attach.conformance import failures, promises, promises_for
+from rex.attach.hooks import Hooks
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from rex.attach.storage import Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
-MODULES = {m.__name__ for m in (broken_hooks, broken_links, broken_listing, broken_verbs)}
+MODULES = {
+    module.__name__
+    for module in (broken_hooks, broken_links, broken_listing, broken_uploads, broken_verbs)
+}
 BY_NAME = {promise.__name__: promise for promise in promises}
 
 
@@ -92,6 +96,26 @@ def test_the_runner_tells_what_is_broken_and_how() -> None:
     assert "a single byte comes back: content read back: expected b'\\x00', got b''" in [
         str(failure) for failure in found
     ]
+
+
+def test_a_storage_may_take_no_uploads_in_pieces() -> None:
+    """Then it says so, and the promises on them are not asked of it."""
+
+    class WithoutUploads(MemoryStorage):
+        _drafts = Hooks._drafts
+
+    class WithoutUploadsHarness(MemoryHarness):
+        uploads = False
+
+        def make(self, max_size: int | None) -> Storage:
+            return WithoutUploads(max_size=max_size)
+
+    having = {*promises_for(links=False)}
+    without = {*promises_for(links=False, uploads=False)}
+    assert 1 == len(without - having)
+    assert [] == failures(WithoutUploadsHarness(), tuple(without - having))
+    of_uploads = tuple(having - without)
+    assert len(of_uploads) == len(failures(WithoutUploadsHarness(), of_uploads)) > 20
 
 
 def test_the_runner_finds_nothing_in_a_sound_storage() -> None:

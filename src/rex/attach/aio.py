@@ -8,7 +8,7 @@ import contextvars
 import functools
 import itertools
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rex.attach.link import PresignedLink
     from rex.attach.reader import Reader
     from rex.attach.storage import Storage, UploadMethod
+    from rex.attach.uploads import Upload, Uploads
 
 __all__ = ["AsyncReader", "AsyncStorage"]
 
@@ -63,7 +64,7 @@ class AsyncStorage:
         call = self._adders.submit(
             self.storage.add, name, source.content, content_type=content_type
         )
-        return await self._fed(call, source, undo=self.storage.remove)
+        return await _fed(call, source, self._workers, self.storage.remove)
 
     async def put(
         self,
@@ -77,7 +78,12 @@ class AsyncStorage:
         call = self._adders.submit(
             self.storage.put, handle, source.content, content_type=content_type
         )
-        await self._fed(call, source, undo=lambda _: self.storage.remove(handle))
+        await _fed(call, source, self._workers, lambda _: self.storage.remove(handle))
+
+    @property
+    def uploads(self) -> AsyncUploads:
+        """Uploads piece by piece; see `Storage.uploads`."""
+        return AsyncUploads(self.storage.uploads, self._workers, self._adders)
 
     async def reserve(self, name: str) -> str:
         """Make the handle of an attachment that somebody else will upload."""
@@ -85,27 +91,27 @@ class AsyncStorage:
 
     async def open(self, handle: str, *, start: int = 0) -> AsyncReader:
         """Open an attachment for reading, from `start` on (bytes)."""
-        reader = await self._run(self.storage.open, handle, start=start)
+        reader = await self.run(self.storage.open, handle, start=start)
         return AsyncReader(reader, self._workers)
 
     async def info(self, handle: str) -> Info:
         """Tell what is known of an attachment."""
-        return await self._run(self.storage.info, handle)
+        return await self.run(self.storage.info, handle)
 
     async def stat(self, handle: str) -> os.stat_result:
         """Tell size and times as `os.stat` does."""
-        return await self._run(self.storage.stat, handle)
+        return await self.run(self.storage.stat, handle)
 
     async def remove(self, handle: str) -> None:
         """Remove an attachment for good."""
-        await self._run(self.storage.remove, handle)
+        await self.run(self.storage.remove, handle)
 
     async def list(
         self, *, day: datetime.date | str | None = None, after: str | None = None
     ) -> AsyncIterator[str]:
         """List the handles of all attachments, page by page: ``async for handle in …``."""
         handles = self.storage.list(day=day, after=after)
-        while page := await self._run(lambda: [*itertools.islice(handles, PAGE_SIZE)]):
+        while page := await self.run(lambda: [*itertools.islice(handles, PAGE_SIZE)]):
             for handle in page:
                 yield handle
 
@@ -123,7 +129,7 @@ class AsyncStorage:
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
         """Permit somebody to upload the attachment of a reserved handle."""
-        return await self._run(
+        return await self.run(
             self.storage.upload_link,
             handle,
             method=method,
@@ -141,17 +147,17 @@ class AsyncStorage:
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
         """Permit somebody to download an attachment."""
-        return await self._run(
+        return await self.run(
             self.storage.download_link, handle, filename=filename, inline=inline, expires=expires
         )
 
     async def check(self) -> None:
         """Make sure that the storage can be used."""
-        await self._run(self.storage.check)
+        await self.run(self.storage.check)
 
     async def close(self) -> None:
         """Let go of what the storage holds open, and of the worker threads."""
-        await self._run(self.storage.close)
+        await self.run(self.storage.close)
 
     def stop(self) -> None:
         """Let the worker threads end when they are done."""
@@ -164,28 +170,66 @@ class AsyncStorage:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
-    async def _run(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.wrap_future(self._workers.submit(verb, *args, **kwargs))
-
-    async def _fed(
-        self, call: concurrent.futures.Future[T], source: _Source, undo: Callable[[T], object]
-    ) -> T:
-        """Answer what the call asks of its source; undo what was done although we are cancelled."""
-        call.add_done_callback(source.finished)
-        try:
-            await source.feed()
-        except BaseException:
-            call.cancel()
-            source.cancel()
-            await asyncio.wait({asyncio.wrap_future(self._workers.submit(_undo, call, undo))})
-            raise
-        return call.result()
+    async def run(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call any verb, as ``storage.multipart.abort``, in a worker thread."""
+        return await self._workers.run(verb, *args, **kwargs)
 
 
-def _undo(call: concurrent.futures.Future[T], undo: Callable[[T], object]) -> None:
-    concurrent.futures.wait([call])
-    if not call.cancelled() and call.exception() is None:
-        undo(call.result())
+class AsyncUploads:
+    """The verbs of uploads piece by piece, as coroutines; see `Uploads`."""
+
+    def __init__(self, uploads: Uploads, workers: _Workers, appenders: _Workers) -> None:
+        self._uploads = uploads
+        self._workers = workers
+        self._appenders = appenders
+
+    async def create(
+        self,
+        name: str,
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
+        note: str = "",
+        is_part: bool = False,
+    ) -> Upload:
+        """Begin to upload a file."""
+        return await self._workers.run(
+            self._uploads.create,
+            name,
+            size=size,
+            content_type=content_type,
+            note=note,
+            is_part=is_part,
+        )
+
+    async def info(self, handle: str) -> Upload:
+        """Tell how far an upload is."""
+        return await self._workers.run(self._uploads.info, handle)
+
+    async def append(
+        self,
+        handle: str,
+        offset: int,
+        content: ContentSource | AsyncIterable[Chunk],
+        *,
+        size: int | None = None,
+    ) -> Upload:
+        """Store more of an upload; when the task is cancelled, what had come is stored."""
+        source = _Source(content)
+        call = self._appenders.submit(
+            self._uploads.append, handle, offset, source.content, size=size
+        )
+        return await _fed(call, source, self._workers)
+
+    async def join(
+        self, name: str, parts: Sequence[str], *, content_type: str | None = None
+    ) -> str:
+        """Store an attachment that consists of complete uploads made for that."""
+        return await self._workers.run(self._uploads.join, name, parts, content_type=content_type)
+
+    async def remove(self, handle: str) -> None:
+        """Give up an upload."""
+        await self._workers.run(self._uploads.remove, handle)
 
 
 class AsyncReader:
@@ -205,11 +249,11 @@ class AsyncReader:
 
     async def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes, or all that are left."""
-        return await asyncio.wrap_future(self._workers.submit(self._reader.read, size))
+        return await self._workers.run(self._reader.read, size)
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to another position, in bytes."""
-        return await asyncio.wrap_future(self._workers.submit(self._reader.seek, offset, whence))
+        return await self._workers.run(self._reader.seek, offset, whence)
 
     def tell(self) -> int:
         """Tell the position, in bytes."""
@@ -217,13 +261,37 @@ class AsyncReader:
 
     async def close(self) -> None:
         """Close the attachment."""
-        await asyncio.wrap_future(self._workers.submit(self._reader.close))
+        await self._workers.run(self._reader.close)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
+
+
+async def _fed(
+    call: concurrent.futures.Future[T],
+    source: _Source,
+    workers: _Workers,
+    undo: Callable[[T], object] = bool,
+) -> T:
+    """Answer what the call asks of its source; undo what was done although we are cancelled."""
+    call.add_done_callback(source.finished)
+    try:
+        await source.feed()
+    except BaseException:
+        call.cancel()
+        source.cancel()
+        await asyncio.wait({asyncio.wrap_future(workers.submit(_undo, call, undo))})
+        raise
+    return call.result()
+
+
+def _undo(call: concurrent.futures.Future[T], undo: Callable[[T], object]) -> None:
+    concurrent.futures.wait([call])
+    if not call.cancelled() and call.exception() is None:
+        undo(call.result())
 
 
 class _Workers:
@@ -242,6 +310,9 @@ class _Workers:
             self._pool = concurrent.futures.ThreadPoolExecutor(self._size, "rex.attach")
         context = contextvars.copy_context()
         return self._pool.submit(functools.partial(context.run, verb, *args, **kwargs))
+
+    async def run(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self.submit(verb, *args, **kwargs))
 
     def close(self) -> None:
         if self._pool is not None:

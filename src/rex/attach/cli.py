@@ -1,4 +1,4 @@
-"""The commands `rex attach …`: store, read, list, remove, link."""
+"""The commands `rex attach …`: store, read, list, remove, link, and a bucket's rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import click
 
 from rex.attach.content import CHUNK_SIZE
 from rex.attach.handle import FALLBACK_NAME, parse_handle
-from rex.attach.wiring import get_storage
+from rex.attach.wiring import ORIGINS, get_storage
 from rex.core import Error, Kind, Rex, typed
 from rex.core.cli import EXIT_CODES
 from rex.core.command import pass_rex
@@ -215,6 +215,45 @@ def link(
         click.echo(json.dumps(made.as_dict(), indent=2))
     else:
         click.echo(_curl(made, parse_handle(handle).name) if upload else made.url)
+
+
+@attach.command()
+@click.option("--origin", "origins", multiple=True, help="A site, as https://example.org.")
+@click.option("--apply", is_flag=True, help="Give the bucket the rule that is needed.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@pass_rex
+def cors(rex: Rex, *, origins: tuple[str, ...], apply: bool, as_json: bool) -> None:
+    r"""Show, or set, which sites' pages may use the links to the bucket.
+
+    Without --origin, it is about the sites in the setting attach_origins. Rules that others have
+    set stay.
+
+    \b
+    Example:
+      rex attach cors --origin https://example.org --apply
+    """
+    bucket = get_storage().cors
+    asked = origins or tuple(rex.settings[ORIGINS].replace(",", " ").split())
+    needed = bucket.needed(asked) if asked or apply else None
+    if apply:
+        bucket.allow(asked)
+    rules = bucket.rules()
+    if as_json:
+        click.echo(json.dumps({"rules": rules, "needed": needed}, indent=2))
+        return
+    for rule in rules:
+        click.echo(_rule(rule))
+    if not rules:
+        click.echo("The bucket has no rules.")
+    if needed is not None and not bucket.allows(asked):
+        click.echo(f"\nNeeded (rex attach cors --apply):\n{_rule(needed)}")
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    """Show a rule of a bucket in one line."""
+    parts = ("AllowedOrigins", "AllowedMethods", "AllowedHeaders", "ExposeHeaders")
+    words = (" ".join(rule.get(part, ())) or "-" for part in parts)
+    return "  ".join(words)
 
 
 def _each(items: Iterable[str], act: Callable[[str], None]) -> None:

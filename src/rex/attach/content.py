@@ -7,10 +7,13 @@ from typing import Protocol, TypeAlias
 
 from rex.core import Error, Kind
 
-__all__ = ["CHUNK_SIZE", "BinaryFile", "Content", "ContentSource"]
+__all__ = ["CHUNK_SIZE", "READ_SIZE", "BinaryFile", "Content", "ContentSource"]
 
 CHUNK_SIZE = 1024 * 1024
 """The size, in bytes, of the chunks in which content is read and written."""
+
+READ_SIZE = 256 * 1024
+"""The size, in bytes, of the chunks in which a storage gives what it has; each reader holds one."""
 
 
 class BinaryFile(Protocol):
@@ -74,10 +77,14 @@ class Content(Iterator["bytes | memoryview"]):
         return self._hash.hexdigest()
 
     def limit(self, max_size: int, reason: str) -> None:
-        """Lower the largest size to what the storage can hold; `reason` goes into the error."""
+        """Lower the largest size to what the storage can hold; `reason` goes into the error.
+
+        Errors: `TOO_LARGE` where it is known to be more.
+        """
         if self._max_size is None or max_size < self._max_size:
             self._max_size = max_size
             self._limit_reason = reason
+        self._check_size(self.known_size or 0)
 
     def whole(self, limit: int) -> bytes | None:
         """Give all of the content if that is at most `limit` bytes, or else None.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rex.attach.failures import explain_os_error
 from rex.core import Error, Kind
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rex.attach.content import Content
+    from rex.attach.drafts import Drafts
     from rex.attach.info import Metadata
     from rex.attach.link import PresignedLink
+    from rex.attach.multipart import Multipart
     from rex.attach.reader import Body
 
 __all__ = ["Hooks"]
@@ -62,6 +64,33 @@ class Hooks(abc.ABC):
     def _check(self) -> None:
         """Make sure that the storage can be used; raise an `Error` that says what is wrong."""
 
+    def _drafts(self) -> Drafts:
+        """Give what keeps attachments that arrive piece by piece."""
+        raise Error("This storage takes no uploads in pieces", repr(self), kind=Kind.UNSUPPORTED)
+
+    def _multipart(self) -> Multipart:
+        """Give what takes uploads in parts that clients send straight to a server."""
+        raise Error(
+            "This storage takes no uploads in parts by links",
+            f"{self!r}: keep the attachments on an S3-compatible server (attach_s3_bucket)",
+            kind=Kind.UNSUPPORTED,
+        )
+
+    def _cors(self) -> list[dict[str, Any]]:
+        """Give the CORS rules of the bucket, in S3's words."""
+        raise self._has_no_bucket()
+
+    def _set_cors(self, rules: list[dict[str, Any]]) -> None:
+        """Replace all CORS rules of the bucket."""
+        raise self._has_no_bucket()
+
+    def _has_no_bucket(self) -> Error:
+        return Error(
+            "This storage has no bucket whose rules could be set",
+            f"{self!r}: the service itself answers to the sites in attach_origins",
+            kind=Kind.UNSUPPORTED,
+        )
+
     def _own_secret(self) -> bytes:
         """Give what signs tokens where no setting does: the same wherever the storage is used."""
         raise Error(
@@ -102,6 +131,11 @@ class Hooks(abc.ABC):
     ) -> PresignedLink:
         """Sign a download that is answered with this disposition and, if given, this type."""
         raise self._cannot_sign()
+
+    @property
+    def links_are_served(self) -> bool:
+        """Whether the service answers the links of this storage, and no server of its own."""
+        return False
 
     def _cannot_sign(self) -> Error:
         return Error(

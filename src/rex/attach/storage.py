@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rex.attach.aio import AsyncStorage
+    from rex.attach.cors import BucketCors
+    from rex.attach.multipart import MultipartUploads
     from rex.attach.signing.token import Tokens
+    from rex.attach.uploads import Uploads
 
 __all__ = ["MAX_POSITION", "Storage", "StorageOptions", "UploadMethod"]
 
@@ -270,6 +273,30 @@ class Storage(Hooks):
 
         with self._mapped(None):
             return Tokens(self._secret.reveal().encode() if self._secret else self._own_secret())
+
+    @final
+    @functools.cached_property
+    def uploads(self) -> Uploads:
+        """Uploads piece by piece. Errors: `UNSUPPORTED` where the storage has none."""
+        from rex.attach.uploads import Uploads
+
+        return Uploads(self)
+
+    @final
+    @functools.cached_property
+    def multipart(self) -> MultipartUploads:
+        """Uploads in parts, by links. Errors: `UNSUPPORTED` where the storage has none."""
+        from rex.attach.multipart import MultipartUploads
+
+        return MultipartUploads(self, self._multipart())
+
+    @final
+    @functools.cached_property
+    def cors(self) -> BucketCors:
+        """Which sites' pages may use the links."""
+        from rex.attach.cors import BucketCors
+
+        return BucketCors(self)
 
     @final
     @functools.cached_property

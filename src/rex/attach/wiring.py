@@ -159,7 +159,7 @@ def make_storage(settings: Settings) -> Storage:
     raise Error(f"{how_many} configured; give exactly one of", names, kind=Kind.CONFIGURATION)
 
 
-def open_storage(url: str, **options: object) -> Storage:
+def open_storage(url: str, /, **options: object) -> Storage:
     """Open a storage without an application; use it in a ``with`` statement, or close it.
 
     `url` is ``file:///directory``, ``s3://bucket/prefix?endpoint=…&region=…`` or ``memory:``.

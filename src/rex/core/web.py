@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import re
 import time
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from rex.core.application import Rex
@@ -34,13 +38,16 @@ STATUSES = {
     Kind.BUSY: 423,
     Kind.DENIED: 403,
     Kind.TOO_LARGE: 413,
-    Kind.UNSUPPORTED: 501,
+    Kind.UNSUPPORTED: 422,
     Kind.CONFIGURATION: 503,
     Kind.UNAVAILABLE: 503,
     Kind.CORRUPT: 500,
     Kind.INTERNAL: 500,
 }
-"""The status that an error is answered with, by its kind (RFC 9110, section 15)."""
+"""The status that an error is answered with, by its kind (RFC 9110, section 15).
+
+What a storage cannot do is no trouble of the server: the client learns it, and nobody is alarmed.
+"""
 
 _TITLES = {
     400: "Bad Request",
@@ -54,12 +61,15 @@ _TITLES = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
     423: "Locked",
     460: "Checksum Mismatch",
     500: "Internal Server Error",
-    501: "Not Implemented",
     503: "Service Unavailable",
 }
+
+# RFC 3986, section 3.2: a host and a port, without the user.
+_HOST = re.compile(r"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]*")
 
 log = logging.getLogger("rex.web")
 
@@ -67,17 +77,20 @@ log = logging.getLogger("rex.web")
 def application(rex: Rex) -> ASGIApp:
     """Make the ASGI application of all packages that have routes.
 
-    Each is mounted under the last part of its name (``/attach``); ``/health`` answers that the
-    application is there. The application is active while a request is answered.
+    Each is mounted under the last part of its name (``/attach``, also without a slash);
+    ``/health`` answers that the application is there. The application is active while a request
+    is answered.
     """
-    mounts = [
-        Mount(f"/{package.name.rpartition('.')[2]}", app=_Active(rex, _routes(package)(rex)))
-        for package in rex.packages
-        if package.routes is not None
-    ]
+    mounts: list[BaseRoute] = []
+    for package in rex.packages:
+        if package.routes is not None:
+            path = f"/{package.name.rpartition('.')[2]}"
+            active = _Active(rex, _routes(package)(rex))
+            mounts += [Mount(path, app=active), Route(path, _AtRoot(active))]
     app = Starlette(
         routes=[Route("/health", _health), *mounts],
-        exception_handlers={404: _not_found, Exception: answer_error},
+        middleware=[Middleware(_Unambiguous)],
+        exception_handlers={404: _not_found, 405: _not_allowed, Exception: answer_error},
         lifespan=_lifespan(rex),
     )
     # It would send clients to whatever host the request names.
@@ -88,7 +101,8 @@ def application(rex: Rex) -> ASGIApp:
 class AccessLog:
     """An ASGI application whose requests are logged, without their queries.
 
-    The path is logged as it was sent, still encoded, so that it is one line.
+    The path is logged as it was sent, still encoded, so that it is one line. Of long parts only the
+    beginning is: what a client was permitted may stand there, with its signature at the end.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -112,6 +126,7 @@ class AccessLog:
         finally:
             path = scope.get("raw_path") or scope["path"].encode("ascii", "backslashreplace")
             shown = ascii(path.partition(b"?")[0].decode("latin-1"))[1:-1]
+            shown = re.sub(r"([^/]{64})[^/]+", r"\1...", shown)
             client = (scope.get("client") or ("-",))[0]
             spent = (time.perf_counter() - began) * 1000
             self._log.info('%s "%s %s" %d %.1f ms', client, scope["method"], shown, status, spent)
@@ -146,6 +161,41 @@ async def answer_error(_: Request, failure: Exception) -> Response:
         log.error("%s", failure)
         return problem(status, failure.message, failure.kind.value)
     return problem(status, str(failure), failure.kind.value)
+
+
+class _Unambiguous:
+    """An ASGI application that answers no request that something before it may read otherwise."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = _ambiguity(scope) if scope["type"] == "http" else None
+        app = self._app
+        if reason is not None:
+            app = problem(400, reason, Kind.ILL_FORMED.value, {"Connection": "close"})
+        await app(scope, receive, send)
+
+
+def _ambiguity(scope: Scope) -> str | None:
+    """Tell what is wrong with a request's host or encoding (RFC 9112, sections 3.2 and 6.1)."""
+    headers = Headers(scope=scope)
+    hosts = headers.getlist("host")
+    if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
+        return "A request names one host."
+    codings = [coding.lower() for coding in headers.getlist("transfer-encoding")]
+    return "The only transfer coding is chunked." if codings not in ([], ["chunked"]) else None
+
+
+class _AtRoot:
+    """An ASGI application whose root is asked for without the slash at its end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as at the slash."""
+        await self._app({**scope, "root_path": scope["path"]}, receive, send)
 
 
 class _Active:
@@ -183,3 +233,7 @@ async def _health(_: Request) -> Response:
 
 async def _not_found(_: Request, __: Exception) -> Response:
     return problem(404, "There is nothing here.", Kind.NOT_FOUND.value)
+
+
+async def _not_allowed(_: Request, __: Exception) -> Response:
+    return problem(405, "Use GET, HEAD.", "method-not-allowed", {"Allow": "GET, HEAD"})

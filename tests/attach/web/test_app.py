@@ -59,6 +59,18 @@ def test_a_file_goes_in_and_comes_out(storage: Storage) -> None:
     assert [] == list(storage)
 
 
+def test_the_slash_at_the_end_of_the_mount_may_be_left_out(tmp_path: Path) -> None:
+    """``/attach`` is ``/attach/``, also below another application, and its links are whole."""
+    with Rex("rex.attach", attach_dir=str(tmp_path), attach_access="anybody") as rex:
+        for root in ("", "/sub"):
+            stored = ask(rex, "POST", f"{root}/attach?name=a.txt", root=root, content=b"x")
+            assert 201 == stored.status_code
+            assert stored.headers["Location"].startswith(f"{root}/attach/20")
+            assert b"x" == ask(rex, "GET", stored.headers["Location"], root=root).content
+            assert 200 == ask(rex, "GET", f"{root}/attach", root=root).status_code
+    assert 404 == ask(rex, "GET", "/attached").status_code
+
+
 def test_a_form_stores_all_its_files(storage: Storage) -> None:
     """And there is no one location then."""
     files = [("a", ("a.txt", b"first")), ("b", ("b.png", b"second", "image/png"))]
@@ -110,7 +122,7 @@ def test_links_are_made_where_the_storage_makes_them(seaweedfs: SeaweedFS) -> No
 def test_what_no_link_can_be_made_for_is_said() -> None:
     """On a storage in memory, with what would make it possible."""
     answer = ask(attachments(MemoryStorage(), ANYBODY), "POST", "/links", json={"name": "a"})
-    assert (501, "unsupported") == (answer.status_code, answer.json()["kind"])
+    assert (422, "unsupported") == (answer.status_code, answer.json()["kind"])
     assert "application/problem+json" == answer.headers["Content-Type"]
 
 

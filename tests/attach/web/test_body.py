@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attach.web.sent import Sent
+from attach.web.virtual_time import VirtualTime
 from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY, Body
 from rex.core import Error, Kind
 
@@ -114,6 +115,49 @@ def test_a_client_that_sends_nothing_again_and_again_is_cut() -> None:
 
     request._receive = nothing
     assert STOPPED_SENDING == refused(request, stall_seconds=0.01).message
+
+
+def dripped(chunk: bytes, number: int, every_seconds: float) -> int:
+    """Read a body that comes in equal chunks, over virtual time; give its size."""
+    sent = Sent([chunk] * number)
+    request = sent.request()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(every_seconds)
+        return await sent.receive()
+
+    async def reading() -> int:
+        request._receive = receive
+        body = Body(request, max_size=None, stall_seconds=30)
+        return sum([len(chunk) async for chunk in body])
+
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        return runner.run(reading())
+
+
+@pytest.mark.parametrize(("size", "every_seconds"), [(1, 29), (1, 0.1), (511, 14.9), (1023, 15.1)])
+def test_a_client_that_drips_is_cut(size: int, every_seconds: float) -> None:
+    """Less than 1 KiB in each window of 30 seconds is as good as nothing."""
+    with pytest.raises(Error, match=STOPPED_SENDING):
+        dripped(bytes(size), 1000, every_seconds)
+
+
+@pytest.mark.parametrize(("size", "every_seconds"), [(1024, 29), (36, 1), (512, 14.9)])
+def test_a_slow_client_is_not_cut(size: int, every_seconds: float) -> None:
+    """However long it takes altogether."""
+    assert 1000 * size == dripped(bytes(size), 1000, every_seconds)
+
+
+def test_a_short_body_may_take_its_time() -> None:
+    """Its end is no stall."""
+    assert 3 == dripped(b"a", 3, 7)
+
+
+def test_a_body_of_unknown_length_is_refused_behind_wsgi() -> None:
+    """Adapters such as a2wsgi hand over nothing of it, which is not to be stored."""
+    request = Sent([]).request({"Transfer-Encoding": "chunked"})
+    request.scope["wsgi_environ"] = {}
+    assert Kind.ILL_FORMED is refused(request).kind
 
 
 def test_a_client_that_goes_away_ends_the_body_with_an_error() -> None:

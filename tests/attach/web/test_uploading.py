@@ -171,7 +171,7 @@ def test_a_hostile_name_in_a_form_is_made_harmless() -> None:
     [
         ([], b""),
         ([], b"name=a&name=b"),
-        ([("content-type", "application/x-www-form-urlencoded")], b"name=a"),
+        ([("content-type", "application/x-www-form-urlencoded")], b""),
         ([("content-type", "multipart/mixed; boundary=x")], b"name=a"),
         ([("content-type", "multipart/form-data")], b"name=a"),
         ([("content-type", "junk")], b"name=a"),
@@ -191,14 +191,24 @@ def test_a_request_that_is_no_upload_is_refused(
     assert [] == [*storage]
 
 
+CURL = {"Content-Type": "application/x-www-form-urlencoded"}
+"""What ``curl --data-binary`` sends unasked."""
+
+
 def test_a_refused_form_of_curl_says_what_to_send() -> None:
-    """``curl --data-binary`` sends such a type unasked."""
-    answer = refused(
-        MemoryStorage(),
-        Sent([b"a=b"]).request({"Content-Type": "application/x-www-form-urlencoded"}, "name=a"),
-    )
+    """Without a name, nobody can tell what it is."""
+    answer = refused(MemoryStorage(), Sent([b"a=b"]).request(CURL))
     assert "multipart/form-data" in str(answer)
     assert "?name=" in str(answer)
+
+
+def test_with_a_name_the_type_of_curl_says_nothing() -> None:
+    """The name decides, as if no type were there."""
+    storage = MemoryStorage()
+    (stored,) = asyncio.run(
+        upload(Sent([b"a=b"]).request(CURL, "name=a.png"), storage, max_size=None)
+    )
+    assert ("image/png", 3) == (stored.content_type, stored.size)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from rex.attach.conformance import (
     links,
     listing,
     names,
+    piecewise,
     reading,
     refusing,
     removing,
@@ -48,10 +49,17 @@ themes = (
     links,
     uploads,
     downloads,
+    piecewise,
 )
 """The modules in which the promises stand, in the order in which to read them."""
 
 promises: tuple[Promise, ...] = tuple(
-    dict.fromkeys((*promises_for(links=True), *promises_for(links=False)))
+    dict.fromkeys(
+        (
+            *promises_for(links=True),
+            *promises_for(links=False),
+            *promises_for(links=True, uploads=False),
+        )
+    )
 )
-"""All promises there are: those of every storage, with links and without."""
+"""All promises there are, whatever a storage can and cannot."""

@@ -23,12 +23,22 @@ class Harness(abc.ABC):
     links: bool = False
     """Whether the storage can sign links, and a server answers them."""
 
+    uploads: bool = True
+    """Whether the storage takes uploads in pieces: `storage.uploads`."""
+
     many: int = 1200
     """How many attachments a long listing has: more than the server gives in one page."""
 
     @abc.abstractmethod
     def open(self, *, max_size: int | None = None) -> Storage:
         """Give a storage with nothing in it: a new directory, bucket or prefix."""
+
+    def again(self, storage: Storage) -> Storage:
+        """Give another storage over the same place, as another process would have it.
+
+        The storage itself, where there is no other, as in memory.
+        """
+        return storage
 
     def leftovers(self, storage: Storage) -> list[str]:  # noqa: ARG002 - for those who override it
         """Name what lies in the storage and is no attachment.

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Directory", "NewFile", "descend", "make_directory", "open_directory", "open_file"]
+__all__ = [
+    "Directory",
+    "NewFile",
+    "OpenFile",
+    "descend",
+    "make_directory",
+    "open_directory",
+    "open_file",
+    "write_all",
+]
 
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
@@ -102,21 +111,21 @@ class NewFile:
     Elsewhere it bears a name beginning with ``.partial-`` in the root until it is closed.
     """
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, mode: int = FILE_MODE) -> None:
         self._root = root
         self._partial: str | None = None
-        self.fd = self._open_unnamed()
+        self.fd = self._open_unnamed(mode)
         if self.fd < 0:
             self._partial = f".partial-{secrets.token_hex(16)}"
             flags = _NEW_FILE | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            self.fd = os.open(self._partial, flags, FILE_MODE, dir_fd=root)
-        os.fchmod(self.fd, FILE_MODE)
+            self.fd = os.open(self._partial, flags, mode, dir_fd=root)
+        os.fchmod(self.fd, mode)
 
-    def _open_unnamed(self) -> int:
+    def _open_unnamed(self, mode: int) -> int:
         if _TMPFILE is None or not os.path.exists("/proc/self/fd"):
             return -1
         try:
-            return os.open(".", _NEW_FILE | _TMPFILE, FILE_MODE, dir_fd=self._root)
+            return os.open(".", _NEW_FILE | _TMPFILE, mode, dir_fd=self._root)
         except OSError as failure:
             if failure.errno in _NO_TMPFILE:
                 return -1
@@ -124,11 +133,7 @@ class NewFile:
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Write all of the chunk at the end."""
-        written = os.write(self.fd, chunk)
-        if written < len(chunk):
-            rest = memoryview(chunk)
-            while written < len(rest):
-                written += os.write(self.fd, rest[written:])
+        write_all(self.fd, chunk)
 
     def link(self, name: str, parent: int) -> None:
         """Give the file its name; raises FileExistsError, and changes nothing, if it is taken."""
@@ -145,6 +150,12 @@ class NewFile:
             follow_symlinks=self._partial is None,
         )
 
+    def replace(self, name: str, parent: int) -> None:
+        """Give the file its name, whatever bears it now."""
+        temporary = f".partial-{secrets.token_hex(16)}"
+        self.link(temporary, parent)
+        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+
     def __enter__(self) -> Self:
         return self
 
@@ -153,3 +164,25 @@ class NewFile:
         if self._partial is not None:
             with suppress(FileNotFoundError):
                 os.unlink(self._partial, dir_fd=self._root)
+
+
+class OpenFile:
+    """An open file that has a name, and is to get another."""
+
+    def __init__(self, fd: int, name: str, parent: int) -> None:
+        self.fd = fd
+        self._name = name
+        self._parent = parent
+
+    def link(self, name: str, parent: int) -> None:
+        """Give the file the other name too; raises FileExistsError if it is taken."""
+        os.link(self._name, name, src_dir_fd=self._parent, dst_dir_fd=parent, follow_symlinks=False)
+
+
+def write_all(fd: int, chunk: bytes | memoryview) -> None:
+    """Write all of the chunk where the file stands."""
+    written = os.write(fd, chunk)
+    if written < len(chunk):
+        rest = memoryview(chunk)
+        while written < len(rest):
+            written += os.write(fd, rest[written:])

@@ -8,13 +8,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from rex.attach.content import CHUNK_SIZE, Content
+from rex.attach.content import READ_SIZE, Content
 from rex.attach.content_type import content_type_for
 from rex.attach.info import Metadata
 from rex.attach.reader import Body
-from rex.attach.storage import Storage, StorageOptions
 from rex.attach.storages.attributes import (
     attach_attributes,
     read_attributes,
@@ -25,12 +24,19 @@ from rex.attach.storages.directory import (
     DIRECTORY_MODE,
     Directory,
     NewFile,
+    OpenFile,
     descend,
     make_directory,
     open_directory,
     open_file,
 )
+from rex.attach.storages.secret_file import own_secret
+from rex.attach.storages.served import ServedStorage
 from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from rex.attach.drafts import Drafts
+    from rex.attach.storage import StorageOptions
 
 __all__ = ["LocalStorage"]
 
@@ -38,7 +44,7 @@ MAX_RACES = 100
 """How often an add begins anew because a remover tidied a directory away under it."""
 
 
-class LocalStorage(Storage):
+class LocalStorage(ServedStorage):
     """Attachments in a directory, each at the path that its key is.
 
     An acknowledged add or remove outlasts a power cut: the file, its directory and every new
@@ -79,6 +85,10 @@ class LocalStorage(Storage):
             reason = failure.strerror or str(failure)
             raise self._unusable(f"attachments cannot be stored in it: {reason}") from None
 
+    def _own_secret(self) -> bytes:
+        with self._root() as root:
+            return own_secret(root)
+
     def _unusable(self, reason: str) -> Error:
         return Error(
             "The directory of attachments cannot be used (setting attach_dir)",
@@ -92,14 +102,16 @@ class LocalStorage(Storage):
         with self._root() as root, NewFile(root) as file:
             for chunk in content:
                 file.write(chunk)
-            attributes = {"content_type": content_type, "sha256": content.digest}
-            if attach_attributes(file.fd, attributes):
-                attributes = {}
-            os.fsync(file.fd)
-            self._publish(root, file, key, attributes)
+            self._publish(root, file, key, content_type, content.digest)
 
-    def _publish(self, root: int, file: NewFile, key: str, attributes: dict[str, str]) -> None:
-        """Give a synced file its place, for good."""
+    def _publish(
+        self, root: int, file: NewFile | OpenFile, key: str, content_type: str, digest: str
+    ) -> None:
+        """Give a file that is whole its place, for good."""
+        attributes = {"content_type": content_type, "sha256": digest}
+        if attach_attributes(file.fd, attributes):
+            attributes = {}
+        os.fsync(file.fd)
         day_path, identifier, name = key.rsplit("/", 2)
         for attempt in range(MAX_RACES):
             try:
@@ -121,7 +133,12 @@ class LocalStorage(Storage):
                 return
 
     def _place(
-        self, day: int, identifier: str, name: str, file: NewFile, attributes: dict[str, str]
+        self,
+        day: int,
+        identifier: str,
+        name: str,
+        file: NewFile | OpenFile,
+        attributes: dict[str, str],
     ) -> None:
         parent = make_directory(identifier, day)
         try:
@@ -159,6 +176,11 @@ class LocalStorage(Storage):
         self._day = day
         return day
 
+    def _drafts(self) -> Drafts:
+        from rex.attach.storages.local_drafts import LocalDrafts
+
+        return LocalDrafts(self)
+
     # Reading.
 
     def _get(self, key: str, start: int) -> Body:
@@ -185,7 +207,11 @@ class LocalStorage(Storage):
         *names, name = key.split("/")
         with self._root() as root:
             with descend(root, names) as opened:
-                os.close(open_file(name, opened[-1])[0])
+                fd, status = open_file(name, opened[-1])
+                os.close(fd)
+                if status.st_nlink > 1:
+                    # Its draft, whose end a process did not live to see, would bring it back.
+                    self._drafts().remove(key)
                 os.unlink(name, dir_fd=opened[-1])
                 remove_beside(name, opened[-1])
                 os.fsync(opened[-1])
@@ -228,7 +254,7 @@ class _Chunks(Iterator[bytes]):
         self._end = end
 
     def __next__(self) -> bytes:
-        size = min(CHUNK_SIZE, self._end - self._position)
+        size = min(READ_SIZE, self._end - self._position)
         chunk = os.pread(self._fd, size, self._position)
         if not chunk:
             raise StopIteration

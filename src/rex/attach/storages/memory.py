@@ -8,23 +8,28 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Unpack
 
-from rex.attach.content import CHUNK_SIZE, Content
+from rex.attach.content import READ_SIZE, Content
+from rex.attach.drafts import Draft, Drafts, Holds
 from rex.attach.info import Metadata
 from rex.attach.reader import Body
-from rex.attach.storage import Storage, StorageOptions
+from rex.attach.storages.served import ServedStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from rex.attach.storage import StorageOptions
 
 __all__ = ["MemoryStorage"]
 
 
-class MemoryStorage(Storage):
+class MemoryStorage(ServedStorage):
     """Attachments in memory: gone with the process, and whole in memory."""
 
     def __init__(self, **options: Unpack[StorageOptions]) -> None:
         super().__init__(**options)
         self._random = secrets.token_bytes(32)
+        self._unfinished = _MemoryDrafts(self)
         self._objects: dict[str, tuple[Metadata, bytes]] = {}
         self._lock = threading.Lock()
 
@@ -33,6 +38,9 @@ class MemoryStorage(Storage):
 
     def _own_secret(self) -> bytes:
         return self._random
+
+    def _drafts(self) -> Drafts:
+        return self._unfinished
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
         data = b"".join(content)
@@ -50,7 +58,7 @@ class MemoryStorage(Storage):
 
     def _get(self, key: str, start: int) -> Body:
         metadata, data = self._find(key)
-        chunks = (data[at : at + CHUNK_SIZE] for at in range(start, len(data), CHUNK_SIZE))
+        chunks = (data[at : at + READ_SIZE] for at in range(start, len(data), READ_SIZE))
         return Body(metadata, chunks)
 
     def _head(self, key: str) -> Metadata:
@@ -71,5 +79,54 @@ class MemoryStorage(Storage):
     def _find(self, key: str) -> tuple[Metadata, bytes]:
         try:
             return self._objects[key]
+        except KeyError:
+            raise FileNotFoundError from None
+
+
+class _MemoryDrafts(Drafts):
+    """Drafts in memory."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        self._storage = storage
+        self._held: dict[str, tuple[bytes, bytearray]] = {}
+        self._holds = Holds()
+
+    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
+        del content_type, is_part
+        self._held[key] = record, bytearray()
+
+    def load(self, key: str) -> Draft:
+        record, data = self._find(key)
+        return Draft(record, len(data))
+
+    def save(self, key: str, record: bytes) -> None:
+        self._held[key] = record, self._find(key)[1]
+
+    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+        del offset, lacking
+        _, data = self._find(key)
+        for chunk in content:
+            data += chunk
+
+    def read(self, key: str) -> Iterator[bytes]:
+        yield bytes(self._find(key)[1])
+
+    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+        del digest
+        self._storage._put(key, Content(self._find(key)[1]), content_type)  # noqa: SLF001 - its own
+        del self._held[key]
+
+    def remove(self, key: str) -> None:
+        self._held.pop(key, None)
+
+    def keys(self) -> Iterator[str]:
+        return iter(sorted(self._held))
+
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        return self._holds.hold(key)
+
+    def _find(self, key: str) -> tuple[bytes, bytearray]:
+        try:
+            return self._held[key]
         except KeyError:
             raise FileNotFoundError from None

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 import obstore
 import obstore.exceptions
 
-from rex.attach.content import CHUNK_SIZE
+from rex.attach.content import READ_SIZE
 from rex.attach.content_type import DEFAULT_TYPE, disposition
 from rex.attach.info import Metadata
 from rex.attach.reader import Body
 from rex.attach.storage import Storage, StorageOptions
+from rex.attach.storages.feeding import feed
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from rex.attach.content import Content
 
-__all__ = ["ObjectStorage", "object_headers"]
+__all__ = ["ObjectStorage", "Runtime", "object_headers"]
 
 T = TypeVar("T")
 
@@ -83,7 +84,7 @@ def object_headers(key: str, content_type: str) -> dict[str, str]:
     }
 
 
-class _Runtime:
+class Runtime:
     """Whether obstore can be used in this process.
 
     Its threads start with the first request. A child forked after that has none of them, so each
@@ -95,6 +96,7 @@ class _Runtime:
 
     @classmethod
     def enter(cls) -> None:
+        """Note that it is used; raise `UNSUPPORTED` where it cannot be."""
         if cls.lost:
             raise Error(
                 "The storage was used before this process was forked, and cannot be used here",
@@ -113,10 +115,11 @@ class _Runtime:
 
     @classmethod
     def forked(cls) -> None:
+        """Note that this process is a child of one that may have used it."""
         cls.lost = cls.started
 
 
-os.register_at_fork(after_in_child=_Runtime.forked)
+os.register_at_fork(after_in_child=Runtime.forked)
 
 
 class ObjectStorage(Storage):
@@ -144,7 +147,7 @@ class ObjectStorage(Storage):
         return f"{self.prefix}{key}"
 
     def _store(self) -> ObjectStore:
-        _Runtime.enter()
+        Runtime.enter()
         if self._made is None:
             self._made = self._make_store()
         return self._made
@@ -182,14 +185,18 @@ class ObjectStorage(Storage):
             pass
         else:
             raise FileExistsError
-        obstore.put(
-            self._store(),
-            self._path(key),
+        store = self._store()
+        feed(
             content,
-            attributes=attributes,
-            use_multipart=True,
-            chunk_size=_part_size(content),
-            max_concurrency=PARTS_IN_FLIGHT,
+            lambda chunks: obstore.put(
+                store,
+                self._path(key),
+                chunks,
+                attributes=attributes,
+                use_multipart=True,
+                chunk_size=_part_size(content),
+                max_concurrency=PARTS_IN_FLIGHT,
+            ),
         )
         try:
             self._check_stored(key, content.size)
@@ -210,7 +217,7 @@ class ObjectStorage(Storage):
     def _get(self, key: str, start: int) -> Body:
         options: GetOptions = {"range": {"offset": start}} if start else {}
         result = obstore.get(self._store(), self._path(key), options=options)
-        return Body(_metadata(result), _Runtime.watch(iter(result.stream(CHUNK_SIZE))))
+        return Body(_metadata(result), Runtime.watch(iter(result.stream(READ_SIZE))))
 
     def _head(self, key: str) -> Metadata:
         return _metadata(obstore.get(self._store(), self._path(key), options={"head": True}))
@@ -227,7 +234,7 @@ class ObjectStorage(Storage):
             folder.rstrip("/") or None,
             offset=None if after is None else self._path(after),
         )
-        for page in _Runtime.watch(pages):
+        for page in Runtime.watch(pages):
             for meta in page:
                 yield meta["path"].removeprefix(self.prefix)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import hashlib
+import hmac
 import logging
 import re
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from obstore.exceptions import UnauthenticatedError
 from obstore.store import S3Store
@@ -21,6 +24,8 @@ from rex.attach.signing.sigv4 import (
     sign_policy,
 )
 from rex.attach.storages.objectstore import ObjectStorage, object_headers
+from rex.attach.storages.s3_control import S3Control, S3Failure
+from rex.attach.storages.s3_multipart import S3Multipart
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig, S3Credential
 
+    from rex.attach.drafts import Drafts
     from rex.attach.signing.credentials import CredentialsProvider
     from rex.attach.signing.sigv4 import Condition
     from rex.attach.storage import StorageOptions
@@ -45,6 +51,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 CONNECT_SECONDS = 5
 MAX_POST_BYTES = 5 * 1024**3
 """The most that S3 takes in one form upload."""
+TOKENS_PURPOSE = b"rex.attach: the secret of tokens"
 ABSENT_FIELDS = ("acl", "Content-Encoding", "Expires", "success_action_redirect", "redirect")
 """Fields that some servers take into account although no condition of the policy names them."""
 
@@ -134,7 +141,43 @@ class S3Storage(ObjectStorage):
             retry_config={"retry_timeout": datetime.timedelta(seconds=self.timeout)},
         )
 
+    @functools.cached_property
+    def _control(self) -> S3Control:
+        return S3Control(
+            self.bucket,
+            endpoint=self.endpoint,
+            region=self.region,
+            addressing=self.addressing,
+            credentials=self._credentials,
+            ca_file=self._ca_file,
+            timeout=self.timeout,
+        )
+
+    def _drafts(self) -> Drafts:
+        from rex.attach.storages.s3_drafts import S3Drafts
+
+        return S3Drafts(self)
+
+    def _multipart(self) -> S3Multipart:
+        return S3Multipart(self._control, self._presigned, bucket=self.bucket, prefix=self.prefix)
+
+    def _cors(self) -> list[dict[str, Any]]:
+        return self._control.cors()
+
+    def _set_cors(self, rules: list[dict[str, Any]]) -> None:
+        self._control.set_cors(rules)
+
+    def _own_secret(self) -> bytes:
+        keys = self._credentials
+        credentials = None if isinstance(keys, AwsChain) else keys()
+        if credentials is None or credentials.session_token is not None:
+            # Keys that change are no secret that lasts.
+            return super()._own_secret()
+        return hmac.digest(credentials.secret_key.encode(), TOKENS_PURPOSE, hashlib.sha256)
+
     def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
+        if isinstance(failure, S3Failure):
+            return failure.kind, failure.phrase
         if isinstance(failure, UnauthenticatedError):
             # It may be that no request was made: obstore does not say why there are no keys.
             try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import importlib
 import inspect
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from uuid import UUID
 
 from rex.core import Error, Kind
 
@@ -42,12 +45,20 @@ class Access:
         """Let the request pass. Errors: `DENIED`."""
         if action in ("upload", "remove", "link") and self._is_cross_site(request):
             raise Error("Another site may not do this", kind=Kind.DENIED)
-        user = _Bearer(request) if isinstance(self._rule, _Keys) else request.scope.get("user")
-        allowed = self._rule(user, action, handle)
+        allowed = self._rule(self._user(request), action, handle)
         if inspect.isawaitable(allowed):
             allowed = await allowed
         if allowed is not True:
             raise Error(NOT_ALLOWED, kind=Kind.DENIED)
+
+    def owner(self, request: Request) -> str:
+        """Tell one user from another: the same text for the same user, and for all unknown ones.
+
+        It says nothing of the user.
+        """
+        user = self._user(request)
+        name = user.key if isinstance(user, _Bearer) else ascii(_identity(user)).encode()
+        return hashlib.sha256(name).hexdigest()[:32]
 
     def cors(self, request: Request) -> dict[str, str]:
         """Give what lets the pages of a site that may use the service read its answers."""
@@ -65,6 +76,9 @@ class Access:
         """What to answer to somebody who has shown no key (RFC 9110, section 11.6.1)."""
         return "Bearer" if isinstance(self._rule, _Keys) else None
 
+    def _user(self, request: Request) -> Any:
+        return _Bearer(request) if isinstance(self._rule, _Keys) else request.scope.get("user")
+
     def _is_cross_site(self, request: Request) -> bool:
         """Tell whether a browser sent this from another site (Fetch, the Origin header)."""
         origin = request.headers.get("origin")
@@ -77,6 +91,18 @@ class Access:
         host = request.headers.get("host", "")
         port = {"http": ":80", "https": ":443"}.get(request.url.scheme, "")
         return origin != f"{request.url.scheme}://{host.removesuffix(port)}"
+
+
+def _identity(user: Any) -> object:
+    """Give what a user is known by: its number or its name, as frameworks call them."""
+    if user is None or isinstance(user, str | int):
+        return user
+    for name in ("pk", "id", "identity", "username"):
+        with suppress(AttributeError, NotImplementedError):  # Starlette declares some
+            found = getattr(user, name)
+            if isinstance(found, str | int | UUID):
+                return f"{name}:{found}"
+    return None
 
 
 class _Bearer:

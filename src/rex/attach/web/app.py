@@ -5,27 +5,34 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-from urllib.parse import quote, unquote_to_bytes, urlencode
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from rex.attach.handle import parse_handle
-from rex.attach.web.access import NOT_ALLOWED
-from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY, read_json
+from rex.attach.web.body import read_json
+from rex.attach.web.companion import Companion
+from rex.attach.web.failing import answer_failure
+from rex.attach.web.openapi import describe
+from rex.attach.web.paths import handle_of, raw_path, root_of, url_of
+from rex.attach.web.section import allowing
 from rex.attach.web.serving import serve
+from rex.attach.web.sign import Sign
+from rex.attach.web.signed import Signed
+from rex.attach.web.tus import Tus
 from rex.attach.web.uploading import upload
 from rex.core import Error, Kind, typed
-from rex.core.web import answer_error, problem
+from rex.core.web import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from rex.attach.storage import Storage
     from rex.attach.web.access import Access
+    from rex.attach.web.section import Section
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -33,31 +40,6 @@ __all__ = ["Options", "attachments"]
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
-
-
-PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
-    "Access-Control-Allow-Headers": "*, Authorization",
-    "Access-Control-Max-Age": "600",
-}
-"""What a page of another site that may use the service is told beforehand (Fetch, CORS)."""
-
-
-class Section(Protocol):
-    """What answers under one part of the service's paths."""
-
-    @property
-    def preflight(self) -> Mapping[str, str]:
-        """What a page of another site that may read the answers is told beforehand."""
-
-    def cors(self, request: Request) -> dict[str, str]:
-        """Give the headers that let such a page read an answer; none if it may not."""
-
-    async def answer(self, request: Request, path: str) -> Response:
-        """Answer a request for a path below the section, as it was sent: ``/…`` or nothing.
-
-        What is raised is answered by the service.
-        """
 
 
 class Options(NamedTuple):
@@ -98,11 +80,16 @@ class _Service:
             "POST": self._upload,
         }
         self._links: dict[str, Endpoint] = {"POST": self._upload_link}
-        self._sections: dict[str, Section] = {}
+        self._sections: dict[str, Section] = {
+            "signed": Signed(storage, stall_seconds=options.stall_seconds),
+            "tus": Tus(storage, access, stall_seconds=options.stall_seconds),
+            "s3": Companion(storage, access, stall_seconds=options.stall_seconds),
+            "sign": Sign(storage, access, stall_seconds=options.stall_seconds),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        section, path = self._section(_raw_path(scope))
+        section, path = self._section(raw_path(scope))
         allowed = section.cors(request)
         try:
             if allowed and request.method == "OPTIONS":
@@ -110,7 +97,7 @@ class _Service:
             else:
                 response = await section.answer(request, path)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is answered
-            response = await self._failed(request, failure)
+            response = await answer_failure(request, failure, self._access)
         response.headers.update(allowed)
         if request.method == "HEAD":
             response.body = b""
@@ -122,7 +109,7 @@ class _Service:
         section = self._sections.get(first) if path.startswith("/") else None
         return (self, path) if section is None else (section, slash + rest)
 
-    preflight: Mapping[str, str] = PREFLIGHT
+    preflight = allowing("GET, HEAD, POST, DELETE")
 
     def cors(self, request: Request) -> dict[str, str]:
         """Let the pages of the sites that may use the service read its answers."""
@@ -134,7 +121,9 @@ class _Service:
             return await self._route(request, self._collection)
         if path == "/links":
             return await self._route(request, self._links)
-        handle = _handle_of(path)
+        if path == "/openapi.json" and request.method in ("GET", "HEAD"):
+            return JSONResponse(describe(root_of(request)))
+        handle = handle_of(path)
         endpoints: dict[str, Endpoint] = {
             "GET": partial(self._download, handle=handle),
             "HEAD": partial(self._download, handle=handle),
@@ -150,17 +139,6 @@ class _Service:
             return problem(405, f"Use {allow}.", "method-not-allowed", {"Allow": allow})
         return await endpoint(request)
 
-    async def _failed(self, request: Request, failure: Exception) -> Response:
-        if isinstance(failure, Error) and failure.message in (STOPPED_SENDING, WENT_AWAY):
-            # The client's doing, not the storage's (RFC 9110, section 15.5.9).
-            headers = {"Connection": "close"}
-            return problem(408, failure.message, failure.kind.value, headers)
-        challenge = self._access.challenge
-        if challenge and isinstance(failure, Error) and failure.message == NOT_ALLOWED:
-            headers = {"WWW-Authenticate": challenge}
-            return problem(401, "Show a key.", Kind.DENIED.value, headers)
-        return await answer_error(request, failure)
-
     async def _upload(self, request: Request) -> Response:
         await self._access.check(request, "upload")
         stored = await upload(
@@ -169,7 +147,7 @@ class _Service:
             max_size=self._storage.max_size,
             stall_seconds=self._options.stall_seconds,
         )
-        files = [{**one._asdict(), "url": _url(request, one.handle)} for one in stored]
+        files = [{**one._asdict(), "url": url_of(request, one.handle)} for one in stored]
         headers = {"Location": files[0]["url"]} if len(files) == 1 else {}
         return JSONResponse({"attachments": files}, 201, headers)
 
@@ -183,7 +161,7 @@ class _Service:
             handles.append(handle)
             if len(handles) > limit:
                 break
-        page = [{"handle": handle, "url": _url(request, handle)} for handle in handles[:limit]]
+        page = [{"handle": handle, "url": url_of(request, handle)} for handle in handles[:limit]]
         there = None
         if len(handles) > limit:
             asked = {"day": day, "limit": str(limit), "after": handles[limit - 1]}
@@ -223,13 +201,15 @@ class _Service:
             raise Error("Ill-formed request: name is a text", kind=Kind.ILL_FORMED)
         if size is not None:
             _check_size(size, self._storage.max_size)
+        method = wanted.get("method", "PUT")
+        if method not in ("POST", "PUT"):
+            raise Error("Ill-formed request: method is POST or PUT", kind=Kind.ILL_FORMED)
         handle = await self._storage.aio.reserve(name)
         # Only a form can limit the size.
         limited = size is not None or self._storage.max_size is not None
-        post = limited or wanted.get("method", "PUT") == "POST"
         link = await self._storage.aio.upload_link(
             handle,
-            method="POST" if post else wanted.get("method", "PUT"),
+            method="POST" if limited else method,
             max_size=None if size is None else typed.size.read(size),
             content_type=wanted.get("content_type"),
         )
@@ -245,34 +225,6 @@ def _where_supported() -> Iterator[None]:
     except Error as error:
         if error.kind is not Kind.UNSUPPORTED:
             raise
-
-
-def _raw_path(scope: Scope) -> str:
-    """Give the path below the mount as it was sent, still encoded."""
-    raw = scope.get("raw_path") or quote(scope["path"]).encode()
-    path: str = raw.partition(b"?")[0].decode("ascii", "replace")
-    return path.removeprefix(quote(scope.get("root_path", "")))
-
-
-def _handle_of(path: str) -> str:
-    """Read a handle from a path, part by part, so that nothing encoded can add one.
-
-    Errors: `NOT_FOUND` when it is none: nobody needs to know why.
-    """
-    try:
-        parts = [unquote_to_bytes(part).decode() for part in path.split("/")]
-        if any("/" in part for part in parts):
-            raise ValueError  # noqa: TRY301 - as for what cannot be decoded
-        handle = "/".join(parts)
-        parse_handle(handle)
-    except (ValueError, Error):
-        raise Error("There is no such attachment", kind=Kind.NOT_FOUND) from None
-    return handle
-
-
-def _url(request: Request, handle: str) -> str:
-    root: str = request.scope.get("root_path", "")
-    return quote(root) + quote(handle, "/")
 
 
 def _limit(given: str | None) -> int:

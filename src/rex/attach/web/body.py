@@ -23,6 +23,9 @@ STOPPED_SENDING = "The client stopped sending"
 WENT_AWAY = "The client went away"
 """The message when a client closes its connection; there is nobody left to answer."""
 
+MIN_BYTES = 1024
+"""How many bytes must arrive in each `stall_seconds`, unless the body ends."""
+
 MAX_JSON_BYTES = 65536
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
@@ -31,8 +34,8 @@ _LENGTH = re.compile(r"[0-9]{1,19}")
 class Body(AsyncIterator[bytes]):
     """The bytes of a request, as they arrive; they can be had once.
 
-    At most `max_size` bytes may come, and never nothing for `stall_seconds`. How long the one who
-    reads takes over a chunk does not count.
+    At most `max_size` bytes may come, and at least 1 KiB in each `stall_seconds` until the end. How
+    long the one who reads takes over a chunk does not count.
 
     Errors: `TOO_LARGE`, raised here already where Content-Length tells it; `ILL_FORMED` for a
     Content-Length that is no number (raised here) or is not what arrives; `UNAVAILABLE` with the
@@ -43,11 +46,22 @@ class Body(AsyncIterator[bytes]):
         self._receive = request.receive
         self._max_size = max_size
         self._stall_seconds = stall_seconds
+        self._patience = stall_seconds
+        self._due = MIN_BYTES
         self._size = 0
         self._has_more = True
         self._announced = _content_length(request.headers)
         if self._announced is not None:
             self._check_size(self._announced)
+        elif "wsgi_environ" in request.scope and "transfer-encoding" in request.headers:
+            # Where WSGI is in between, a body of unknown length arrives as an empty one.
+            raise Error("Content-Length is missing", kind=Kind.ILL_FORMED)
+
+    def limit(self, max_size: int) -> None:
+        """Lower the largest size. Errors: `TOO_LARGE` when it is known that more comes."""
+        if self._max_size is None or max_size < self._max_size:
+            self._max_size = max_size
+        self._check_size(max(self._size, self._announced or 0))
 
     async def __anext__(self) -> bytes:
         chunk = await self._next_chunk()
@@ -61,8 +75,9 @@ class Body(AsyncIterator[bytes]):
 
     async def _next_chunk(self) -> bytes:
         """Give the next bytes; none at the end."""
+        began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._stall_seconds):
+            async with asyncio.timeout(self._patience):
                 while self._has_more:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
@@ -70,11 +85,19 @@ class Body(AsyncIterator[bytes]):
                     self._has_more = message.get("more_body", False)
                     chunk: bytes = message.get("body", b"")
                     if chunk:  # a message with nothing in it is no sign of life
+                        self._arrived(len(chunk), asyncio.get_running_loop().time() - began)
                         return chunk
         except TimeoutError:
-            reason = f"nothing came for {self._stall_seconds:g} seconds"
+            reason = f"less than {MIN_BYTES} bytes came in {self._stall_seconds:g} seconds"
             raise Error(STOPPED_SENDING, reason, kind=Kind.UNAVAILABLE) from None
         return b""
+
+    def _arrived(self, size: int, waited: float) -> None:
+        """Begin a new window when all that was due in this one has come."""
+        self._due -= size
+        self._patience -= waited
+        if self._due <= 0:
+            self._due, self._patience = MIN_BYTES, self._stall_seconds
 
     def _check_size(self, size: int) -> None:
         if self._max_size is not None and size > self._max_size:

@@ -15,6 +15,9 @@ __all__ = ["CONDITIONS", "Verdict", "judge", "may_be_partial"]
 CONDITIONS = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since")
 """The headers that can make an answer without content."""
 
+MAX_LENGTH = 8192
+"""Of a longer list of tags only this much is read, so that judging one takes no time."""
+
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -81,9 +84,10 @@ def _is_listed(header: str, etag: str, *, weakly: bool) -> bool:
     """Compare an entity tag with those in a header, or with ``*`` (section 8.8.3.2)."""
     if header.strip(" \t") == "*":
         return True
+    tags = _TAG.finditer(header, 0, MAX_LENGTH)
     if weakly:
-        return etag.removeprefix("W/") in {found[2] for found in _TAG.finditer(header)}
-    strong = {found[2] for found in _TAG.finditer(header) if not found[1]}
+        return etag.removeprefix("W/") in {found[2] for found in tags}
+    strong = {found[2] for found in tags if not found[1]}
     return etag in strong
 
 

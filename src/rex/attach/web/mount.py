@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rex.attach.web.access import Access, access_rule
 from rex.attach.web.app import Options, attachments
+from rex.attach.web.stalled import CutsStalled
 from rex.attach.wiring import (
     ACCESS,
     ACCESS_KEYS,
@@ -32,4 +33,5 @@ def routes(rex: Rex) -> ASGIApp:
     rule = access_rule(settings[ACCESS], settings[ACCESS_KEYS])
     origins = [origin.strip() for origin in settings[ORIGINS].split(",") if origin.strip()]
     options = Options(redirect=settings[REDIRECT], stall_seconds=settings[STALL])
-    return attachments(get_storage(), Access(rule, origins=origins), options)
+    service = attachments(get_storage(), Access(rule, origins=origins), options)
+    return CutsStalled(service, options.stall_seconds)

@@ -53,6 +53,8 @@ class FilePart(NamedTuple):
     """As the client sent it, where it is well formed."""
     content: AsyncIterator[bytes]
     """Its bytes, as they arrive."""
+    field: str = ""
+    """The name of its part of the form."""
 
 
 class _Part(NamedTuple):
@@ -81,10 +83,13 @@ class Form(AsyncIterator[FilePart]):
 
     fields: dict[str, str]
     """The fields that have passed so far; of those with one name, the last."""
+    field_count: int
+    """How many fields have passed so far, counting all of those with one name."""
 
     def __init__(self, chunks: AsyncIterator[bytes], content_type: str) -> None:
         """Read a body that the request says is of this content type."""
         self.fields = {}
+        self.field_count = 0
         self._boundary = _boundary(content_type)
         self._pieces = _Pieces(chunks)
         self._assembly = _Assembly(self._boundary)
@@ -98,7 +103,7 @@ class Form(AsyncIterator[FilePart]):
             if part.file_name is None:
                 await self._read_field(part.field, content)
             elif part.file_name or not await content.is_empty():
-                return FilePart(part.file_name, part.content_type, content)
+                return FilePart(part.file_name, part.content_type, content, part.field)
         raise StopAsyncIteration
 
     async def _next_part(self) -> _Part | None:
@@ -168,6 +173,7 @@ class Form(AsyncIterator[FilePart]):
             if self._fields_bytes > MAX_FIELDS_BYTES:
                 raise _too_large(f"fields of more than {MAX_FIELDS_BYTES} bytes in all")
         self.fields[name] = value.decode(errors="replace")
+        self.field_count += 1
 
 
 class _PartContent(AsyncIterator[bytes]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import re
 import secrets
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from rex.attach.info import Info
     from rex.attach.storage import Storage
 
-__all__ = ["serve"]
+__all__ = ["Presentation", "serve"]
 
 SAFETY = {
     "X-Content-Type-Options": "nosniff",
@@ -37,9 +38,32 @@ SAFETY = {
 }
 """What keeps a browser from running what somebody uploaded; sent with every answer here."""
 
+SCRIPT_TYPE = re.compile(
+    r"(?:(?:text|application)/(?:x-)?(?:java|ecma)script"
+    r"|text/(?:javascript1\.[0-5]|jscript|livescript)) *(?:;|$)",
+    re.IGNORECASE,
+)
+"""The types that a browser runs if a page of ours is made to load them (MIME Sniffing)."""
+
 CACHING = "private, max-age=31536000, immutable"
 
+FIRST_CHUNK_SIZE = 128 * 1024
+"""In bytes: small, so that many clients that take nothing hold little memory."""
+TAKEN_SIZE = 8 * 1024 * 1024
+"""After so many bytes, more than buffers hold, the client does take them: chunks are large then."""
+PATIENCE_BYTES = 128 * 1024
+"""How many bytes a client must take in each `stall_seconds`, on average over a chunk."""
+
 log = logging.getLogger("rex.attach")
+
+
+class Presentation(NamedTuple):
+    """How an attachment is presented, where a link has settled that."""
+
+    disposition: str
+    """The Content-Disposition (RFC 6266)."""
+    content_type: str | None = None
+    """The type in place of the stored one."""
 
 
 async def serve(
@@ -48,18 +72,19 @@ async def serve(
     handle: str,
     *,
     inline: bool = True,
+    presentation: Presentation | None = None,
     stall_seconds: float = 30,
 ) -> Response:
     """Answer a GET or HEAD with an attachment, a part of it, or why there is nothing to send.
 
-    With `inline`, a browser may show it in place if its stored type cannot carry a script. The
-    body is read a chunk (1 MiB) at a time as the client takes it; a client that does not take a
-    chunk within `stall_seconds` is cut. Without content (HEAD, 304, 412), the storage is asked
-    for the info only.
+    With `inline`, a browser may show it in place if its stored type cannot carry a script; a
+    `presentation` decides instead. The body is read a chunk at a time (128 KiB, after 8 MiB 1 MiB)
+    as the client takes it; who takes less of one than 128 KiB in `stall_seconds` is cut. Without
+    content (HEAD, 304, 412), the storage is asked for the info only.
 
     Errors, raised before anything is sent: those of `Storage.open`.
     """
-    asked = _Asked(request)
+    asked = _Asked(request, presentation)
     start = asked.known_start
     if start is None:
         info = await storage.aio.info(handle)
@@ -98,7 +123,8 @@ class _Answer(NamedTuple):
 class _Asked:
     """What a request asks for, as far as its headers tell."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, presentation: Presentation | None) -> None:
+        self._presentation = presentation
         self._method = request.method
         names = (*CONDITIONS, "if-range", "range")
         lines = {name: request.headers.getlist(name) for name in names}
@@ -115,6 +141,10 @@ class _Asked:
 
     def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
         """Say what to answer, now that the attachment is known."""
+        shown_as = _disposition(info, inline=inline)
+        if self._presentation is not None:
+            shown_as = self._presentation.disposition
+            info = info._replace(content_type=self._presentation.content_type or info.content_type)
         # A date of modification is never in the future (section 8.8.2.1).
         modified = min(info.modified, datetime.datetime.now(datetime.UTC))
         kept = {
@@ -132,7 +162,7 @@ class _Asked:
         headers = {
             **kept,
             "Accept-Ranges": "bytes",
-            "Content-Disposition": _disposition(info, inline=inline),
+            "Content-Disposition": shown_as,
         }
         if self._method == "HEAD":  # which has no ranges (section 14.2)
             whole = _whole(info, headers)
@@ -193,11 +223,12 @@ def _several(info: Info, headers: dict[str, str], spans: tuple[Span, ...]) -> _A
 
 
 def _type(info: Info) -> str:
-    """Give the stored type; somebody else may have stored what is none."""
+    """Give the stored type, unless it is a script's; somebody else may have stored what is none."""
     try:
-        return content_type_for(info.name, info.content_type)
+        content_type = content_type_for(info.name, info.content_type)
     except Error:
         return DEFAULT_TYPE
+    return DEFAULT_TYPE if SCRIPT_TYPE.match(content_type) else content_type
 
 
 def _disposition(info: Info, *, inline: bool) -> str:
@@ -255,13 +286,17 @@ class _Streamed(Response):
     async def _give_span(self, send: Send, span: Span) -> None:
         if self._reader.tell() != span.start:
             await self._reader.seek(span.start)
-        for at in range(span.start, span.stop, CHUNK_SIZE):
-            chunk = await self._reader.read(min(CHUNK_SIZE, span.stop - at))
+        position = span.start
+        while position < span.stop:
+            size = CHUNK_SIZE if position - span.start >= TAKEN_SIZE else FIRST_CHUNK_SIZE
+            chunk = await self._reader.read(min(size, span.stop - position))
             await self._give(send, _body(chunk))
+            position += len(chunk)
 
     async def _give(self, send: Send, message: Message) -> None:
+        windows = max(1, len(message.get("body", b"")) / PATIENCE_BYTES)
         try:
-            async with asyncio.timeout(self._stall_seconds):
+            async with asyncio.timeout(self._stall_seconds * windows):
                 await send(message)
         except OSError as failure:  # it is late, or has left
             raise _NotTakenError from failure

@@ -26,6 +26,12 @@ HOW_TO_SEND = (
     "or files as multipart/form-data"
 )
 
+UNTOLD_TYPE = "application/x-www-form-urlencoded"
+"""What curl calls every body of which it was not told what it is; no file is of this type."""
+
+PIECE_BYTES = 512
+"""Smaller pieces are put together on their way: each costs the storage a turn of a thread."""
+
 
 class Uploaded(NamedTuple):
     """What is known of an attachment that has just been stored."""
@@ -75,9 +81,11 @@ def _files(request: Request, max_size: int | None, stall_seconds: float) -> Asyn
     if media_type == FORM_TYPE:
         whole = None if max_size is None else MAX_FILES * max_size + FORM_OVERHEAD
         return Form(Body(request, max_size=whole, stall_seconds=stall_seconds), content_type)
-    if media_type == "application/x-www-form-urlencoded" or media_type.startswith("multipart/"):
+    if media_type.startswith("multipart/"):
         raise Error(f"An upload cannot be {media_type}", HOW_TO_SEND, kind=Kind.ILL_FORMED)
     name = _name(request)
+    if media_type == UNTOLD_TYPE:
+        content_type = ""
     body = Body(request, max_size=max_size, stall_seconds=stall_seconds)
     return _one(FilePart(name, content_type or None, body))
 
@@ -127,7 +135,7 @@ async def _take_back(storage: Storage, handle: str) -> None:
 
 
 class _Measured(AsyncIterator[bytes]):
-    """Bytes on their way into the storage, counted."""
+    """Bytes on their way into the storage, counted, in pieces that are worth their while."""
 
     def __init__(self, chunks: AsyncIterator[bytes], max_size: int | None) -> None:
         self._chunks = chunks
@@ -135,6 +143,18 @@ class _Measured(AsyncIterator[bytes]):
         self.size = 0
 
     async def __anext__(self) -> bytes:
+        first = await self._next()
+        if len(first) >= PIECE_BYTES:
+            return first
+        pieces = bytearray(first)
+        while len(pieces) < PIECE_BYTES:
+            try:
+                pieces += await self._next()
+            except StopAsyncIteration:
+                break
+        return bytes(pieces)
+
+    async def _next(self) -> bytes:
         chunk = await anext(self._chunks)
         self.size += len(chunk)
         if self._max_size is not None and self.size > self._max_size:

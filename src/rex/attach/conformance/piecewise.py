@@ -1,0 +1,515 @@
+"""Promises on uploads in pieces: what has come is kept, and the last piece makes an attachment."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rex.attach.conformance.expectations import (
+    expect,
+    expect_content,
+    expect_error,
+    expect_nothing_stored,
+    expect_raises,
+    expect_true,
+)
+from rex.attach.conformance.promise import upload_promise
+from rex.attach.conformance.samples import MIB, failing, sample, sliced
+from rex.core import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from rex.attach.conformance.harness import Harness
+    from rex.attach.storage import Storage
+
+HANGS = 30
+"""After so many seconds, a thread does not wait but hang."""
+
+LARGE = 9 * MIB
+"""More than a server takes in one request."""
+
+
+@upload_promise(supported=False)
+def uploads_in_pieces_that_cannot_be_taken_are_refused(harness: Harness) -> None:
+    """A storage that takes no uploads in pieces says so."""
+    with harness.storage() as storage:
+        error = expect_error(Kind.UNSUPPORTED, "uploads", lambda: storage.uploads)
+        expect_true("the error explains itself", error.payload)
+
+
+@upload_promise(supported=True)
+def an_upload_in_pieces_becomes_an_attachment(harness: Harness) -> None:
+    """Pieces of any size, in order, are the bytes of the attachment; nothing else is left."""
+    with harness.storage() as storage:
+        for size, piece in ((1, 1), (1000, 7), (3 * MIB, MIB), (2 * LARGE + 1, LARGE - 1)):
+            data = sample(size)
+            handle = storage.uploads.create("a b.png", size=size).handle
+            for start in range(0, size, piece):
+                there = data[start : start + piece]
+                upload = storage.uploads.append(handle, start, there)
+                expect("offset", start + len(there), upload.offset)
+            expect("whether it is complete", True, upload.is_complete)
+            expect("handle", handle, upload.handle)
+            expect_content(storage, handle, data)
+            info = storage.info(handle)
+            expect("name", "a b.png", info.name)
+            expect("content type", "image/png", info.content_type)
+            digest = hashlib.sha256(data).hexdigest()
+            expect_true("a digest that is recorded is right", info.digest in (None, digest))
+            expect("listed", [handle], list(storage))
+            expect("other things in the storage", [], harness.leftovers(storage))
+            storage.remove(handle)
+
+
+@upload_promise(supported=True)
+def an_upload_in_one_piece_has_all_that_is_known(harness: Harness) -> None:
+    """One that is small is like an attachment that was added."""
+    with harness.storage() as storage:
+        added = storage.info(storage.add("a.bin", b"data", content_type="x/special"))
+        upload = storage.uploads.create("a.bin", size=4, content_type="x/special")
+        storage.uploads.append(upload.handle, 0, b"data")
+        found = storage.info(upload.handle)
+        for what in ("name", "size", "content_type", "digest"):
+            expect(what, getattr(added, what), getattr(found, what))
+
+
+@upload_promise(supported=True)
+def an_upload_is_no_attachment_before_it_is_complete(harness: Harness) -> None:
+    """It is neither listed nor opened, nor can it be removed as one."""
+    with harness.storage() as storage:
+        for size, is_part in ((10, False), (LARGE, False), (10, True), (LARGE, True)):
+            upload = storage.uploads.create("a.bin", size=size + 1, is_part=is_part)
+            storage.uploads.append(upload.handle, 0, sample(size))
+            _expect_no_attachment(storage, upload.handle)
+            storage.uploads.remove(upload.handle)
+
+
+@upload_promise(supported=True)
+def a_part_is_never_an_attachment(harness: Harness) -> None:
+    """Not even when all of it has come; it tells that it is a part."""
+    with harness.storage() as storage:
+        for size in (0, 10, LARGE):
+            handle = _part(storage, sample(size))
+            _expect_no_attachment(storage, handle)
+            upload = storage.uploads.info(handle)
+            expect("whether it is a part", True, upload.is_part)
+            expect("whether it is complete", True, upload.is_complete)
+            storage.uploads.remove(handle)
+        expect_nothing_stored(harness, storage)
+
+
+@upload_promise(supported=True)
+def an_upload_tells_how_far_it_is(harness: Harness) -> None:
+    """Handle, offset, size, type, note and end are told, by `info` as by `create` and `append`."""
+    with harness.storage() as storage:
+        note = "filename YS50eHQ=,größe " + "x" * 4000
+        made = storage.uploads.create("a.txt", size=10, content_type="x/special", note=note)
+        expect("what info tells", made, storage.uploads.info(made.handle))
+        expect("what is told", (0, 10, "x/special", note, False), made[1:6])
+        expect_true("it ends", made.expires_at is not None)
+        appended = storage.uploads.append(made.handle, 0, b"abc")
+        expect("what append tells", made._replace(offset=3), appended)
+        expect("what info tells", appended, storage.uploads.info(made.handle))
+        finished = storage.uploads.append(made.handle, 3, b"defghij")
+        expect("offset and size", (10, 10), (finished.offset, finished.size))
+        expect("its end", None, finished.expires_at)
+        told = storage.uploads.info(made.handle)
+        expect("what info tells of an attachment", (10, 10), (told.offset, told.size))
+        expect("its end", None, told.expires_at)
+
+
+@upload_promise(supported=True)
+def what_comes_before_a_failure_is_kept(harness: Harness) -> None:
+    """The exception passes as it stands, and the upload goes on where the content broke off."""
+    with harness.storage() as storage:
+        for size, failure in (
+            (0, ValueError("broken")),
+            (1000, FileNotFoundError("broken")),
+            (3 * MIB, KeyboardInterrupt("broken")),
+            (LARGE, BlockingIOError("broken")),
+        ):
+            data, rest = sample(size), b"and the rest"
+            whole = size + size + len(rest)
+            handle = storage.uploads.create("a.bin", size=whole).handle
+            for start in (0, size):
+                content = failing(failure, size)
+                raised = expect_raises(
+                    type(failure), "append", storage.uploads.append, handle, start, content
+                )
+                expect_true("what the content raised is what comes out", raised is failure)
+                expect("offset", start + size, storage.uploads.info(handle).offset)
+            storage.uploads.append(handle, 2 * size, rest)
+            expect_content(storage, handle, data + data + rest)
+
+
+@upload_promise(supported=True)
+def a_wrong_offset_is_a_conflict(harness: Harness) -> None:
+    """Nothing is stored then."""
+    with harness.storage() as storage:
+        handle = storage.uploads.create("a.bin", size=6).handle
+        storage.uploads.append(handle, 0, b"abc")
+        for offset in (0, 2, 4, 6, 7, -1, 10**30):
+            what = f"append at {offset}"
+            expect_error(Kind.CONFLICT, what, storage.uploads.append, handle, offset, b"x")
+        expect("offset", 3, storage.uploads.info(handle).offset)
+        storage.uploads.append(handle, 3, b"def")
+        expect_error(
+            Kind.CONFLICT, "append to an attachment", storage.uploads.append, handle, 3, b"x"
+        )
+        expect_content(storage, handle, b"abcdef")
+
+
+@upload_promise(supported=True)
+def more_than_an_upload_lacks_is_refused(harness: Harness) -> None:
+    """What came before is kept where the size could not be known; the rest may still come."""
+    with harness.storage() as storage:
+        handle = storage.uploads.create("a.bin", size=6).handle
+        append = storage.uploads.append
+        expect_error(Kind.TOO_LARGE, "append of too much", append, handle, 0, b"abcdefg")
+        expect("offset", 0, storage.uploads.info(handle).offset)
+        chunks = iter([b"abc", b"defg"])
+        expect_error(Kind.TOO_LARGE, "append of too many chunks", append, handle, 0, chunks)
+        expect("offset", 3, storage.uploads.info(handle).offset)
+        append(handle, 3, b"def")
+        expect_error(Kind.TOO_LARGE, "append to an attachment", append, handle, 6, b"g")
+        expect_content(storage, handle, b"abcdef")
+
+
+@upload_promise(supported=True)
+def the_limit_holds_for_uploads_in_pieces(harness: Harness) -> None:
+    """The largest size is allowed, and not one byte more, whenever the size is known."""
+    with harness.storage(max_size=1000) as storage:
+        create, append = storage.uploads.create, storage.uploads.append
+        expect_error(Kind.TOO_LARGE, "create", create, "a.bin", size=1001)
+        handle = create("a.bin", size=1000).handle
+        append(handle, 0, sample(1000))
+        expect_content(storage, handle, sample(1000))
+        unknown = create("a.bin").handle
+        expect_error(Kind.TOO_LARGE, "append", append, unknown, 0, iter([sample(1000), b"x"]))
+        expect("offset", 1000, storage.uploads.info(unknown).offset)
+        expect_error(Kind.TOO_LARGE, "append of 1", append, unknown, 1000, b"x")
+        expect_error(Kind.TOO_LARGE, "a size", append, unknown, 1000, b"", size=1001)
+        append(unknown, 1000, b"", size=1000)
+        expect_content(storage, unknown, sample(1000))
+        parts = [_part(storage, sample(501)) for _ in range(2)]
+        expect_error(Kind.TOO_LARGE, "join", storage.uploads.join, "a.bin", parts)
+
+
+@upload_promise(supported=True)
+def the_size_of_an_upload_can_be_told_later(harness: Harness) -> None:
+    """Before, with or after the last piece; once told, it stays."""
+    with harness.storage() as storage:
+        create, append = storage.uploads.create, storage.uploads.append
+        for size in (6, LARGE):
+            data = sample(size)
+            for told in (1, 3, size):
+                handle = create("a.bin").handle
+                expect("size", None, storage.uploads.info(handle).size)
+                append(handle, 0, data[:told])
+                expect_error(Kind.CONFLICT, "less", append, handle, told, b"", size=told - 1)
+                append(handle, told, data[told:], size=size)
+                expect_content(storage, handle, data)
+        handle = create("a.bin").handle
+        append(handle, 0, b"abc", size=6)
+        expect("size", 6, storage.uploads.info(handle).size)
+        expect_error(Kind.CONFLICT, "another size", append, handle, 3, b"", size=7)
+        append(handle, 3, b"def", size=6)
+        expect_content(storage, handle, b"abcdef")
+
+
+@upload_promise(supported=True)
+def an_upload_of_nothing_is_complete_at_once(harness: Harness) -> None:
+    """An empty file is an attachment as soon as it is begun, or said to be empty."""
+    with harness.storage() as storage:
+        upload = storage.uploads.create("a.txt", size=0)
+        expect("its end", None, upload.expires_at)
+        expect_content(storage, upload.handle, b"")
+        later = storage.uploads.create("b.txt")
+        expect("whether it is complete", False, later.is_complete)
+        storage.uploads.append(later.handle, 0, b"", size=0)
+        expect_content(storage, later.handle, b"")
+        expect("listed", sorted([upload.handle, later.handle]), list(storage))
+        expect("other things in the storage", [], harness.leftovers(storage))
+
+
+@upload_promise(supported=True)
+def an_upload_that_is_complete_takes_nothing_more(harness: Harness) -> None:
+    """Nothing can be added to its attachment, nor is it removed as an upload."""
+    with harness.storage() as storage:
+        handle = storage.uploads.create("a.bin", size=4).handle
+        storage.uploads.append(handle, 0, b"data")
+        expect("offset", 4, storage.uploads.append(handle, 4, b"").offset)
+        expect_error(Kind.TOO_LARGE, "append", storage.uploads.append, handle, 4, iter([b"x"]))
+        expect_error(Kind.NOT_FOUND, "remove", storage.uploads.remove, handle)
+        expect_content(storage, handle, b"data")
+        storage.remove(handle)
+        expect_error(Kind.NOT_FOUND, "info", storage.uploads.info, handle)
+
+
+@upload_promise(supported=True)
+def an_upload_that_is_removed_leaves_nothing(harness: Harness) -> None:
+    """Whatever has come of it."""
+    with harness.storage() as storage:
+        uploads = storage.uploads
+        for size, is_part in itertools.product((0, 10, LARGE), (False, True)):
+            handle = uploads.create("a.bin", size=LARGE + 1, is_part=is_part).handle
+            uploads.append(handle, 0, sample(size))
+            uploads.remove(handle)
+            expect_nothing_stored(harness, storage)
+            expect("uploads", [], list(uploads.list()))
+            expect_error(Kind.NOT_FOUND, "info", uploads.info, handle)
+            expect_error(Kind.NOT_FOUND, "append", uploads.append, handle, size, b"x")
+            expect_error(Kind.NOT_FOUND, "remove", uploads.remove, handle)
+
+
+@upload_promise(supported=True)
+def uploads_are_listed_until_they_are_complete(harness: Harness) -> None:
+    """Parts are listed until they are joined or removed."""
+    with harness.storage() as storage:
+        storage.add("a.bin", b"data")
+        begun = [storage.uploads.create(f"{number}.bin", size=4).handle for number in range(5)]
+        part = _part(storage, b"part")
+        expect("uploads", sorted([*begun, part]), sorted(storage.uploads.list()))
+        storage.uploads.append(begun[0], 0, b"data")
+        storage.uploads.remove(begun[1])
+        expect("uploads", sorted([*begun[2:], part]), sorted(storage.uploads.list()))
+
+
+@upload_promise(supported=True)
+def uploads_made_as_parts_are_joined(harness: Harness) -> None:
+    """The attachment has the bytes of the parts in the order given; the parts are gone."""
+    with harness.storage() as storage:
+        contents = [sample(size, "part") for size in (LARGE + 1, 0, 5, LARGE)]
+        parts = [_part(storage, content) for content in contents]
+        handle = storage.uploads.join("a b.png", parts[::-1], content_type="x/special")
+        expect_content(storage, handle, b"".join(contents[::-1]))
+        info = storage.info(handle)
+        expect("name and type", ("a b.png", "x/special"), (info.name, info.content_type))
+        expect("listed", [handle], list(storage))
+        expect("other things in the storage", [], harness.leftovers(storage))
+        for part in parts:
+            expect_error(Kind.NOT_FOUND, "info of a part", storage.uploads.info, part)
+
+
+@upload_promise(supported=True)
+def only_complete_parts_are_joined(harness: Harness) -> None:
+    """Anything else is refused, and the parts stay as they are."""
+    with harness.storage() as storage:
+        part = _part(storage, b"abc")
+        short = storage.uploads.create("a.bin", size=4, is_part=True).handle
+        other = storage.uploads.create("a.bin", size=4).handle
+        whole = storage.add("a.bin", b"data")
+        gone = _part(storage, b"gone")
+        storage.uploads.remove(gone)
+        for kind, *parts in (
+            (Kind.CONFLICT, part, short),
+            (Kind.CONFLICT, part, other),
+            (Kind.CONFLICT, part, whole),
+            (Kind.CONFLICT, part, part),
+            (Kind.NOT_FOUND, part, gone),
+            (Kind.ILL_FORMED, part, "/a.bin"),
+        ):
+            expect_error(kind, f"join of {parts}", storage.uploads.join, "a.bin", parts)
+        expect("listed", [whole], list(storage))
+        handle = storage.uploads.join("a.bin", [part])
+        expect_content(storage, handle, b"abc")
+
+
+@upload_promise(supported=True)
+def an_upload_that_has_expired_is_gone(harness: Harness) -> None:
+    """It is removed when somebody asks for it; what became an attachment stays."""
+    with harness.storage() as storage:
+        finished = storage.uploads.create("a.bin", size=4).handle
+        storage.uploads.append(finished, 0, b"data")
+        storage.upload_expires = 0
+        for verb in ("info", "append"):
+            upload = storage.uploads.create("a.bin", size=4)
+            expect_true("its end is told", upload.expires_at is not None)
+            arguments: Any = (0, b"data") if verb == "append" else ()
+            gone = getattr(storage.uploads, verb)
+            expect_error(Kind.NOT_FOUND, verb, gone, upload.handle, *arguments)
+            expect_error(Kind.NOT_FOUND, "info", storage.uploads.info, upload.handle)
+            expect_error(Kind.NOT_FOUND, "remove", storage.uploads.remove, upload.handle)
+        expect_content(storage, finished, b"data")
+        expect("offset", 4, storage.uploads.info(finished).offset)
+        expect("other things in the storage", [], harness.leftovers(storage))
+
+
+@upload_promise(supported=True)
+def only_one_appends_at_a_time(harness: Harness) -> None:
+    """While one does, others are told that it is busy, and how far it is."""
+    with harness.storage() as storage:
+        handle = storage.uploads.create("a.bin", size=6).handle
+        with _slow_append(storage, handle, [b"abc", b"def"]):
+            append = storage.uploads.append
+            expect_error(Kind.BUSY, "append", append, handle, 0, b"xyz")
+            expect_error(Kind.BUSY, "remove", storage.uploads.remove, handle)
+            expect_true("info tells how far", storage.uploads.info(handle).offset in (0, 3))
+            another = storage.uploads.create("b.bin", size=3).handle
+            expect("offset of another", 3, append(another, 0, b"abc").offset)
+        expect_content(storage, handle, b"abcdef")
+
+
+@upload_promise(supported=True)
+def another_storage_goes_on_with_an_upload(harness: Harness) -> None:
+    """As another process would, over the same place; each sees what the other did."""
+    with harness.storage() as storage:
+        other = harness.again(storage)
+        pieces = [sample(size, "piece") for size in (10, LARGE, 3, 7)]
+        whole = b"".join(pieces)
+        for is_part in (False, True):
+            made = storage.uploads.create("a.bin", size=len(whole), note="a note", is_part=is_part)
+            offset = 0
+            for piece, turn in zip(pieces, itertools.cycle((other, storage)), strict=False):
+                told = turn.uploads.info(made.handle)
+                expect("what it is told", made._replace(offset=offset), told)
+                expect("uploads", [made.handle], list(turn.uploads.list()))
+                turn.uploads.append(made.handle, offset, piece)
+                offset += len(piece)
+            handle = other.uploads.join("b.bin", [made.handle]) if is_part else made.handle
+            expect_content(storage, handle, whole)
+            storage.remove(handle)
+        expect_nothing_stored(harness, storage)
+        if other is not storage:
+            other.close()
+
+
+@upload_promise(supported=True)
+def many_uploads_in_pieces_do_not_get_mixed_up(harness: Harness) -> None:
+    """Each of those that come at the same time gets its own bytes."""
+    with harness.storage() as storage, ThreadPoolExecutor(8) as pool:
+
+        def live(number: int) -> tuple[str, bytes]:
+            data = sample(LARGE if number % 4 == 0 else 5000, str(number))
+            handle = storage.uploads.create("same.bin", size=len(data)).handle
+            third = len(data) // 3
+            for start in (0, third, 2 * third):
+                end = len(data) if start == 2 * third else start + third
+                storage.uploads.append(handle, start, sliced(data[start:end], MIB))
+            return handle, data
+
+        for handle, data in pool.map(live, range(8)):
+            expect_content(storage, handle, data)
+        expect("uploads", [], list(storage.uploads.list()))
+        expect("other things in the storage", [], harness.leftovers(storage))
+
+
+@upload_promise(supported=True)
+def a_handle_that_is_no_upload_is_refused(harness: Harness) -> None:
+    """One that is none is ill-formed; one that differs in its name alone is another's."""
+    with harness.storage() as storage:
+        uploads = storage.uploads
+        upload = uploads.create("a.bin", size=4)
+        namesake = upload.handle.rpartition("/")[0] + "/b.bin"
+        wrong: Any
+        for kind, wrong in (
+            (Kind.NOT_FOUND, storage.reserve("a.bin")),
+            (Kind.NOT_FOUND, namesake),
+            (Kind.ILL_FORMED, "/../../etc/passwd"),
+            (Kind.ILL_FORMED, upload.handle[1:]),
+            (Kind.ILL_FORMED, None),
+        ):
+            expect_error(kind, f"info of {wrong!r}", uploads.info, wrong)
+            expect_error(kind, f"append to {wrong!r}", uploads.append, wrong, 0, b"x")
+            expect_error(kind, f"remove of {wrong!r}", uploads.remove, wrong)
+        expect("what is told of the upload", upload, uploads.info(upload.handle))
+
+
+@upload_promise(supported=True)
+def arguments_of_uploads_are_checked_first(harness: Harness) -> None:
+    """What is ill-formed is refused, and nothing is begun."""
+    with harness.storage() as storage:
+        loose: Any = storage.uploads
+        for wrong in (
+            {"name": 7},
+            {"size": -1},
+            {"size": "4"},
+            {"size": 1.5},
+            {"content_type": "text"},
+            {"note": "x" * 8193},
+            {"note": b"note"},
+        ):
+            arguments = {"name": "a.bin", "size": 4, **wrong}
+            expect_error(Kind.ILL_FORMED, f"create with {wrong}", loose.create, **arguments)
+        expect("uploads", [], list(storage.uploads.list()))
+        handle = storage.uploads.create("a.bin").handle
+        expect_error(Kind.ILL_FORMED, "append of 7", loose.append, handle, 0, 7)
+        expect_error(Kind.ILL_FORMED, "size of -1", loose.append, handle, 0, b"", size=-1)
+        expect("offset", 0, storage.uploads.info(handle).offset)
+
+
+@upload_promise(supported=True)
+def coroutines_take_uploads_in_pieces(harness: Harness) -> None:
+    """They do what the verbs do; what had come before a task was cancelled is stored."""
+    data = sample(LARGE)
+
+    async def live(storage: Storage) -> None:
+        uploads = storage.aio.uploads
+        upload = await uploads.create("a.bin", size=len(data))
+        has_come = asyncio.Event()
+
+        async def hanging() -> AsyncIterator[bytes]:
+            for chunk in sliced(data[: 3 * MIB], MIB):
+                yield chunk
+            has_come.set()
+            await asyncio.Event().wait()
+
+        appending = asyncio.ensure_future(uploads.append(upload.handle, 0, hanging()))
+        await has_come.wait()
+        appending.cancel()
+        await asyncio.wait({appending})
+        expect("whether it was cancelled", True, appending.cancelled())
+        offset = (await uploads.info(upload.handle)).offset
+        expect("offset", 3 * MIB, offset)
+        await uploads.append(upload.handle, offset, data[offset:])
+        expect_content(storage, upload.handle, data)
+        part = await uploads.create("a.bin", size=3, is_part=True)
+        await uploads.append(part.handle, 0, b"abc")
+        expect_content(storage, await uploads.join("b.bin", [part.handle]), b"abc")
+        begun = await uploads.create("c.bin")
+        await uploads.remove(begun.handle)
+        expect("uploads", [], list(storage.uploads.list()))
+
+    with harness.storage() as storage:
+        asyncio.run(asyncio.wait_for(live(storage), HANGS))
+
+
+def _part(storage: Storage, content: bytes) -> str:
+    """Upload a part; give its handle."""
+    handle = storage.uploads.create("part", size=len(content), is_part=True).handle
+    storage.uploads.append(handle, 0, sliced(content, MIB))
+    return handle
+
+
+def _expect_no_attachment(storage: Storage, handle: str) -> None:
+    expect("listed", [], list(storage))
+    expect("whether it is there", False, handle in storage)
+    for verb in (storage.open, storage.info, storage.remove):
+        expect_error(Kind.NOT_FOUND, "an attachment", verb, handle)
+
+
+@contextmanager
+def _slow_append(storage: Storage, handle: str, chunks: list[bytes]) -> Iterator[None]:
+    """Append in another thread, which waits before its last chunk until the block ends."""
+    waits, go_on = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        yield from chunks[:-1]
+        waits.set()
+        go_on.wait(HANGS)
+        yield chunks[-1]
+
+    with ThreadPoolExecutor(1) as pool:
+        appending = pool.submit(storage.uploads.append, handle, 0, slow())
+        try:
+            expect_true("it has begun", waits.wait(HANGS))
+            yield
+        finally:
+            go_on.set()
+        appending.result(HANGS)

@@ -1,0 +1,289 @@
+"""Attachments that arrive piece by piece, on S3: a multipart upload, its record, and its tail.
+
+Beside the multipart upload stand, in a folder of their own, the record and the tail: what has come
+since the last part, too little for a part of its own. The tail is called by the number of parts
+before it, so that one that has gone into a part meanwhile does not count any more.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import obstore
+
+from rex.attach.content import CHUNK_SIZE, Content
+from rex.attach.drafts import Draft, Drafts, Holds
+from rex.attach.multipart import Part
+from rex.attach.storages.objectstore import MAX_PARTS, PART_SIZE, Runtime, object_headers
+from rex.attach.storages.s3_control import S3Failure
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from obstore.store import ObjectStore
+
+    from rex.attach.storages.s3 import S3Storage
+
+__all__ = ["S3Drafts"]
+
+PLACE = ".drafts"
+"""The folder of the drafts, behind the storage's prefix; no attachment's key is in it."""
+
+WHOLE = 0
+"""The number of the one part of a draft that is an object of its own by now."""
+
+PARTS_OF_A_SIZE = 2500
+"""After so many parts, the next ones are twice as large: 10,000 of them hold 293 GiB."""
+
+
+class _State(NamedTuple):
+    """A draft as it stands on the server."""
+
+    key: str
+    record: bytes
+    content_type: str
+    is_part: bool
+    upload_id: str | None = None
+    """Of the multipart upload; none is begun before there is enough for a part."""
+    parts: Sequence[Part] = ()
+    tail: int = 0
+    """The size of the tail in bytes."""
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts) + self.tail
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the multipart upload has been completed, to be read."""
+        return [part.number for part in self.parts] == [WHOLE]
+
+
+class S3Drafts(Drafts):
+    """Drafts on an S3 server; small ones never become a multipart upload."""
+
+    def __init__(self, storage: S3Storage) -> None:
+        self._storage = storage
+        self._control = storage._control  # noqa: SLF001 - its own
+        self._holds = Holds()
+        self._last: dict[str, tuple[_State, bytes]] = {}
+        """The drafts that are about to be published, and what came of them after the parts."""
+
+    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
+        self._save(_State(key, record, content_type, is_part))
+
+    def load(self, key: str) -> Draft:
+        state = self._state(key)
+        return Draft(state.record, state.size)
+
+    def save(self, key: str, record: bytes) -> None:
+        self._save(self._state(key)._replace(record=record))
+
+    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+        state = self._unchanged(key, offset)
+        data = bytearray(self._tail(state))
+        has_all = False
+        try:
+            for chunk in content:
+                data += chunk
+                while len(data) >= (size := _part_size(len(state.parts) + 1)):
+                    state = self._send(state, bytes(data[:size]))
+                    del data[:size]
+            has_all = content.size == lacking
+        finally:
+            if has_all:
+                self._last[key] = state, bytes(data)
+            elif len(data) != state.tail:
+                self._keep(state, bytes(data))
+
+    def read(self, key: str) -> Iterator[bytes]:
+        state = self._state(key)
+        if state.upload_id is None:
+            yield self._tail(state)
+            return
+        if not state.is_whole:
+            self._complete(state, self._tail(state))
+        result = obstore.get(self._store, self._path(_target(state)))
+        yield from Runtime.watch(iter(result.stream(CHUNK_SIZE)))
+
+    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+        del digest
+        last = self._last.pop(key, None)
+        state, data = self._stored(key) if last is None else last
+        if state.upload_id is None:
+            self._storage._put(key, Content(data), content_type)  # noqa: SLF001 - its own
+        else:
+            self._complete(state, data)
+        self._remove(key)
+
+    def remove(self, key: str) -> None:
+        try:
+            state = self._state(key)
+        except FileNotFoundError:
+            return
+        target = self._path(_target(state))
+        if state.upload_id is None:
+            for upload_id in self._begun(target):
+                self._control.abort(target, upload_id)
+        elif not state.is_whole:
+            self._control.abort(target, state.upload_id)
+        self._remove(key)
+
+    def keys(self) -> Iterator[str]:
+        for page in obstore.list(self._store, self._path(PLACE)):
+            for meta in page:
+                if meta["path"].endswith("/record"):
+                    with suppress(FileNotFoundError):
+                        yield json.loads(self._read(meta["path"]).partition(b"\n")[0])["key"]
+
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        return self._holds.hold(key)
+
+    # The multipart upload.
+
+    def _send(self, state: _State, data: bytes) -> _State:
+        """Send a part; begin the upload before if it is the first."""
+        number = len(state.parts) + 1
+        if number > MAX_PARTS:
+            raise Error("Attachment is too large for its parts", kind=Kind.TOO_LARGE)
+        target = self._path(_target(state))
+        if state.upload_id is None:
+            state = self._unchanged(state.key, state.size)
+        if state.upload_id is None:
+            headers = object_headers(state.key, state.content_type)
+            begun = self._begun(target) or [self._control.create_multipart(target, headers)]
+            state = state._replace(upload_id=begun[0])
+            self._save(state)
+        assert state.upload_id is not None  # noqa: S101 - now there is one
+        etag = self._control.upload_part(target, state.upload_id, number, data)
+        return state._replace(parts=[*state.parts, Part(number, len(data), etag)], tail=0)
+
+    def _begun(self, target: str) -> list[str]:
+        """Find what a process began that ended before it could note it; some may not look."""
+        with suppress(S3Failure):
+            return self._control.list_multiparts(target)
+        return []
+
+    def _keep(self, state: _State, tail: bytes) -> None:
+        """Store what is too little for a part, unless somebody at another server has gone on."""
+        self._unchanged(state.key, state.size)
+        self._write(_tail(state), tail)
+
+    def _complete(self, state: _State, rest: bytes) -> None:
+        """Make an object of the parts, and of what comes after them."""
+        if rest:
+            state = self._send(state, rest)
+        assert state.upload_id is not None  # noqa: S101 - there are parts
+        target = self._path(_target(state))
+        parts = [(part.number, part.etag) for part in state.parts]
+        try:
+            self._control.complete(target, state.upload_id, parts)
+        except S3Failure:
+            # A request that was repeated finds what its first try made.
+            if self._size(target) != state.size:
+                raise
+        if self._size(target) != state.size:
+            raise Error("The server did not store all of the upload", kind=Kind.CORRUPT)
+
+    # What stands on the server.
+
+    def _unchanged(self, key: str, size: int) -> _State:
+        """Give a draft as it stands, unless somebody at another server has gone on with it."""
+        state = self._state(key)
+        if state.size != size:
+            raise Error("Somebody else has gone on with the upload", f"/{key}", kind=Kind.CONFLICT)
+        return state
+
+    def _state(self, key: str) -> _State:
+        head, _, record = self._read(self._path(f"{_place(key)}/record")).partition(b"\n")
+        known = json.loads(head)
+        if known["key"] != key:
+            raise FileNotFoundError
+        state = _State(**known, record=record)
+        if state.upload_id is not None:
+            state = state._replace(parts=self._parts(state))
+        if state.is_whole:
+            return state
+        return state._replace(tail=self._size(self._path(_tail(state))) or 0)
+
+    def _parts(self, state: _State) -> list[Part]:
+        assert state.upload_id is not None  # noqa: S101 - asked before
+        target = self._path(_target(state))
+        try:
+            return list(self._control.list_parts(target, state.upload_id))
+        except S3Failure as failure:
+            if failure.kind is not Kind.NOT_FOUND:
+                raise
+        # The upload was completed, or ended by somebody.
+        size = self._size(target) if state.is_part else None
+        if size is None:
+            self._remove(state.key)
+            raise FileNotFoundError
+        return [Part(WHOLE, size, "")]
+
+    def _save(self, state: _State) -> None:
+        known = {
+            "key": state.key,
+            "content_type": state.content_type,
+            "is_part": state.is_part,
+            "upload_id": state.upload_id,
+        }
+        record = json.dumps(known).encode() + b"\n" + state.record
+        self._write(f"{_place(state.key)}/record", record)
+
+    def _stored(self, key: str) -> tuple[_State, bytes]:
+        state = self._state(key)
+        return state, self._tail(state)
+
+    def _tail(self, state: _State) -> bytes:
+        return self._read(self._path(_tail(state))) if state.tail else b""
+
+    def _read(self, path: str) -> bytes:
+        return bytes(obstore.get(self._store, path).bytes())
+
+    def _write(self, name: str, data: bytes) -> None:
+        obstore.put(self._store, self._path(name), data, use_multipart=False)
+
+    def _size(self, path: str) -> int | None:
+        try:
+            return obstore.head(self._store, path)["size"]
+        except FileNotFoundError:
+            return None
+
+    def _remove(self, key: str) -> None:
+        paths = [
+            meta["path"]
+            for page in obstore.list(self._store, self._path(_place(key)))
+            for meta in page
+        ]
+        # The record goes last: as long as it is there, the rest is found.
+        for path in sorted(paths, key=lambda path: path.endswith("/record")):
+            obstore.delete(self._store, path)
+
+    @property
+    def _store(self) -> ObjectStore:
+        return self._storage._store()  # noqa: SLF001 - its own
+
+    def _path(self, name: str) -> str:
+        return self._storage._path(name)  # noqa: SLF001 - its own
+
+
+def _place(key: str) -> str:
+    return f"{PLACE}/{key.rpartition('/')[0]}"
+
+
+def _tail(state: _State) -> str:
+    return f"{_place(state.key)}/tail-{len(state.parts)}"
+
+
+def _target(state: _State) -> str:
+    """Give the key of the object that the multipart upload will make."""
+    return f"{_place(state.key)}/data" if state.is_part else state.key
+
+
+def _part_size(number: int) -> int:
+    return PART_SIZE << (number // PARTS_OF_A_SIZE)

@@ -1,0 +1,308 @@
+"""Uploads that arrive piece by piece, and can be taken up again where they broke off."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple, final
+
+from rex.attach.content import Content
+from rex.attach.content_type import content_type_for
+from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, shown
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from rex.attach.content import ContentSource
+    from rex.attach.info import Info
+    from rex.attach.storage import Storage
+
+__all__ = ["MAX_NOTE_LENGTH", "Upload", "Uploads"]
+
+MAX_NOTE_LENGTH = 8192
+
+
+class Upload(NamedTuple):
+    """What is known of an attachment that arrives piece by piece."""
+
+    handle: str
+    """The handle that the attachment will have."""
+    offset: int
+    """How many bytes are stored for good."""
+    size: int | None
+    """How many there will be; None as long as nobody said."""
+    content_type: str
+    """What to serve it as."""
+    note: str
+    """What whoever began it wanted to be kept with it until it is complete."""
+    is_part: bool
+    """Whether it is for `Uploads.join` alone, and will be no attachment by itself."""
+    expires_at: datetime.datetime | None
+    """When it will be given up (aware, UTC); None once it is an attachment."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all has arrived."""
+        return self.offset == self.size
+
+
+@final
+class Uploads:
+    """Uploads piece by piece, on any storage: ``storage.uploads``.
+
+    An upload is begun, then appended to until its size is reached; with that it is an attachment,
+    and no upload any more. Until then it is neither listed nor opened, and it outlasts the process:
+    any other that uses the storage can go on with it. Every verb may be called from any thread,
+    and raises `rex.core.Error`; those that `Storage` names may come from each.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._drafts = storage._drafts()  # noqa: SLF001 - the verbs are above the hooks
+
+    def __repr__(self) -> str:
+        return f"{self._storage!r}.uploads"
+
+    def create(
+        self,
+        name: str,
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
+        note: str = "",
+        is_part: bool = False,
+    ) -> Upload:
+        """Begin to upload a file called `name`; `size` is in bytes, where it is known already.
+
+        Errors: `ILL_FORMED`; `TOO_LARGE` over the limit for an attachment.
+        """
+        handle = make_handle(name)
+        if not isinstance(note, str) or len(note) > MAX_NOTE_LENGTH:
+            raise Error(f"A note has at most {MAX_NOTE_LENGTH} characters", kind=Kind.ILL_FORMED)
+        lifetime = datetime.timedelta(seconds=self._storage.upload_expires)
+        upload = Upload(
+            handle=handle,
+            offset=0,
+            size=None if size is None else self._checked_size(size),
+            content_type=content_type_for(parse_handle(handle).name, content_type),
+            note=note,
+            is_part=is_part,
+            expires_at=_now() + lifetime,
+        )
+        with self._mapped(handle):
+            self._drafts.create(
+                key_of(handle), _encode(upload), upload.content_type, is_part=is_part
+            )
+        return self._completed(upload, None) if upload.is_complete else upload
+
+    def info(self, handle: str) -> Upload:
+        """Tell how far an upload is.
+
+        Of an upload that is complete it tells as long as the attachment exists.
+
+        Errors: `NOT_FOUND`, also when it has expired; `ILL_FORMED`.
+        """
+        upload = self._load(handle)
+        if not upload.is_complete:
+            return upload
+        # Whoever completed it may have come to an end before it was an attachment.
+        try:
+            with self._held(handle):
+                return self._completed(self._load(handle), None)
+        except Error as error:
+            if error.kind is not Kind.BUSY:
+                raise
+            return upload
+
+    def append(
+        self, handle: str, offset: int, content: ContentSource, *, size: int | None = None
+    ) -> Upload:
+        """Store more of an upload, whose `offset` (bytes) the caller has to know.
+
+        `size` tells how many bytes there will be, where `create` was not told. What the content
+        gives before it raises is stored; then its exception passes, as it stands.
+
+        Errors: `NOT_FOUND`; `CONFLICT` when the upload is at another offset, or its size is known
+        to be another; `BUSY` while somebody else appends; `TOO_LARGE` for more than there should
+        be; `ILL_FORMED`.
+        """
+        stream = Content(content)
+        with self._held(handle), self._mapped(handle, stream):
+            upload = self._load(handle)
+            if size is not None:
+                upload = self._sized(upload, size)
+            if offset != upload.offset:
+                raise Error(
+                    "The upload is at another offset",
+                    f"{handle}: at {upload.offset}, not {shown(offset)}",
+                    kind=Kind.CONFLICT,
+                )
+            _limit(stream, upload, self._storage.max_size)
+            if upload.expires_at is None:  # nothing is missing
+                next(stream, None)
+                return upload
+            lacking = None if upload.size is None or upload.is_part else upload.size - offset
+            self._drafts.append(handle[1:], offset, stream, lacking)
+            upload = upload._replace(offset=offset + stream.size)
+            digest = stream.digest if offset == 0 else None
+            return self._completed(upload, digest) if upload.is_complete else upload
+
+    def join(self, name: str, parts: Sequence[str], *, content_type: str | None = None) -> str:
+        """Store an attachment that consists of complete uploads made for that; give its handle.
+
+        The parts are no uploads any more afterwards.
+
+        Errors: `NOT_FOUND`; `CONFLICT` when one is not complete or was not made for that, or is
+        named twice; `TOO_LARGE`.
+        """
+        handles = list(dict.fromkeys(parts))
+        uploads = [self.info(handle) for handle in handles]
+        usable = all(upload.is_part and upload.is_complete for upload in uploads)
+        if not usable or len(handles) != len(parts):
+            raise Error(
+                "Only complete uploads that were made as parts can be joined, each once",
+                kind=Kind.CONFLICT,
+            )
+        if self._storage.max_size is not None:
+            self._checked_size(sum(upload.offset for upload in uploads))
+        chunks = itertools.chain.from_iterable(self._read(handle) for handle in handles)
+        handle = self._storage.add(name, chunks, content_type=content_type)
+        for part in handles:
+            with suppress(Error):  # it is stored; a part that stays expires
+                self.remove(part)
+        return handle
+
+    def remove(self, handle: str) -> None:
+        """Give up an upload; an attachment stays.
+
+        Errors: `NOT_FOUND` when it is complete or there is none; `BUSY`; `ILL_FORMED`.
+        """
+        with self._held(handle), self._mapped(handle):
+            self._drafts.load(handle[1:])
+            self._drafts.remove(handle[1:])
+
+    def list(self) -> Iterator[str]:
+        """List the handles of the uploads that are not complete, and of parts."""
+        with self._mapped(None):
+            for key in self._drafts.keys():  # noqa: SIM118 - it is no dictionary
+                handle = handle_of(key)
+                if handle is not None:
+                    yield handle
+
+    def _load(self, handle: str) -> Upload:
+        key = key_of(handle)
+        with self._mapped(handle):
+            try:
+                draft = self._drafts.load(key)
+            except FileNotFoundError:
+                return _finished(self._storage.info(handle))
+            upload = _decode(handle, *draft)
+        if upload.expires_at is None or upload.expires_at > _now():
+            return upload
+        with self._mapped(handle), suppress(BlockingIOError), self._drafts.hold(key):
+            self._drafts.remove(key)
+        raise Error("The upload has expired", handle, kind=Kind.NOT_FOUND)
+
+    def _completed(self, upload: Upload, digest: str | None) -> Upload:
+        """Make an attachment of an upload of which all is there, unless it is a part or is one."""
+        if upload.is_part or upload.expires_at is None:
+            return upload
+        with self._mapped(upload.handle):
+            self._drafts.publish(upload.handle[1:], upload.content_type, digest)
+        return upload._replace(expires_at=None)
+
+    def _sized(self, upload: Upload, size: int) -> Upload:
+        checked = self._checked_size(size)
+        if upload.size == checked:
+            return upload
+        if upload.size is not None or checked < upload.offset:
+            raise Error(
+                "The size of the upload is known to be another", upload.handle, kind=Kind.CONFLICT
+            )
+        sized = upload._replace(size=checked)
+        self._drafts.save(upload.handle[1:], _encode(sized))
+        return sized
+
+    def _checked_size(self, size: int) -> int:
+        if not isinstance(size, int) or size < 0:
+            raise Error("The size is a number of bytes", shown(size), kind=Kind.ILL_FORMED)
+        limit = self._storage.max_size
+        if limit is not None and size > limit:
+            raise Error("Attachment is too large", f"more than {limit} bytes", kind=Kind.TOO_LARGE)
+        return size
+
+    def _read(self, handle: str) -> Iterator[bytes]:
+        with self._mapped(handle):
+            yield from self._drafts.read(handle[1:])
+
+    @contextmanager
+    def _held(self, handle: str) -> Iterator[None]:
+        key = key_of(handle)
+        with ExitStack() as stack:
+            with self._mapped(handle):
+                try:
+                    stack.enter_context(self._drafts.hold(key))
+                except BlockingIOError:
+                    raise Error(
+                        "Somebody else is working on the upload", handle, kind=Kind.BUSY
+                    ) from None
+                except FileNotFoundError:
+                    pass  # whoever loads it finds out
+            yield
+
+    @property
+    def _mapped(self) -> Callable[..., AbstractContextManager[None]]:
+        return self._storage._mapped  # noqa: SLF001 - as above
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+
+
+def _limit(content: Content, upload: Upload, max_size: int | None) -> None:
+    """See to it that no more comes than should."""
+    reason = "the limit for an attachment" if upload.size is None else "what the upload lacks"
+    most = max_size if upload.size is None else upload.size
+    if most is not None:
+        content.limit(most - upload.offset, reason)
+
+
+def _finished(info: Info) -> Upload:
+    return Upload(
+        handle=info.handle,
+        offset=info.size,
+        size=info.size,
+        content_type=info.content_type,
+        note="",
+        is_part=False,
+        expires_at=None,
+    )
+
+
+def _encode(upload: Upload) -> bytes:
+    assert upload.expires_at is not None  # noqa: S101 - only what is not finished has a record
+    record = {
+        "handle": upload.handle,
+        "size": upload.size,
+        "content_type": upload.content_type,
+        "note": upload.note,
+        "is_part": upload.is_part,
+        "expires_at": upload.expires_at.isoformat(),
+    }
+    return json.dumps(record).encode()
+
+
+def _decode(handle: str, record: bytes, offset: int) -> Upload:
+    """Read a record; whose handle is another's is not there."""
+    try:
+        fields = json.loads(record)
+        if fields.pop("handle") != handle:
+            raise FileNotFoundError
+        expires_at = datetime.datetime.fromisoformat(fields.pop("expires_at"))
+        return Upload(handle=handle, offset=offset, expires_at=expires_at, **fields)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise Error("The record of the upload cannot be read", handle, kind=Kind.CORRUPT) from None

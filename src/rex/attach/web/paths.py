@@ -1,0 +1,48 @@
+"""Paths as they were sent, before anything in them is decoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote_to_bytes
+
+from rex.attach.handle import parse_handle
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Scope
+
+__all__ = ["handle_of", "raw_path", "root_of", "url_of"]
+
+
+def raw_path(scope: Scope) -> str:
+    """Give the path below the mount as it was sent, still encoded."""
+    raw = scope.get("raw_path") or quote(scope["path"]).encode()
+    path: str = raw.partition(b"?")[0].decode("ascii", "replace")
+    return path.removeprefix(quote(scope.get("root_path", "")))
+
+
+def handle_of(path: str) -> str:
+    """Read a handle from a path, part by part, so that nothing encoded can add one.
+
+    Errors: `NOT_FOUND` when it is none: nobody needs to know why.
+    """
+    try:
+        parts = [unquote_to_bytes(part).decode() for part in path.split("/")]
+        if any("/" in part for part in parts):
+            raise ValueError  # noqa: TRY301 - as for what cannot be decoded
+        handle = "/".join(parts)
+        parse_handle(handle)
+    except (ValueError, Error):
+        raise Error("There is no such attachment", kind=Kind.NOT_FOUND) from None
+    return handle
+
+
+def root_of(request: Request) -> str:
+    """Give the path at which the service is mounted, as it stands in a URL."""
+    return quote(request.scope.get("root_path", ""))
+
+
+def url_of(request: Request, handle: str) -> str:
+    """Give the path at which the service serves an attachment."""
+    return root_of(request) + quote(handle, "/")

@@ -1,0 +1,116 @@
+"""One signature at a time for a browser that speaks S3 itself: Uppy's option ``signRequest``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+
+from rex.attach.web.body import read_json
+from rex.attach.web.companion import wanted_type
+from rex.attach.web.section import GuardedSection, allowing
+from rex.core import Error, Kind
+from rex.core.web import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from rex.attach.link import PresignedLink
+    from rex.attach.storage import UploadMethod
+
+__all__ = ["Sign"]
+
+
+class Sign(GuardedSection):
+    """Links for the requests that the browser says it wants to make.
+
+    Where an upload begins, the storage chooses the key. The requests that follow name a key of
+    ours and the id that the server gave to the browser.
+    """
+
+    preflight = allowing("POST")
+
+    async def answer(self, request: Request, path: str) -> Response:
+        """Answer with one link, and with the key and the handle that it is for."""
+        await self._access.check(request, "link")
+        if path not in ("", "/"):
+            raise Error("There is nothing here", kind=Kind.NOT_FOUND)
+        if request.method != "POST":
+            return problem(405, "Use POST.", "method-not-allowed", {"Allow": "POST"})
+        wanted = await read_json(request, stall_seconds=self._stall_seconds)
+        if not isinstance(wanted.get("key"), str):
+            raise Error("Ill-formed request: key is a text", kind=Kind.ILL_FORMED)
+        if wanted.get("uploadId") is None:
+            handle = self._storage.reserve(wanted["key"])
+            sign = self._first(wanted, handle)
+        else:
+            handle = self._storage.multipart.handle(wanted["key"])
+            await self._access.check(request, "link", handle)
+            sign = self._next(wanted, handle)
+        link = await self._storage.aio.run(sign)
+        content = {
+            "url": link.url,
+            "headers": dict(link.headers),
+            # Uppy sends a form as soon as there are any.
+            **({"fields": dict(link.fields)} if link.fields else {}),
+            "key": self._key(handle),
+            "handle": handle,
+        }
+        return JSONResponse(content, headers={"Cache-Control": "no-store"})
+
+    def _first(self, wanted: dict[str, Any], handle: str) -> Callable[[], PresignedLink]:
+        """Give what signs the request that begins an upload."""
+        content_type = wanted_type(wanted.get("contentType"))
+        expires = self._expires(wanted)
+        if wanted.get("method") == "PUT":
+            # Only a form can limit the size.
+            method: UploadMethod = "PUT" if self._storage.max_size is None else "POST"
+            return partial(
+                self._storage.upload_link,
+                handle,
+                method=method,
+                content_type=content_type,
+                expires=expires,
+            )
+        if wanted.get("method") == "POST":
+            create_link = self._storage.multipart.create_link
+            return partial(create_link, handle, content_type, expires=expires)
+        raise Error("An upload begins with PUT or POST", kind=Kind.ILL_FORMED)
+
+    def _next(self, wanted: dict[str, Any], handle: str) -> Callable[[], PresignedLink]:
+        """Give what signs a request about an upload in parts that has begun."""
+        multipart, upload_id = self._storage.multipart, wanted["uploadId"]
+        expires = self._expires(wanted)
+        match wanted.get("method"):
+            case "PUT":
+                number: Any = wanted.get("partNumber")
+                return partial(multipart.link, handle, upload_id, number, expires=expires)
+            case "GET":
+                return partial(multipart.parts_link, handle, upload_id, expires=expires)
+            case "POST":
+                return partial(multipart.complete_link, handle, upload_id)
+            case "DELETE":
+                return partial(multipart.abort_link, handle, upload_id, expires=expires)
+        raise Error("The method is PUT, GET, POST or DELETE", kind=Kind.ILL_FORMED)
+
+    def _expires(self, wanted: dict[str, Any]) -> float:
+        """Give the seconds that were asked for, but no more than a link may last here."""
+        asked = wanted.get("expiresIn")
+        if asked is None:
+            return self._storage.link_expires
+        if not isinstance(asked, int | float) or isinstance(asked, bool):
+            raise Error("Ill-formed request: expiresIn is in seconds", kind=Kind.ILL_FORMED)
+        return min(asked, self._storage.link_expires)
+
+    def _key(self, handle: str) -> str:
+        """Give the key by which the browser knows the attachment from now on."""
+        try:
+            return self._storage.multipart.key(handle)
+        except Error as error:
+            if error.kind is not Kind.UNSUPPORTED:
+                raise
+            return handle[1:]

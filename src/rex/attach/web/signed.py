@@ -1,0 +1,161 @@
+"""The links of a storage that has no server of its own, answered by the service."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from rex.attach.signing.permission import Permission
+from rex.attach.web.body import Body
+from rex.attach.web.multipart import FORM_OVERHEAD, Form
+from rex.attach.web.paths import handle_of
+from rex.attach.web.section import allowing
+from rex.attach.web.serving import Presentation, serve
+from rex.core import Error, Kind
+from rex.core.web import problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from rex.attach.storage import Storage
+    from rex.attach.web.multipart import FilePart
+
+    Endpoint = Callable[[Request, str], Awaitable[Response]]
+
+__all__ = ["Signed"]
+
+FILE_FIELD = "file"
+PINNED_FIELDS = 3
+
+# One parameter, written as we write it: whatever is added or encoded otherwise is no link of ours.
+_QUERY = re.compile(rb"token=([A-Za-z0-9_.-]+)")
+
+_ANY_SITE = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag, Location",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+class Signed:
+    """Uploads and downloads by links, at ``/signed/`` (forms) and ``/signed/<handle>?token=…``.
+
+    The token is the permission: no access rule is asked, and pages of every site may use a link,
+    as those of S3. What is asked for must be what was signed, all of it and nothing else.
+    """
+
+    preflight = allowing("GET, PUT, POST", headers="*")
+
+    def __init__(self, storage: Storage, *, stall_seconds: float) -> None:
+        self._storage = storage
+        self._stall_seconds = stall_seconds
+        self._forms: dict[str, Endpoint] = {"POST": self._post}
+        # Nothing is signed for HEAD, so that it is refused: a link is for one method.
+        self._attachments: dict[str, Endpoint] = {
+            "GET": self._get,
+            "HEAD": self._get,
+            "PUT": self._put,
+        }
+
+    def cors(self, _: Request) -> dict[str, str]:
+        """Let every page read the answers."""
+        return _ANY_SITE
+
+    async def answer(self, request: Request, path: str) -> Response:
+        """Do what a link permits. Errors: `DENIED` for whatever is not permitted by one."""
+        if not self._storage.links_are_served:
+            raise Error("There are no links here", kind=Kind.DENIED)
+        endpoints = self._forms if path == "/" else self._attachments
+        endpoint = endpoints.get(request.method)
+        if endpoint is None:
+            allow = ", ".join(sorted({*endpoints} - {"HEAD"}))
+            return problem(405, f"Use {allow}.", "method-not-allowed", {"Allow": allow})
+        return await endpoint(request, path)
+
+    async def _get(self, request: Request, path: str) -> Response:
+        permission = self._permission(request, path)
+        return await serve(
+            request,
+            self._storage,
+            f"/{permission.key}",
+            presentation=Presentation(permission.disposition or "", permission.content_type),
+            stall_seconds=self._stall_seconds,
+        )
+
+    async def _put(self, request: Request, path: str) -> Response:
+        permission = self._permission(request, path)
+        for name, value in (("content-type", permission.content_type), ("if-none-match", "*")):
+            if request.headers.getlist(name) != [value]:
+                raise Error(f"The header {name} is not as it was signed", kind=Kind.DENIED)
+        body = Body(request, max_size=self._storage.max_size, stall_seconds=self._stall_seconds)
+        try:
+            return await self._store(permission, body, 201)
+        except Error as error:
+            if error.kind is not Kind.EXISTS:
+                raise
+            # The condition does not hold (RFC 9110, section 13.1.2).
+            return problem(412, str(error), Kind.EXISTS.value)
+
+    async def _post(self, request: Request, _: str) -> Response:
+        if request.scope.get("query_string"):
+            raise Error("The address is not as it was signed", kind=Kind.DENIED)
+        limit = self._storage.max_size
+        body = Body(
+            request,
+            max_size=None if limit is None else limit + FORM_OVERHEAD,
+            stall_seconds=self._stall_seconds,
+        )
+        form = Form(body, ", ".join(request.headers.getlist("content-type")))
+        file = await anext(form, None)
+        if file is None or file.field != FILE_FIELD:
+            raise Error(
+                "Ill-formed form", f"its one file is called {FILE_FIELD}", kind=Kind.ILL_FORMED
+            )
+        permission = self._form_permission(form)
+        if permission.max_size is not None:
+            body.limit(permission.max_size + FORM_OVERHEAD)
+        return await self._store(permission, _only_file(form, file, permission.max_size), 204)
+
+    def _permission(self, request: Request, path: str) -> Permission:
+        match = _QUERY.fullmatch(request.scope.get("query_string", b""))
+        token = match[1].decode() if match else ""
+        permission = Permission.read(self._storage.tokens, request.method, token)
+        if handle_of(path) != f"/{permission.key}":
+            raise Error("The address is not as it was signed", kind=Kind.DENIED)
+        return permission
+
+    def _form_permission(self, form: Form) -> Permission:
+        token = form.fields.get("token", "")
+        permission = Permission.read(self._storage.tokens, "POST", token)
+        signed = {"key": permission.key, "Content-Type": permission.content_type, "token": token}
+        if form.fields != signed or form.field_count != PINNED_FIELDS:
+            raise Error("The form is not as it was signed", kind=Kind.DENIED)
+        return permission
+
+    async def _store(
+        self, permission: Permission, content: AsyncIterator[bytes], status: int
+    ) -> Response:
+        handle = f"/{permission.key}"
+        await self._storage.aio.put(handle, content, content_type=permission.content_type)
+        info = await self._storage.aio.info(handle)
+        location = f"{(self._storage.url or '').rstrip('/')}{quote(handle)}"
+        return Response(status_code=status, headers={"ETag": info.etag, "Location": location})
+
+
+async def _only_file(form: Form, file: FilePart, max_size: int | None) -> AsyncIterator[bytes]:
+    """Give the bytes of a file, and come to the end only if it is the last of its form."""
+    size = 0
+    async for chunk in file.content:
+        size += len(chunk)
+        if max_size is not None and size > max_size:
+            raise Error(
+                "Attachment is too large", f"more than {max_size} bytes", kind=Kind.TOO_LARGE
+            )
+        yield chunk
+    if await anext(form, None) is not None or form.field_count != PINNED_FIELDS:
+        raise Error("Ill-formed form", "something comes after its file", kind=Kind.ILL_FORMED)

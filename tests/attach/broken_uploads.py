@@ -1,0 +1,168 @@
+"""Storages broken on purpose in how they take uploads in pieces."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from attach.broken import caught_by
+from rex.attach.drafts import Draft
+from rex.attach.storages.local import LocalStorage
+from rex.attach.storages.local_drafts import LocalDrafts
+from rex.attach.storages.memory import MemoryStorage, _MemoryDrafts
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterator
+
+    from rex.attach.content import Content
+    from rex.attach.drafts import Drafts
+
+
+class Pieces(_MemoryDrafts):
+    """Drafts in memory; the base of those that are broken."""
+
+
+class Broken(MemoryStorage):
+    """A storage in memory whose drafts are broken."""
+
+    drafts: type[_MemoryDrafts] = Pieces
+
+    def __init__(self, *, max_size: int | None = None) -> None:
+        super().__init__(max_size=max_size)
+        self._unfinished = self.drafts(self)
+
+
+class DropsWhatBrokeOff(Pieces):
+    """Only content that comes to its end is appended."""
+
+    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+        """Collect it before."""
+        del offset, lacking
+        record, data = self._find(key)
+        self._held[key] = record, data + b"".join(content)
+
+
+@caught_by("what_comes_before_a_failure_is_kept", "coroutines_take_uploads_in_pieces")
+class LosesWhatBrokeOff(Broken):
+    """What came before the content failed is thrown away."""
+
+    drafts = DropsWhatBrokeOff
+
+
+class Misplaces(Pieces):
+    """Appends at the beginning."""
+
+    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+        """Put it before what is there."""
+        del offset, lacking
+        record, data = self._find(key)
+        self._held[key] = record, bytearray(b"".join(content)) + data
+
+
+@caught_by("an_upload_in_pieces_becomes_an_attachment", "the_size_of_an_upload_can_be_told_later")
+class AppendsBefore(Broken):
+    """A piece goes before those that came earlier."""
+
+    drafts = Misplaces
+
+
+class NeverBusy(Pieces):
+    """Holds nothing."""
+
+    @contextmanager
+    def hold(self, _: str) -> Iterator[None]:
+        """Let everybody pass."""
+        yield
+
+
+@caught_by("only_one_appends_at_a_time")
+class LetsEverybodyAppend(Broken):
+    """Two may append to an upload at once."""
+
+    drafts = NeverBusy
+
+
+class Keeps(Pieces):
+    """Keeps a draft when it is published."""
+
+    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+        """Publish a copy."""
+        kept = self._find(key)
+        super().publish(key, content_type, digest)
+        self._held[key] = kept
+
+
+@caught_by("uploads_are_listed_until_they_are_complete")
+class ListsWhatIsComplete(Broken):
+    """What has become an attachment is an upload still."""
+
+    drafts = Keeps
+
+
+class SaysMore(Pieces):
+    """Tells of more than there is."""
+
+    def load(self, key: str) -> Draft:
+        """Round up."""
+        record, size = super().load(key)
+        return Draft(record, -(-size // 1000) * 1000)
+
+
+@caught_by("an_upload_tells_how_far_it_is", "a_wrong_offset_is_a_conflict")
+class TellsRoundOffsets(Broken):
+    """An upload is told to be farther than it is."""
+
+    drafts = SaysMore
+
+
+@caught_by("an_upload_is_no_attachment_before_it_is_complete", "a_part_is_never_an_attachment")
+class ListsDrafts(Broken):
+    """Uploads are listed with the attachments."""
+
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        yield from sorted({*super()._list(day, after), *self._unfinished.keys()})
+
+
+class LeavesData(LocalDrafts):
+    """Removes the record of a draft only."""
+
+    def _remove(self, place: int, key: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{key.split('/')[3]}.key", dir_fd=place)
+
+
+@caught_by("an_upload_that_is_removed_leaves_nothing", "another_storage_goes_on_with_an_upload")
+class LeavesTheData(LocalStorage):
+    """The bytes of an upload stay when it is removed."""
+
+    def _drafts(self) -> Drafts:
+        return LeavesData(self)
+
+
+class KnowsItsOwn(LocalDrafts):
+    """Knows only of the drafts that it began itself."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        super().__init__(storage)
+        self._own: set[str] = set()
+
+    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
+        """Note it."""
+        super().create(key, record, content_type, is_part=is_part)
+        self._own.add(key)
+
+    def load(self, key: str) -> Draft:
+        """Look into the notes first."""
+        if key not in self._own:
+            raise FileNotFoundError
+        return super().load(key)
+
+
+@caught_by("another_storage_goes_on_with_an_upload")
+class ForgetsWithTheProcess(LocalStorage):
+    """Nobody else can go on with an upload."""
+
+    def _drafts(self) -> Drafts:
+        return KnowsItsOwn(self)

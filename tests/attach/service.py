@@ -1,0 +1,69 @@
+"""The service on a real server, in a thread: granian on a free port of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import threading
+from typing import TYPE_CHECKING, Self
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from rex.attach.web import Access, attachments
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from rex.attach.storage import Storage
+
+STOP_SECONDS = 30
+
+
+class Service:
+    """Serves any number of storages, each below a path of its own; nobody may use them but by link.
+
+    Use it in a ``with`` statement.
+    """
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._apps: dict[str, ASGIApp] = {}
+        self._numbers = itertools.count()
+        self._listens = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
+
+    def serve(self, storage: Storage) -> str:
+        """Serve a storage; give the address of its service."""
+        place = f"/{next(self._numbers)}"
+        self._apps[place] = attachments(storage, Access(lambda *_: False))
+        return f"http://127.0.0.1:{self._port}{place}"
+
+    async def _live(self) -> None:
+        self._server = Server(
+            self._answer,
+            port=self._port,
+            interface=Interfaces.ASGINL,
+            websockets=False,
+            log_enabled=False,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._server.on_startup(self._listens.set)
+        await self._server.serve()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        place = f"/{scope['path'][1:].partition('/')[0]}"
+        await self._apps[place]({**scope, "root_path": place}, receive, send)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._listens.wait(STOP_SECONDS)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._loop.call_soon_threadsafe(self._server.stop)
+        self._thread.join(STOP_SECONDS)
+        assert not self._thread.is_alive()

@@ -1,0 +1,163 @@
+"""What S3 is asked through botocore: by our settings alone, and nobody else's server."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from attach.fake_server import Answer, Request, fake_server
+from attach.harnesses import S3Harness
+from rex.attach.signing.sigv4 import Credentials
+from rex.attach.storages.s3 import S3Storage
+from rex.attach.storages.s3_control import S3Control, S3Failure
+from rex.core import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+KEYS = Credentials("key", "a-canary-of-a-secret")
+
+
+def control(endpoint: str, *, keys: Callable[[], Credentials] = lambda: KEYS) -> S3Control:
+    """Give what asks a server about a bucket."""
+    return S3Control(
+        "bucket",
+        endpoint=endpoint,
+        region="us-east-1",
+        addressing="path",
+        credentials=keys,
+        ca_file=None,
+        timeout=2,
+    )
+
+
+def error(code: str, more: str = "") -> str:
+    """Write an error as S3 does."""
+    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>-</Message>{more}</Error>"
+
+
+@pytest.fixture
+def storage(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
+    """Give a storage on the server."""
+    with S3Harness(seaweedfs).storage() as storage:
+        assert isinstance(storage, S3Storage)
+        yield storage
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400])
+@pytest.mark.parametrize("code", ["PermanentRedirect", "AuthorizationHeaderMalformed", "Other"])
+def test_no_redirect_is_followed(status: int, code: str) -> None:
+    """A server may say that the bucket is elsewhere; we ask nobody else, and not again."""
+    elsewhere: list[Request] = []
+    asked: list[Request] = []
+
+    def there(request: Request) -> Answer:
+        elsewhere.append(request)
+        return Answer()
+
+    with fake_server(there) as other:
+        place = f"<Endpoint>{other.removeprefix('http://')}</Endpoint><Region>eu-west-1</Region>"
+
+        def here(request: Request) -> Answer:
+            asked.append(request)
+            headers = {"Location": f"{other}/x", "x-amz-bucket-region": "eu-west-1"}
+            return Answer(status, error(code, place), headers)
+
+        with fake_server(here) as endpoint, pytest.raises(S3Failure) as caught:
+            control(endpoint).abort("key", "id")
+    assert (0, 1) == (len(elsewhere), len(asked))
+    assert code == caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("NoSuchUpload", Kind.NOT_FOUND),
+        ("InvalidPart", Kind.CONFLICT),
+        ("EntityTooSmall", Kind.ILL_FORMED),
+        ("EntityTooLarge", Kind.TOO_LARGE),
+        ("PreconditionFailed", Kind.EXISTS),
+        ("NoSuchBucket", Kind.CONFIGURATION),
+        ("AccessDenied", Kind.DENIED),
+        ("NotImplemented", Kind.UNSUPPORTED),
+        ("SlowDown", Kind.UNAVAILABLE),
+        ("NeverHeardOf", Kind.UNAVAILABLE),
+    ],
+)
+def test_the_codes_of_s3_have_kinds(code: str, kind: Kind) -> None:
+    """And no error shows more of a request than what the server says of it."""
+    refusing = fake_server(lambda _: Answer(400, error(code)))
+    with refusing as endpoint, pytest.raises(S3Failure) as caught:
+        control(endpoint).create_multipart("key", {})
+    assert (code, kind) == (caught.value.code, caught.value.kind)
+    assert caught.value.__cause__ is None
+    assert "canary" not in f"{caught.value!r} {caught.value.phrase}"
+
+
+def test_the_environment_of_aws_changes_nothing(
+    storage: S3Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a profile that does not exist, nor another endpoint, nor other keys."""
+    config = tmp_path / "config"
+    config.write_text("[profile other]\nendpoint_url = http://127.0.0.1:9\nregion = eu-west-1\n")
+    for name, value in {
+        "AWS_PROFILE": "missing",
+        "AWS_CONFIG_FILE": str(config),
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "other",
+        "AWS_SECRET_ACCESS_KEY": "other",
+        "AWS_SESSION_TOKEN": "other",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_USE_DUALSTACK_ENDPOINT": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    handle = storage.reserve("a.txt")
+    storage.multipart.abort(handle, storage.multipart.create(handle))
+
+
+def test_keys_are_asked_for_anew_each_time() -> None:
+    """Temporary ones change, and their token is sent with them."""
+    sent: list[Request] = []
+    keys = iter([Credentials("first", "s"), Credentials("second", "s", "the-token")])
+
+    def answer(request: Request) -> Answer:
+        sent.append(request)
+        return Answer(204)
+
+    with fake_server(answer) as endpoint:
+        asking = control(endpoint, keys=lambda: next(keys))
+        for _ in range(2):
+            asking.abort("key", "id")
+    assert ["first", "second"] == [
+        request.headers["Authorization"].split("Credential=")[1].split("/")[0] for request in sent
+    ]
+    assert [None, "the-token"] == [request.headers.get("X-Amz-Security-Token") for request in sent]
+
+
+def test_a_forked_child_asks_with_a_client_of_its_own(storage: S3Storage) -> None:
+    """Its parent's connections are its parent's."""
+    handle = storage.reserve("a.txt")
+    upload_id = storage.multipart.create(handle)
+    mine = storage._control._client()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            other = storage._control._client()
+            storage.multipart.abort(handle, upload_id)
+            os.write(writing, b"same" if other is mine else b"another")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading, "rb") as told:
+        assert b"another" == told.read()
+    assert mine is storage._control._client()
+    with pytest.raises(S3Failure):
+        storage._control.list_parts(storage._path(handle[1:]), upload_id)

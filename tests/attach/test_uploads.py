@@ -1,0 +1,677 @@
+"""Uploads in pieces: what is particular of a directory and of S3, whatever is cut or killed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+import os
+import random
+import stat
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from attach import killed_uploads
+from attach.harnesses import LocalHarness, S3Harness
+from attach.recorded_disk import Disk
+from rex.attach.storages import directory, s3_drafts
+from rex.attach.storages.feeding import feed
+from rex.attach.storages.local import LocalStorage
+from rex.attach.storages.local_drafts import LocalDrafts
+from rex.attach.storages.objectstore import PART_SIZE
+from rex.attach.storages.s3 import S3Storage
+from rex.attach.storages.s3_control import S3Failure
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rex.attach import Storage
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+HANGS = 30
+_random = random.Random  # content, no secret
+KILLED = Path(killed_uploads.__file__)
+
+
+@pytest.fixture
+def local() -> Iterator[LocalStorage]:
+    """Give a storage in a directory; see afterwards that nothing but attachments is in it."""
+    harness = LocalHarness()
+    with harness.storage() as storage:
+        assert isinstance(storage, LocalStorage)
+        yield storage
+        assert [] == harness.leftovers(storage)
+
+
+@pytest.fixture
+def s3(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
+    """Give a storage on S3; see afterwards that nothing but attachments is in it."""
+    harness = S3Harness(seaweedfs)
+    with harness.storage() as storage:
+        assert isinstance(storage, S3Storage)
+        yield storage
+        assert [] == harness.leftovers(storage)
+
+
+def again(storage: Storage) -> Any:
+    """Give another storage over the same place."""
+    if isinstance(storage, LocalStorage):
+        return LocalStorage(storage.directory)
+    assert isinstance(storage, S3Storage)
+    keys = storage._credentials()
+    return S3Storage(
+        storage.bucket,
+        endpoint=storage.endpoint,
+        access_key=keys.access_key,
+        secret_key=keys.secret_key,
+        prefix=storage.prefix,
+    )
+
+
+def failure_of(verb: Callable[..., Any], *arguments: Any, **options: Any) -> Kind:
+    """Give the kind of the error that is raised."""
+    with pytest.raises(Error) as caught:
+        verb(*arguments, **options)
+    return caught.value.kind
+
+
+def read(storage: Storage, handle: str) -> bytes:
+    """Give the bytes of an attachment."""
+    with storage.open(handle) as stream:
+        return stream.read()
+
+
+# A directory.
+
+
+def place(storage: LocalStorage, handle: str, ending: str) -> Path:
+    """Give one of the two files of an upload."""
+    return Path(storage.directory, ".uploads", f"{handle.split('/')[4]}.{ending}")
+
+
+@pytest.fixture(params=["usual", "without O_TMPFILE", "without attributes"])
+def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have a file system that can all, or less."""
+    if request.param == "without O_TMPFILE":
+        monkeypatch.setattr(directory, "_TMPFILE", None)
+    if request.param == "without attributes":
+        monkeypatch.setattr(os, "setxattr", _not_supported)
+    return str(request.param)
+
+
+def _not_supported(*_: object) -> NoReturn:
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+def _restored(disk: Disk, path: Path) -> LocalStorage:
+    """Give a storage over what a power cut would leave now."""
+    for name, file in disk.surviving().items():
+        target = path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+    return LocalStorage(path / "attachments")
+
+
+def _survives(disk: Disk, handle: str, content: bytes) -> bool:
+    """Tell whether so much of an upload would be there after a power cut."""
+    found = disk.surviving()
+    if f"attachments{handle}" in found:
+        return found[f"attachments{handle}"].content.startswith(content)
+    identifier = handle.split("/")[4]
+    data = found.get(f"attachments/.uploads/{identifier}.data")
+    record = f"attachments/.uploads/{identifier}.key" in found
+    return record and data is not None and data.content.startswith(content)
+
+
+@pytest.mark.usefixtures("file_system")
+def test_what_is_acknowledged_of_an_upload_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every call to the system; and whoever comes after the power cut can go on."""
+    disk = Disk(tmp_path)
+    storage = LocalStorage(tmp_path / "attachments")
+    acknowledged: dict[str, bytes] = {}
+
+    def check() -> None:
+        for handle, content in acknowledged.items():
+            assert _survives(disk, handle, content)
+
+    disk.at_each_point = check
+    pieces = [b"first", b"", b"second" * 300_000, b"third"]
+    whole = b"".join(pieces)
+    with disk.recorded(monkeypatch):
+        storage.check()
+        for _ in range(2):
+            upload = storage.uploads.create("scan.png")
+            acknowledged[upload.handle] = b""
+            for number, piece in enumerate(pieces):
+                is_last = number == len(pieces) - 1
+                size = len(whole) if is_last else None
+                upload = storage.uploads.append(upload.handle, upload.offset, piece, size=size)
+                acknowledged[upload.handle] += piece
+        assert not [name for name in disk.exposed if not name.startswith(".partial-")]
+    assert disk.points > 100
+    assert {whole} == {*acknowledged.values()}
+    after = _restored(disk, tmp_path / "after")
+    for handle in acknowledged:
+        assert whole == read(after, handle)
+
+
+def test_an_upload_goes_on_after_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun, with bytes, with its size told, and complete but no attachment yet."""
+    disk = Disk(tmp_path)
+    storage = LocalStorage(tmp_path / "attachments")
+    stages = itertools.count()
+    with disk.recorded(monkeypatch):
+        storage.check()
+        handle = storage.uploads.create("scan.png", note="a note").handle
+
+        def expect_survivor(offset: int, size: int | None) -> None:
+            survivor = _restored(disk, tmp_path / f"after-{next(stages)}")
+            upload = survivor.uploads.info(handle)
+            assert (offset, size, "a note") == (upload.offset, upload.size, upload.note)
+            survivor.uploads.append(handle, offset, b"abcdef"[offset:], size=6)
+            assert b"abcdef" == read(survivor, handle)
+
+        expect_survivor(0, None)
+        storage.uploads.append(handle, 0, b"abc")
+        expect_survivor(3, None)
+        storage.uploads.append(handle, 3, b"d", size=6)
+        expect_survivor(4, 6)
+
+
+UNSYNCED: dict[str, Callable[[str], bool]] = {
+    "the bytes": lambda path: path.endswith(".data"),
+    "the record": lambda path: path.endswith("(deleted)"),
+    "the directory of uploads": lambda path: path == "attachments/.uploads",
+    "the root": lambda path: path == "attachments",
+}
+
+
+@pytest.mark.parametrize("unsynced", UNSYNCED)
+def test_every_sync_of_an_upload_is_needed(
+    unsynced: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model notices when any one of them is left out."""
+    disk = Disk(tmp_path)
+    disk.leave_out = UNSYNCED[unsynced]
+    storage = LocalStorage(tmp_path / "attachments")
+    with disk.recorded(monkeypatch):
+        storage.check()
+        upload = storage.uploads.create("scan.png", size=10)
+        storage.uploads.append(upload.handle, 0, b"content")
+        assert not _survives(disk, upload.handle, b"content")
+
+
+def test_what_a_killed_process_wrote_is_synced_before_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been killed before it synced what is there."""
+    disk = Disk(tmp_path)
+    storage = LocalStorage(tmp_path / "attachments")
+    with disk.recorded(monkeypatch):
+        storage.check()
+        handle = storage.uploads.create("scan.png", size=10).handle
+        with place(storage, handle, "data").open("ab") as file:
+            file.write(b"abc")
+        assert not _survives(disk, handle, b"abc")
+        assert 3 == storage.uploads.info(handle).offset
+        assert _survives(disk, handle, b"abc")
+
+
+@pytest.mark.parametrize("ending", ["data", "key"])
+@pytest.mark.parametrize("planted", ["link", "dangling link", "fifo", "directory"])
+def test_what_somebody_planted_is_no_upload(
+    planted: str, ending: str, local: LocalStorage, tmp_path: Path
+) -> None:
+    """Neither followed nor waited for; nothing outside is read, written or removed."""
+    upload = local.uploads.create("a.bin", size=10)
+    local.uploads.append(upload.handle, 0, b"abc")
+    outside = tmp_path / "outside"
+    path = place(local, upload.handle, ending)
+    kept = path.read_bytes()
+    outside.write_bytes(kept)
+    path.unlink()
+    if planted == "fifo":
+        os.mkfifo(path)
+    elif planted == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(outside if planted == "link" else tmp_path / "nowhere")
+    uploads = local.uploads
+    assert Kind.NOT_FOUND == failure_of(uploads.info, upload.handle)
+    assert Kind.NOT_FOUND == failure_of(uploads.append, upload.handle, 3, b"defghij")
+    assert Kind.NOT_FOUND == failure_of(uploads.remove, upload.handle)
+    assert [upload.handle] * (ending == "data") == list(uploads.list())
+    assert kept == outside.read_bytes()
+    assert not (tmp_path / "nowhere").exists()
+    path.rmdir() if planted == "directory" else path.unlink()
+    path.write_bytes(kept)
+    uploads.append(upload.handle, 3, b"defghij")
+    assert b"abcdefghij" == read(local, upload.handle)
+
+
+def test_a_planted_directory_of_uploads_is_not_followed(
+    local: LocalStorage, tmp_path: Path
+) -> None:
+    """Nothing is begun, told or removed behind a link."""
+    upload = local.uploads.create("a.bin", size=10)
+    real = Path(local.directory, ".uploads")
+    real.rename(tmp_path / "elsewhere")
+    real.symlink_to(tmp_path / "elsewhere")
+    uploads = local.uploads
+    before = sorted((tmp_path / "elsewhere").iterdir())
+    for verb, arguments in (
+        (uploads.create, ("b.bin",)),
+        (uploads.info, (upload.handle,)),
+        (uploads.append, (upload.handle, 0, b"x")),
+        (uploads.remove, (upload.handle,)),
+        (lambda: list(uploads.list()), ()),
+    ):
+        assert Kind.NOT_FOUND == failure_of(verb, *arguments)
+    assert before == sorted((tmp_path / "elsewhere").iterdir())
+    assert b"" == place(local, upload.handle, "data").read_bytes()
+    real.unlink()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_modes_whatever_the_umask(umask: int, local: LocalStorage) -> None:
+    """Files of uploads and attachments get 0640, directories 0750."""
+    before = os.umask(umask)
+    try:
+        for name in ("a.bin", "b.bin"):
+            upload = local.uploads.create(name, size=4)
+            local.uploads.append(upload.handle, 0, b"ab")
+        local.uploads.append(upload.handle, 2, b"cd")
+    finally:
+        os.umask(before)
+    seen: dict[bool, set[int]] = {True: set(), False: set()}
+    for path in Path(local.directory).rglob("*"):
+        status = path.lstat()
+        seen[stat.S_ISDIR(status.st_mode)].add(stat.S_IMODE(status.st_mode))
+    assert {True: {0o750}, False: {0o640}} == seen
+    for handle in list(local.uploads.list()):
+        local.uploads.remove(handle)
+
+
+def test_a_record_that_cannot_be_read_is_corrupt(local: LocalStorage) -> None:
+    """It does not keep others from being listed, and can be removed."""
+    upload, other = local.uploads.create("a.bin"), local.uploads.create("b.bin")
+    path = place(local, upload.handle, "key")
+    for record in (b"{", b"[]", b"{}", b'{"handle": 1}', b"\xff", b""):
+        path.write_bytes(upload.handle[1:].encode() + b"\n" + record)
+        kind = failure_of(local.uploads.info, upload.handle)
+        assert kind in (Kind.CORRUPT, Kind.NOT_FOUND)
+        assert {upload.handle, other.handle} == {*local.uploads.list()}
+    local.uploads.remove(upload.handle)
+    path.write_bytes(b"\xff\xfe")
+    assert [other.handle] == list(local.uploads.list())
+    path.unlink()
+    local.uploads.remove(other.handle)
+
+
+def test_what_is_removed_does_not_come_back_as_its_own_upload(
+    local: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ended between placing a file and ending its draft leaves both."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    handle = local.uploads.create("a.txt", size=4).handle
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalDrafts, "_remove", end)
+        with pytest.raises(KeyboardInterrupt):
+            local.uploads.append(handle, 0, b"data")
+    assert ([handle], [handle]) == (list(local), list(local.uploads.list()))
+    local.remove(handle)
+    assert ([], []) == (list(local), list(local.uploads.list()))
+    assert Kind.NOT_FOUND == failure_of(local.uploads.info, handle)
+    assert [] == list(local)
+
+
+def test_another_attachment_in_the_place_is_not_overwritten(local: LocalStorage) -> None:
+    """Whoever put it there; the upload can be given up then."""
+    upload = local.uploads.create("a.bin", size=4)
+    local.put(upload.handle, b"other")
+    assert Kind.EXISTS == failure_of(local.uploads.append, upload.handle, 0, b"data")
+    assert b"other" == read(local, upload.handle)
+    local.uploads.remove(upload.handle)
+    assert b"other" == read(local, upload.handle)
+
+
+APPENDING = """
+import sys
+from rex.attach.storages.local import LocalStorage
+def content():
+    yield b"abc"
+    print("has come", flush=True)
+    sys.stdin.read()
+    yield b"def"
+LocalStorage(sys.argv[1]).uploads.append(sys.argv[2], 0, content())
+"""
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_one_process_at_a_time_appends(local: LocalStorage, *, is_killed: bool) -> None:
+    """Another is told so, until the first is done or dead; what it had written is kept."""
+    upload = local.uploads.create("a.bin", size=6)
+    with subprocess.Popen(
+        [sys.executable, "-c", APPENDING, local.directory, upload.handle],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert b"has come\n" == process.stdout.readline()
+        assert Kind.BUSY == failure_of(local.uploads.append, upload.handle, 0, b"xyz")
+        assert Kind.BUSY == failure_of(local.uploads.remove, upload.handle)
+        assert 3 == local.uploads.info(upload.handle).offset
+        if is_killed:
+            process.kill()
+        process.stdin.close()
+        process.wait(HANGS)
+    if is_killed:
+        local.uploads.append(upload.handle, 3, b"def")
+    assert b"abcdef" == read(local, upload.handle)
+
+
+# Killed at every point.
+
+
+@pytest.mark.parametrize("kind", ["upload", "part"])
+@pytest.mark.parametrize("where", ["directory", "s3"])
+def test_an_upload_goes_on_wherever_its_process_was_killed(
+    where: str,
+    kind: str,
+    request: pytest.FixtureRequest,
+    report_figure: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Right before each change that it makes to the storage, and nothing is left over."""
+    monkeypatch.setattr(s3_drafts, "PART_SIZE", killed_uploads.PART_SIZE)
+    harness: Any = LocalHarness()
+    if where == "s3":
+        harness = S3Harness(request.getfixturevalue("seaweedfs"))
+    with harness.storage() as storage:
+        done = subprocess.run(
+            [sys.executable, KILLED, kind],
+            input=json.dumps(_options(storage)),
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=300,
+            check=True,
+        )
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        killed = [line for line in told if line["killed"]]
+        assert len(told) - 1 == len(killed) > 3
+        expected = killed_uploads.content()
+        for line in told:
+            handle = line["handle"]
+            offsets: list[int] = []
+            killed_uploads.upload(storage, handle, offsets.append)
+            assert line["acknowledged"] <= offsets[0]
+            if kind == "part":
+                assert handle not in storage
+                handle = storage.uploads.join("a.bin", [handle])
+            assert expected == read(storage, handle)
+        assert len(told) == len(list(storage))
+        assert [] == list(storage.uploads.list())
+        assert [] == harness.leftovers(storage)
+    report_figure(f"{kind} killed at {len(killed)} points, {where}: all complete, none left over")
+
+
+def _options(storage: Storage) -> dict[str, str]:
+    if isinstance(storage, LocalStorage):
+        return {"url": f"file://{storage.directory}"}
+    assert isinstance(storage, S3Storage)
+    keys = storage._credentials()
+    return {
+        "url": f"s3://{storage.bucket}/{storage.prefix}?endpoint={storage.endpoint}",
+        "access_key": keys.access_key,
+        "secret_key": keys.secret_key,
+    }
+
+
+# S3.
+
+
+def test_pieces_of_any_size_make_parts_and_a_tail(s3: S3Storage) -> None:
+    """Around the size of a part, each piece by another storage or the same; also broken off."""
+    random_ = _random(7)
+    edges = [PART_SIZE - 1, 2, PART_SIZE, 1, PART_SIZE + 1, 5, 0, 2 * PART_SIZE + 3]
+    data = random_.randbytes(sum(edges) + 11)
+    handle = s3.uploads.create("a.bin", size=len(data)).handle
+    other = again(s3)
+    offset = 0
+    for number, size in enumerate([*edges, 11]):
+        storage = (s3, other)[number % 2]
+        piece = data[offset : offset + size]
+        content = iter([piece[: size // 2], piece[size // 2 :]])
+        offset = storage.uploads.append(handle, offset, content).offset
+        assert s3.uploads.info(handle).offset == other.uploads.info(handle).offset == offset
+    assert hashlib.sha256(data).digest() == hashlib.sha256(read(s3, handle)).digest()
+
+
+def test_a_small_upload_is_like_an_attachment_that_was_added(s3: S3Storage) -> None:
+    """One object with a digest; its headers are the same however it came."""
+    small = s3.uploads.create("ü.png", size=4).handle
+    s3.uploads.append(small, 0, b"data")
+    large = s3.uploads.create("ü.png", size=PART_SIZE + 1).handle
+    s3.uploads.append(large, 0, bytes(PART_SIZE + 1))
+    assert hashlib.sha256(b"data").hexdigest() == s3.info(small).digest
+    client = s3._control._client()
+    told = [client.head_object(Bucket=s3.bucket, Key=s3._path(h[1:])) for h in (small, large)]
+    for header in ("ContentType", "ContentDisposition", "CacheControl"):
+        assert told[0][header] == told[1][header]
+    assert "image/png" == told[0]["ContentType"]
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+def test_an_upload_that_somebody_else_ended_is_gone(s3: S3Storage, *, is_part: bool) -> None:
+    """As a bucket's rule does with old multipart uploads; what was left of it is cleaned up."""
+    handle = s3.uploads.create("a.bin", size=PART_SIZE + 10, is_part=is_part).handle
+    s3.uploads.append(handle, 0, bytes(PART_SIZE + 5))
+    client = s3._control._client()
+    found = client.list_multipart_uploads(Bucket=s3.bucket, Prefix=s3.prefix)["Uploads"]
+    assert 1 == len(found)
+    for one in found:
+        client.abort_multipart_upload(Bucket=s3.bucket, Key=one["Key"], UploadId=one["UploadId"])
+    offset = PART_SIZE + 5
+    assert Kind.NOT_FOUND == failure_of(s3.uploads.append, handle, offset, b"12345")
+    assert Kind.NOT_FOUND == failure_of(s3.uploads.info, handle)
+    assert Kind.NOT_FOUND == failure_of(s3.uploads.remove, handle)
+
+
+def _slowly(storage: Storage, handle: str, before: bytes, failure: Exception) -> Any:
+    """Append in another thread, which waits after some bytes, and then fails: see `finish`."""
+    waits, go_on = threading.Event(), threading.Event()
+
+    def content() -> Iterator[bytes]:
+        yield before
+        waits.set()
+        assert go_on.wait(HANGS)
+        raise failure
+
+    pool = ThreadPoolExecutor(1)
+    call = pool.submit(storage.uploads.append, handle, 0, content())
+
+    def finish() -> None:
+        go_on.set()
+        assert failure is call.exception(HANGS)
+        pool.shutdown()
+
+    assert waits.wait(HANGS)
+    return finish
+
+
+def test_a_server_that_hangs_takes_nothing_back(s3: S3Storage) -> None:
+    """What another one has stored meanwhile stays, though the first has its bytes in memory."""
+    handle = s3.uploads.create("a.bin", size=PART_SIZE + 10).handle
+    data = _random(8).randbytes(PART_SIZE + 10)
+    finish = _slowly(s3, handle, data[:3], ValueError("the connection is cut"))
+    other = again(s3)
+    other.uploads.append(handle, 0, data[:7])
+    finish()
+    assert 7 == s3.uploads.info(handle).offset
+    other.uploads.append(handle, 7, data[7:])
+    assert data == read(s3, handle)
+
+
+def test_a_server_that_hangs_leaves_nothing_behind(s3: S3Storage) -> None:
+    """When another one has completed the upload meanwhile, or given it up."""
+    other = again(s3)
+    for size in (10, PART_SIZE + 10):
+        data = _random(size).randbytes(size)
+        for is_completed in (True, False):
+            handle = s3.uploads.create("a.bin", size=size).handle
+            finish = _slowly(s3, handle, data[: size - 5], ValueError("the connection is cut"))
+            if is_completed:
+                offset = s3.uploads.info(handle).offset
+                other.uploads.append(handle, offset, data[offset:])
+            else:
+                other.uploads.remove(handle)
+            finish()
+            assert is_completed == (handle in s3)
+            assert not is_completed or data == read(s3, handle)
+
+
+def test_what_another_server_stored_in_the_meantime_is_not_taken_for_ours(
+    s3: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The offset was right when it was looked at, and is not any more: nothing is stored twice."""
+    handle = s3.uploads.create("a.bin", size=6).handle
+    other = again(s3)
+    load = other.uploads._drafts.load
+
+    def late(key: str) -> Any:
+        found = load(key)
+        monkeypatch.undo()
+        s3.uploads.append(handle, 0, b"abc")
+        return found
+
+    monkeypatch.setattr(other.uploads._drafts, "load", late)
+    assert Kind.CONFLICT == failure_of(other.uploads.append, handle, 0, b"abc")
+    assert 3 == other.uploads.info(handle).offset
+    other.uploads.append(handle, 3, b"def")
+    assert b"abcdef" == read(s3, handle)
+
+
+@pytest.mark.parametrize("code", ["NoSuchUpload", "PreconditionFailed", "InternalError"])
+def test_a_completion_whose_answer_was_lost_has_happened(
+    code: str, s3: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is repeated is refused; what the first one made is looked at."""
+    complete = s3._control.complete
+
+    def twice(*arguments: Any) -> NoReturn:
+        complete(*arguments)
+        raise S3Failure(code)
+
+    monkeypatch.setattr(s3._control, "complete", twice)
+    data = _random(11).randbytes(PART_SIZE + 5)
+    handle = s3.uploads.create("a.bin", size=len(data)).handle
+    assert s3.uploads.append(handle, 0, data).is_complete
+    assert data == read(s3, handle)
+
+
+def test_content_that_is_read_from_the_same_server_can_be_appended(s3: S3Storage) -> None:
+    """While a part is on its way, what comes next is asked of the same server."""
+    data = _random(9).randbytes(2 * PART_SIZE + 5)
+    source = s3.add("a.bin", data)
+    handle = s3.uploads.create("b.bin", size=len(data)).handle
+    with s3.open(source) as stream:
+        s3.uploads.append(handle, 0, stream)
+    assert data == read(s3, handle)
+
+
+def test_a_bucket_without_a_prefix_is_no_different(seaweedfs: SeaweedFS) -> None:
+    """The folder of uploads is beside the attachments then, and not among them."""
+    seaweedfs.create_bucket("pieces")
+    storage = S3Storage(
+        "pieces",
+        endpoint=seaweedfs.endpoint,
+        access_key=seaweedfs.access_key,
+        secret_key=seaweedfs.secret_key,
+    )
+    client = storage._control._client()
+    data = _random(10).randbytes(PART_SIZE + 5)
+    handle = storage.uploads.create("a.bin", size=len(data)).handle
+    storage.uploads.append(handle, 0, data[:-2])
+    part = storage.uploads.create("b.bin", size=3, is_part=True).handle
+    storage.uploads.append(part, 0, b"abc")
+    keys = [found["Key"] for found in client.list_objects_v2(Bucket="pieces")["Contents"]]
+    assert keys
+    assert all(key.startswith(".drafts/") for key in keys)
+    assert [] == list(storage)
+    assert sorted([handle, part]) == sorted(storage.uploads.list())
+    storage.uploads.append(handle, len(data) - 2, data[-2:])
+    storage.uploads.remove(part)
+    left = client.list_objects_v2(Bucket="pieces")["Contents"]
+    assert [handle[1:]] == [found["Key"] for found in left]
+    assert "Uploads" not in client.list_multipart_uploads(Bucket="pieces")
+    assert data == read(storage, handle)
+    storage.close()
+
+
+# Content on its way into a library.
+
+
+def test_what_is_fed_arrives_in_order() -> None:
+    """All of it, read in the thread of the caller."""
+    threads = set()
+
+    def content() -> Iterator[bytes]:
+        for number in range(100):
+            threads.add(threading.get_ident())
+            yield bytes([number])
+
+    taken: list[Any] = []
+    feed(content(), taken.extend)
+    assert [bytes([number]) for number in range(100)] == taken
+    assert {threading.get_ident()} == threads
+
+
+def test_whoever_takes_may_stop_and_fail() -> None:
+    """Before it asks for anything, in the middle, and after the end."""
+    for many in (0, 1, 3):
+
+        def take(chunks: Iterator[Any], many: int = many) -> None:
+            assert many == len([chunk for chunk, _ in zip(chunks, range(many), strict=False)])
+            raise ValueError(many)
+
+        with pytest.raises(ValueError, match=str(many)):
+            feed(iter([b"a", b"b", b"c"]), take)
+    feed(iter([b"a", b"b"]), next)
+
+
+@pytest.mark.parametrize("failure", [ValueError("x"), KeyboardInterrupt("x"), SystemExit("x")])
+def test_what_the_content_raises_gets_to_whoever_takes(failure: BaseException) -> None:
+    """So that it can clean up; and then to the caller."""
+    seen = []
+
+    def content() -> Iterator[bytes]:
+        yield b"a"
+        raise failure
+
+    def take(chunks: Iterator[Any]) -> None:
+        try:
+            list(chunks)
+        except BaseException as raised:
+            seen.append(raised)
+            raise
+
+    with pytest.raises(type(failure)) as caught:
+        feed(content(), take)
+    assert failure is caught.value
+    assert [failure] == seen

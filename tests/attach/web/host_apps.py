@@ -1,0 +1,136 @@
+"""Applications of several frameworks that mount the service at /attach, for `test_hosts.py`.
+
+Each is what `docs/http.md` shows. They keep attachments where the environment variable HOST_STORAGE
+says; the user is the one whom the header ``X-User`` names.
+"""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from rex.attach import open_storage
+from rex.attach.web import Access, attachments
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import HTTPConnection, Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from rex.attach.web.access import Action
+
+
+def rule(user: Any, _: Action, __: str | None) -> bool:
+    """Let those pass who are somebody."""
+    return user is not None and bool(user.is_authenticated)
+
+
+def service(access: Callable[..., bool] = rule) -> ASGIApp:
+    """Make what the hosts mount."""
+    return attachments(open_storage(os.environ["HOST_STORAGE"]), Access(access))
+
+
+def fastapi_app() -> ASGIApp:
+    """FastAPI, with a middleware that authenticates and one that wraps every answer."""
+    from fastapi import FastAPI
+    from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+    from starlette.middleware.authentication import AuthenticationMiddleware
+
+    class Backend(AuthenticationBackend):
+        async def authenticate(
+            self, conn: HTTPConnection
+        ) -> tuple[AuthCredentials, SimpleUser] | None:
+            name = conn.headers.get("x-user")
+            return (AuthCredentials(), SimpleUser(name)) if name else None
+
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def stamp(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        answer = await call_next(request)
+        answer.headers["X-Host"] = "fastapi"
+        return answer
+
+    app.add_middleware(AuthenticationMiddleware, backend=Backend())
+    app.mount("/attach", service())
+    return app
+
+
+def django_app() -> ASGIApp:
+    """Django's own ASGI application, but for what is below /attach."""
+    import django
+    from django.conf import settings
+    from django.core.asgi import get_asgi_application
+    from django.urls import path
+
+    settings.configure(
+        ALLOWED_HOSTS=["*"],
+        AUTHENTICATION_BACKENDS=["host_apps.DjangoBackend"],
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
+        MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
+        ROOT_URLCONF=type("Urls", (), {"urlpatterns": [path("login", django_login)]}),
+        SECRET_KEY="of a test",
+        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+    )
+    django.setup()
+    host, attach = get_asgi_application(), service()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/attach/"):
+            scope = {**scope, "root_path": "/attach", "user": await django_user(scope)}
+            await attach(scope, receive, send)
+        else:
+            await host(scope, receive, send)
+
+    return app
+
+
+async def django_user(scope: Scope) -> Any:
+    """Give the user to whom Django's session belongs."""
+    from importlib import import_module
+    from io import BytesIO
+
+    from django.conf import settings
+    from django.contrib.auth import aget_user
+    from django.core.handlers.asgi import ASGIRequest
+
+    request = ASGIRequest(scope, BytesIO())
+    sessions = import_module(settings.SESSION_ENGINE)
+    request.session = sessions.SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    return await aget_user(request)
+
+
+class DjangoBackend:
+    """Knows one user, without a database."""
+
+    async def aget_user(self, number: int) -> Any:
+        """Give the user."""
+        return SimpleNamespace(pk=number, is_authenticated=True)
+
+
+def django_login(request: Any) -> Any:
+    """Begin the session of the user."""
+    from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
+    from django.http import HttpResponse
+
+    request.session[SESSION_KEY] = "1"
+    request.session[BACKEND_SESSION_KEY] = "host_apps.DjangoBackend"
+    return HttpResponse("ok")
+
+
+def flask_app() -> Any:
+    """Flask, which is WSGI, through a2wsgi."""
+    from a2wsgi import ASGIMiddleware
+    from flask import Flask
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+    app = Flask(__name__)
+    attached: Any = service(lambda *_: True)
+    attach = ASGIMiddleware(attached)
+    mounted: Any = {"/attach": attach}
+    return DispatcherMiddleware(app, mounted)

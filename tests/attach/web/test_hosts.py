@@ -1,0 +1,148 @@
+"""The service inside applications of other frameworks, over real servers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+import pytest
+
+from rex.attach.conformance.samples import MIB, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = sample(3 * MIB + 5)
+TIMEOUT = 60
+
+
+class Host(NamedTuple):
+    """A running application."""
+
+    name: str
+    url: str
+
+
+COMMANDS = {
+    "fastapi": ["granian", "--interface", "asgi", "--factory", "--no-ws"],
+    "django": ["granian", "--interface", "asginl", "--factory", "--no-ws"],
+    "flask": ["gunicorn", "--threads", "4"],
+}
+
+
+def command(name: str, port: int) -> list[str]:
+    """Give the command that serves an application."""
+    program, *options = COMMANDS[name]
+    path = str(Path(sys.executable).with_name(program))
+    if program == "granian":
+        return [path, *options, "--port", str(port), f"host_apps:{name}_app"]
+    return [path, *options, "--bind", f"127.0.0.1:{port}", f"host_apps:{name}_app()"]
+
+
+@pytest.fixture(scope="module", params=sorted(COMMANDS))
+def host(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Host]:
+    """Serve an application of each framework."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    directory = tmp_path_factory.mktemp("host")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parent),
+        "HOST_STORAGE": f"file://{directory}",
+    }
+    program = subprocess.Popen(
+        command(request.param, port),
+        env=environment,
+        cwd=directory,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(url, program)
+        yield Host(request.param, url)
+    finally:
+        program.terminate()
+        program.wait(TIMEOUT)
+
+
+def wait_for(url: str, program: subprocess.Popen[bytes]) -> None:
+    """Wait until a server answers anything."""
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        assert program.poll() is None
+        try:
+            httpx.get(f"{url}/attach/")
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(url)
+
+
+@pytest.fixture
+def client(host: Host) -> Iterator[httpx.Client]:
+    """Give a client that is somebody."""
+    with httpx.Client(base_url=host.url, timeout=TIMEOUT) as client:
+        if host.name == "fastapi":
+            client.headers["X-User"] = "ann"
+        elif host.name == "django":
+            client.get("/login").raise_for_status()
+        yield client
+
+
+def upload(client: httpx.Client, content: bytes = DATA) -> str:
+    """Store an attachment; give its path."""
+    answer = client.post("/attach/", params={"name": "a b.txt"}, content=content)
+    path: str = answer.raise_for_status().json()["attachments"][0]["url"]
+    return path
+
+
+def test_an_attachment_goes_in_and_out(client: httpx.Client) -> None:
+    """3 MiB sent raw, fetched whole and in part, and removed."""
+    path = upload(client)
+    assert path.startswith("/attach/20")
+    assert DATA == client.get(path).content
+    part = client.get(path, headers={"Range": "bytes=1048570-2097160"})
+    assert (206, DATA[1048570:2097161]) == (part.status_code, part.content)
+    assert 204 == client.delete(path).status_code
+    assert 404 == client.get(path).status_code
+
+
+def test_a_form_is_stored(client: httpx.Client) -> None:
+    """With two files."""
+    files = [("file", ("a.bin", DATA)), ("file", ("b.txt", b"small"))]
+    stored = client.post("/attach/", files=files).raise_for_status().json()["attachments"]
+    assert [DATA, b"small"] == [client.get(one["url"]).content for one in stored]
+
+
+def test_a_body_without_a_length_is_stored_whole_or_refused(client: httpx.Client) -> None:
+    """WSGI has no bodies without a length: nothing is stored in place of one."""
+    answer = client.post("/attach/", params={"name": "a.bin"}, content=iter([DATA[:5], DATA[5:]]))
+    if answer.is_success:
+        assert DATA == client.get(answer.headers["Location"]).content
+    else:
+        assert 400 <= answer.status_code < 500
+
+
+def test_the_rule_is_asked_about_the_user_of_the_host(host: Host, client: httpx.Client) -> None:
+    """Whoever is nobody may not fetch what somebody stored; Flask hands no user over."""
+    path = upload(client)
+    expected = 200 if host.name == "flask" else 403
+    assert expected == httpx.get(f"{host.url}{path}").status_code
+
+
+def test_the_host_answers_what_is_its_own(host: Host) -> None:
+    """A path that is not below /attach is none of ours."""
+    answer = httpx.get(f"{host.url}/elsewhere")
+    assert 404 == answer.status_code
+    assert "problem" not in answer.headers["Content-Type"]

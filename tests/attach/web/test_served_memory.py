@@ -1,0 +1,87 @@
+"""A large attachment takes little memory in the process that serves it, sent and fetched.
+
+The size is that of `attach/test_memory.py`: ``REX_TEST_LARGE=4096 make test``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from attach.test_memory import LARGE, LIMIT, MIB
+from attach.web.running import Running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+TIMEOUT = 600
+
+
+@pytest.fixture(params=["a directory", "S3"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
+    """Serve attachments, on each kind of storage that is for large ones."""
+    settings: dict[str, str] = {"attach_dir": str(tmp_path / "attachments")}
+    if request.param == "S3":
+        seaweedfs: SeaweedFS = request.getfixturevalue("seaweedfs")
+        settings = {**seaweedfs.settings(), "attach_s3_prefix": "served-memory"}
+    with Running(tmp_path, **settings) as running:
+        yield running
+
+
+def blocks() -> Iterator[bytes]:
+    """Give the content, no MiB like another."""
+    for number in range(0, LARGE, MIB):
+        yield number.to_bytes(8, "big") * (MIB // 8)
+
+
+def upload(client: httpx.Client, content: bytes | Iterator[bytes]) -> str:
+    """Store an attachment; give its path."""
+    answer = client.post("/attach/", params={"name": "a.bin"}, content=content)
+    path: str = answer.raise_for_status().json()["attachments"][0]["url"]
+    return path
+
+
+def download(client: httpx.Client, path: str) -> str:
+    """Fetch an attachment; give the digest of what came."""
+    digest = hashlib.sha256()
+    with client.stream("GET", path) as answer:
+        for chunk in answer.iter_raw():
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def test_serving_a_large_attachment_takes_little_memory(
+    server: Running, request: pytest.FixtureRequest, report_figure: Callable[[str], None]
+) -> None:
+    """It is sent with a length that nobody announced, and fetched whole."""
+    used: list[int] = []
+    with httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
+
+        def measured(verb: str, do: Callable[..., str], *args: object) -> str:
+            idle = server.memory()
+            (server.worker / "clear_refs").write_text("5")  # the peak begins anew
+            began = time.perf_counter()
+            result = do(client, *args)
+            seconds = time.perf_counter() - began
+            used.append(server.memory("VmHWM") - idle)
+            report_figure(
+                f"memory, {LARGE // MIB} MiB through HTTP {verb} on {request.node.callspec.id}: "
+                f"{used[-1] / MIB:.0f} MiB above idle, {LARGE / MIB / seconds:.0f} MiB/s"
+            )
+            return result
+
+        download(client, upload(client, b"small"))
+        path = measured("POST", upload, blocks())
+        digest = hashlib.sha256()
+        for block in blocks():
+            digest.update(block)
+        assert digest.hexdigest() == measured("GET", download, path)
+        client.delete(path).raise_for_status()
+    assert max(used) <= LIMIT

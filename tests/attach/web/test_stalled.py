@@ -1,0 +1,86 @@
+"""Stalled clients: others are served meanwhile, and all that stall are cut."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from attach.web.running import Running
+from rex.attach.conformance.samples import MIB, sample
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+STALLED = 40
+STALL_SECONDS = 2
+HANGS = 60
+"""Seconds after which a client counts as never cut."""
+DATA = sample(8 * MIB)
+
+
+@pytest.fixture(scope="module", params=["directory", "s3"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """Serve attachments, on each kind of storage that is for large ones."""
+    directory: Path = tmp_path_factory.mktemp("stalled")
+    settings: dict[str, str] = {"attach_dir": str(directory / "attachments")}
+    if request.param == "s3":
+        seaweedfs: SeaweedFS = request.getfixturevalue("seaweedfs")
+        settings = {**seaweedfs.settings(), "attach_s3_prefix": "stalled"}
+    with Running(directory, attach_stall_timeout=STALL_SECONDS, **settings) as running:
+        yield running
+
+
+def upload(client: httpx.Client, content: bytes) -> str:
+    """Store an attachment; give its path."""
+    stored = client.post("/attach/", params={"name": "a.bin"}, content=content)
+    path: str = stored.raise_for_status().json()["attachments"][0]["url"]
+    return path
+
+
+def stall(server: Running, sent: bytes) -> socket.socket:
+    """Send something and do nothing any more."""
+    client = server.connect()
+    client.sendall(sent)
+    return client
+
+
+def check_others_are_served(server: Running, stalls: Callable[[], list[socket.socket]]) -> None:
+    """While clients stall, others are answered; in the end all that stall are cut."""
+    with httpx.Client(base_url=server.url, timeout=HANGS) as others:
+        clients = stalls()
+        try:
+            path = upload(others, b"small")
+            assert b"small" == others.get(path).content
+            assert server.holds(clients), "the others were served only afterwards"
+            deadline = time.monotonic() + HANGS
+            while server.holds(clients) and time.monotonic() < deadline:
+                others.get("/health").raise_for_status()
+            assert 0 == server.holds(clients)
+        finally:
+            for client in clients:
+                client.close()
+
+
+@pytest.mark.parametrize(("number", "sent"), [(STALLED, 10 * 1024), (8, 9 * MIB)])
+def test_stalled_uploads_are_cut(server: Running, number: int, sent: int) -> None:
+    """At their beginning; and when parts have gone to an object server already."""
+    head = b"POST /attach/?name=a.bin HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n"
+    beginning = head % (64 * MIB) + bytes(sent)
+    check_others_are_served(server, lambda: [stall(server, beginning) for _ in range(number)])
+
+
+def test_stalled_downloads_are_cut(server: Running) -> None:
+    """Of clients that ask and take nothing, nothing is left in the server either."""
+    with httpx.Client(base_url=server.url, timeout=HANGS) as client:
+        path = upload(client, DATA)
+    asked = f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
+    check_others_are_served(server, lambda: [stall(server, asked) for _ in range(STALLED)])
