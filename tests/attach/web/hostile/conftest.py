@@ -1,0 +1,270 @@
+"""`rex serve` over each kind of storage, asked the same by a client that sends exact bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+import pytest
+
+from attach.harnesses import s3_client
+from attach.web.hostile.raw import CANARIES, KEY, Answer, ask, request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+PROGRAM = Path(__file__).with_name("serving.py")
+
+KEPT = b"0123456789"
+"""The content of the attachment that each service has all the time."""
+
+MAX_SIZE = 1_000_000
+URL = "http://service.example/attach"
+STALL_SECONDS = 0.5
+
+_CPU_SECONDS = 2.0
+"""What an answer may cost at most; more would be a hang, for the one who asks or for others."""
+
+_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEY = re.compile(r"(attachments/)?2[0-9]{3}/[0-9]{2}/[0-9]{2}/[0-9a-f-]{36}/[^/]+")
+_MOVING = ("connection", "date", "etag", "last-modified", "upload-expires")
+
+
+class Service(NamedTuple):
+    """A running `rex serve`."""
+
+    kind: str
+    port: int
+    program: subprocess.Popen[bytes]
+    directory: Path
+    """Where it runs; its attachments are below, where they are files."""
+    secrets: tuple[str, ...]
+    """What it knows and may not tell."""
+
+    @property
+    def log(self) -> Path:
+        """All that it has said."""
+        return self.directory.parent / f"{self.kind}.log"
+
+    def handles(self) -> list[str]:
+        """List what it keeps."""
+        answer = ask(self.port, request("GET", "/attach/?limit=1000"))
+        assert answer
+        return [one["handle"] for one in answer.json["attachments"]]
+
+    def cpu_seconds(self) -> float:
+        """Tell how much it has computed."""
+        pid = self.program.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ticks = sum(
+            sum(map(int, Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]))
+            for one in (pid, *children)
+        )
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Everywhere:
+    """The services over all kinds of storage; each is asked the same and answers the same."""
+
+    def __init__(self, root: Path, services: list[Service]) -> None:
+        self._root = root
+        self.services = services
+        self._kept = {one.port: _store_kept(one) for one in services}
+
+    def kept(self, service: Service) -> str:
+        """Give the handle of the attachment that a service has all the time."""
+        return self._kept[service.port]
+
+    def outside(self) -> dict[str, bytes | None]:
+        """Read all that is around the attachments, but for the logs."""
+        storage = self._root / "directory/attachments"
+        return {
+            str(path): path.read_bytes() if path.is_file() else None
+            for path in self._root.rglob("*")
+            if path.suffix != ".log" and storage not in path.parents
+        }
+
+    def ask(self, data: bytes, *, head: bool = False) -> Answer | None:
+        """Send bytes; ``{kept}`` in them is the handle of what is kept."""
+        answers = self.each(data, head=head)
+        first, *others = answers
+        for answer in answers:
+            assert answer is None or answer.status < 500, answer
+        for answer in others:
+            assert _steady(first) == _steady(answer)
+        return first
+
+    def each(self, data: bytes, *, head: bool = False) -> list[Answer | None]:
+        """Send bytes; give the answers, which may differ."""
+        return [self._ask_one(one, data, head=head) for one in self.services]
+
+    def answer(self, data: bytes, *, head: bool = False) -> Answer:
+        """Send bytes that are answered."""
+        answer = self.ask(data, head=head)
+        assert answer
+        return answer
+
+    def status(self, data: bytes, *, head: bool = False) -> int | None:
+        """Send bytes; give the status of the answer, or None for a close without one."""
+        answer = self.ask(data, head=head)
+        return None if answer is None else answer.status
+
+    def stored(self, data: bytes) -> list[str]:
+        """Send bytes that store something; give the names, and remove it all."""
+        answer = self.answer(data)
+        assert answer.status == 201, answer
+        for service in self.services:
+            self.clean(service)
+        return [one["name"] for one in answer.json["attachments"]]
+
+    def clean(self, service: Service) -> list[str]:
+        """Remove from a service all but what is kept there; give the handles."""
+        handles = service.handles()
+        assert self.kept(service) in handles
+        handles.remove(self.kept(service))
+        for handle in handles:
+            removed = self.one(service, request("DELETE", f"/attach{quote(handle)}"))
+            assert removed.status == 204, handle
+        return handles
+
+    def one(self, service: Service, data: bytes, *, head: bool = False) -> Answer:
+        """Send bytes, which are answered, to one of the services."""
+        answer = self._ask_one(service, data, head=head)
+        assert answer
+        assert answer.status < 500, answer
+        return answer
+
+    def _ask_one(self, service: Service, data: bytes, *, head: bool) -> Answer | None:
+        before = service.cpu_seconds()
+        answer = ask(service.port, data.replace(b"{kept}", self.kept(service).encode()), head=head)
+        assert service.cpu_seconds() - before < _CPU_SECONDS
+        return answer
+
+
+def _store_kept(service: Service) -> str:
+    answer = ask(service.port, request("POST", "/attach/?name=kept.txt", body=KEPT))
+    assert answer
+    handle: str = answer.json["attachments"][0]["handle"]
+    return handle
+
+
+def _steady(answer: Answer | None) -> object:
+    """Give what an answer is wherever and whenever it is given."""
+    if answer is None:
+        return None
+    headers = {
+        name: _UUID.sub(b"ID", value.encode())
+        for name, value in answer.headers.items()
+        if name not in _MOVING
+    }
+    length = headers.get("content-length") if answer.status != 206 else None
+    body = _UUID.sub(b"ID", answer.body)
+    boundary = re.search(r"boundary=([0-9a-f]+)", answer.headers.get("content-type", ""))
+    if boundary:
+        body = body.replace(boundary[1].encode(), b"BOUNDARY")
+        headers["content-type"] = headers["content-type"].partition(b";")[0]
+    return answer.status, headers, length, body
+
+
+@pytest.fixture(scope="session")
+def everywhere(
+    tmp_path_factory: pytest.TempPathFactory, seaweedfs: SeaweedFS
+) -> Iterator[Everywhere]:
+    """Run a service over each kind of storage."""
+    with contextlib.ExitStack() as stack:
+        root = tmp_path_factory.mktemp("hostile")
+        seaweedfs.create_bucket("hostile")
+        s3 = {**seaweedfs.settings(), "attach_s3_bucket": "hostile"}
+        local = {"attach_dir": "attachments"}
+        starts = [
+            ("memory", local, ("canary-attach-secret",)),
+            ("directory", local, ("canary-attach-secret",)),
+            ("s3", s3, ("canary-attach-secret", seaweedfs.secret_key)),
+        ]
+        services = [
+            stack.enter_context(_running(kind, root / kind, settings, secrets))
+            for kind, settings, secrets in starts
+        ]
+        yield Everywhere(root, services)
+        files = [path for path in (root / "directory/attachments").rglob("*") if path.is_file()]
+        for path in files:
+            assert _KEY.fullmatch(str(path.relative_to(root / "directory/attachments"))), path
+        client = s3_client(seaweedfs.endpoint, seaweedfs.access_key, seaweedfs.secret_key)
+        for found in client.list_objects_v2(Bucket="hostile").get("Contents", ()):
+            assert _KEY.fullmatch(found["Key"]), found
+        assert [] == [*(root / "memory").rglob("attachments")]
+
+
+@contextlib.contextmanager
+def _running(
+    kind: str, directory: Path, settings: dict[str, str], secrets: tuple[str, ...]
+) -> Iterator[Service]:
+    directory.mkdir()
+    for bait in ("passwd", "rex.txt", ".htaccess"):
+        (directory / bait).write_text(CANARIES["bait"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = {
+        **settings,
+        "attach_access": "bearer",
+        "attach_access_keys": KEY,
+        "attach_secret": CANARIES["attach_secret"],
+        "attach_max_size": str(MAX_SIZE),
+        "attach_url": URL,
+        "attach_stall_timeout": str(STALL_SECONDS),
+    }
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **({"IN_MEMORY": "1"} if kind == "memory" else {}),
+        **{name.upper(): value for name, value in given.items()},
+    }
+    with (directory.parent / f"{kind}.log").open("wb") as log:
+        program = subprocess.Popen(
+            [sys.executable, PROGRAM, "serve", "--access-log", "--port", str(port)],
+            cwd=directory,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait(program, port)
+        yield Service(kind, port, program, directory, (KEY, *secrets))
+        assert program.poll() is None
+    finally:
+        program.send_signal(signal.SIGTERM)
+        program.wait(60)
+
+
+def _wait(program: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until it answers."""
+    while program.poll() is None:
+        with contextlib.suppress(ConnectionRefusedError):
+            answer = ask(port, request("GET", "/health", key=None))
+            if answer and answer.status == 200:
+                return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(0.05)
+    raise AssertionError("it ended")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _untouched(everywhere: Everywhere) -> Iterator[None]:
+    """See to it that a module leaves the storages and what is around them as they were."""
+    before = everywhere.outside()
+    yield
+    assert before == everywhere.outside()
+    left = [handle for service in everywhere.services for handle in everywhere.clean(service)]
+    assert [] == left
