@@ -21,12 +21,18 @@ $(VENV)/.ready: $(VENV)/.packages pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
+CLIENTS := tests/browser/node_modules/.package-lock.json
+
+$(CLIENTS): tests/browser/package-lock.json | $(VENV)/.packages
+	@$(BIN)/npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 .PHONY: demo
 demo: $(VENV)/.ready  ## Tour the main job: a directory, then a throwaway S3 server.
 	@$(BIN)/python -m rex.attach_demo
 
 .PHONY: test
-test: $(VENV)/.ready  ## Run all tests, or with ONLY=PATH some.
+test: $(VENV)/.ready $(CLIENTS)  ## Run all tests, or with ONLY=PATH some.
 	@$(BIN)/python -m pytest $(ONLY)
 
 .PHONY: lint
@@ -41,11 +47,14 @@ s3: $(VENV)/.ready  ## Run a throwaway S3 server until Ctrl-C and print its sett
 	@$(BIN)/python -m rex.attach_demo.seaweedfs
 
 .PHONY: lock
-lock: $(VENV)/.ready  ## Choose new versions for constraints.txt (needs uv).
+lock: $(VENV)/.ready  ## Choose new versions of all we use (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints.txt pyproject.toml
+	$(BIN)/npm update --prefix tests/browser --package-lock-only --omit-lockfile-registry-resolved
+	$(BIN)/python tests/browser/strip_lock.py
 
 .PHONY: clean
 clean:  ## Remove what the commands above made.
+	rm -rf tests/browser/node_modules
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,121 @@
+"""What the browser tests share: one browser for each module, one service of each kind for all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from browser.rig import CHROMIUM, HERE, PlainServer, Service, serving
+from rex.attach.storages.s3 import S3Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+collect_ignore = [] if CHROMIUM else ["test_content.py", "test_uppy.py"]
+
+
+# For a module and no longer: while it runs, nothing else in the process can use asyncio.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run Chromium without a window."""
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox"]  # which it needs for root
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Give a fresh profile."""
+    with browser.new_context(accept_downloads=False) as context:
+        yield context
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """Open an empty page."""
+    return context.new_page()
+
+
+@pytest.fixture(scope="session")
+def plain_server() -> Iterator[PlainServer]:
+    """Run a server that protects nobody, on another site than the service."""
+    with PlainServer().running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def on_directory(
+    tmp_path_factory: pytest.TempPathFactory, plain_server: PlainServer
+) -> Iterator[Service]:
+    """Run the service over a directory."""
+    origins = {"attach_origins": plain_server.origin}
+    directory = tmp_path_factory.mktemp("on-directory")
+    settings = {"attach_dir": str(directory / "attachments"), **origins}
+    with serving(directory, settings) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def s3_storage(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
+    """Give the storage behind the service on SeaweedFS."""
+    with S3Storage(
+        seaweedfs.bucket,
+        endpoint=seaweedfs.endpoint,
+        access_key=seaweedfs.access_key,
+        secret_key=seaweedfs.secret_key,
+        prefix="browser",
+    ) as storage:
+        yield storage
+
+
+@pytest.fixture(scope="session")
+def on_s3(
+    tmp_path_factory: pytest.TempPathFactory,
+    seaweedfs: SeaweedFS,
+    s3_storage: S3Storage,
+    plain_server: PlainServer,
+) -> Iterator[Service]:
+    """Run the service over SeaweedFS."""
+    settings = {
+        **seaweedfs.settings(),
+        "attach_s3_prefix": s3_storage.prefix,
+        "attach_origins": plain_server.origin,
+    }
+    with serving(tmp_path_factory.mktemp("on-s3"), settings) as service:
+        yield service
+
+
+@pytest.fixture(params=["on_directory", "on_s3"])
+def service(request: pytest.FixtureRequest) -> Service:
+    """Give the service over each kind of storage."""
+    found: Service = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a script of each page and the client that it uses."""
+    built = tmp_path_factory.mktemp("bundles")
+    for name in ("uppy5", "uppy6"):
+        subprocess.run(
+            [
+                Path(sys.executable).with_name("node"),
+                HERE / "node_modules/esbuild/bin/esbuild",
+                HERE / name / "page.js",
+                "--bundle",
+                "--format=iife",
+                "--log-level=warning",
+                f"--outfile={built / name}.js",
+            ],
+            check=True,
+        )
+    return built

@@ -1,0 +1,253 @@
+"""Uppy and tus-js-client, unmodified, in a browser, against the service."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from attach.harnesses import LocalHarness, S3Harness
+from browser.rig import serving
+from rex.attach.storages.local import LocalStorage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Page, Request, Response
+
+    from browser.rig import PlainServer, Service
+    from rex.attach import Storage
+    from rex.attach.conformance import Harness
+
+MIB = 1024 * 1024
+SMALL = 100 * 1024
+LARGE = 150 * MIB
+MIDDLE = 32 * MIB
+
+BUNDLES = {"companion": "uppy6", "sign": "uppy6", "endpoint": "uppy5", "tus": "uppy6"}
+"""The clients, and the page that each is in."""
+
+NOISE = bytes((place * 2654435761 >> 24) & 0xFF for place in range(4, MIB))
+
+
+class Side(NamedTuple):
+    """A service, and the storage behind it."""
+
+    service: Service
+    harness: Harness
+    storage: Storage
+
+    def handles(self, name: str) -> list[str]:
+        """Give the handles of the attachments of a name."""
+        return [handle for handle in self.storage if handle.endswith(f"/{name}")]
+
+    def leftovers(self) -> list[str]:
+        """Give what is there and is no attachment."""
+        return self.harness.leftovers(self.storage)
+
+
+def directory_side(service: Service) -> Side:
+    """Look behind a service on a directory."""
+    return Side(service, LocalHarness(), LocalStorage(str(service.directory / "attachments")))
+
+
+@pytest.fixture
+def side(request: pytest.FixtureRequest) -> Side:
+    """Give the service over the kind of storage that a test is for."""
+    if request.param == "directory":
+        return directory_side(request.getfixturevalue("on_directory"))
+    harness = S3Harness(request.getfixturevalue("seaweedfs"))
+    storage = request.getfixturevalue("s3_storage")
+    return Side(request.getfixturevalue("on_s3"), harness, storage)
+
+
+class Client:
+    """A page with one of the clients in it."""
+
+    def __init__(self, page: Page, bundles: Path, client: str, service: Service) -> None:
+        self.page = page
+        self.name = f"{uuid.uuid4()}.noise"
+        self.client = client
+        self._service = service
+        page.add_init_script(path=bundles / f"{BUNDLES[client]}.js")
+
+    def open(self, origin: str) -> None:
+        """Open a page of an origin, with the client in it."""
+        self.page.goto(origin)
+
+    def begin(self, size: int, **more: Any) -> None:
+        """Begin to upload a file."""
+        file = {"name": self.name, "size": size, **more}
+        self.page.evaluate(
+            "given => begin(given)", {"client": self.client, "service": self._service.url, **file}
+        )
+
+    def upload(self, size: int, **more: Any) -> None:
+        """Upload a file to the end."""
+        self.begin(size, **more)
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait until the upload has ended well."""
+        self.page.wait_for_function("result !== null", timeout=120_000)
+        result = self.page.evaluate("result")
+        assert ([], 1) == (result["failed"], len(result["successful"])), result
+
+
+@pytest.fixture
+def make_client(page: Page, bundles: Path) -> Any:
+    """Give a function that makes a page with a client in it, of the service's own origin."""
+
+    def make(client: str, service: Service, origin: str | None = None) -> Client:
+        made = Client(page, bundles, client, service)
+        made.open(origin or f"{service.origin}/health")
+        return made
+
+    return make
+
+
+def expected(size: int) -> str:
+    """Give the digest of what the page makes."""
+    digest = hashlib.sha256()
+    for number in range(0, size, MIB):
+        piece = (number // MIB).to_bytes(4, "little") + NOISE
+        digest.update(piece[: size - number])
+    return digest.hexdigest()
+
+
+def check_stored(side: Side, there: Client, size: int, *, in_parts: bool = False) -> None:
+    """Make sure that the attachment is there, once, whole and of its type, and nothing else."""
+    (handle,) = side.handles(there.name)
+    with side.storage.open(handle) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    info = side.storage.info(handle)
+    # This client does not tell the signer the type of what it sends in parts.
+    untold = in_parts and there.client == "sign"
+    content_type = "application/octet-stream" if untold else "application/x-noise"
+    assert (size, content_type) == (info.size, info.content_type)
+    assert expected(size) == digest
+    assert [] == side.leftovers()
+
+
+EVERYWHERE = pytest.mark.parametrize("side", ["directory", "s3"], indirect=True)
+ALL = pytest.mark.parametrize("client", BUNDLES)
+IN_PIECES = pytest.mark.parametrize(
+    ("side", "client"),
+    [("s3", "companion"), ("s3", "sign"), ("s3", "endpoint"), ("s3", "tus"), ("directory", "tus")],
+    indirect=["side"],
+)
+
+
+@EVERYWHERE
+@ALL
+def test_a_small_file_arrives(make_client: Any, side: Side, client: str) -> None:
+    """In one request, by a form or by tus."""
+    there = make_client(client, side.service)
+    there.upload(SMALL)
+    check_stored(side, there, SMALL)
+
+
+@EVERYWHERE
+@ALL
+def test_a_page_of_another_site_may_upload(
+    make_client: Any, side: Side, client: str, plain_server: PlainServer
+) -> None:
+    """Where the service is told of it."""
+    there = make_client(client, side.service, plain_server.origin)
+    there.upload(SMALL)
+    check_stored(side, there, SMALL)
+
+
+@IN_PIECES
+def test_a_large_file_arrives(make_client: Any, side: Side, client: str) -> None:
+    """In parts, as the client cuts it by itself."""
+    there = make_client(client, side.service)
+    there.upload(LARGE)
+    check_stored(side, there, LARGE, in_parts=True)
+
+
+@IN_PIECES
+def test_a_paused_upload_goes_on(make_client: Any, side: Side, client: str) -> None:
+    """Where it was: what has arrived is not sent again."""
+    there = make_client(client, side.service)
+    done: Counter[int] = Counter()
+    sent_from: list[int] = []
+    told: list[int] = []
+
+    def note_part(request: Request) -> None:
+        if request.method == "PUT" and (part := re.search(r"partNumber=(\d+)", request.url)):
+            done[int(part[1])] += 1
+
+    def note_piece(request: Request) -> None:
+        if request.method == "PATCH":
+            sent_from.append(int(request.headers["upload-offset"]))
+
+    def note_answer(answer: Response) -> None:
+        if answer.request.method == "HEAD":
+            told.append(int(answer.headers["upload-offset"]))
+
+    there.page.on("requestfinished", note_part)
+    there.page.on("request", note_piece)
+    there.page.on("response", note_answer)
+    # Few parts at a time, so that some have arrived by then.
+    options = {} if client == "tus" else {"shouldUseMultipart": True, "limit": 2}
+    there.begin(MIDDLE, at="pauseAll", options=options)
+    there.page.wait_for_function("reached")
+    assert there.page.evaluate("result") is None
+    arrived = set(done)
+    assert [] == side.handles(there.name)
+    there.page.evaluate("uppy.resumeAll()")
+    there.finish()
+    check_stored(side, there, MIDDLE, in_parts=True)
+    if client == "tus":
+        # It may be that all has arrived: the client learns late what is on its way.
+        (kept,) = told
+        assert kept > 0
+        assert [0, *({kept} - {MIDDLE})] == sent_from
+    else:
+        assert arrived
+        # One that was on its way may have arrived although nobody took the answer.
+        assert {1} == set(done.values())
+
+
+@IN_PIECES
+def test_a_cancelled_upload_leaves_nothing(make_client: Any, side: Side, client: str) -> None:
+    """No attachment, and no part of one."""
+    there = make_client(client, side.service)
+    options = {} if client == "tus" else {"shouldUseMultipart": True}
+    with there.page.expect_response(lambda answer: answer.request.method == "DELETE") as answered:
+        there.begin(MIDDLE, at="cancelAll", options=options)
+    assert answered.value.ok
+    assert [] == side.handles(there.name)
+    assert [] == side.leftovers()
+
+
+@EVERYWHERE
+def test_tus_sends_in_parallel(make_client: Any, side: Side) -> None:
+    """Several uploads, which are joined (the extension concatenation)."""
+    there = make_client("tus", side.service)
+    roles: Counter[str] = Counter()
+
+    def note(request: Request) -> None:
+        if request.method == "POST":
+            roles[request.headers["upload-concat"].partition(";")[0]] += 1
+
+    there.page.on("request", note)
+    there.upload(MIDDLE, options={"parallelUploads": 3})
+    check_stored(side, there, MIDDLE)
+    assert (3, 1) == (roles["partial"], roles["final"])
+
+
+def test_a_cancelled_form_leaves_nothing(make_client: Any, tmp_path: Path) -> None:
+    """On a directory, where the service receives it."""
+    with serving(tmp_path, {"attach_dir": str(tmp_path / "attachments")}) as service:
+        there = make_client("companion", service)
+        there.begin(LARGE, at="cancelAll", options={"shouldUseMultipart": False})
+        there.page.wait_for_function("reached")
+    side = directory_side(service)
+    assert [] == side.handles(there.name)
+    assert [] == side.leftovers()
