@@ -225,7 +225,8 @@ class AsyncUploads:
         self, name: str, parts: Sequence[str], *, content_type: str | None = None
     ) -> str:
         """Store an attachment that consists of complete uploads made for that."""
-        return await self._workers.run(self._uploads.join, name, parts, content_type=content_type)
+        join = self._uploads.join
+        return await self._appenders.run(join, name, parts, content_type=content_type)
 
     async def remove(self, handle: str) -> None:
         """Give up an upload."""

@@ -66,13 +66,14 @@ class Hooks(abc.ABC):
 
     def _drafts(self) -> Drafts:
         """Give what keeps attachments that arrive piece by piece."""
-        raise Error("This storage takes no uploads in pieces", repr(self), kind=Kind.UNSUPPORTED)
+        reason = type(self).__name__  # clients are told, and need not know where it is
+        raise Error("This storage takes no uploads in pieces", reason, kind=Kind.UNSUPPORTED)
 
     def _multipart(self) -> Multipart:
         """Give what takes uploads in parts that clients send straight to a server."""
         raise Error(
             "This storage takes no uploads in parts by links",
-            f"{self!r}: keep the attachments on an S3-compatible server (attach_s3_bucket)",
+            "keep the attachments on an S3-compatible server (attach_s3_bucket)",
             kind=Kind.UNSUPPORTED,
         )
 
@@ -140,7 +141,7 @@ class Hooks(abc.ABC):
     def _cannot_sign(self) -> Error:
         return Error(
             "This storage cannot make links",
-            f"{self!r}: links need a server that a client can reach; keep the attachments on an "
-            "S3-compatible server (attach_s3_bucket) to have them",
+            "links need a server that a client can reach; keep the attachments on an S3-compatible "
+            "server (attach_s3_bucket) to have them",
             kind=Kind.UNSUPPORTED,
         )

@@ -272,7 +272,8 @@ class Storage(Hooks):
         from rex.attach.signing.token import Tokens
 
         with self._mapped(None):
-            return Tokens(self._secret.reveal().encode() if self._secret else self._own_secret())
+            given = self._secret.reveal() if self._secret else ""
+            return Tokens(given.encode() or self._own_secret())
 
     @final
     @functools.cached_property

@@ -93,7 +93,7 @@ URL = Setting(
 )
 SECRET = Setting(
     "attach_secret",
-    typed.text,
+    typed.key,
     help="what signs those links and other permissions; without it, the storage has its own",
     secret=True,
 )

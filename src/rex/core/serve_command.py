@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 
-HTTP_BUFFER_BYTES = 64 * 1024
-
-
 @click.command("serve", short_help="Serve the application over HTTP.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -68,7 +65,6 @@ def serve(
     try:
         from granian import Granian
         from granian.constants import Interfaces
-        from granian.http import HTTP1Settings
     except ModuleNotFoundError as missing:
         raise Error(
             "Serving needs more packages: pip install 'rex-attach[web]'",
@@ -90,8 +86,6 @@ def serve(
         ssl_cert=None if tls_cert is None else Path(tls_cert),
         ssl_key=None if tls_key is None else Path(tls_key),
         websockets=False,
-        # It is held for each client that does not take its answer.
-        http1_settings=HTTP1Settings(max_buffer_size=HTTP_BUFFER_BYTES),
         # A worker that does not come to an end is ended.
         workers_kill_timeout=30,
     ).serve(target_loader=loader, wrap_loader=False)

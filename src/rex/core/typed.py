@@ -21,11 +21,14 @@ __all__ = [
     "choice",
     "duration",
     "integer",
+    "key",
     "path",
     "size",
     "text",
     "url",
 ]
+
+MIN_KEY_LENGTH = 16
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -76,6 +79,12 @@ def _text(given: object) -> str:
     if not isinstance(given, str) or not given.isprintable():
         raise ValueError
     return given
+
+
+def _key(given: object) -> str:
+    if len(key := _text(given)) < MIN_KEY_LENGTH:
+        raise ValueError
+    return key
 
 
 def _integer(given: object) -> int:
@@ -158,6 +167,9 @@ def _path(given: object) -> str:
 
 text = Type("text without control characters", _text)
 """Any text, as it is, without control characters."""
+
+key = Type(f"text of at least {MIN_KEY_LENGTH} characters", _key)
+"""A secret that nobody can guess by trying."""
 
 integer = Type("a whole number", _integer)
 """A whole number, of either sign."""

@@ -59,6 +59,10 @@ class Tokens:
             raise Error("The permission has expired", kind=Kind.DENIED)
         return claims
 
+    def digest(self, purpose: str, text: str) -> str:
+        """Give what stands for a text in a token that others may read, and cannot be guessed."""
+        return self._signature(f"digest {purpose}", text)
+
     def _signature(self, purpose: str, text: str) -> str:
         message = f"{purpose}\0{text}".encode("utf-8", "replace")
         return _encode(hmac.digest(self._secret, message, hashlib.sha256))

@@ -79,7 +79,7 @@ class ServedStorage(Storage):
     def _cannot_sign(self) -> Error:
         return Error(
             "This storage cannot make links",
-            f"{self!r}: links need a server that a client can reach; say where the service is "
-            "(setting attach_url), or keep the attachments on an S3-compatible server",
+            "links need a server that a client can reach; say where the service is (setting "
+            "attach_url), or keep the attachments on an S3-compatible server",
             kind=Kind.UNSUPPORTED,
         )

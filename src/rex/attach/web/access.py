@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import importlib
 import inspect
@@ -54,21 +53,25 @@ class Access:
     def owner(self, request: Request) -> str:
         """Tell one user from another: the same text for the same user, and for all unknown ones.
 
-        It says nothing of the user.
+        It is not for showing: it may be a key.
         """
         user = self._user(request)
-        name = user.key if isinstance(user, _Bearer) else ascii(_identity(user)).encode()
-        return hashlib.sha256(name).hexdigest()[:32]
+        return user.key.decode() if isinstance(user, _Bearer) else ascii(_identity(user))
 
     def cors(self, request: Request) -> dict[str, str]:
-        """Give what lets the pages of a site that may use the service read its answers."""
+        """Give what lets the pages of a site that may use the service read its answers.
+
+        Where there are such sites, a browser must not give them what it keeps of an answer to
+        another.
+        """
+        varying = {"Vary": "Origin"} if self._origins else {}
         origin = request.headers.get("origin", "")
         if origin not in self._origins:
-            return {}
+            return varying
         return {
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Expose-Headers": "ETag, Location",
-            "Vary": "Origin",
+            **varying,
         }
 
     @property

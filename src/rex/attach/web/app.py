@@ -92,7 +92,7 @@ class _Service:
         section, path = self._section(raw_path(scope))
         allowed = section.cors(request)
         try:
-            if allowed and request.method == "OPTIONS":
+            if "Access-Control-Allow-Origin" in allowed and request.method == "OPTIONS":
                 response = Response(status_code=204, headers=section.preflight)
             else:
                 response = await section.answer(request, path)

@@ -125,7 +125,7 @@ class Companion(GuardedSection):
             multipart.create, handle, wanted_type(wanted.get("type"))
         )
         claims = {
-            "owner": self._access.owner(request),
+            "owner": self._owner(request),
             "handle": handle,
             "id": upload_id,
             "max": self._storage.max_size,
@@ -201,14 +201,19 @@ class Companion(GuardedSection):
 
     async def _opened(self, token: str, request: Request) -> _Upload:
         """Give the upload of a token to its owner. Errors: `DENIED` for anybody else."""
+        await self._access.check(request, "link")
+        multipart = self._storage.multipart
         claims = self._storage.tokens.read(PURPOSE, token)
         upload = _Upload(claims["handle"], claims["id"], claims["max"])
         await self._access.check(request, "link", upload.handle)
-        if claims["owner"] != self._access.owner(request):
+        if claims["owner"] != self._owner(request):
             raise Error("This upload is somebody else's", kind=Kind.DENIED)
-        if request.query_params.get("key") != self._storage.multipart.key(upload.handle):
+        if request.query_params.get("key") != multipart.key(upload.handle):
             raise Error("The key is not that of the upload", kind=Kind.DENIED)
         return upload
+
+    def _owner(self, request: Request) -> str:
+        return self._storage.tokens.digest("owner", self._access.owner(request))
 
     async def _part_link(self, upload: _Upload, number: str) -> PresignedLink:
         if not _NUMBER.fullmatch(number):

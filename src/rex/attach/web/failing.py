@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from rex.attach.web.access import NOT_ALLOWED
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rex.attach.web.access import Access
 
 __all__ = ["answer_failure"]
+
+log = logging.getLogger("rex.attach")
 
 
 async def answer_failure(request: Request, failure: Exception, access: Access) -> Response:
@@ -33,7 +36,19 @@ async def answer_failure(request: Request, failure: Exception, access: Access) -
             forgetful = forgetful.__context__
 
 
+def _is_ours(failure: Exception) -> bool:
+    """Tell whether the storage refuses us, which is not the client's doing.
+
+    What a storage raises has a cause; what refuses the client has none.
+    """
+    is_denied = isinstance(failure, Error) and failure.kind is Kind.DENIED
+    return is_denied and failure.__cause__ is not None
+
+
 async def _answer(request: Request, failure: Exception, access: Access) -> Response:
+    if _is_ours(failure):
+        log.error("%s", failure)
+        return problem(503, "The storage refuses the service.", Kind.UNAVAILABLE.value)
     if isinstance(failure, Error) and failure.message in (STOPPED_SENDING, WENT_AWAY):
         # The client's doing, not the storage's (RFC 9110, section 15.5.9).
         headers = {"Connection": "close"}

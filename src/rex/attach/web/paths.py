@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
@@ -19,7 +20,11 @@ def raw_path(scope: Scope) -> str:
     """Give the path below the mount as it was sent, still encoded."""
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
     path: str = raw.partition(b"?")[0].decode("ascii", "replace")
-    return path.removeprefix(quote(scope.get("root_path", "")))
+    root = scope.get("root_path", "")
+    mount = "/".join(path.split("/")[: root.count("/") + 1])
+    # Clients leave some characters as they are that we encode.
+    encoded = re.sub("%..", lambda match: match[0].upper(), quote(mount, safe="/%"))
+    return path.removeprefix(mount) if encoded == quote(root) else path
 
 
 def handle_of(path: str) -> str:

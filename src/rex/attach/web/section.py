@@ -24,7 +24,7 @@ class Section(Protocol):
         """What a page of another site that may read the answers is told beforehand."""
 
     def cors(self, request: Request) -> dict[str, str]:
-        """Give the headers that let such a page read an answer; none if it may not."""
+        """Give the headers that let such a page read an answer, if it may."""
 
     async def answer(self, request: Request, path: str) -> Response:
         """Answer a request for a path below the section, as it was sent: ``/…`` or nothing.

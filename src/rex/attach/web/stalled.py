@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CutsStalled"]
 
+DESCRIPTORS = Path("/proc/self/fd")
+"""What this process has open; not every container has it."""
+
 
 class CutsStalled:
     """An ASGI application whose server cuts clients that take nothing for some seconds.
@@ -45,7 +48,7 @@ def _set_timeout(server: tuple[str, int | str | None] | None, seconds: float) ->
     if option is None or server is None or server[1] is None:  # a Unix socket has no port
         return
     port = int(server[1])
-    for path in Path("/proc/self/fd").iterdir():
+    for path in DESCRIPTORS.iterdir() if DESCRIPTORS.is_dir() else ():
         with suppress(OSError), _borrowed(int(path.name)) as found:
             if found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockname()[1] == port:
                 found.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))

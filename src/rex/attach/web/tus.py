@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import tempfile
+from contextlib import suppress
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -50,6 +51,8 @@ EXTENSIONS = (
 )
 MAX_PARTS = 1000
 INTERRUPT_SECONDS = 10
+MAX_CHECKED_BYTES = 1024**3
+"""Of a piece with a checksum, which is kept in a file until it is known to be right."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _KEY = re.compile(r"[!-+\--~]+")  # ASCII without blanks and commas
@@ -83,7 +86,9 @@ class Tus(GuardedSection):
     def cors(self, request: Request) -> dict[str, str]:
         """Let the pages of the sites that may use the service read its answers."""
         allowed = super().cors(request)
-        return {**allowed, "Access-Control-Expose-Headers": _EXPOSED} if allowed else {}
+        if "Access-Control-Expose-Headers" in allowed:
+            allowed["Access-Control-Expose-Headers"] = _EXPOSED
+        return allowed
 
     async def answer(self, request: Request, path: str) -> Response:
         """Answer one request of the protocol."""
@@ -171,8 +176,13 @@ class Tus(GuardedSection):
         try:
             return await self._store(request, upload, size=None)
         except BaseException:
-            await asyncio.shield(self._remove(upload))
+            await asyncio.shield(self._forget(upload.handle))
             raise
+
+    async def _forget(self, handle: str) -> None:
+        """Remove what there is by now; what made us do it is what the client is told."""
+        with suppress(Error):
+            await self._remove(await self._storage.aio.uploads.info(handle))
 
     async def _join(
         self, request: Request, name: str, content_type: str | None, listed: str
@@ -245,6 +255,7 @@ class Tus(GuardedSection):
         )
         if checksum is None:
             return await self._run(upload, body, size)
+        body.limit(MAX_CHECKED_BYTES)
         with tempfile.TemporaryFile() as checked:
             await _receive(body, checksum, checked)
             return await self._run(upload, checked, size)
@@ -312,7 +323,12 @@ async def _receive(body: Body, checksum: _Checksum, file: BinaryIO) -> None:
     found = hashlib.new(checksum.algorithm, usedforsecurity=False)
     async for chunk in body:
         found.update(chunk)
-        await asyncio.to_thread(file.write, chunk)
+        try:
+            await asyncio.to_thread(file.write, chunk)
+        except OSError as failure:
+            raise Error(
+                "There is no room to check what comes", failure.strerror, kind=Kind.UNAVAILABLE
+            ) from failure
     if not hmac.compare_digest(found.digest(), checksum.digest):
         raise _ChecksumError
     file.seek(0)
