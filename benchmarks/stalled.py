@@ -1,11 +1,11 @@
 """What stalled clients cost the others: latency, memory, and when they are cut.
 
-``python benchmarks/stalled.py [--json]`` runs ``rex serve`` with one worker over each kind of
-storage, makes small uploads and downloads all the time, and meanwhile has 200 clients stall in an
-upload after 10 KiB, 20 after 9 MiB (of 64 MiB, so that an object server has got parts already),
-and 200 in a download of 16 MiB of which they take nothing. It tells the latency of the small
-requests while nobody stalls and while somebody does, the seconds until the last of the stalled is
-cut, and the memory of the process before, at its highest, and after. Linux only.
+``PYTHONPATH=tests python benchmarks/stalled.py [--json]`` runs ``rex serve`` with one worker over
+each kind of storage, makes small uploads and downloads all the time, and meanwhile has 200 clients
+stall in an upload after 10 KiB, 20 after 9 MiB (of 64 MiB, so that an object server has got parts
+already), and 200 in a download of 16 MiB of which they take nothing. It tells the latency of the
+small requests while nobody stalls and while somebody does, the seconds until the last of the
+stalled is cut, and the memory of the process before, at its highest, and after. Linux only.
 """
 
 # ruff: noqa: INP001 - a script
@@ -13,13 +13,10 @@ cut, and the memory of the process before, at its highest, and after. Linux only
 from __future__ import annotations
 
 import argparse
-import contextlib
 import http.client
 import json
 import os
-import re
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,11 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rex.attach_demo.seaweedfs import SeaweedFS
+from served import HOST, Served, rex_serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HOST = "127.0.0.1"
 KIB = 1024
 MIB = 1024 * KIB
 STALL_SECONDS = 3.0
@@ -41,49 +38,6 @@ LONGEST_SECONDS = 60
 IDLE_SECONDS = 3.0
 """How long it is measured while nobody stalls."""
 SMALL = 4 * KIB
-ESTABLISHED = "01"
-"""A state of TCP: neither side has closed."""
-
-
-class Server:
-    """``rex serve`` on a free port, in a directory of its own."""
-
-    def __init__(self, settings: dict[str, str], directory: str) -> None:
-        with socket.socket() as free:
-            free.bind((HOST, 0))
-            self.port: int = free.getsockname()[1]
-        self._program = subprocess.Popen(  # noqa: S603 - our own command
-            [str(Path(sys.executable).with_name("rex")), "serve", "--port", str(self.port)],
-            env={
-                "PATH": os.environ["PATH"],
-                "ATTACH_ACCESS": "anybody",
-                "ATTACH_STALL_TIMEOUT": str(STALL_SECONDS),
-                **{name.upper(): value for name, value in settings.items()},
-            },
-            cwd=directory,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def __enter__(self) -> Self:
-        deadline = time.monotonic() + LONGEST_SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                Client(self.port).request("GET", "/health")
-                return self
-            time.sleep(0.05)
-        raise TimeoutError("rex serve does not answer")
-
-    def __exit__(self, *_: object) -> None:
-        self._program.terminate()
-        self._program.wait(LONGEST_SECONDS)
-
-    @property
-    def memory(self) -> int:
-        """The resident memory of the worker, in bytes."""
-        pid = self._program.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return max(_resident(int(child)) for child in children)
 
 
 class Client:
@@ -177,34 +131,21 @@ def stalled_download(port: int, path: str) -> socket.socket:
     return client
 
 
-def uncut(port: int, clients: list[socket.socket]) -> int:
-    """Count the connections that the server still holds; it need not have told its clients.
-
-    See proc_pid_net(5): local and remote address, and the state, all in hexadecimal.
-    """
-    held = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        local, remote, state = line.split()[1:4]
-        if state == ESTABLISHED and int(local.partition(":")[2], 16) == port:
-            held.add(int(remote.partition(":")[2], 16))
-    return sum(client.getsockname()[1] in held for client in clients)
-
-
 def measure(
-    server: Server, others: Others, stall: Callable[[], list[socket.socket]]
+    server: Served, others: Others, stall: Callable[[], list[socket.socket]]
 ) -> dict[str, Any]:
     """Have clients stall; tell how the others fare, and when the last of the stalled is cut."""
     others.latency()
-    before = highest = server.memory
+    before = highest = server.memory()
     began = time.monotonic()
     clients = stall()
     while (waited := time.monotonic() - began) < LONGEST_SECONDS:
         time.sleep(0.05)
-        highest = max(highest, server.memory)
-        if not uncut(server.port, clients):
+        highest = max(highest, server.memory())
+        if not server.holds(clients):
             break
     latency = others.latency()
-    left = uncut(server.port, clients)
+    left = server.holds(clients)
     for client in clients:
         client.close()
     time.sleep(1)
@@ -213,13 +154,13 @@ def measure(
         "not cut": left,
         "last cut after": round(waited, 1),
         "latency": latency,
-        "memory": [before // MIB, highest // MIB, server.memory // MIB],
+        "memory": [before // MIB, highest // MIB, server.memory() // MIB],
     }
 
 
 def bench(settings: dict[str, str], directory: str, clients: int, large: int) -> dict[str, Any]:
     """Measure one kind of storage."""
-    with Server(settings, directory) as server:
+    with rex_serving(Path(directory), **settings, attach_stall_timeout=STALL_SECONDS) as server:
         port = server.port
         path = Client(port).upload(os.urandom(16 * MIB))
         with Others(port) as others:
@@ -243,11 +184,6 @@ def _storages(directory: str) -> Iterator[tuple[str, dict[str, str]]]:
     yield "local", {"attach_dir": f"{directory}/attachments"}
     with SeaweedFS() as server:
         yield "s3", server.settings()
-
-
-def _resident(pid: int) -> int:
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) * KIB if found else 0
 
 
 def _quantile(times: list[float], share: float) -> float:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# A machine that has other things to do as well is no failure.
+hypothesis.settings.register_profile("any machine", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 FIGURES = pytest.StashKey[list[str]]()
 LEFT_OUT = pytest.StashKey[dict[str, None]]()

@@ -109,18 +109,21 @@ class S3Harness(Harness):
         )
 
     def leftovers(self, storage: Storage) -> list[str]:
-        """List the objects and the unfinished uploads in the bucket."""
+        """List the objects and the unfinished uploads behind the prefix."""
         assert isinstance(storage, S3Storage)
         kept = {storage.prefix + handle[1:] for handle in storage}
-        listed = self._client.list_objects_v2(Bucket=storage.bucket, Prefix=storage.prefix)
-        uploads = self._client.list_multipart_uploads(Bucket=storage.bucket)
-        objects = {found["Key"] for found in listed.get("Contents", ())} - kept
-        unfinished = {found["Key"] for found in uploads.get("Uploads", ())}
-        return sorted(key for key in objects | unfinished if key.startswith(storage.prefix))
+        objects = self._listed(storage, "list_objects_v2", "Contents")
+        unfinished = self._listed(storage, "list_multipart_uploads", "Uploads")
+        return sorted((objects - kept) | unfinished)
 
-    @property
-    def _client(self) -> Any:
-        return s3_client(self.server.endpoint, self.server.access_key, self.server.secret_key)
+    def _listed(self, storage: S3Storage, operation: str, what: str) -> set[str]:
+        """Give the keys behind the prefix, which no other test has."""
+        server = self.server
+        client = s3_client(server.endpoint, server.access_key, server.secret_key)
+        pages = client.get_paginator(operation).paginate(
+            Bucket=storage.bucket, Prefix=storage.prefix
+        )
+        return {found["Key"] for page in pages for found in page.get(what, ())}
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Uploads in parts that a test leaves on the server."""
+"""Uploads in parts straight to S3: what tests send, and what they leave on the server."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rex.attach.storages.s3 import S3Storage
 
-__all__ = ["abort_unfinished"]
+MIB = 1024 * 1024
+CONTENT = b"".join(bytes([number]) * 5 * MIB for number in (1, 2)) + b"the end"
+PARTS = [CONTENT[start : start + 5 * MIB] for start in range(0, len(CONTENT), 5 * MIB)]
 
 
 def abort_unfinished(storage: S3Storage) -> None:
     """End all uploads behind the prefix of a storage, whoever began them."""
-    listed = storage._control._client().list_multipart_uploads(Bucket=storage.bucket)
+    client = storage._control._client()
+    listed = client.list_multipart_uploads(Bucket=storage.bucket, Prefix=storage.prefix)
     for upload in listed.get("Uploads", ()):
-        if upload["Key"].startswith(storage.prefix):
-            storage._control.abort(upload["Key"], upload["UploadId"])
+        storage._control.abort(upload["Key"], upload["UploadId"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-import socket
 import threading
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +12,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from rex.attach.web import Access, attachments
+from served import HOST, reserved_port
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,9 +29,7 @@ class Service:
     """
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._stack = contextlib.ExitStack()
         self._apps: dict[str, ASGIApp] = {}
         self._numbers = itertools.count()
         self._listens = threading.Event()
@@ -40,7 +39,7 @@ class Service:
         """Serve a storage; give the address of its service."""
         place = f"/{next(self._numbers)}"
         self._apps[place] = attachments(storage, Access(lambda *_: False))
-        return f"http://127.0.0.1:{self._port}{place}"
+        return f"http://{HOST}:{self._port}{place}"
 
     async def _live(self) -> None:
         self._server = Server(
@@ -59,6 +58,7 @@ class Service:
         await self._apps[place]({**scope, "root_path": place}, receive, send)
 
     def __enter__(self) -> Self:
+        self._port = self._stack.enter_context(reserved_port())
         self._thread.start()
         assert self._listens.wait(STOP_SECONDS)
         return self
@@ -67,3 +67,4 @@ class Service:
         self._loop.call_soon_threadsafe(self._server.stop)
         self._thread.join(STOP_SECONDS)
         assert not self._thread.is_alive()
+        self._stack.close()

@@ -1,18 +1,23 @@
-"""Adds that are cancelled at any moment: what is stored is exactly what was acknowledged."""
+"""Coroutines: what is cancelled is not stored, and nobody keeps the others from their turn."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 from attach.harnesses import LocalHarness
+from rex.attach.aio import WORKERS
+from rex.attach.storages.memory import MemoryStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from rex.attach.aio import AsyncStorage
+
+HANGS = 30
 
 
 def test_adds_cancelled_at_random_moments_leave_nothing() -> None:
@@ -48,3 +53,29 @@ def test_adds_cancelled_at_random_moments_leave_nothing() -> None:
         assert None in acknowledged
         assert [] == harness.leftovers(storage)
     assert [] == complaints
+
+
+def test_joins_do_not_keep_the_others_waiting() -> None:
+    """However many there are: each takes as long as its parts are large."""
+    storage = MemoryStorage()
+    drafts: Any = storage.uploads._drafts
+    read, go_on = drafts.read, threading.Event()
+
+    def slow(key: str) -> Iterator[bytes]:
+        assert go_on.wait(HANGS)
+        return iter(read(key))
+
+    drafts.read = slow
+    parts = [storage.uploads.create("a", size=0, is_part=True).handle for _ in range(WORKERS)]
+
+    async def live(aio: AsyncStorage) -> None:
+        joins = [asyncio.ensure_future(aio.uploads.join("a", [part])) for part in parts]
+        try:
+            async with asyncio.timeout(HANGS):
+                assert 1 == (await aio.info(await aio.add("b", b"x"))).size
+        finally:
+            go_on.set()
+            await asyncio.gather(*joins)
+
+    with storage:
+        asyncio.run(live(storage.aio))

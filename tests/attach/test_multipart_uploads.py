@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from attach.harnesses import S3Harness
-from attach.s3_uploads import abort_unfinished
+from attach.s3_uploads import CONTENT, PARTS, abort_unfinished
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
 from rex.core import Error, Kind
+from served import reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,20 +22,13 @@ if TYPE_CHECKING:
     from rex.attach.multipart import MultipartUploads
     from rex.attach_demo.seaweedfs import SeaweedFS
 
-MIB = 1024 * 1024
 NAME = "Straße 中文 (1).bin"
-CONTENT = b"".join(bytes([number]) * 5 * MIB for number in (1, 2)) + b"the end"
-PARTS = [CONTENT[start : start + 5 * MIB] for start in range(0, len(CONTENT), 5 * MIB)]
 
 
 @pytest.fixture
-def storage(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
-    """Give a storage on the server; see afterwards that no upload is left in it."""
-    harness = S3Harness(seaweedfs)
-    with harness.storage() as storage:
-        assert isinstance(storage, S3Storage)
-        yield storage
-        assert [] == harness.leftovers(storage)
+def storage(s3: S3Storage) -> S3Storage:
+    """Give a storage on S3."""
+    return s3
 
 
 def sent(
@@ -280,14 +273,10 @@ def test_a_server_that_is_gone_is_unavailable(unused_port: int) -> None:
 
 
 @pytest.fixture
-def unused_port() -> int:
+def unused_port() -> Iterator[int]:
     """Give a port on which nobody listens."""
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    with reserved_port() as port:
+        yield port
 
 
 def test_storages_without_a_server_say_so(tmp_path: Path) -> None:

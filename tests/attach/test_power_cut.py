@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
 from attach import power_cut
 from attach.recorded_disk import Disk
 from rex.attach.content import Content
-from rex.attach.storages import directory
 from rex.attach.storages.local import LocalStorage
 
 if TYPE_CHECKING:
@@ -48,23 +45,6 @@ if OBSTACLE is None:
             f"power cut, ext4, control with {synced} synced: {report['lost']} lost "
             f"of {report['added']}"
         )
-
-
-FALLBACKS = ("usual", "without O_TMPFILE", "without attributes", "without both")
-
-
-@pytest.fixture(params=FALLBACKS)
-def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have a file system that can all, or less."""
-    if request.param in ("without O_TMPFILE", "without both"):
-        monkeypatch.setattr(directory, "_TMPFILE", None)
-    if request.param in ("without attributes", "without both"):
-        monkeypatch.setattr(os, "setxattr", _not_supported)
-    return str(request.param)
-
-
-def _not_supported(*_: object) -> NoReturn:
-    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
 def _survivors(disk: Disk) -> dict[str, bytes]:

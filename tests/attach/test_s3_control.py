@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach.fake_server import Answer, Request, fake_server
-from attach.harnesses import S3Harness
 from rex.attach.signing.sigv4 import Credentials
-from rex.attach.storages.s3 import S3Storage
 from rex.attach.storages.s3_control import S3Control, S3Failure
 from rex.core import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from rex.attach_demo.seaweedfs import SeaweedFS
+    from rex.attach.storages.s3 import S3Storage
 
 KEYS = Credentials("key", "a-canary-of-a-secret")
 
@@ -39,14 +37,6 @@ def control(endpoint: str, *, keys: Callable[[], Credentials] = lambda: KEYS) ->
 def error(code: str, more: str = "") -> str:
     """Write an error as S3 does."""
     return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>-</Message>{more}</Error>"
-
-
-@pytest.fixture
-def storage(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
-    """Give a storage on the server."""
-    with S3Harness(seaweedfs).storage() as storage:
-        assert isinstance(storage, S3Storage)
-        yield storage
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400])
@@ -100,7 +90,7 @@ def test_the_codes_of_s3_have_kinds(code: str, kind: Kind) -> None:
 
 
 def test_the_environment_of_aws_changes_nothing(
-    storage: S3Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: S3Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a profile that does not exist, nor another endpoint, nor other keys."""
     config = tmp_path / "config"
@@ -117,8 +107,8 @@ def test_the_environment_of_aws_changes_nothing(
         "AWS_USE_DUALSTACK_ENDPOINT": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    handle = storage.reserve("a.txt")
-    storage.multipart.abort(handle, storage.multipart.create(handle))
+    handle = s3.reserve("a.txt")
+    s3.multipart.abort(handle, s3.multipart.create(handle))
 
 
 def test_keys_are_asked_for_anew_each_time() -> None:
@@ -140,17 +130,17 @@ def test_keys_are_asked_for_anew_each_time() -> None:
     assert [None, "the-token"] == [request.headers.get("X-Amz-Security-Token") for request in sent]
 
 
-def test_a_forked_child_asks_with_a_client_of_its_own(storage: S3Storage) -> None:
+def test_a_forked_child_asks_with_a_client_of_its_own(s3: S3Storage) -> None:
     """Its parent's connections are its parent's."""
-    handle = storage.reserve("a.txt")
-    upload_id = storage.multipart.create(handle)
-    mine = storage._control._client()
+    handle = s3.reserve("a.txt")
+    upload_id = s3.multipart.create(handle)
+    mine = s3._control._client()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            other = storage._control._client()
-            storage.multipart.abort(handle, upload_id)
+            other = s3._control._client()
+            s3.multipart.abort(handle, upload_id)
             os.write(writing, b"same" if other is mine else b"another")
         finally:
             os._exit(0)
@@ -158,6 +148,6 @@ def test_a_forked_child_asks_with_a_client_of_its_own(storage: S3Storage) -> Non
     os.waitpid(child, 0)
     with os.fdopen(reading, "rb") as told:
         assert b"another" == told.read()
-    assert mine is storage._control._client()
+    assert mine is s3._control._client()
     with pytest.raises(S3Failure):
-        storage._control.list_parts(storage._path(handle[1:]), upload_id)
+        s3._control.list_parts(s3._path(handle[1:]), upload_id)

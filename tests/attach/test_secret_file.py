@@ -199,6 +199,12 @@ def test_a_given_secret_leaves_the_directory_alone(tmp_path: Path) -> None:
     assert [] == names_in(tmp_path)
 
 
+def test_an_empty_secret_is_none(storage: LocalStorage) -> None:
+    """Whoever knew that it is empty could sign what he likes."""
+    token = LocalStorage(storage.directory, secret="").tokens.sign("test", {"a": 1}, expires=2**33)
+    assert {"a": 1} == storage.tokens.read("test", token)
+
+
 def test_it_is_what_signs(storage: LocalStorage) -> None:
     """So that a link works in another process, and after a restart."""
     token = storage.tokens.sign("test", {"a": 1}, expires=2**33)

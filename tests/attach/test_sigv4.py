@@ -291,7 +291,6 @@ def generated(number: int) -> settings:
         max_examples=number,
         derandomize=True,
         database=None,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 import json
@@ -21,7 +20,7 @@ import pytest
 from attach import killed_uploads
 from attach.harnesses import LocalHarness, S3Harness
 from attach.recorded_disk import Disk
-from rex.attach.storages import directory, s3_drafts
+from rex.attach.storages import s3_drafts
 from rex.attach.storages.feeding import feed
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.local_drafts import LocalDrafts
@@ -39,26 +38,6 @@ if TYPE_CHECKING:
 HANGS = 30
 _random = random.Random  # content, no secret
 KILLED = Path(killed_uploads.__file__)
-
-
-@pytest.fixture
-def local() -> Iterator[LocalStorage]:
-    """Give a storage in a directory; see afterwards that nothing but attachments is in it."""
-    harness = LocalHarness()
-    with harness.storage() as storage:
-        assert isinstance(storage, LocalStorage)
-        yield storage
-        assert [] == harness.leftovers(storage)
-
-
-@pytest.fixture
-def s3(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
-    """Give a storage on S3; see afterwards that nothing but attachments is in it."""
-    harness = S3Harness(seaweedfs)
-    with harness.storage() as storage:
-        assert isinstance(storage, S3Storage)
-        yield storage
-        assert [] == harness.leftovers(storage)
 
 
 def again(storage: Storage) -> Any:
@@ -95,20 +74,6 @@ def read(storage: Storage, handle: str) -> bytes:
 def place(storage: LocalStorage, handle: str, ending: str) -> Path:
     """Give one of the two files of an upload."""
     return Path(storage.directory, ".uploads", f"{handle.split('/')[4]}.{ending}")
-
-
-@pytest.fixture(params=["usual", "without O_TMPFILE", "without attributes"])
-def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have a file system that can all, or less."""
-    if request.param == "without O_TMPFILE":
-        monkeypatch.setattr(directory, "_TMPFILE", None)
-    if request.param == "without attributes":
-        monkeypatch.setattr(os, "setxattr", _not_supported)
-    return str(request.param)
-
-
-def _not_supported(*_: object) -> NoReturn:
-    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
 def _restored(disk: Disk, path: Path) -> LocalStorage:

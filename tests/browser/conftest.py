@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import sync_playwright
 
-from browser.rig import CHROMIUM, HERE, PlainServer, Service, serving
+from browser.rig import CHROMIUM, HERE, PlainServer, serving_pages
 from rex.attach.storages.s3 import S3Storage
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
     from rex.attach_demo.seaweedfs import SeaweedFS
+    from served import Served
 
 collect_ignore = [] if CHROMIUM else ["test_content.py", "test_uppy.py"]
 
@@ -55,13 +56,13 @@ def plain_server() -> Iterator[PlainServer]:
 @pytest.fixture(scope="session")
 def on_directory(
     tmp_path_factory: pytest.TempPathFactory, plain_server: PlainServer
-) -> Iterator[Service]:
+) -> Iterator[Served]:
     """Run the service over a directory."""
-    origins = {"attach_origins": plain_server.origin}
     directory = tmp_path_factory.mktemp("on-directory")
-    settings = {"attach_dir": str(directory / "attachments"), **origins}
-    with serving(directory, settings) as service:
-        yield service
+    with serving_pages(
+        directory, attach_dir=directory / "attachments", attach_origins=plain_server.origin
+    ) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")
@@ -83,22 +84,15 @@ def on_s3(
     seaweedfs: SeaweedFS,
     s3_storage: S3Storage,
     plain_server: PlainServer,
-) -> Iterator[Service]:
+) -> Iterator[Served]:
     """Run the service over SeaweedFS."""
-    settings = {
+    with serving_pages(
+        tmp_path_factory.mktemp("on-s3"),
         **seaweedfs.settings(),
-        "attach_s3_prefix": s3_storage.prefix,
-        "attach_origins": plain_server.origin,
-    }
-    with serving(tmp_path_factory.mktemp("on-s3"), settings) as service:
-        yield service
-
-
-@pytest.fixture(params=["on_directory", "on_s3"])
-def service(request: pytest.FixtureRequest) -> Service:
-    """Give the service over each kind of storage."""
-    found: Service = request.getfixturevalue(request.param)
-    return found
+        attach_s3_prefix=s3_storage.prefix,
+        attach_origins=plain_server.origin,
+    ) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

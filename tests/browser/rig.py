@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
+from served import HOST, PORT, Served, rex_serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,53 +19,12 @@ CHROMIUM = shutil.which("chromium")
 HERE = Path(__file__).parent
 
 
-class Service(NamedTuple):
-    """A running `rex serve`."""
-
-    origin: str
-    directory: Path
-    """Where it runs, and where its attachments are if they are not on S3."""
-
-    @property
-    def url(self) -> str:
-        """The address of the attachments."""
-        return f"{self.origin}/attach"
-
-
 @contextmanager
-def serving(directory: Path, settings: dict[str, str]) -> Iterator[Service]:
-    """Run `rex serve` in a directory, with more settings; everybody may use it."""
-    port = free_port()
-    service = Service(f"http://127.0.0.1:{port}", directory)
-    environment = {
-        "PATH": os.environ["PATH"],
-        "ATTACH_ACCESS": "anybody",
-        "ATTACH_URL": service.url,
-        **{name.upper(): value for name, value in settings.items()},
-    }
-    with (directory / "log").open("wb") as log:
-        program = subprocess.Popen(
-            [Path(sys.executable).with_name("rex"), "serve", "--port", str(port)],
-            env=environment,
-            cwd=directory,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        with httpx.Client(transport=httpx.HTTPTransport(retries=9)) as client:
-            client.get(f"{service.origin}/health").raise_for_status()
-        yield service
-    finally:
-        program.send_signal(signal.SIGTERM)
-        program.wait(60)
-
-
-def free_port() -> int:
-    """Give a port of the loopback that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+def serving_pages(directory: Path, **settings: object) -> Iterator[Served]:
+    """Run `rex serve` in a directory, with an address for the links that it makes itself."""
+    url = f"http://{HOST}:{PORT}/attach"
+    with rex_serving(directory, attach_url=url, **settings) as served:
+        yield served
 
 
 class PlainServer:
@@ -100,7 +54,7 @@ class PlainServer:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self._server.daemon_threads = True
         # `localhost` and 127.0.0.1 are two sites to a browser, not merely two origins.
         self.origin = f"http://localhost:{self._server.server_port}"

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-    from browser.rig import PlainServer, Service
+    from browser.rig import PlainServer
     from rex.attach.storages.s3 import S3Storage
+    from served import Served
 
 EMBEDDED = (
     '<iframe src="{0}"></iframe><object data="{0}"></object><embed src="{0}"><img src="{0}">'
@@ -67,10 +68,10 @@ def watch(page: Page, plain_server: PlainServer) -> Watch:
     return Watch(page, plain_server)
 
 
-def uploaded(service: Service, server: PlainServer) -> dict[str, str]:
+def uploaded(service: Served, server: PlainServer) -> dict[str, str]:
     """Upload each trap as each thing that its sender may call it; give addresses and handles."""
     found = {}
-    with httpx.Client(base_url=service.origin) as client:
+    with httpx.Client(base_url=service.url) as client:
 
         def upload(name: str, declared: str, content: bytes) -> str:
             stored = client.post(
@@ -80,7 +81,7 @@ def uploaded(service: Service, server: PlainServer) -> dict[str, str]:
                 headers={"Content-Type": declared},
             )
             (one,) = stored.raise_for_status().json()["attachments"]
-            found[f"{service.origin}{one['url']}"] = one["handle"]
+            found[f"{service.url}{one['url']}"] = one["handle"]
             return str(one["url"])
 
         style = upload("style.xsl", "text/xsl", STYLESHEET.encode())
@@ -109,19 +110,22 @@ def test_the_traps_work(watch: Watch) -> None:
     assert names == set(server.ran)
 
 
-def test_no_script_runs_from_the_service(watch: Watch, service: Service) -> None:
-    """Opened, or put into a page of the same or of another site."""
-    urls = uploaded(service, watch.server)
+def test_no_script_runs_from_the_service(watch: Watch, on_directory: Served) -> None:
+    """Opened, or put into a page of the same or of another site.
+
+    Over other kinds of storage it answers the same, as `attach/web/hostile` sees.
+    """
+    urls = uploaded(on_directory, watch.server)
     watch.open_each(urls)
     assert set() == watch.ran()
-    for host in (f"{service.origin}/health", watch.server.origin):
+    for host in (f"{on_directory.url}/health", watch.server.origin):
         watch.embed(host, urls)
         assert (host, set()) == (host, watch.ran())
 
 
 @pytest.mark.parametrize("shown", ["attachment", "inline"])
 def test_no_script_runs_by_a_download_link(
-    watch: Watch, on_s3: Service, s3_storage: S3Storage, shown: str
+    watch: Watch, on_s3: Served, s3_storage: S3Storage, shown: str
 ) -> None:
     """Nor straight from the S3 server, which sends none of our headers.
 
@@ -132,6 +136,6 @@ def test_no_script_runs_by_a_download_link(
     urls = [link.url for link in links]
     watch.open_each(urls)
     assert set() == watch.ran()
-    for host in (f"{on_s3.origin}/health", watch.server.origin):
+    for host in (f"{on_s3.url}/health", watch.server.origin):
         watch.embed(host, urls, EMBEDDED)
         assert (host, set()) == (host, watch.ran())

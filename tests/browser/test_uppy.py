@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from attach.harnesses import LocalHarness, S3Harness
-from browser.rig import serving
+from browser.rig import serving_pages
 from rex.attach.storages.local import LocalStorage
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page, Request, Response
 
-    from browser.rig import PlainServer, Service
+    from browser.rig import PlainServer
     from rex.attach import Storage
     from rex.attach.conformance import Harness
+    from served import Served
 
 MIB = 1024 * 1024
 SMALL = 100 * 1024
@@ -37,7 +38,7 @@ NOISE = bytes((place * 2654435761 >> 24) & 0xFF for place in range(4, MIB))
 class Side(NamedTuple):
     """A service, and the storage behind it."""
 
-    service: Service
+    service: Served
     harness: Harness
     storage: Storage
 
@@ -50,7 +51,7 @@ class Side(NamedTuple):
         return self.harness.leftovers(self.storage)
 
 
-def directory_side(service: Service) -> Side:
+def directory_side(service: Served) -> Side:
     """Look behind a service on a directory."""
     return Side(service, LocalHarness(), LocalStorage(str(service.directory / "attachments")))
 
@@ -68,7 +69,7 @@ def side(request: pytest.FixtureRequest) -> Side:
 class Client:
     """A page with one of the clients in it."""
 
-    def __init__(self, page: Page, bundles: Path, client: str, service: Service) -> None:
+    def __init__(self, page: Page, bundles: Path, client: str, service: Served) -> None:
         self.page = page
         self.name = f"{uuid.uuid4()}.noise"
         self.client = client
@@ -83,7 +84,8 @@ class Client:
         """Begin to upload a file."""
         file = {"name": self.name, "size": size, **more}
         self.page.evaluate(
-            "given => begin(given)", {"client": self.client, "service": self._service.url, **file}
+            "given => begin(given)",
+            {"client": self.client, "service": f"{self._service.url}/attach", **file},
         )
 
     def upload(self, size: int, **more: Any) -> None:
@@ -102,9 +104,9 @@ class Client:
 def make_client(page: Page, bundles: Path) -> Any:
     """Give a function that makes a page with a client in it, of the service's own origin."""
 
-    def make(client: str, service: Service, origin: str | None = None) -> Client:
+    def make(client: str, service: Served, origin: str | None = None) -> Client:
         made = Client(page, bundles, client, service)
-        made.open(origin or f"{service.origin}/health")
+        made.open(origin or f"{service.url}/health")
         return made
 
     return make
@@ -244,7 +246,7 @@ def test_tus_sends_in_parallel(make_client: Any, side: Side) -> None:
 
 def test_a_cancelled_form_leaves_nothing(make_client: Any, tmp_path: Path) -> None:
     """On a directory, where the service receives it."""
-    with serving(tmp_path, {"attach_dir": str(tmp_path / "attachments")}) as service:
+    with serving_pages(tmp_path, attach_dir=tmp_path / "attachments") as service:
         there = make_client("companion", service)
         there.begin(LARGE, at="cancelAll", options={"shouldUseMultipart": False})
         there.page.wait_for_function("reached")

@@ -32,6 +32,7 @@ DECLARED = (DIRECTORY, LIMIT, KEY)
         (typed.boolean, True, True),
         (typed.boolean, "Yes", True),
         (typed.boolean, "0", False),
+        (typed.key, "sixteen letters!", "sixteen letters!"),
         (typed.duration, 90, 90),
         (typed.duration, "90", 90),
         (typed.duration, "0.5", 0.5),
@@ -67,6 +68,7 @@ def test_a_type_reads_texts_and_values_of_its_own(
     [
         (typed.text, 5),
         (typed.text, b"bytes"),
+        (typed.key, "fifteen letters"),
         (typed.integer, "seven"),
         (typed.integer, True),
         (typed.integer, "1_000"),

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from attach.harnesses import S3Harness
+from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.web import Access, attachments
 from rex.attach.web.access import access_rule
@@ -59,6 +62,22 @@ def test_a_file_goes_in_and_comes_out(storage: Storage) -> None:
     assert [] == list(storage)
 
 
+def test_a_storage_that_refuses_the_service_is_not_the_clients_doing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is the server's trouble, and told to those who read the log alone."""
+    storage = MemoryStorage()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(storage, "_list", refuse)
+    answer = ask(attachments(storage, ANYBODY), "GET", "/")
+    assert (503, "unavailable") == (answer.status_code, answer.json()["kind"])
+    assert "MemoryStorage" not in answer.text
+    assert "Permission denied" in caplog.text
+
+
 def test_the_slash_at_the_end_of_the_mount_may_be_left_out(tmp_path: Path) -> None:
     """``/attach`` is ``/attach/``, also below another application, and its links are whole."""
     with Rex("rex.attach", attach_dir=str(tmp_path), attach_access="anybody") as rex:
@@ -69,6 +88,16 @@ def test_the_slash_at_the_end_of_the_mount_may_be_left_out(tmp_path: Path) -> No
             assert b"x" == ask(rex, "GET", stored.headers["Location"], root=root).content
             assert 200 == ask(rex, "GET", f"{root}/attach", root=root).status_code
     assert 404 == ask(rex, "GET", "/attached").status_code
+
+
+@pytest.mark.parametrize("tenant", ["a", "a:b", "x@y+z", "a(1)", "%c3%a9", "%C3%A9", "~u"])
+def test_the_path_of_the_mount_may_hold_anything(tenant: str) -> None:
+    """As a client sends it, whatever of it others would encode."""
+    service = attachments(MemoryStorage(), ANYBODY)
+    app = Starlette(routes=[Mount("/{tenant}/attach", app=service)])
+    stored = ask(app, "POST", f"/{tenant}/attach/?name=a.txt", content=b"x")
+    assert 201 == stored.status_code
+    assert b"x" == ask(app, "GET", stored.headers["Location"]).content
 
 
 def test_a_form_stores_all_its_files(storage: Storage) -> None:
@@ -119,9 +148,12 @@ def test_links_are_made_where_the_storage_makes_them(seaweedfs: SeaweedFS) -> No
         assert 200 == ask(redirecting, "HEAD", made["handle"]).status_code
 
 
-def test_what_no_link_can_be_made_for_is_said() -> None:
-    """On a storage in memory, with what would make it possible."""
-    answer = ask(attachments(MemoryStorage(), ANYBODY), "POST", "/links", json={"name": "a"})
+def test_what_no_link_can_be_made_for_is_said(tmp_path: Path) -> None:
+    """With what would make it possible, and not where the attachments are."""
+    service = attachments(LocalStorage(tmp_path), ANYBODY)
+    answer = ask(service, "POST", "/links", json={"name": "a"})
+    assert "attach_url" in answer.text
+    assert str(tmp_path) not in answer.text
     assert (422, "unsupported") == (answer.status_code, answer.json()["kind"])
     assert "application/problem+json" == answer.headers["Content-Type"]
 
@@ -331,6 +363,9 @@ def test_pages_of_a_friend_may_ask_beforehand_and_read_the_answer() -> None:
     answered = ask(app, "POST", "/?name=a.txt", content=b"x", headers=friend)
     assert "https://friend.example" == answered.headers["Access-Control-Allow-Origin"]
     assert "Access-Control-Allow-Origin" not in ask(app, "GET", "/", headers=other).headers
+    for headers in ({}, other, {"Origin": "https://friend.example"}):
+        assert "Origin" == ask(app, "GET", "/", headers=headers).headers["Vary"]
+    assert "Vary" not in ask(attachments(MemoryStorage(), ANYBODY), "GET", "/").headers
 
 
 def test_a_redirect_is_made_only_where_there_are_links() -> None:

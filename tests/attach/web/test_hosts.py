@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +9,7 @@ import httpx
 import pytest
 
 from rex.attach.conformance.samples import MIB, sample
+from served import BIN, HOST, PORT, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,19 +26,17 @@ class Host(NamedTuple):
 
 
 COMMANDS = {
-    "fastapi": ["granian", "--interface", "asgi", "--factory", "--no-ws"],
-    "django": ["granian", "--interface", "asginl", "--factory", "--no-ws"],
-    "flask": ["gunicorn", "--threads", "4"],
+    "fastapi": ["granian", "--interface", "asgi", "--factory", "--no-ws", "--port", PORT],
+    "django": ["granian", "--interface", "asginl", "--factory", "--no-ws", "--port", PORT],
+    "flask": ["gunicorn", "--threads", "4", "--no-control-socket", "--bind", f"{HOST}:{PORT}"],
 }
 
 
-def command(name: str, port: int) -> list[str]:
+def command(name: str) -> list[object]:
     """Give the command that serves an application."""
     program, *options = COMMANDS[name]
-    path = str(Path(sys.executable).with_name(program))
-    if program == "granian":
-        return [path, *options, "--port", str(port), f"host_apps:{name}_app"]
-    return [path, *options, "--bind", f"127.0.0.1:{port}", f"host_apps:{name}_app()"]
+    app = f"host_apps:{name}_app"
+    return [BIN / program, *options, app if program == "granian" else f"{app}()"]
 
 
 @pytest.fixture(scope="module", params=sorted(COMMANDS))
@@ -50,43 +44,13 @@ def host(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Host]:
     """Serve an application of each framework."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    directory = tmp_path_factory.mktemp("host")
     environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(Path(__file__).parent),
-        "HOST_STORAGE": f"file://{directory}",
+        "PYTHONPATH": Path(__file__).parent,
+        "HOST_STORAGE": f"file://{tmp_path_factory.mktemp('attachments')}",
     }
-    program = subprocess.Popen(
-        command(request.param, port),
-        env=environment,
-        cwd=directory,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url, program)
-        yield Host(request.param, url)
-    finally:
-        program.terminate()
-        program.wait(TIMEOUT)
-
-
-def wait_for(url: str, program: subprocess.Popen[bytes]) -> None:
-    """Wait until a server answers anything."""
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        assert program.poll() is None
-        try:
-            httpx.get(f"{url}/attach/")
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError(url)
+    directory = tmp_path_factory.mktemp("host")
+    with serving(command(request.param), directory, environment) as served:
+        yield Host(request.param, served.url)
 
 
 @pytest.fixture

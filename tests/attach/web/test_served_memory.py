@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from attach.test_memory import LARGE, LIMIT, MIB
-from attach.web.running import Running
+from served import Served, rex_serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,14 +25,14 @@ TIMEOUT = 600
 
 
 @pytest.fixture(params=["a directory", "S3"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     """Serve attachments, on each kind of storage that is for large ones."""
     settings: dict[str, str] = {"attach_dir": str(tmp_path / "attachments")}
     if request.param == "S3":
         seaweedfs: SeaweedFS = request.getfixturevalue("seaweedfs")
         settings = {**seaweedfs.settings(), "attach_s3_prefix": "served-memory"}
-    with Running(tmp_path, **settings) as running:
-        yield running
+    with rex_serving(tmp_path, **settings) as served:
+        yield served
 
 
 def blocks() -> Iterator[bytes]:
@@ -58,7 +58,7 @@ def download(client: httpx.Client, path: str) -> str:
 
 
 def test_serving_a_large_attachment_takes_little_memory(
-    server: Running, request: pytest.FixtureRequest, report_figure: Callable[[str], None]
+    server: Served, request: pytest.FixtureRequest, report_figure: Callable[[str], None]
 ) -> None:
     """It is sent with a length that nobody announced, and fetched whole."""
     used: list[int] = []
@@ -66,11 +66,11 @@ def test_serving_a_large_attachment_takes_little_memory(
 
         def measured(verb: str, do: Callable[..., str], *args: object) -> str:
             idle = server.memory()
-            (server.worker / "clear_refs").write_text("5")  # the peak begins anew
+            server.forget_peak()
             began = time.perf_counter()
             result = do(client, *args)
             seconds = time.perf_counter() - began
-            used.append(server.memory("VmHWM") - idle)
+            used.append(server.peak_memory() - idle)
             report_figure(
                 f"memory, {LARGE // MIB} MiB through HTTP {verb} on {request.node.callspec.id}: "
                 f"{used[-1] / MIB:.0f} MiB above idle, {LARGE / MIB / seconds:.0f} MiB/s"

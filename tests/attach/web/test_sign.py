@@ -8,35 +8,28 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from attach.harnesses import S3Harness
-from attach.s3_uploads import abort_unfinished
-from attach.web.uploaders import CONTENT, ORIGIN, PARTS, Page
+from attach.s3_uploads import CONTENT, PARTS, abort_unfinished
+from attach.web.uploaders import ORIGIN, Page
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule
 from rex.core import Kind
 from rex.core.web import STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from rex.attach_demo.seaweedfs import SeaweedFS
+    from rex.attach.storages.s3 import S3Storage
 
 CANNOT = STATUSES[Kind.UNSUPPORTED]
 KEY = "5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab-a.bin"
 
 
 @pytest.fixture
-def storage(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
-    """Give a storage behind a prefix; see afterwards that nothing unfinished is left."""
-    harness = S3Harness(seaweedfs)
-    with harness.storage() as storage:
-        assert isinstance(storage, S3Storage)
-        yield storage
-        assert [] == harness.leftovers(storage)
+def storage(s3: S3Storage) -> S3Storage:
+    """Give a storage on S3."""
+    return s3
 
 
 @pytest.fixture

@@ -219,7 +219,7 @@ def changed(text: bytes, place: int, byte: bytes) -> bytes:
     return text[:at] + byte + text[at + 1 :]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.sampled_from(["GET", "PUT"]), st.integers(0, 4000), BYTES | st.just(b""))
 def test_one_changed_byte_of_an_address_is_refused(method: str, place: int, byte: bytes) -> None:
     """Wherever it is, unless it is another way to write the same (the digits of ``%C3``)."""
@@ -240,7 +240,7 @@ def test_one_changed_byte_of_an_address_is_refused(method: str, place: int, byte
     assert before == list(storage)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(0, 2), st.integers(0, 1), st.integers(0, 4000), BYTES | st.just(b""))
 def test_one_changed_byte_of_a_form_is_refused(
     which: int,
@@ -261,7 +261,7 @@ def test_one_changed_byte_of_a_form_is_refused(
     assert [] == list(storage)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.sampled_from(["Content-Type", "If-None-Match"]), st.integers(0, 20), BYTES)
 def test_one_changed_byte_of_a_header_is_refused(name: str, place: int, byte: bytes) -> None:
     """Of those that a PUT link names."""

@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
-from attach.web.running import Running
 from rex.attach.conformance.samples import MIB, sample
+from rex.attach.web.stalled import CutsStalled
+from served import HOST, Served, rex_serving
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
 
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 STALLED = 40
 STALL_SECONDS = 2
 HANGS = 60
-"""Seconds after which a client counts as never cut."""
+"""Seconds after which nobody is served."""
 DATA = sample(8 * MIB)
+
+
+def test_where_descriptors_cannot_be_listed_nothing_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request is answered as any other."""
+    monkeypatch.setattr("rex.attach.web.stalled.DESCRIPTORS", tmp_path / "none")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    async def live() -> httpx.Response:
+        transport = httpx.ASGITransport(CutsStalled(app, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here:1") as client:
+            return await client.get("/")
+
+    assert "ok" == asyncio.run(live()).text
 
 
 @pytest.fixture(scope="module", params=["directory", "s3"])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
+) -> Iterator[Served]:
     """Serve attachments, on each kind of storage that is for large ones."""
     directory: Path = tmp_path_factory.mktemp("stalled")
     settings: dict[str, str] = {"attach_dir": str(directory / "attachments")}
     if request.param == "s3":
         seaweedfs: SeaweedFS = request.getfixturevalue("seaweedfs")
         settings = {**seaweedfs.settings(), "attach_s3_prefix": "stalled"}
-    with Running(directory, attach_stall_timeout=STALL_SECONDS, **settings) as running:
-        yield running
+    with rex_serving(directory, attach_stall_timeout=STALL_SECONDS, **settings) as served:
+        yield served
 
 
 def upload(client: httpx.Client, content: bytes) -> str:
@@ -46,14 +67,14 @@ def upload(client: httpx.Client, content: bytes) -> str:
     return path
 
 
-def stall(server: Running, sent: bytes) -> socket.socket:
+def stall(server: Served, sent: bytes) -> socket.socket:
     """Send something and do nothing any more."""
-    client = server.connect()
+    client = socket.create_connection((HOST, server.port))
     client.sendall(sent)
     return client
 
 
-def check_others_are_served(server: Running, stalls: Callable[[], list[socket.socket]]) -> None:
+def check_others_are_served(server: Served, stalls: Callable[[], list[socket.socket]]) -> None:
     """While clients stall, others are answered; in the end all that stall are cut."""
     with httpx.Client(base_url=server.url, timeout=HANGS) as others:
         clients = stalls()
@@ -61,24 +82,26 @@ def check_others_are_served(server: Running, stalls: Callable[[], list[socket.so
             path = upload(others, b"small")
             assert b"small" == others.get(path).content
             assert server.holds(clients), "the others were served only afterwards"
-            deadline = time.monotonic() + HANGS
-            while server.holds(clients) and time.monotonic() < deadline:
+
+            def are_cut() -> bool:
                 others.get("/health").raise_for_status()
-            assert 0 == server.holds(clients)
+                return not server.holds(clients)
+
+            server.until(are_cut)
         finally:
             for client in clients:
                 client.close()
 
 
 @pytest.mark.parametrize(("number", "sent"), [(STALLED, 10 * 1024), (8, 9 * MIB)])
-def test_stalled_uploads_are_cut(server: Running, number: int, sent: int) -> None:
+def test_stalled_uploads_are_cut(server: Served, number: int, sent: int) -> None:
     """At their beginning; and when parts have gone to an object server already."""
     head = b"POST /attach/?name=a.bin HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n"
     beginning = head % (64 * MIB) + bytes(sent)
     check_others_are_served(server, lambda: [stall(server, beginning) for _ in range(number)])
 
 
-def test_stalled_downloads_are_cut(server: Running) -> None:
+def test_stalled_downloads_are_cut(server: Served) -> None:
     """Of clients that ask and take nothing, nothing is left in the server either."""
     with httpx.Client(base_url=server.url, timeout=HANGS) as client:
         path = upload(client, DATA)

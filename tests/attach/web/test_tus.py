@@ -6,6 +6,7 @@ import asyncio
 import base64
 import datetime
 import hashlib
+import threading
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -437,6 +438,17 @@ def test_a_piece_with_the_right_checksum_is_stored(algorithm: str, client: Clien
     assert b"abcdef" == client.read(path)
 
 
+def test_a_piece_with_a_checksum_is_not_kept_without_end(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in a file of the service until it is known to be right."""
+    monkeypatch.setattr("rex.attach.web.tus.MAX_CHECKED_BYTES", 4)
+    path = client.create(6)
+    checksum = f"sha1 {encoded(hashlib.sha1(b'abcdef').digest())}"  # noqa: S324 - as above
+    refused = client.patch(path, 0, b"abcdef", Upload_Checksum=checksum)
+    assert (413, 0) == (refused.status_code, client.offset(path))
+
+
 def test_parts_are_joined(client: Client) -> None:
     """In the order of their addresses, whole or relative; the parts are gone."""
     parts = []
@@ -646,6 +658,33 @@ def test_a_creation_that_breaks_off_leaves_nothing(then: Any, storage: Storage) 
     run(act)
     assert [] == list(storage.uploads.list())
     assert [] == list(storage)
+
+
+def test_a_creation_that_is_cancelled_at_its_end_leaves_nothing(memory: Client) -> None:
+    """Not even the attachment that it has just become."""
+    drafts: Any = memory.storage.uploads._drafts
+    publish, publishes, go_on = drafts.publish, threading.Event(), threading.Event()
+
+    def published(*args: Any) -> None:
+        publishes.set()
+        assert go_on.wait(HANGS)
+        publish(*args)
+
+    drafts.publish = published
+
+    async def act() -> None:
+        sending = asyncio.ensure_future(
+            send(memory, "/tus", 0, Sent([b"abc"], "end"), **{"Upload-Length": "3"})
+        )
+        await asyncio.to_thread(publishes.wait, HANGS)
+        sending.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.wait({sending})
+        assert sending.cancelled()
+
+    run(act)
+    assert [] == list(memory.storage)
 
 
 def test_a_piece_with_a_checksum_that_breaks_off_is_not_kept(storage: Storage) -> None:

@@ -13,26 +13,23 @@ import http.client
 import os
 import random
 import select
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-import httpx
 import pytest
 
 from attach.harnesses import LocalHarness, S3Harness
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.s3 import S3Storage
+from served import HOST, Served, rex_serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from rex.attach import Storage
     from rex.attach.conformance import Harness
@@ -48,59 +45,16 @@ TUS = {"Tus-Resumable": "1.0.0"}
 DIES_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: the connection is reset when it is closed
 
 
-class Server:
-    """A server that can be killed, and is started again at the same address."""
-
-    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._directory = directory
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "ATTACH_ACCESS": "anybody",
-            **{name.upper(): value for name, value in settings.items()},
-        }
-
-    def start(self) -> None:
-        """Start it; see `wait`."""
-        with (self._directory / f"log-{self.port}").open("ab") as log:
-            self._program = subprocess.Popen(
-                [Path(sys.executable).with_name("rex"), "serve", "--port", str(self.port)],
-                env=self._environment,
-                cwd=self._directory,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def kill(self) -> None:
-        """Kill all its processes at once."""
-        os.killpg(self._program.pid, signal.SIGKILL)
-        self._program.wait(HANGS)
-
-    def stop(self) -> None:
-        """End it as one does."""
-        self._program.terminate()
-        self._program.wait(HANGS)
-
-    def wait(self) -> None:
-        """Wait until it answers."""
-        with httpx.Client(transport=httpx.HTTPTransport(retries=9), timeout=HANGS) as client:
-            client.get(f"http://127.0.0.1:{self.port}/health").raise_for_status()
-
-    def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, Mapping[str, str]]:
-        """Make a request without a body; give status and headers of the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANGS)
-        try:
-            connection.request(method, path, headers={**TUS, **(headers or {})})
-            answer = connection.getresponse()
-            answer.read()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}
-        finally:
-            connection.close()
+def ask(
+    server: Served, method: str, path: str, headers: Mapping[str, str] | None = None
+) -> tuple[int, Mapping[str, str]]:
+    """Make a request without a body; give status and headers of the answer."""
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=HANGS)
+    with closing(connection):
+        connection.request(method, path, headers={**TUS, **(headers or {})})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}
 
 
 class Sending(NamedTuple):
@@ -110,18 +64,18 @@ class Sending(NamedTuple):
     status: int | None
 
 
-def send(server: Server, path: str, data: bytes, *, offset: int, until: int, end: str) -> Sending:
+def send(server: Served, path: str, data: bytes, *, offset: int, until: int, end: str) -> Sending:
     """Send an upload from an offset on, as if to its end, but only to a place.
 
     There the connection is cut (``rst`` or ``fin``), or the server is killed (``kill``).
     """
     head = (
-        f"PATCH {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nTus-Resumable: 1.0.0\r\n"
+        f"PATCH {path} HTTP/1.1\r\nHost: {HOST}:{server.port}\r\nTus-Resumable: 1.0.0\r\n"
         f"Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
         f"Content-Length: {len(data) - offset}\r\n\r\n"
     )
     position = offset
-    with socket.create_connection(("127.0.0.1", server.port), timeout=HANGS) as connection:
+    with socket.create_connection((HOST, server.port), timeout=HANGS) as connection:
         try:
             connection.sendall(head.encode())
             while position < until:
@@ -143,19 +97,6 @@ def send(server: Server, path: str, data: bytes, *, offset: int, until: int, end
         return Sending(position, answer.status)
 
 
-@contextmanager
-def servers(directory: Path, settings: Mapping[str, str]) -> Iterator[list[Server]]:
-    """Run two servers over one storage."""
-    with ExitStack() as stack:
-        both = [Server(directory, settings) for _ in range(2)]
-        for server in both:
-            server.start()
-            stack.callback(server.stop)
-        for server in both:
-            server.wait()
-        yield both
-
-
 def settings_of(storage: Storage) -> dict[str, str]:
     """Give the settings for the same storage in another process."""
     if isinstance(storage, LocalStorage):
@@ -171,9 +112,9 @@ def settings_of(storage: Storage) -> dict[str, str]:
     }
 
 
-def offset_at(server: Server, path: str) -> int:
+def offset_at(server: Served, path: str) -> int:
     """Ask how far the upload is."""
-    status, headers = server.ask("HEAD", path)
+    status, headers = ask(server, "HEAD", path)
     assert (200, str(SIZE)) == (status, headers["upload-length"])
     return int(headers["upload-offset"])
 
@@ -181,7 +122,7 @@ def offset_at(server: Server, path: str) -> int:
 class Upload:
     """One upload, cut and killed at the places of a seed; it counts what was sent again."""
 
-    def __init__(self, both: list[Server], data: bytes) -> None:
+    def __init__(self, both: list[Served], data: bytes) -> None:
         self._random = random.Random(SEED)  # noqa: S311 - no secret
         self._servers = both
         self._data = data
@@ -194,7 +135,7 @@ class Upload:
         """Upload all of it; give its handle."""
         name = base64.b64encode("größe 64.bin".encode()).decode()
         headers = {"Upload-Length": str(SIZE), "Upload-Metadata": f"filename {name}"}
-        status, told = self._servers[0].ask("POST", "/attach/tus", headers)
+        status, told = ask(self._servers[0], "POST", "/attach/tus", headers)
         assert 201 == status
         path = told["location"]
         server = self._servers[0]
@@ -209,8 +150,8 @@ class Upload:
         return unquote(path.removeprefix("/attach/tus"))
 
     def _send(
-        self, server: Server, path: str, offset: int, until: int, kind: str
-    ) -> tuple[int, Server]:
+        self, server: Served, path: str, offset: int, until: int, kind: str
+    ) -> tuple[int, Served]:
         """Send to a place where it is cut; give the offset and the server at which it goes on."""
         deadline = time.monotonic() + HANGS
         while True:
@@ -248,8 +189,9 @@ def test_an_upload_goes_on_after_every_cut_and_every_kill(
     """At 20 cuts and 5 kills: it completes, its bytes are right, and nothing else is left."""
     data = random.Random(SEED).randbytes(SIZE)  # noqa: S311 - no secret
     with harness.storage() as storage:
-        with servers(tmp_path, settings_of(storage)) as both:
-            upload = Upload(both, data)
+        with ExitStack() as stack:
+            running = (rex_serving(tmp_path, **settings_of(storage)) for _ in range(2))
+            upload = Upload([*map(stack.enter_context, running)], data)
             handle = upload.run()
         with storage.open(handle) as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()

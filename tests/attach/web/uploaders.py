@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from rex.attach import Storage
 
-MIB = 1024 * 1024
-CONTENT = b"".join(bytes([number]) * 5 * MIB for number in (1, 2)) + b"the end"
-PARTS = [CONTENT[start : start + 5 * MIB] for start in range(0, len(CONTENT), 5 * MIB)]
 ORIGIN = "https://pages.example.org"
 ANYBODY = Access(access_rule("anybody", None), origins=[ORIGIN])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
@@ -21,11 +22,10 @@ from attach.web.clients import (
     with_tus_js_client,
     with_tuspy,
 )
-from attach.web.clients.served import Served, serving
+from served import BIN, PORT, Served, rex_serving, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 MIB = 1024 * 1024
 LARGE = int(os.environ.get("REX_TEST_LARGE") or 12) * MIB
@@ -34,6 +34,13 @@ LIMITS = {"directory": 96 * MIB, "s3": 256 * MIB}
 """How much memory the process of the service may take, whatever the size of the attachment."""
 
 STORAGES = ("memory", "directory", "s3")
+
+
+OVER_MEMORY = (
+    *(BIN / "granian", "--interface", "asgi"),
+    *("--working-dir", Path(__file__).parent, "memory_app:app"),
+)
+"""A program, since no setting asks for memory."""
 
 
 class Client(NamedTuple):
@@ -90,13 +97,14 @@ def served(
 ) -> Iterator[Served]:
     """Run the service over a kind of storage."""
     directory = tmp_path_factory.mktemp(kind)
-    settings = None
-    if kind == "directory":
-        settings = {"attach_dir": str(directory / "attachments")}
-    elif kind == "s3":
+    if kind == "memory":
+        running = serving([*OVER_MEMORY, "--port", PORT], directory)
+    elif kind == "directory":
+        running = rex_serving(directory, attach_dir=directory / "attachments")
+    else:
         server = request.getfixturevalue("seaweedfs")
-        settings = {**server.settings(), "attach_s3_prefix": "clients"}
-    with serving(directory, settings) as served:
+        running = rex_serving(directory, **server.settings(), attach_s3_prefix="clients")
+    with running as served:
         yield served
 
 
@@ -126,7 +134,9 @@ def test_what_is_uploaded_is_downloaded(
     """Each size, byte for byte; what is large passes through the service without being held."""
     served.forget_peak()
     for file in files:
-        uploading, downloading = _there_and_back(client, served.url, file, tmp_path / file.name)
+        uploading, downloading = _there_and_back(
+            client, f"{served.url}/attach", file, tmp_path / file.name
+        )
     peak = served.peak_memory()
     cells = table.setdefault(client.name, {})
     cells[kind] = f"ok, {uploading:5.2f} s up, {downloading:5.2f} s down, {peak / MIB:4.0f} MiB"

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
-import socket
-import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -17,6 +14,7 @@ import pytest
 
 from attach.harnesses import s3_client
 from attach.web.hostile.raw import CANARIES, KEY, Answer, ask, request
+from served import PORT, Served, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +28,17 @@ KEPT = b"0123456789"
 
 MAX_SIZE = 1_000_000
 URL = "http://service.example/attach"
-STALL_SECONDS = 0.5
+STALL_SECONDS = 1.5
+
+GIVEN = {
+    "attach_access": "bearer",
+    "attach_access_keys": KEY,
+    "attach_secret": CANARIES["attach_secret"],
+    "attach_max_size": str(MAX_SIZE),
+    "attach_url": URL,
+    "attach_stall_timeout": str(STALL_SECONDS),
+}
+"""The settings of each service."""
 
 _CPU_SECONDS = 2.0
 """What an answer may cost at most; more would be a hang, for the one who asks or for others."""
@@ -41,36 +49,28 @@ _MOVING = ("connection", "date", "etag", "last-modified", "upload-expires")
 
 
 class Service(NamedTuple):
-    """A running `rex serve`."""
+    """A running `rex serve`; its attachments are below its directory, where they are files."""
 
     kind: str
-    port: int
-    program: subprocess.Popen[bytes]
-    directory: Path
-    """Where it runs; its attachments are below, where they are files."""
+    served: Served
     secrets: tuple[str, ...]
     """What it knows and may not tell."""
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.served.port
+
+    @property
     def log(self) -> Path:
         """All that it has said."""
-        return self.directory.parent / f"{self.kind}.log"
+        return self.served.log
 
     def handles(self) -> list[str]:
         """List what it keeps."""
         answer = ask(self.port, request("GET", "/attach/?limit=1000"))
         assert answer
         return [one["handle"] for one in answer.json["attachments"]]
-
-    def cpu_seconds(self) -> float:
-        """Tell how much it has computed."""
-        pid = self.program.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ticks = sum(
-            sum(map(int, Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]))
-            for one in (pid, *children)
-        )
-        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class Everywhere:
@@ -105,8 +105,9 @@ class Everywhere:
         return first
 
     def each(self, data: bytes, *, head: bool = False) -> list[Answer | None]:
-        """Send bytes; give the answers, which may differ."""
-        return [self._ask_one(one, data, head=head) for one in self.services]
+        """Send bytes to all at once; give the answers, which may differ."""
+        with ThreadPoolExecutor(len(self.services)) as pool:
+            return [*pool.map(lambda one: self._ask_one(one, data, head=head), self.services)]
 
     def answer(self, data: bytes, *, head: bool = False) -> Answer:
         """Send bytes that are answered."""
@@ -145,9 +146,9 @@ class Everywhere:
         return answer
 
     def _ask_one(self, service: Service, data: bytes, *, head: bool) -> Answer | None:
-        before = service.cpu_seconds()
+        before = service.served.cpu_seconds()
         answer = ask(service.port, data.replace(b"{kept}", self.kept(service).encode()), head=head)
-        assert service.cpu_seconds() - before < _CPU_SECONDS
+        assert service.served.cpu_seconds() - before < _CPU_SECONDS
         return answer
 
 
@@ -212,52 +213,16 @@ def _running(
     directory.mkdir()
     for bait in ("passwd", "rex.txt", ".htaccess"):
         (directory / bait).write_text(CANARIES["bait"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    given = {
-        **settings,
-        "attach_access": "bearer",
-        "attach_access_keys": KEY,
-        "attach_secret": CANARIES["attach_secret"],
-        "attach_max_size": str(MAX_SIZE),
-        "attach_url": URL,
-        "attach_stall_timeout": str(STALL_SECONDS),
-    }
     environment = {
-        "PATH": os.environ["PATH"],
         "PYTHONPATH": "",
         "PYTHONDONTWRITEBYTECODE": "1",
         **({"IN_MEMORY": "1"} if kind == "memory" else {}),
-        **{name.upper(): value for name, value in given.items()},
+        **{name.upper(): value for name, value in (GIVEN | settings).items()},
     }
-    with (directory.parent / f"{kind}.log").open("wb") as log:
-        program = subprocess.Popen(
-            [sys.executable, PROGRAM, "serve", "--access-log", "--port", str(port)],
-            cwd=directory,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _wait(program, port)
-        yield Service(kind, port, program, directory, (KEY, *secrets))
-        assert program.poll() is None
-    finally:
-        program.send_signal(signal.SIGTERM)
-        program.wait(60)
-
-
-def _wait(program: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until it answers."""
-    while program.poll() is None:
-        with contextlib.suppress(ConnectionRefusedError):
-            answer = ask(port, request("GET", "/health", key=None))
-            if answer and answer.status == 200:
-                return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            program.wait(0.05)
-    raise AssertionError("it ended")
+    command = [sys.executable, PROGRAM, "serve", "--access-log", "--port", PORT]
+    with serving(command, directory, environment) as served:
+        yield Service(kind, served, (KEY, *secrets))
+        assert served.program.poll() is None
 
 
 @pytest.fixture(autouse=True, scope="module")

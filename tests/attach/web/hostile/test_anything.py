@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 RANDOM = settings(
     max_examples=40,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

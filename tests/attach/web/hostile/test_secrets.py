@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attach.web.hostile.raw import KEY, ask, request
+from attach.web.hostile.raw import KEY, request
 
 if TYPE_CHECKING:
     from attach.web.hostile.conftest import Everywhere
@@ -37,9 +37,9 @@ SIGNATURE = re.compile(r"[Ss]ignature[\"'=:%3D ]+[0-9a-f]{16}")
 )
 def test_what_is_sent_in_secret_is_not_written(everywhere: Everywhere, data: bytes) -> None:
     """Neither a right nor a wrong place for a key shows it; the client fails where it is seen."""
-    for service in everywhere.services:
-        at = service.log.stat().st_size
-        ask(service.port, data.replace(b"{kept}", everywhere.kept(service).encode()))
+    ends = [service.log.stat().st_size for service in everywhere.services]
+    everywhere.each(data)
+    for service, at in zip(everywhere.services, ends, strict=True):
         with service.log.open("rb") as log:
             log.seek(at)
             written = log.read().decode(errors="replace")
