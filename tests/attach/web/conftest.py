@@ -1,4 +1,4 @@
-"""What the tests of the service share: a storage of each kind."""
+"""What the tests of the service share: a storage of each kind, a page on S3."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
+from attach.web.uploaders import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rex.attach import Storage
+    from rex.attach.storages.s3 import S3Storage
 
 
 @pytest.fixture(params=["memory", "directory", "s3"])
@@ -25,3 +27,9 @@ def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
         harness = S3Harness(request.getfixturevalue("seaweedfs"))
     with harness.storage() as storage:
         yield storage
+
+
+@pytest.fixture
+def page(s3: S3Storage) -> Page:
+    """Give the page of somebody unknown, on a site that sends straight to S3."""
+    return Page(s3)

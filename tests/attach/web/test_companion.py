@@ -38,12 +38,6 @@ def storage(s3: S3Storage) -> S3Storage:
     return s3
 
 
-@pytest.fixture
-def page(storage: S3Storage) -> Page:
-    """Give the page of somebody unknown."""
-    return Page(storage)
-
-
 def send(page: Page, upload: dict[str, str], parts: list[bytes]) -> list[dict[str, Any]]:
     """Send the parts straight to the server; give their numbers and ETags."""
     named = []

@@ -32,12 +32,6 @@ def storage(s3: S3Storage) -> S3Storage:
     return s3
 
 
-@pytest.fixture
-def page(storage: S3Storage) -> Page:
-    """Give the page of somebody unknown."""
-    return Page(storage)
-
-
 def sign(page: Page, method: str, key: str = KEY, **more: Any) -> Any:
     """Ask for one signature."""
     return page.json("POST", "/sign", json={"method": method, "key": key, **more})
