@@ -493,6 +493,30 @@ def test_a_server_that_hangs_takes_nothing_back(s3: S3Storage) -> None:
     assert data == read(s3, handle)
 
 
+def test_what_was_told_to_be_stored_never_becomes_less(
+    s3: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that looks, waits, and then stores less than another one did meanwhile."""
+    handle = s3.uploads.create("a.bin", size=30).handle
+    data = _random(9).randbytes(30)
+    other = again(s3)
+    unchanged = s3_drafts.S3Drafts._unchanged
+
+    def look_and_wait(drafts: s3_drafts.S3Drafts, key: str, size: int) -> object:
+        state = unchanged(drafts, key, size)
+        if size == 0 and drafts is s3.uploads._drafts and seen.pop():
+            other.uploads.append(handle, 0, data[:20])
+        return state
+
+    seen = [True, False]  # at the beginning nobody waits, before the tail is stored somebody does
+    monkeypatch.setattr(s3_drafts.S3Drafts, "_unchanged", look_and_wait)
+    s3.uploads.append(handle, 0, data[:10])
+    assert [] == seen
+    assert 20 == s3.uploads.info(handle).offset
+    other.uploads.append(handle, 20, data[20:])
+    assert data == read(s3, handle)
+
+
 def test_a_server_that_hangs_leaves_nothing_behind(s3: S3Storage) -> None:
     """When another one has completed the upload meanwhile, or given it up."""
     other = again(s3)

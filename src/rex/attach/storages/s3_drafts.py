@@ -1,8 +1,10 @@
 """Attachments that arrive piece by piece, on S3: a multipart upload, its record, and its tail.
 
 Beside the multipart upload stand, in a folder of their own, the record and the tail: what has come
-since the last part, too little for a part of its own. The tail is called by the number of parts
-before it, so that one that has gone into a part meanwhile does not count any more.
+since the last part, too little for a part of its own. A tail is called by the number of parts
+before it and by its size. One that has gone into a part meanwhile does not count any more, and of
+several the longest does: whatever two servers write at once, what was told to be stored never
+becomes less.
 """
 
 from __future__ import annotations
@@ -170,8 +172,10 @@ class S3Drafts(Drafts):
 
     def _keep(self, state: _State, tail: bytes) -> None:
         """Store what is too little for a part, unless somebody at another server has gone on."""
-        self._unchanged(state.key, state.size)
-        self._write(_tail(state), tail)
+        before = self._unchanged(state.key, state.size)
+        self._write(_tail(state._replace(tail=len(tail))), tail)
+        if before.tail:
+            obstore.delete(self._store, self._path(_tail(before)))
 
     def _complete(self, state: _State, rest: bytes) -> None:
         """Make an object of the parts, and of what comes after them."""
@@ -195,7 +199,7 @@ class S3Drafts(Drafts):
         """Give a draft as it stands, unless somebody at another server has gone on with it."""
         state = self._state(key)
         if state.size != size:
-            raise Error("Somebody else has gone on with the upload", f"/{key}", kind=Kind.CONFLICT)
+            raise _gone_on(key)
         return state
 
     def _state(self, key: str) -> _State:
@@ -208,7 +212,17 @@ class S3Drafts(Drafts):
             state = state._replace(parts=self._parts(state))
         if state.is_whole:
             return state
-        return state._replace(tail=self._size(self._path(_tail(state))) or 0)
+        return state._replace(tail=self._longest_tail(state))
+
+    def _longest_tail(self, state: _State) -> int:
+        name = f"/tail-{len(state.parts)}-"
+        sizes = [
+            int(meta["path"].rpartition("-")[2])
+            for page in obstore.list(self._store, self._path(_place(state.key)))
+            for meta in page
+            if name in meta["path"]
+        ]
+        return max(sizes, default=0)
 
     def _parts(self, state: _State) -> list[Part]:
         assert state.upload_id is not None  # noqa: S101 - asked before
@@ -240,7 +254,10 @@ class S3Drafts(Drafts):
         return state, self._tail(state)
 
     def _tail(self, state: _State) -> bytes:
-        return self._read(self._path(_tail(state))) if state.tail else b""
+        try:
+            return self._read(self._path(_tail(state))) if state.tail else b""
+        except FileNotFoundError:
+            raise _gone_on(state.key) from None
 
     def _read(self, path: str) -> bytes:
         return bytes(obstore.get(self._store, path).bytes())
@@ -272,12 +289,16 @@ class S3Drafts(Drafts):
         return self._storage._path(name)  # noqa: SLF001 - its own
 
 
+def _gone_on(key: str) -> Error:
+    return Error("Somebody else has gone on with the upload", f"/{key}", kind=Kind.CONFLICT)
+
+
 def _place(key: str) -> str:
     return f"{PLACE}/{key.rpartition('/')[0]}"
 
 
 def _tail(state: _State) -> str:
-    return f"{_place(state.key)}/tail-{len(state.parts)}"
+    return f"{_place(state.key)}/tail-{len(state.parts)}-{state.tail}"
 
 
 def _target(state: _State) -> str:
