@@ -14,9 +14,11 @@ import obstore.exceptions
 from rex.attach.content import READ_SIZE
 from rex.attach.content_type import DEFAULT_TYPE, disposition
 from rex.attach.info import Metadata
+from rex.attach.multipart import MAX_PARTS
 from rex.attach.reader import Body
 from rex.attach.storage import Storage, StorageOptions
 from rex.attach.storages.feeding import feed
+from rex.attach.storages.s3_codes import S3_CODES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ T = TypeVar("T")
 MIB = 1024 * 1024
 PART_SIZE = 8 * MIB
 """Up to this many bytes are sent in one request; more, in parts of at least this size."""
-MAX_PARTS = 10_000
 PARTS_IN_FLIGHT = 4
 MAX_PREFIX_BYTES = 700
 """S3 takes keys of 1,024 bytes, and a handle has up to 305."""
@@ -58,20 +59,6 @@ _BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
     ),
     obstore.exceptions.GenericError: (Kind.UNAVAILABLE, "The server does not answer as it should"),
     obstore.exceptions.BaseError: (Kind.UNAVAILABLE, "The server does not answer as it should"),
-}
-
-# Codes of S3 that say more than the class of the exception.
-_BY_CODE = {
-    "AccessDenied": (Kind.DENIED, "The server does not permit this"),
-    "NoSuchBucket": (Kind.CONFIGURATION, "There is no such bucket (setting attach_s3_bucket)"),
-    "EntityTooLarge": (Kind.TOO_LARGE, "Attachment is too large for the server"),
-    "InvalidAccessKeyId": (Kind.DENIED, "The server does not know our access key"),
-    "SignatureDoesNotMatch": (Kind.DENIED, "The server does not accept our secret key"),
-    "ExpiredToken": (Kind.DENIED, "Our temporary keys have expired"),
-    "RequestTimeTooSkewed": (Kind.DENIED, "Our clock and the server's differ too much"),
-    "NotImplemented": (Kind.UNSUPPORTED, "The server cannot do this"),
-    "QuotaExceeded": (Kind.UNAVAILABLE, "The server is full"),
-    "SlowDown": (Kind.UNAVAILABLE, "The server asks us to slow down"),
 }
 
 
@@ -246,8 +233,8 @@ class ObjectStorage(Storage):
 
     def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
         code = re.search(r"<Code>(\w+)</Code>", str(failure))
-        if code is not None and code[1] in _BY_CODE:
-            return _BY_CODE[code[1]]
+        if code is not None and code[1] in S3_CODES:
+            return S3_CODES[code[1]]  # which says more than the class of the exception
         for known in type(failure).__mro__:
             if known in _BY_CLASS:
                 kind, phrase = _BY_CLASS[known]

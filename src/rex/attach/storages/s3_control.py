@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.multipart import MAX_PARTS, Part
+from rex.attach.storages.s3_codes import S3_CODES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -240,29 +241,17 @@ def _explained() -> Iterator[None]:
 
 
 _UNKNOWN = (Kind.UNAVAILABLE, "The server does not answer as it should")
-_REFUSED = (Kind.DENIED, "The server does not permit this")
-_CANNOT = (Kind.UNSUPPORTED, "The server cannot do this")
-_OTHER_PARTS = (Kind.CONFLICT, "The parts on the server are not those that were named")
 
 _BY_CODE = {
+    **S3_CODES,
     "NoSuchUpload": (Kind.NOT_FOUND, "There is no such upload"),
     "NoSuchKey": (Kind.NOT_FOUND, "There is no such upload"),
-    "InvalidPart": _OTHER_PARTS,
+    "InvalidPart": (Kind.CONFLICT, "The parts on the server are not those that were named"),
     "InvalidPartOrder": (Kind.ILL_FORMED, "The parts are not in the order of their numbers"),
     "InvalidRequest": (Kind.ILL_FORMED, "The server does not understand the request"),
     "InvalidArgument": (Kind.ILL_FORMED, "The server does not understand the request"),
     "EntityTooSmall": (Kind.ILL_FORMED, "A part but the last is smaller than 5 MiB"),
-    "EntityTooLarge": (Kind.TOO_LARGE, "Attachment is too large for the server"),
     "PreconditionFailed": (Kind.EXISTS, "Attachment exists already"),
     "ConditionalRequestConflict": (Kind.EXISTS, "Attachment exists already"),
-    "NoSuchBucket": (Kind.CONFIGURATION, "There is no such bucket (setting attach_s3_bucket)"),
-    "AccessDenied": _REFUSED,
-    "InvalidAccessKeyId": (Kind.DENIED, "The server does not know our access key"),
-    "SignatureDoesNotMatch": (Kind.DENIED, "The server does not accept our secret key"),
-    "ExpiredToken": (Kind.DENIED, "Our temporary keys have expired"),
-    "RequestTimeTooSkewed": (Kind.DENIED, "Our clock and the server's differ too much"),
-    "NotImplemented": _CANNOT,
-    "MethodNotAllowed": _CANNOT,
-    "QuotaExceeded": (Kind.UNAVAILABLE, "The server is full"),
-    "SlowDown": (Kind.UNAVAILABLE, "The server asks us to slow down"),
+    "MethodNotAllowed": S3_CODES["NotImplemented"],
 }

@@ -17,8 +17,8 @@ import obstore
 
 from rex.attach.content import CHUNK_SIZE, Content
 from rex.attach.drafts import Draft, Drafts, Holds
-from rex.attach.multipart import Part
-from rex.attach.storages.objectstore import MAX_PARTS, PART_SIZE, Runtime, object_headers
+from rex.attach.multipart import MAX_PARTS, Part
+from rex.attach.storages.objectstore import PART_SIZE, Runtime, object_headers
 from rex.attach.storages.s3_control import S3Failure
 from rex.core import Error, Kind
 
