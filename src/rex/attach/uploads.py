@@ -107,7 +107,7 @@ class Uploads:
         Errors: `NOT_FOUND`, also when it has expired; `ILL_FORMED`.
         """
         upload = self._load(handle)
-        if not upload.is_complete:
+        if not upload.is_complete or upload.is_part or upload.expires_at is None:
             return upload
         # Whoever completed it may have come to an end before it was an attachment.
         try:

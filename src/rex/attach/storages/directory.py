@@ -31,7 +31,7 @@ FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CLOEXEC
 _TMPFILE = getattr(os, "O_TMPFILE", None)
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS})
@@ -91,12 +91,12 @@ def descend(root: int, names: Sequence[str]) -> Iterator[list[int]]:
             os.close(fd)
 
 
-def open_file(name: str, parent: int) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading.
+def open_file(name: str, parent: int, flags: int = os.O_RDONLY) -> tuple[int, os.stat_result]:
+    """Open a regular file that is no link, for reading unless `flags` say otherwise.
 
     Raises FileNotFoundError for whatever else stands there: a fifo, a device, a directory.
     """
-    fd = os.open(name, _FILE, dir_fd=parent)
+    fd = os.open(name, flags | _FILE, dir_fd=parent)
     status = os.fstat(fd)
     if stat.S_ISREG(status.st_mode):
         return fd, status

@@ -33,8 +33,7 @@ PLACE = ".uploads"
 """The directory of the drafts, in the storage's; listing passes over it."""
 
 MAX_RECORD_BYTES = 65536
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND
 
 
 class LocalDrafts(Drafts):
@@ -92,7 +91,7 @@ class LocalDrafts(Drafts):
                 os.fsync(fd)
 
     def read(self, key: str) -> Iterator[bytes]:
-        with self._opened(key, _READ) as fd:
+        with self._opened(key) as fd:
             while chunk := os.read(fd, CHUNK_SIZE):
                 yield chunk
 
@@ -100,7 +99,7 @@ class LocalDrafts(Drafts):
         if digest is None:
             digest = self._digest(key)
         with self._root() as root, self._place() as place:
-            with self._opened(key, _READ) as fd:
+            with self._opened(key) as fd:
                 file = OpenFile(fd, _data(key), place)
                 try:
                     self._storage._publish(root, file, key, content_type, digest)  # noqa: SLF001 - its own
@@ -148,9 +147,9 @@ class LocalDrafts(Drafts):
         os.fsync(place)
 
     @contextmanager
-    def _opened(self, key: str, flags: int) -> Iterator[int]:
+    def _opened(self, key: str, flags: int = os.O_RDONLY) -> Iterator[int]:
         with self._place() as place:
-            fd = os.open(_data(key), flags, dir_fd=place)
+            fd, _ = open_file(_data(key), place, flags)
         try:
             yield fd
         finally:
