@@ -18,7 +18,7 @@ import click
 
 from rex.attach.content import CHUNK_SIZE
 from rex.attach.handle import FALLBACK_NAME, parse_handle
-from rex.attach.wiring import ORIGINS, get_storage
+from rex.attach.wiring import allowed_origins, get_storage
 from rex.core import Error, Kind, Rex, typed
 from rex.core.cli import EXIT_CODES
 from rex.core.command import pass_rex
@@ -233,7 +233,7 @@ def cors(rex: Rex, *, origins: tuple[str, ...], apply: bool, as_json: bool) -> N
       rex attach cors --origin https://example.org --apply
     """
     bucket = get_storage().cors
-    asked = origins or tuple(rex.settings[ORIGINS].replace(",", " ").split())
+    asked = origins or tuple(allowed_origins(rex.settings))
     needed = bucket.needed(asked) if asked or apply else None
     if apply:
         bucket.allow(asked)

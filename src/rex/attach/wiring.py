@@ -7,7 +7,7 @@ from rex.attach.storage import Storage, StorageOptions
 from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, typed
 from rex.core.setting import validate
 
-__all__ = ["get_storage", "make_storage", "open_storage", "package"]
+__all__ = ["allowed_origins", "get_storage", "make_storage", "open_storage", "package"]
 
 DIRECTORY = Setting(
     "attach_dir",
@@ -199,6 +199,11 @@ def open_storage(url: str, /, **options: object) -> Storage:
     return make_storage(validate(package.settings, given))
 
 
+def allowed_origins(settings: Settings) -> list[str]:
+    """Give the other sites whose pages may upload and remove."""
+    return [origin for given in settings[ORIGINS].split(",") if (origin := given.strip())]
+
+
 def _wrong_url(what: str) -> Error:
     # The URL itself is not shown: somebody may have put a secret there.
     return Error(
@@ -278,7 +283,7 @@ def _options(settings: Settings) -> StorageOptions:
     }
 
 
-_GENERAL = (MAX_SIZE, LINK_EXPIRES, UPLOAD_EXPIRES, URL, SECRET)
+_GENERAL = (MAX_SIZE, LINK_EXPIRES, URL, SECRET, UPLOAD_EXPIRES)
 """The settings of every kind of storage."""
 
 _KINDS = {DIRECTORY: _make_local, BUCKET: _make_s3}
@@ -304,11 +309,7 @@ package = Package(
         ADDRESSING,
         CA_FILE,
         TIMEOUT,
-        MAX_SIZE,
-        LINK_EXPIRES,
-        URL,
-        SECRET,
-        UPLOAD_EXPIRES,
+        *_GENERAL,
         ACCESS,
         ACCESS_KEYS,
         ORIGINS,

@@ -401,7 +401,7 @@ def test_a_user_is_known_by_what_frameworks_call_him() -> None:
     class Silent:
         @property
         def identity(self) -> str:
-            raise NotImplementedError
+            raise NotImplementedError  # as Starlette's BaseUser does
 
     class Numbered(NamedTuple):
         pk: int

@@ -101,7 +101,7 @@ def _identity(user: Any) -> object:
     if user is None or isinstance(user, str | int):
         return user
     for name in ("pk", "id", "identity", "username"):
-        with suppress(AttributeError, NotImplementedError):  # Starlette declares some
+        with suppress(AttributeError, NotImplementedError):  # which Starlette's users raise
             found = getattr(user, name)
             if isinstance(found, str | int | UUID):
                 return f"{name}:{found}"

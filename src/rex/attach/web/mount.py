@@ -10,9 +10,9 @@ from rex.attach.web.stalled import CutsStalled
 from rex.attach.wiring import (
     ACCESS,
     ACCESS_KEYS,
-    ORIGINS,
     REDIRECT,
     STALL,
+    allowed_origins,
     get_storage,
 )
 
@@ -31,7 +31,6 @@ def routes(rex: Rex) -> ASGIApp:
     """
     settings = rex.settings
     rule = access_rule(settings[ACCESS], settings[ACCESS_KEYS])
-    origins = [origin.strip() for origin in settings[ORIGINS].split(",") if origin.strip()]
     options = Options(redirect=settings[REDIRECT], stall_seconds=settings[STALL])
-    service = attachments(get_storage(), Access(rule, origins=origins), options)
+    service = attachments(get_storage(), Access(rule, origins=allowed_origins(settings)), options)
     return CutsStalled(service, options.stall_seconds)

@@ -14,6 +14,7 @@ from rex.attach.web.multipart import FORM_OVERHEAD, Form
 from rex.attach.web.paths import handle_of
 from rex.attach.web.section import allowing
 from rex.attach.web.serving import Presentation, serve
+from rex.attach.web.uploading import Measured
 from rex.core import Error, Kind
 from rex.core.web import problem
 
@@ -149,13 +150,7 @@ class Signed:
 
 async def _only_file(form: Form, file: FilePart, max_size: int | None) -> AsyncIterator[bytes]:
     """Give the bytes of a file, and come to the end only if it is the last of its form."""
-    size = 0
-    async for chunk in file.content:
-        size += len(chunk)
-        if max_size is not None and size > max_size:
-            raise Error(
-                "Attachment is too large", f"more than {max_size} bytes", kind=Kind.TOO_LARGE
-            )
+    async for chunk in Measured(file.content, max_size):
         yield chunk
     if await anext(form, None) is not None or form.field_count != PINNED_FIELDS:
         raise Error("Ill-formed form", "something comes after its file", kind=Kind.ILL_FORMED)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rex.attach.storage import Storage
 
-__all__ = ["Uploaded", "upload"]
+__all__ = ["Measured", "Uploaded", "upload"]
 
 HOW_TO_SEND = (
     "send the bytes with ?name=, the name of the file, and their own Content-Type, "
@@ -120,7 +120,7 @@ async def _store(storage: Storage, file: FilePart, max_size: int | None) -> Uplo
     given = file.content_type
     if given is not None and given.partition(";")[0].strip().lower() == DEFAULT_TYPE:
         given = None
-    content = _Measured(file.content, max_size)
+    content = Measured(file.content, max_size)
     handle = await storage.aio.add(file.name, content, content_type=given)
     name = parse_handle(handle).name
     return Uploaded(handle, name, content.size, content_type_for(name, given))
@@ -134,7 +134,7 @@ async def _take_back(storage: Storage, handle: str) -> None:
         logging.getLogger("rex.attach").error("left behind: %s", failure)  # noqa: TRY400 - told in full
 
 
-class _Measured(AsyncIterator[bytes]):
+class Measured(AsyncIterator[bytes]):
     """Bytes on their way into the storage, counted, in pieces that are worth their while."""
 
     def __init__(self, chunks: AsyncIterator[bytes], max_size: int | None) -> None:
