@@ -11,8 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attach.broken import caught_by
-from rex.attach.aio import AsyncStorage, _fed, _Source
+from rex.attach.aio import AsyncStorage
 from rex.attach.storages.memory import MemoryStorage
+from rex.attach.workers import Source, fed
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -239,9 +240,9 @@ class Forgetful(AsyncStorage):
 
     async def add(self, name: str, content: Any, **options: Any) -> str:
         """Store it, and undo nothing."""
-        source = _Source(content)
+        source = Source(content)
         call = self._adders.submit(self.storage.add, name, source.content, **options)
-        return await _fed(call, source, self._workers)
+        return await fed(call, source, self._workers)
 
 
 @caught_by("a_cancelled_add_is_undone_where_it_cannot_be_stopped")
