@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 import random
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attach.harnesses import LocalHarness
 from rex.attach.aio import WORKERS
 from rex.attach.storages.memory import MemoryStorage
+from rex.attach.workers import Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from rex.attach.aio import AsyncStorage
+    from rex.attach.content import Content
 
 HANGS = 30
 
@@ -79,3 +83,71 @@ def test_joins_do_not_keep_the_others_waiting() -> None:
 
     with storage:
         asyncio.run(live(storage.aio))
+
+
+def test_a_task_that_is_cancelled_twice_has_ended_only_when_its_thread_has() -> None:
+    """As when several requests end the same upload: what comes after it finds nothing held."""
+    storage = MemoryStorage()
+    hooks: Any = storage
+    is_cut_off, go_on = threading.Event(), threading.Event()
+
+    def slow(_: str, content: Content, __: str) -> None:
+        try:
+            list(content)
+        finally:
+            is_cut_off.set()
+            assert go_on.wait(HANGS)
+
+    hooks._put = slow
+
+    async def live(aio: AsyncStorage) -> None:
+        is_asked = asyncio.Event()
+
+        async def silence() -> AsyncIterator[bytes]:
+            is_asked.set()
+            await asyncio.Event().wait()
+            yield b""
+
+        add = asyncio.create_task(aio.add("a.bin", silence()))
+        await is_asked.wait()
+        for _ in range(3):
+            add.cancel()
+            await asyncio.sleep(0)
+        assert await asyncio.to_thread(is_cut_off.wait, HANGS)
+        assert not add.done()
+        go_on.set()
+        await asyncio.wait({add})
+        assert add.cancelled()
+
+    with storage:
+        asyncio.run(live(storage.aio))
+
+
+def test_a_thread_that_asks_a_loop_that_has_stopped_can_be_cut_off() -> None:
+    """Else it would wait for ever, and the process for it."""
+    loop: Any = asyncio.new_event_loop()
+    is_asked, is_cut_off = threading.Event(), threading.Event()
+    ask = loop.call_soon_threadsafe
+
+    def asked(*call: Any) -> None:
+        ask(*call)
+        is_asked.set()
+
+    async def source_of(content: AsyncIterator[bytes]) -> Source:
+        return Source(content)
+
+    async def piece() -> AsyncIterator[bytes]:
+        yield b"piece"
+
+    def read() -> None:
+        with suppress(concurrent.futures.CancelledError):
+            list(source.content)
+        is_cut_off.set()
+
+    loop.call_soon_threadsafe = asked
+    source = loop.run_until_complete(source_of(piece()))
+    threading.Thread(target=read, daemon=True).start()
+    assert is_asked.wait(HANGS)
+    source.cancel()
+    assert is_cut_off.wait(HANGS)
+    loop.close()

@@ -7,7 +7,9 @@ import concurrent.futures
 import contextvars
 import functools
 import os
+import threading
 from collections.abc import AsyncIterable, Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -34,9 +36,21 @@ async def fed(
     except BaseException:
         call.cancel()
         source.cancel()
-        await asyncio.wait({asyncio.wrap_future(workers.submit(_undo, call, undo))})
+        await _end_of(asyncio.wrap_future(workers.submit(_undo, call, undo)))
         raise
     return call.result()
+
+
+async def _end_of(future: asyncio.Future[None]) -> None:
+    """Wait until it is done, however often we are cancelled meanwhile."""
+    cancelled = None
+    while not future.done():
+        try:
+            await asyncio.wait({future})
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if cancelled is not None:
+        raise cancelled
 
 
 def _undo(call: concurrent.futures.Future[T], undo: Callable[[T], object]) -> None:
@@ -85,6 +99,8 @@ class Source:
         self._content = content
         self._loop = asyncio.get_running_loop()
         self._requests: asyncio.Queue[_Request | None] = asyncio.Queue()
+        self._lock = threading.Lock()
+        self._asked_for: _Request | None = None
         self._cancelled = False
 
     @property
@@ -105,8 +121,7 @@ class Source:
             try:
                 chunk = None if chunks is None else await anext(chunks, None)
             except asyncio.CancelledError:
-                request.set_exception(concurrent.futures.CancelledError())
-                raise
+                raise  # which ends in `cancel`
             except BaseException as failure:  # noqa: BLE001 - it comes out of the thread again
                 request.set_exception(failure)
             else:
@@ -114,13 +129,16 @@ class Source:
 
     def finished(self, _: object) -> None:
         """Tell the task that the thread has finished; called in the thread."""
-        self._loop.call_soon_threadsafe(self._requests.put_nowait, None)
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits
+            self._loop.call_soon_threadsafe(self._requests.put_nowait, None)
 
     def cancel(self) -> None:
-        """Make whoever reads the content fail, now or at the next chunk."""
-        self._cancelled = True
-        while not self._requests.empty():
-            self._take(self._requests.get_nowait())
+        """Make whoever reads the content fail, now or at the next chunk, with or without a loop."""
+        with self._lock:
+            self._cancelled = True
+            request = self._asked_for
+        if request is not None and not request.done():
+            request.set_exception(concurrent.futures.CancelledError())
 
     def read(self, size: int, /) -> bytes:
         """Read from the caller's file, unless it was cut off."""
@@ -129,12 +147,6 @@ class Source:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._content, name)
-
-    def _take(self, request: _Request | None) -> None:
-        if not self._cancelled:
-            self._requests.put_nowait(request)
-        elif request is not None:
-            request.set_exception(concurrent.futures.CancelledError())
 
     def _check(self) -> None:
         if self._cancelled:
@@ -148,7 +160,10 @@ class Source:
     def _asked(self) -> Iterator[Chunk]:
         while True:
             request: _Request = concurrent.futures.Future()
-            self._loop.call_soon_threadsafe(self._take, request)
+            with self._lock:
+                self._check()
+                self._asked_for = request
+            self._loop.call_soon_threadsafe(self._requests.put_nowait, request)
             chunk = request.result()
             if chunk is None:
                 return
