@@ -6,6 +6,7 @@ says so in `LEFT_OUT`, and the summary shows it.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 # A machine that has other things to do as well is no failure.
 hypothesis.settings.register_profile("any machine", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("any machine")
+
+END_SECONDS = 60
+"""After the last test, a process that has not ended by then never would."""
 
 FIGURES = pytest.StashKey[list[str]]()
 LEFT_OUT = pytest.StashKey[dict[str, None]]()
@@ -56,6 +60,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     left_out = session.config.stash.get(LEFT_OUT, {})
     if os.environ.get("CI") and (left_out or (reporter and reporter.stats.get("skipped"))):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure() -> None:
+    """Rather than hang, fail and show the thread that keeps the process from its end."""
+    faulthandler.dump_traceback_later(END_SECONDS, exit=True)
 
 
 def pytest_terminal_summary(

@@ -174,6 +174,19 @@ def rex_serving(directory: Path, *options: object, **settings: object) -> Iterat
         yield served
 
 
+def wait_until_listening(port: int) -> None:
+    """Try to connect until somebody listens on a port of this machine."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while True:
+        try:
+            socket.create_connection((HOST, port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
 @contextmanager
 def reserved_port() -> Iterator[int]:
     """Give a port that nobody gets by chance; whoever is told of it can listen on it.

@@ -12,7 +12,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from rex.attach.web import Access, attachments
-from served import HOST, reserved_port
+from served import HOST, reserved_port, wait_until_listening
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -32,7 +32,7 @@ class Service:
         self._stack = contextlib.ExitStack()
         self._apps: dict[str, ASGIApp] = {}
         self._numbers = itertools.count()
-        self._listens = threading.Event()
+        self._starts = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
 
     def serve(self, storage: Storage) -> str:
@@ -50,7 +50,7 @@ class Service:
             log_enabled=False,
         )
         self._loop = asyncio.get_running_loop()
-        self._server.on_startup(self._listens.set)
+        self._server.on_startup(self._starts.set)
         await self._server.serve()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +60,8 @@ class Service:
     def __enter__(self) -> Self:
         self._port = self._stack.enter_context(reserved_port())
         self._thread.start()
-        assert self._listens.wait(STOP_SECONDS)
+        assert self._starts.wait(STOP_SECONDS)
+        wait_until_listening(self._port)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
