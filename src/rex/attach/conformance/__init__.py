@@ -23,6 +23,7 @@ from rex.attach.conformance import (
     listing,
     names,
     piecewise,
+    piecewise_together,
     reading,
     refusing,
     removing,
@@ -50,6 +51,7 @@ themes = (
     uploads,
     downloads,
     piecewise,
+    piecewise_together,
 )
 """The modules in which the promises stand, in the order in which to read them."""
 
