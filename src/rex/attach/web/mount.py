@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from rex.core import Rex
 
-__all__ = ["routes"]
+__all__ = ["access_of", "routes"]
 
 
 def routes(rex: Rex) -> ASGIApp:
@@ -30,7 +30,16 @@ def routes(rex: Rex) -> ASGIApp:
     Errors: `CONFIGURATION` for what is wrong with ``attach_access`` and its like.
     """
     settings = rex.settings
-    rule = access_rule(settings[ACCESS], settings[ACCESS_KEYS])
     options = Options(redirect=settings[REDIRECT], stall_seconds=settings[STALL])
-    service = attachments(get_storage(), Access(rule, origins=allowed_origins(settings)), options)
+    service = attachments(get_storage(), access_of(rex), options)
     return CutsStalled(service, options.stall_seconds)
+
+
+def access_of(rex: Rex) -> Access:
+    """Give who may do what, as the settings of an application say: for routes beside the service.
+
+    Errors: `CONFIGURATION`.
+    """
+    settings = rex.settings
+    rule = access_rule(settings[ACCESS], settings[ACCESS_KEYS])
+    return Access(rule, origins=allowed_origins(settings))
