@@ -17,7 +17,7 @@ $(VENV)/.packages: constraints.txt
 	@$(PIP) install --require-hashes -r constraints.txt
 	@touch $@
 
-$(VENV)/.ready: $(VENV)/.packages pyproject.toml
+$(VENV)/.ready: $(VENV)/.packages pyproject.toml hatch_build.py $(wildcard uppy/*.js*)
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -31,9 +31,17 @@ $(CLIENTS): tests/browser/package-lock.json | $(VENV)/.packages
 demo: $(VENV)/.ready  ## Tour the main job: a directory, then a throwaway S3 server.
 	@$(BIN)/python -m rex.attach_demo
 
+.PHONY: serve
+serve: $(VENV)/.ready  ## Serve the page until Ctrl-C, on a directory or with S3=1 on a throwaway server.
+	@$(BIN)/python -m rex.attach_demo.serve $(if $(S3),--s3) $(if $(DIR),--dir $(DIR)) $(if $(PORT),--port $(PORT))
+
 .PHONY: test
 test: $(VENV)/.ready $(CLIENTS)  ## Run all tests, or with ONLY=PATH some.
 	@$(BIN)/python -m pytest $(ONLY)
+
+.PHONY: screenshot
+screenshot: $(VENV)/.ready  ## Make the picture in the README anew (needs Chromium).
+	@PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
 .PHONY: lint
 lint: $(VENV)/.ready  ## Check style, types and import rules.
@@ -51,10 +59,12 @@ lock: $(VENV)/.ready  ## Choose new versions of all we use (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints.txt pyproject.toml
-	$(BIN)/npm update --prefix tests/browser --package-lock-only --omit-lockfile-registry-resolved
-	$(BIN)/python tests/browser/strip_lock.py
+	for folder in uppy tests/browser; do \
+		$(BIN)/npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved; \
+		$(BIN)/python tests/browser/strip_lock.py $$folder/package-lock.json; \
+	done
 
 .PHONY: clean
 clean:  ## Remove what the commands above made.
-	rm -rf tests/browser/node_modules
+	rm -rf tests/browser/node_modules uppy/node_modules src/rex/attach_demo/static/uppy.js*
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

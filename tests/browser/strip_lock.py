@@ -1,14 +1,14 @@
-"""Take the addresses of sponsors out of the lock file, in which npm writes them."""
+"""Take the addresses of sponsors out of a lock file, in which npm writes them."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
-LOCK = Path(__file__).with_name("package-lock.json")
-
 if __name__ == "__main__":
-    lock = json.loads(LOCK.read_text())
+    path = Path(sys.argv[1])
+    lock = json.loads(path.read_text())
     for package in lock["packages"].values():
         package.pop("funding", None)
-    LOCK.write_text(json.dumps(lock, indent=2) + "\n")
+    path.write_text(json.dumps(lock, indent=2) + "\n")
