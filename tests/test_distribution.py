@@ -78,6 +78,19 @@ def test_the_wheel_leaves_the_namespace_open(wheel: Path) -> None:
     assert {"rex/core/py.typed", "rex/attach/py.typed", "rex/attach_demo/py.typed"} <= set(names)
 
 
+def test_the_wheel_brings_the_page(wheel: Path) -> None:
+    """With what it uploads with, and its licences, so that nobody who installs it needs node."""
+    names = zipfile.ZipFile(wheel).namelist()
+    static = "rex/attach_demo/static"
+    page = {f"{static}/{name}" for name in ("main.js", "style.css", "uppy.js")}
+    assert {"rex/attach_demo/index.html", f"{static}/uppy.js.LICENSES.txt", *page} <= set(names)
+    script = zipfile.ZipFile(wheel).read(f"{static}/uppy.js")
+    assert b"export{" in script
+    licences = zipfile.ZipFile(wheel).read(f"{static}/uppy.js.LICENSES.txt").decode()
+    for packed in ("@uppy/core", "@uppy/aws-s3", "@uppy/tus", "tus-js-client", "preact"):
+        assert f"== {packed}\n" in licences
+
+
 def test_the_wheel_works_elsewhere_without_any_other_package(wheel: Path, tmp_path: Path) -> None:
     """A bare installation keeps attachments in a directory, and says what S3 and `rex` need."""
     site = tmp_path / "site"

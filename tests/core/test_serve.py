@@ -59,3 +59,14 @@ def test_a_wrong_configuration_is_told_before_serving(tmp_path: Path) -> None:
     assert 9 == done.returncode
     assert "No storage is configured" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_examples_are_served_only_where_they_are_named(tmp_path: Path) -> None:
+    """What shows how it is done is not what an operator wants to run."""
+    settings = {"attach_dir": tmp_path / "attachments"}
+    with rex_serving(tmp_path, **settings) as served:
+        assert httpx.get(f"{served.url}/attach/").is_success
+        assert httpx.codes.NOT_FOUND == httpx.get(f"{served.url}/attach_demo/").status_code
+    (tmp_path / "rex.toml").write_text('packages = ["rex.attach_demo"]')
+    with rex_serving(tmp_path, **settings) as served:
+        assert httpx.get(f"{served.url}/attach_demo/").is_success

@@ -8,4 +8,6 @@ package = Package(
     name="rex.attach_demo",
     help="a small application that keeps attachments",
     requires=("rex.attach",),
+    routes="rex.attach_demo.page:routes",
+    is_example=True,
 )

@@ -40,6 +40,8 @@ class Package(NamedTuple):
     """``module:object`` of its HTTP routes."""
     help: str = ""
     """One line for people."""
+    is_example: bool = False
+    """Whether `rex serve` serves it only where somebody names it."""
 
 
 def resolve(packages: Iterable[str | Package]) -> tuple[Package, ...]:

@@ -57,7 +57,8 @@ def serve(
 ) -> None:
     """Serve the routes of all packages, until Ctrl-C or SIGTERM.
 
-    The packages are those that rex.toml names, or else all installed ones that have routes.
+    The packages are those that rex.toml names, or else all installed ones that have routes and
+    are no examples.
     A request that is being answered is finished first. /health answers when all is well.
     """
     if (tls_cert is None) != (tls_key is None):
@@ -114,7 +115,12 @@ class _Loader:
 
 
 def _with_routes() -> list[str]:
-    return [name for name in installed() if load(name).routes is not None]
+    packages = {name: load(name) for name in installed()}
+    return [
+        name
+        for name, package in packages.items()
+        if package.routes is not None and not package.is_example
+    ]
 
 
 def _free_address(host: str, port: int) -> str:

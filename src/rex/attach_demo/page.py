@@ -1,0 +1,146 @@
+"""The server side of the page; all that moves files is the service of `rex.attach`."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import string
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from rex.attach import get_storage
+from rex.attach.handle import parse_handle
+from rex.attach.web import access_of, upload
+from rex.core import Error, Kind
+from rex.core.web import answer_error
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from rex.attach import Info, Storage
+    from rex.core import Rex
+
+__all__ = ["routes"]
+
+HERE = Path(__file__).parent
+SERVICE = "/attach"
+"""Where the service of the package `rex.attach` is."""
+PAGE_SIZE = 50
+"""How many files a page of the list has."""
+
+
+def routes(rex: Rex) -> Starlette:
+    """Make the routes of the package `rex.attach_demo`."""
+    page = _Page(rex)
+    return Starlette(
+        routes=[
+            Route("/", page.show),
+            Route("/", page.take, methods=["POST"]),
+            Route("/files", page.files),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
+        ],
+        middleware=[Middleware(BaseHTTPMiddleware, partial(_guard, _policy(page.server)))],
+        exception_handlers={Error: answer_error},
+    )
+
+
+class _Page:
+    def __init__(self, rex: Rex) -> None:
+        self._storage = get_storage()
+        self._access = access_of(rex)
+        self._template = string.Template((HERE / "index.html").read_text("utf-8"))
+        self.server = _server_of(self._storage)
+        # Attachments never change: what was learned of one holds as long as it is there. An
+        # application of your own would rather keep its handles in its database.
+        self._known: dict[str, Info] = {}
+
+    async def show(self, request: Request) -> Response:
+        """Answer with the page; a browser without script gets the newest files with it."""
+        await self._access.check(request, "list")
+        files, _ = await self._newest("", PAGE_SIZE)
+        links = (
+            f'<li><a href="{SERVICE}{quote(file.handle)}">{escape(file.name)}</a></li>'
+            for file in files[:PAGE_SIZE]
+        )
+        told = {"service": SERVICE, "server": self.server or "", "files": "".join(links)}
+        limit = self._storage.max_size or ""
+        return HTMLResponse(self._template.substitute(told, max_size=limit))
+
+    async def take(self, request: Request) -> Response:
+        """Store the files of a form, sent by a browser without script, and show the page again."""
+        await self._access.check(request, "upload")
+        await upload(request, self._storage, max_size=self._storage.max_size)
+        return RedirectResponse(f"{request.scope['root_path']}/", 303)
+
+    async def files(self, request: Request) -> Response:
+        """Answer with the newest files whose name contains ``q``, from the place ``offset`` on."""
+        await self._access.check(request, "list")
+        given = request.query_params.get("offset", "")
+        start = int(given) if given.isdecimal() and len(given) < PAGE_SIZE else 0
+        files, total = await self._newest(request.query_params.get("q", ""), start + PAGE_SIZE)
+        shown = [file.as_dict() for file in files[start : start + PAGE_SIZE]]
+        return JSONResponse({"files": shown, "total": total})
+
+    async def _newest(self, wanted: str, limit: int) -> tuple[list[Info], int]:
+        """Give the newest files of a name, and how many there are; ask only as much as it takes."""
+        handles = [handle async for handle in self._storage.aio.list()]
+        self._known = {handle: self._known[handle] for handle in handles if handle in self._known}
+        parsed = [(parse_handle(handle), handle) for handle in reversed(handles)]
+        found = [pair for pair in parsed if wanted.casefold() in pair[0].name.casefold()]
+        files: list[Info] = []
+        for _, of_day in itertools.groupby(found, lambda pair: pair[0].day):
+            infos = await asyncio.gather(*(self._info(handle) for _, handle in of_day))
+            files += sorted(filter(None, infos), key=lambda file: file.modified, reverse=True)
+            if len(files) >= limit:
+                break
+        return files, len(found)
+
+    async def _info(self, handle: str) -> Info | None:
+        if handle not in self._known:
+            try:
+                self._known[handle] = await self._storage.aio.info(handle)
+            except Error as error:
+                if error.kind is not Kind.NOT_FOUND:
+                    raise
+                return None  # somebody has removed it meanwhile
+        return self._known[handle]
+
+
+async def _guard(policy: str, request: Request, answer: RequestResponseEndpoint) -> Response:
+    """Tell the browser what the page may do."""
+    response = await answer(request)
+    response.headers["Content-Security-Policy"] = policy
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+def _policy(server: str | None) -> str:
+    """Let the page use what is its own, and the server that has its files (CSP, level 3)."""
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; frame-src blob:; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ) + "".join(f"; {kind}-src 'self' blob: {server or ''}" for kind in ("connect", "img", "media"))
+
+
+def _server_of(storage: Storage) -> str | None:
+    """Give the origin of the server that browsers send files to, unless that is the service."""
+    try:
+        url = urlsplit(storage.download_link(storage.reserve("any")).url)
+    except Error as error:
+        if error.kind is Kind.UNSUPPORTED:
+            return None
+        raise
+    return None if storage.links_are_served else f"{url.scheme}://{url.netloc}"

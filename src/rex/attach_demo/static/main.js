@@ -1,0 +1,17 @@
+// The page: files are added, uploaded, listed; each part is a module of its own.
+
+import { acceptFiles } from './adding.js'
+import { byId } from './elements.js'
+import { closePreview } from './preview.js'
+import { SERVER } from './service.js'
+import { load, showStored } from './stored.js'
+import { showUploads } from './uploads.js'
+
+byId('route').textContent = SERVER
+  ? `Uploads go from your browser straight to the S3 server at ${new URL(SERVER).host}.`
+  : 'Uploads go to this application, which keeps them in a directory.'
+
+acceptFiles()
+closePreview()
+showUploads(() => load())
+showStored()

@@ -1,0 +1,135 @@
+"""The server side of the page of the demo: what it answers, and to whom."""
+
+from __future__ import annotations
+
+import asyncio
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from rex.attach import get_storage
+from rex.attach_demo import page
+from rex.core import Rex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HOST = "http://here"
+
+
+def storage_name(handle: str) -> str:
+    """Give the file name at the end of a handle."""
+    return handle.rpartition("/")[2]
+
+
+class Client:
+    """Asks an application."""
+
+    def __init__(self, rex: Rex) -> None:
+        self._transport = httpx.ASGITransport(rex, root_path="")
+
+    def get(self, path: str = "", **request: Any) -> httpx.Response:
+        """Ask for a part of the page."""
+        return self.ask("GET", path, **request)
+
+    def ask(self, method: str, path: str = "", **request: Any) -> httpx.Response:
+        """Make a request."""
+
+        async def asked() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self._transport, base_url=HOST) as client:
+                return await client.request(method, f"/attach_demo/{path}", **request)
+
+        return asyncio.run(asked())
+
+
+@pytest.fixture
+def make_client(tmp_path: Path) -> Callable[..., Client]:
+    """Give a function that makes a client of an application with some settings."""
+
+    def make(**settings: Any) -> Client:
+        given = {"attach_dir": str(tmp_path), "attach_access": "anybody", **settings}
+        return Client(Rex("rex.attach_demo", **given))
+
+    return make
+
+
+def test_the_page_is_for_those_who_may_list(make_client: Callable[..., Client]) -> None:
+    """Nobody, as the service, unless a setting says otherwise."""
+    client = make_client(attach_access="nobody")
+    for path in ("", "files"):
+        assert 403 == client.get(path).status_code
+    assert 403 == client.ask("POST", files={"file": ("a.txt", b"content")}).status_code
+    assert client.get("static/main.js").is_success
+    keyed = make_client(attach_access="bearer", attach_access_keys="key")
+    assert keyed.get(headers={"Authorization": "Bearer key"}).is_success
+
+
+def test_a_form_of_another_site_is_refused(make_client: Callable[..., Client]) -> None:
+    """As everywhere in the service."""
+    client = make_client()
+    form = {"file": ("a.txt", b"content")}
+    answer = client.ask("POST", headers={"Origin": "https://elsewhere.example"}, files=form)
+    assert (403, "denied") == (answer.status_code, answer.json()["kind"])
+    assert 303 == client.ask("POST", headers={"Origin": HOST}, files=form).status_code
+    assert 1 == client.get("files").json()["total"]
+
+
+def test_the_list_has_the_newest_first(make_client: Callable[..., Client], tmp_path: Path) -> None:
+    """A page of it, from a place on, of a name, and how many there are."""
+    client = make_client()
+    with Rex("rex.attach", attach_dir=str(tmp_path)):
+        handles = [get_storage().add(f"{number}.txt", b"x") for number in range(60)]
+    found = client.get("files").json()
+    assert (60, page.PAGE_SIZE) == (found["total"], len(found["files"]))
+    assert handles[:-51:-1] == [file["handle"] for file in found["files"]]
+    assert {"handle", "name", "size", "content_type", "modified"} <= found["files"][0].keys()
+    rest = client.get("files", params={"offset": 50}).json()["files"]
+    assert handles[9::-1] == [file["handle"] for file in rest]
+    assert handles[59:49:-1] == [
+        file["handle"] for file in client.get("files", params={"q": "5"}).json()["files"][:10]
+    ]
+    assert {"files": [], "total": 60} == client.get("files", params={"offset": 99}).json()
+    for wrong in ("-1", "x", "9" * 5000, "²"):
+        assert found == client.get("files", params={"offset": wrong}).json()
+
+
+def test_what_was_removed_is_in_no_list(make_client: Callable[..., Client], tmp_path: Path) -> None:
+    """Also when it is removed while the list is made."""
+    client = make_client()
+    with Rex("rex.attach", attach_dir=str(tmp_path)):
+        storage = get_storage()
+        kept, removed = storage.add("kept.txt", b"x"), storage.add("removed.txt", b"x")
+        client.get("files")
+        storage.remove(removed)
+    assert [kept] == [file["handle"] for file in client.get("files").json()["files"]]
+
+
+def test_names_cannot_break_the_page(make_client: Callable[..., Client], tmp_path: Path) -> None:
+    """Of which a browser without script sees a list."""
+    client = make_client(attach_max_size="5MB")
+    with Rex("rex.attach", attach_dir=str(tmp_path)):
+        handle = get_storage().add("'></noscript><script>$max_size.txt", b"x")
+    text = client.get().text
+    assert 1 == text.count("<script") == text.count("<noscript") == text.count("</noscript")
+    assert escape(storage_name(handle)) in text
+    assert 'data-max-size="5000000"' in text
+
+
+def test_every_answer_has_the_policy(make_client: Callable[..., Client]) -> None:
+    """Also files of the page and errors."""
+    client = make_client()
+    for path in ("", "files", "static/main.js", "static/none.js", "none"):
+        headers = client.get(path).headers
+        assert headers["content-security-policy"].startswith("default-src 'none'; script-src")
+        assert "nosniff" == headers["x-content-type-options"]
+        assert "no-cache" == headers["cache-control"]
+
+
+def test_only_the_server_of_the_files_is_permitted(make_client: Callable[..., Client]) -> None:
+    """None, where the service has them."""
+    assert "http" not in make_client().get().headers["content-security-policy"]
+    url = "https://example.org/attach"
+    assert "http" not in make_client(attach_url=url).get().headers["content-security-policy"]

@@ -1,0 +1,105 @@
+"""``python -m rex.attach_demo.serve``: the page, there in seconds, and nothing left behind it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LONGEST_SECONDS = 60
+
+
+@contextmanager
+def serving(scratch: Path, *options: object) -> Iterator[httpx.Client]:
+    """Run it until it is interrupted, with a place of its own for what is temporary."""
+    command = [sys.executable, "-m", "rex.attach_demo.serve", *map(str, options)]
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(scratch)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as program:
+        try:
+            assert program.stdout is not None
+            said = iter(program.stdout.readline, "")
+            url = next(found[1] for line in said if (found := re.search("Open (http[^ ]+)", line)))
+            transport = httpx.HTTPTransport(retries=10)  # with pauses, until it listens
+            with httpx.Client(base_url=url, transport=transport, timeout=LONGEST_SECONDS) as client:
+                yield client
+        finally:
+            program.send_signal(signal.SIGINT)
+            _, errors = program.communicate(timeout=LONGEST_SECONDS)
+        assert 0 == program.returncode, errors
+
+
+def store(client: httpx.Client, content: bytes) -> httpx.Response:
+    """Send a form."""
+    return client.post("", files={"file": ("a.txt", content)})
+
+
+@pytest.mark.parametrize("options", [[], ["--s3"]])
+def test_the_page_is_served_until_ctrl_c(options: list[str], tmp_path: Path) -> None:
+    """Over a directory or a throwaway S3 server, of which nothing is left afterwards."""
+    with serving(tmp_path, *options) as client:
+        page = client.get("")
+        assert page.is_success
+        server = re.search('data-server="([^"]*)"', page.text)
+        assert server is not None
+        assert bool(options) == bool(server[1])
+        assert httpx.codes.SEE_OTHER == store(client, b"content").status_code
+        (file,) = client.get("files").json()["files"]
+        url = client.base_url.join(f"/attach{file['handle']}")
+        answer = client.get(url, follow_redirects=True)
+        assert b"content" == answer.content
+        assert answer.url.host == client.base_url.host
+        assert [*tmp_path.iterdir()]
+        if server[1]:
+            assert str(answer.url).startswith(server[1])
+            origin = str(client.base_url).removesuffix("/attach_demo/")
+            allowed = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+            preflight = client.options(f"{server[1]}/attachments/x", headers=allowed)
+            assert origin == preflight.headers["access-control-allow-origin"]
+    if server[1]:
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(server[1])
+    assert [] == [*tmp_path.iterdir()]
+
+
+def test_files_can_stay(tmp_path: Path) -> None:
+    """In a directory that is named."""
+    kept, scratch = tmp_path / "kept", tmp_path / "scratch"
+    scratch.mkdir()
+    for expected in (0, 1):
+        with serving(scratch, "--dir", kept, "--max-size", "1kB") as client:
+            assert expected == client.get("files").json()["total"]
+            assert 'data-max-size="1000"' in client.get("").text
+            refused = store(client, bytes(2000))
+            assert httpx.codes.REQUEST_ENTITY_TOO_LARGE == refused.status_code
+            store(client, b"content")
+    assert 2 == len([*kept.rglob("a.txt")])
+    assert [] == [*scratch.iterdir()]
+
+
+def test_another_port_is_found_or_named(tmp_path: Path) -> None:
+    """Two may run at once."""
+    with serving(tmp_path) as first:
+        assert first.get("").is_success
+        with serving(tmp_path) as second:
+            assert second.get("").is_success
+            assert first.base_url != second.base_url
+        port = first.base_url.port
+        command = [sys.executable, "-m", "rex.attach_demo.serve", "--port", str(port)]
+        third = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS
+        )
+    assert 0 != third.returncode
+    assert "Cannot listen there" in third.stderr
+    assert "Traceback" not in third.stderr
