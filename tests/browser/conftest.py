@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import sync_playwright
 
+from browser.page import BUCKET, Demo, Visit, demo_on_directory, demo_on_s3
 from browser.rig import CHROMIUM, HERE, PlainServer, serving_pages
 from rex.attach.storages.s3 import S3Storage
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from rex.attach_demo.seaweedfs import SeaweedFS
     from served import Served
 
-collect_ignore = [] if CHROMIUM else ["test_content.py", "test_uppy.py"]
+NEED_CHROMIUM = [path.name for path in HERE.glob("test_*.py") if path.name != "test_rig.py"]
+collect_ignore = [] if CHROMIUM else NEED_CHROMIUM
 
 
 # For a module and no longer: while it runs, nothing else in the process can use asyncio.
@@ -113,3 +116,47 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
             check=True,
         )
     return built
+
+
+@pytest.fixture(scope="session")
+def demos(
+    tmp_path_factory: pytest.TempPathFactory, seaweedfs: SeaweedFS
+) -> Iterator[dict[str, Demo]]:
+    """Serve the demo over a directory, and over SeaweedFS."""
+    seaweedfs.create_bucket(BUCKET)
+    with (
+        demo_on_directory(tmp_path_factory.mktemp("demo-directory")) as on_directory,
+        demo_on_s3(tmp_path_factory.mktemp("demo-s3"), seaweedfs, "demo") as on_s3,
+    ):
+        yield {"directory": on_directory, "s3": on_s3}
+
+
+@pytest.fixture(params=["directory", "s3"])
+def demo(request: pytest.FixtureRequest, demos: dict[str, Demo]) -> Iterator[Demo]:
+    """Give the demo over each kind of storage, empty; see afterwards that nothing is left over."""
+    served = demos[request.param]
+    yield served
+    served.relay.release()
+    served.clear()
+    assert [] == served.leftovers()
+
+
+@pytest.fixture
+def visit(page: Page, demo: Demo) -> Iterator[Visit]:
+    """Open the page; see afterwards that it said and asked for nothing that it should not."""
+    visit = Visit(page, demo)
+    visit.open()
+    yield visit
+    assert [] == visit.strangers
+    assert [] == visit.complaints
+
+
+@pytest.fixture(scope="session")
+def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a file of 150 MiB of noise, not the same twice."""
+    path = tmp_path_factory.mktemp("large") / "large.bin"
+    chance = random.Random(1)  # noqa: S311 - noise
+    with path.open("wb") as file:
+        for _ in range(150):
+            file.write(chance.randbytes(1024 * 1024))
+    return path

@@ -1,0 +1,181 @@
+"""The page of the demo for everybody: accessibility, the keyboard, small screens, its weight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.media import png
+from browser.page import Visit
+from browser.rig import HERE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from browser.page import Demo
+
+AXE = HERE / "node_modules/axe-core/axe.min.js"
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+FIRST_SHOWN = """
+() => {
+  const [page] = performance.getEntriesByType('navigation')
+  const [paint] = performance.getEntriesByName('first-contentful-paint')
+  const files = performance.getEntriesByType('resource')
+  const ends = files.filter(({ name }) => name.includes('/files')).map((file) => file.responseEnd)
+  return [paint.startTime, page.domContentLoadedEventEnd, ends[0]].map(Math.round)
+}
+"""
+"""When there is something to see, when all can be pressed, and when the list is there (ms)."""
+
+
+@pytest.fixture
+def directory_demo(demos: dict[str, Demo]) -> Iterator[Demo]:
+    """Give the demo over a directory; what it looks like does not depend on the storage."""
+    demo = demos["directory"]
+    yield demo
+    demo.relay.release()
+    demo.clear()
+
+
+def checked(page: Page) -> list[str]:
+    """Ask axe what is wrong with the page as it stands."""
+    # Not as an element of the page, which its policy forbids.
+    page.evaluate(AXE.read_text("utf-8"))
+    found: dict[str, Any] = page.evaluate("rules => axe.run(document, rules)", RULES)
+    assert len(found["passes"]) > 10
+    return [
+        f"{broken['id']}: {node['html']}"
+        for broken in found["violations"]
+        for node in broken["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
+def test_axe_finds_nothing(  # noqa: PLR0917 - fixtures
+    scheme: Literal["light", "dark"],
+    width: int,
+    browser: Browser,
+    directory_demo: Demo,
+    large_file: Path,
+    report_figure: Callable[[str], None],
+) -> None:
+    """On an empty list, on a full one, in dialogs, and while something is uploaded or fails."""
+    with browser.new_context(
+        color_scheme=scheme, viewport={"width": width, "height": 800}
+    ) as context:
+        page = context.new_page()
+        visit = Visit(page, directory_demo)
+        visit.open()
+        expect(page.locator("#empty")).to_be_visible()
+        found = {"empty": checked(page)}
+        for number in range(55):
+            directory_demo.storage.add(f"scan {number:02}.txt", b"text")
+        directory_demo.storage.add("image.png", png(100, 60))
+        visit.open()
+        expect(visit.stored).to_have_count(50)
+        visit.button("Copy link", "image.png").click()
+        expect(page.get_by_label("Link to image.png")).to_be_visible()
+        found["full"] = checked(page)
+        directory_demo.relay.hold_after(20 * 1024 * 1024)
+        visit.add(large_file)
+        directory_demo.relay.wait_until_held()
+        visit.until(lambda: visit.progress() > 0)
+        page.locator("#traffic summary").first.click()
+        found["uploading"] = checked(page)
+        visit.button("Cancel", "large.bin").click()
+        page.get_by_role("button", name="image.png", exact=True).click()
+        expect(page.locator("#preview-content img")).to_be_visible()
+        found["preview"] = checked(page)
+        page.keyboard.press("Escape")
+        visit.button("Remove", "image.png").click()
+        found["confirm"] = checked(page)
+        page.get_by_role("button", name="Keep").click()
+        page.route("**/attach_demo/files*", lambda route: route.abort())
+        page.reload()
+        expect(page.locator("#failure")).to_be_visible()
+        found["failure"] = checked(page)
+    assert {state: [] for state in found} == found
+    report_figure(f"axe, {scheme}, {width} wide: no violation in {len(found)} states")
+
+
+def test_all_can_be_done_by_keyboard(visit: Visit) -> None:
+    """In the order in which it stands; dialogs give the focus back."""
+    visit.demo.storage.add("a.txt", b"text")
+    visit.open()
+    expect(visit.stored).to_have_count(1)
+    press, focus = visit.page.keyboard.press, visit.page.locator(":focus")
+    order = []
+    for _ in range(7):
+        press("Tab")
+        order.append(focus.evaluate("at => at.id || at.ariaLabel || at.textContent"))
+    assert [
+        "files",
+        "folder",
+        "search",
+        "a.txt",
+        "Open a.txt",
+        "Copy link a.txt",
+        "Remove a.txt",
+    ] == order
+    press("Enter")
+    expect(focus).to_have_text("Keep")
+    press("Escape")
+    expect(focus).to_have_accessible_name("Remove a.txt")
+    visit.page.get_by_role("button", name="a.txt", exact=True).focus()
+    press("Enter")
+    expect(focus).to_have_text("Close")
+    press("Enter")
+    expect(visit.page.locator("#preview")).to_be_hidden()
+    expect(focus).to_have_text("a.txt")
+
+
+@pytest.mark.parametrize("width", [320, 768, 2560])
+def test_nothing_is_wider_than_the_screen(width: int, page: Page, directory_demo: Demo) -> None:
+    """From a phone to a wide screen, with a name as long as they come."""
+    directory_demo.storage.add("x" * 240 + ".txt", b"text")
+    page.set_viewport_size({"width": width, "height": 800})
+    visit = Visit(page, directory_demo)
+    visit.open()
+    expect(visit.stored).to_have_count(1)
+    assert width >= page.evaluate("document.documentElement.scrollWidth")
+
+
+def test_the_policy_forbids_scripts_in_the_page(visit: Visit) -> None:
+    """And evaluated ones, and those of others."""
+    answer = visit.page.request.get(visit.demo.url)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+    assert "unsafe" not in policy
+    tried = visit.page.evaluate(
+        """() => {
+          const script = document.createElement('script')
+          script.textContent = 'document.title = "ran"'
+          document.body.append(script)
+          return document.title
+        }"""
+    )
+    assert "Attachments" == tried
+    assert 1 == len(visit.complaints)
+    visit.complaints.clear()
+
+
+def test_the_page_is_light(visit: Visit, report_figure: Callable[[str], None]) -> None:
+    """All of its script and style, Uppy included, in bytes as sent."""
+    weights = {"js": 0, "css": 0}
+    for url in {request.url for request in visit.requests}:
+        kind = url.rpartition(".")[2]
+        if kind in weights:
+            weights[kind] += len(visit.page.request.get(url).body())
+    assert 0 < weights["js"] < 250_000
+    assert 0 < weights["css"] < 20_000
+    seen, ready, there = visit.page.evaluate(FIRST_SHOWN)
+    report_figure(
+        f"the page: {weights['js']} bytes of script, {weights['css']} of style; seen after {seen} "
+        f"ms, can be used after {ready} ms, has its list after {there} ms"
+    )

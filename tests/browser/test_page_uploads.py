@@ -1,0 +1,298 @@
+"""Uploads through the page of the demo, over a directory and over S3, in a real browser."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from browser.page import Visit, demo_on_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+    from browser.page import Demo
+
+MIB = 1024 * 1024
+LARGE = 150 * MIB
+HELD_AT = 60 * MIB
+"""Of the large file; S3 has got some parts by then."""
+NOT_AGAIN = LARGE * 5 // 4
+"""What is sent at most where an upload goes on; HELD_AT and all of it again would be more."""
+
+KEPT = """
+async () => {
+  const open = indexedDB.open('uppy-blobs')
+  const database = await new Promise((resolve) => { open.onsuccess = () => resolve(open.result) })
+  const found = database.transaction('files').objectStore('files').count()
+  return new Promise((resolve) => { found.onsuccess = () => resolve(found.result) })
+}
+"""
+"""How many files the browser keeps for a reload."""
+
+DROP = """
+(names) => {
+  const data = new DataTransfer()
+  for (const name of names) data.items.add(new File([name.repeat(100)], name))
+  const zone = document.getElementById('drop')
+  for (const type of ['dragover', 'drop']) {
+    zone.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }))
+  }
+}
+"""
+
+PASTE = """
+(name) => {
+  const data = new DataTransfer()
+  data.items.add(new File([name.repeat(100)], name))
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))
+}
+"""
+
+
+def made(directory: Path, *names: str) -> list[Path]:
+    """Make small files."""
+    for name in names:
+        (directory / name).write_bytes(name.encode() * 100)
+    return [directory / name for name in names]
+
+
+def digest(path: Path) -> str:
+    """Give the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def begin(visit: Visit, file: Path) -> None:
+    """Begin to upload a file, of which a part gets through."""
+    visit.demo.relay.hold_after(HELD_AT)
+    visit.add(file)
+    visit.demo.relay.wait_until_held()
+
+
+@pytest.fixture
+def sent(visit: Visit) -> Callable[[], int]:
+    """Give a function that tells how many bytes were sent to where files go."""
+    before = visit.demo.relay.received
+    return lambda: visit.demo.relay.received - before
+
+
+# All of it.
+
+
+def test_a_file_is_stored(visit: Visit, tmp_path: Path) -> None:
+    """It is in the list as soon as it is stored, and what it was."""
+    (file,) = made(tmp_path, "größe 中文.txt")
+    visit.add(file)
+    visit.expect_stored("größe 中文.txt")
+    assert digest(file) == visit.demo.digest(file.name)
+    expect(visit.row(file.name)).to_contain_text("1.8 kB · Text · just now")
+    expect(visit.page.locator("#said")).to_have_text("größe 中文.txt is stored")
+
+
+def test_ten_files_are_stored(visit: Visit, tmp_path: Path) -> None:
+    """Given at once."""
+    names = [f"{number}.txt" for number in range(10)]
+    visit.add(*made(tmp_path, *names))
+    visit.expect_stored(*names)
+
+
+def test_an_empty_file_is_stored(visit: Visit, tmp_path: Path) -> None:
+    """It is a file, too."""
+    (tmp_path / "empty.txt").touch()
+    visit.add(tmp_path / "empty.txt")
+    visit.expect_stored("empty.txt")
+
+
+def test_a_large_file_is_stored_with_progress_seen(visit: Visit, large_file: Path) -> None:
+    """The page shows a share that grows, the speed and the time left; all bytes arrive."""
+    begin(visit, large_file)
+    visit.until(lambda: visit.progress() > 0)
+    first = visit.progress()
+    expect(visit.page.locator("#uploads .detail")).to_have_text(
+        re.compile(r".* MB of 157 MB, .*B/s, \d+ (s|min|h).* left")
+    )
+    visit.demo.relay.hold_after(HELD_AT)
+    visit.until(lambda: visit.progress() > first)
+    assert 0 < first < visit.progress() < 1
+    assert [] == visit.demo.names()
+    visit.demo.relay.release()
+    visit.expect_stored("large.bin")
+    assert digest(large_file) == visit.demo.digest("large.bin")
+
+
+def test_folders_can_be_chosen(visit: Visit, tmp_path: Path) -> None:
+    """All files in them, also two of one name."""
+    for folder in ("one", "one/two"):
+        (tmp_path / folder).mkdir()
+        made(tmp_path / folder, "same.txt", f"{folder[-3:]}.txt")
+    visit.page.set_input_files("#folder", tmp_path / "one")
+    visit.expect_stored("one.txt", "same.txt", "same.txt", "two.txt")
+
+
+def test_files_can_be_dropped_and_pasted(visit: Visit) -> None:
+    """Dropped on the zone, pasted anywhere."""
+    visit.page.evaluate(DROP, ["a.txt", "b.txt"])
+    visit.expect_stored("a.txt", "b.txt")
+    visit.page.evaluate(PASTE, "c.txt")
+    visit.expect_stored("a.txt", "b.txt", "c.txt")
+
+
+# Interrupted.
+
+
+def test_a_paused_upload_goes_on(visit: Visit, large_file: Path, sent: Callable[[], int]) -> None:
+    """Where it was."""
+    begin(visit, large_file)
+    visit.button("Pause", "large.bin").click()
+    expect(visit.page.locator("#uploads .detail")).to_have_text(re.compile(", paused$"))
+    visit.demo.relay.release()
+    visit.button("Resume", "large.bin").click()
+    visit.expect_stored("large.bin")
+    assert digest(large_file) == visit.demo.digest("large.bin")
+    assert sent() < NOT_AGAIN
+
+
+def test_all_uploads_are_paused_and_go_on(visit: Visit, large_file: Path, tmp_path: Path) -> None:
+    """With one button; their sum is shown."""
+    second = tmp_path / "second.bin"
+    second.write_bytes(bytes(40 * MIB))
+    visit.demo.relay.hold_after(HELD_AT)
+    visit.add(large_file, second)
+    visit.demo.relay.wait_until_held()
+    expect(visit.page.locator("#total-text")).to_have_text(
+        re.compile(r"[01] of 2 files, .* MB of 199 MB, .*B/s, \d+ (s|min|h).* left")
+    )
+    button = visit.page.locator("#pause-all")
+    button.click()
+    expect(button).to_have_text("Resume all")
+    expect(visit.page.locator("#total-text")).to_have_text(re.compile(", paused$"))
+    visit.demo.relay.release()
+    button.click()
+    visit.expect_stored("large.bin", "second.bin")
+
+
+def test_a_cut_connection_is_taken_up_by_itself(
+    visit: Visit, large_file: Path, sent: Callable[[], int]
+) -> None:
+    """Where it was, without a click."""
+    visit.may_fail = True
+    begin(visit, large_file)
+    visit.demo.relay.cut()
+    visit.expect_stored("large.bin")
+    assert digest(large_file) == visit.demo.digest("large.bin")
+    assert sent() < NOT_AGAIN
+
+
+def test_who_is_offline_is_told_and_goes_on_when_it_is_over(
+    visit: Visit, large_file: Path, sent: Callable[[], int]
+) -> None:
+    """Where it was, without a click."""
+    visit.may_fail = True
+    begin(visit, large_file)
+    visit.page.context.set_offline(offline=True)
+    expect(visit.page.locator("#offline")).to_be_visible()
+    visit.demo.relay.cut()
+    visit.page.context.set_offline(offline=False)
+    visit.expect_stored("large.bin")
+    expect(visit.page.locator("#offline")).to_be_hidden()
+    assert digest(large_file) == visit.demo.digest("large.bin")
+    assert sent() < NOT_AGAIN
+
+
+def test_an_upload_survives_a_reload(
+    visit: Visit, large_file: Path, sent: Callable[[], int]
+) -> None:
+    """The browser has kept the file, and it goes on where it was."""
+    begin(visit, large_file)
+    visit.until(lambda: visit.page.evaluate(KEPT) == 1)
+    visit.open()
+    expect(visit.page.locator("#uploads .name")).to_have_text("large.bin")
+    assert [] == visit.demo.names()
+    visit.demo.relay.release()
+    visit.expect_stored("large.bin")
+    assert digest(large_file) == visit.demo.digest("large.bin")
+    assert sent() < NOT_AGAIN
+    visit.until(lambda: visit.page.evaluate(KEPT) == 0)
+
+
+def test_a_cancelled_upload_leaves_nothing(visit: Visit, large_file: Path) -> None:
+    """Neither in the storage nor on the page."""
+    begin(visit, large_file)
+    with visit.page.expect_response(lambda answer: answer.request.method == "DELETE") as answered:
+        visit.button("Cancel", "large.bin").click()
+    assert answered.value.ok
+    expect(visit.uploading).to_be_hidden()
+    visit.demo.relay.release()
+    assert [] == visit.demo.names()
+    assert [] == visit.demo.leftovers()
+
+
+def test_what_failed_can_be_tried_again(visit: Visit, tmp_path: Path) -> None:
+    """The page says what was wrong."""
+    visit.may_fail = True
+    (file,) = made(tmp_path, "a.txt")
+    refused = re.compile(r"/attach/(sign|tus/?)$")
+    visit.page.route(refused, lambda route: route.fulfill(status=403, json={"detail": "Not now"}))
+    visit.add(file)
+    row = visit.page.locator("#uploads > li")
+    expect(row.locator(".detail")).to_have_text(re.compile("^Failed: .*"))
+    visit.page.unroute(refused)
+    visit.button("Retry", "a.txt").click()
+    visit.expect_stored("a.txt")
+
+
+# Limits, and who saw the bytes.
+
+
+def test_limits_are_told_before_anything_is_sent(page: Page, tmp_path: Path) -> None:
+    """What is too large is refused in the page; the rest goes."""
+    with demo_on_directory(tmp_path, attach_max_size="1MB") as demo:
+        visit = Visit(page, demo)
+        visit.open()
+        expect(page.locator("#limit")).to_have_text("Each file may have up to 1 MB.")
+        (tmp_path / "large.bin").write_bytes(bytes(1_000_001))
+        visit.add(tmp_path / "large.bin", *made(tmp_path, "small.txt"))
+        visit.expect_stored("small.txt")
+        expect(page.locator("#refused")).to_contain_text("large.bin exceeds maximum allowed size")
+        assert [] == [one.url for one in visit.requests if "large.bin" in one.url]
+
+
+def test_the_application_sees_no_bytes_of_an_upload_to_s3(
+    page: Page, demos: dict[str, Demo], large_file: Path, report_figure: Callable[[str], None]
+) -> None:
+    """It signs; what it gets while 150 MiB are uploaded is counted in front of it."""
+    demo = demos["s3"]
+    visit = Visit(page, demo)
+    visit.open()
+    before, relayed = demo.app.received, demo.relay.received
+    visit.add(large_file)
+    visit.expect_stored("large.bin")
+    received, went = demo.app.received - before, demo.relay.received - relayed
+    report_figure(f"150 MiB through the page: {went} bytes to S3, {received} to the application")
+    assert went > LARGE
+    assert received < MIB // 4
+    page.locator("#traffic summary").first.click()
+    expect(page.locator("#traffic-text")).to_contain_text(
+        f"157 MB went from this browser straight to {demo.relay.url}."
+    )
+    demo.clear()
+
+
+def test_developers_see_where_the_bytes_went(visit: Visit, tmp_path: Path) -> None:
+    """Each request, and what the link of a form has signed."""
+    visit.add(*made(tmp_path, "a.txt"))
+    visit.expect_stored("a.txt")
+    traffic = visit.page.locator("#traffic")
+    traffic.locator("summary").first.click()
+    host = visit.demo.relay.url.removeprefix("http://")
+    expect(traffic.locator("li")).to_contain_text(f"to {host}")
+    request = traffic.locator(".request").first
+    request.locator("summary").click()
+    expect(request).to_contain_text("PUT" if visit.demo.app is not visit.demo.relay else "POST")
