@@ -35,8 +35,18 @@ demo: $(VENV)/.ready  ## Tour the main job: a directory, then a throwaway S3 ser
 serve: $(VENV)/.ready  ## Serve the page until Ctrl-C, on a directory or with S3=1 on a throwaway server.
 	@$(BIN)/python -m rex.attach_demo.serve $(if $(S3),--s3) $(if $(DIR),--dir $(DIR)) $(if $(PORT),--port $(PORT))
 
+# Debian's, where we may install it; without one the tests say what they leave out.
+.PHONY: chromium
+chromium:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; \
+	command -v apt-get >/dev/null || exit 0; \
+	if [ "$$(id -u)" = 0 ]; then may=; elif sudo -n true 2>/dev/null; then may='sudo -n'; else exit 0; fi; \
+	echo 'Installing chromium (once) ...'; \
+	{ $$may apt-get update -qq && $$may env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq chromium >/dev/null; } || echo 'It cannot be installed here.'
+
 .PHONY: test
-test: $(VENV)/.ready $(CLIENTS)  ## Run all tests, or with ONLY=PATH some.
+test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run all tests, or with ONLY=PATH some.
 	@$(BIN)/python -m pytest $(ONLY)
 
 .PHONY: screenshot

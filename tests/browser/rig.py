@@ -15,7 +15,9 @@ from served import HOST, PORT, Served, rex_serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 HERE = Path(__file__).parent
 
 

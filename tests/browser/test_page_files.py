@@ -12,7 +12,7 @@ import requests
 from playwright.sync_api import expect
 
 from browser.media import pdf, png, wav, webm
-from browser.page import READER, Visit, demo_on_directory, demo_on_s3
+from browser.page import DROP, READER, Visit, demo_on_directory, demo_on_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +88,9 @@ def test_images_have_thumbnails_and_previews(visit: Visit, shown: Locator) -> No
     look(visit, "good.png")
     image = shown.locator("img")
     expect(image).to_have_js_property("naturalWidth", 200)
+    visit.page.keyboard.press("Escape")
+    look(visit, "bad.png")
+    expect(shown).to_have_text("The browser cannot show it.")
     expect(visit.row("bad.png").locator(".thumb")).to_have_text("png")
     expect(visit.row("bad.png").locator("canvas")).to_have_count(0)
 
@@ -229,21 +232,27 @@ def test_files_are_found_by_name_and_page_by_page(visit: Visit) -> None:
     visit.demo.storage.add("Größe.txt", b"")
     visit.open()
     expect(visit.stored).to_have_count(50)
-    expect(visit.page.locator("#count")).to_have_text("50 of 61")
+    expect(visit.page.locator("#count")).to_have_text("50 of 61 files")
     times = visit.page.locator("#stored time").evaluate_all("all => all.map(one => one.dateTime)")
     assert sorted(times, reverse=True) == times
+    visit.demo.storage.add("by somebody else.txt", b"")
     visit.page.get_by_role("button", name="Show more").click()
-    expect(visit.stored).to_have_count(61)
+    expect(visit.stored).to_have_count(62)
     expect(visit.page.locator("#more")).to_be_hidden()
+    visit.page.evaluate(DROP, ["new.txt"])
+    expect(visit.stored).to_have_count(63)
+    expect(visit.page.locator("#count")).to_have_text("63 files")
+    expect(visit.page.locator("#stored > .new .name")).to_have_text(["new.txt"])
     search = visit.page.get_by_label("Search by name")
     search.fill("GRÖ")
     expect(visit.stored).to_have_count(1)
     search.fill("scan 1")
-    expect(visit.page.locator("#count")).to_have_text("10")
+    expect(visit.page.locator("#count")).to_have_text("10 files")
     search.fill("nowhere")
     expect(visit.page.locator("#empty")).to_have_text("No file has “nowhere” in its name.")
     search.fill("")
-    expect(visit.page.locator("#count")).to_have_text("50 of 61")
+    expect(visit.page.locator("#count")).to_have_text("50 of 63 files")
+    expect(visit.page.locator("#stored > .new .name")).to_have_text(["new.txt"])
 
 
 def test_an_empty_list_says_what_to_do(visit: Visit) -> None:
@@ -266,31 +275,46 @@ def test_a_list_that_cannot_be_had_is_asked_for_again(visit: Visit) -> None:
     expect(failure).to_be_hidden()
 
 
-def test_names_are_only_text(visit: Visit) -> None:
-    """Whatever they would be elsewhere."""
-    name = "' onerror='document.title=1' <img src=x onerror=document.title=2>.png"
-    visit.demo.storage.add(name, png(8, 8))
+def test_names_are_only_text(visit: Visit, tmp_path: Path) -> None:
+    """Those that the storage keeps, and those that the user's own machine has."""
+    kept = "' onerror='document.title=1' &lt;b&gt;.png"
+    visit.demo.storage.add(kept, png(8, 8))
     visit.open()
-    shown = visit.page.locator("#stored .name").text_content()
-    assert shown is not None
-    assert "onerror" in shown
-    look(visit, shown)
+    expect(visit.page.locator("#stored .name")).to_have_text([kept])
+    look(visit, kept)
+    expect(visit.page.locator("#preview-name")).to_have_text(kept)
     expect(visit.page.locator("#preview-content img")).to_have_js_property("naturalWidth", 8)
     visit.page.keyboard.press("Escape")
-    visit.button("Remove", shown).click()
-    expect(visit.page.locator("#confirm-text")).to_contain_text("onerror")
-    expect(visit.page).to_have_title("Attachments")
+    visit.button("Remove", kept).click()
+    expect(visit.page.locator("#confirm-text")).to_contain_text(kept)
+    visit.page.keyboard.press("Escape")
+    own = "<img src=x onerror=document.title=2>.bin"
+    (tmp_path / own).write_bytes(bytes(40_000_000))
+    visit.demo.relay.hold_after(2_000_000)
+    visit.add(tmp_path / own)
+    visit.demo.relay.wait_until_held()
+    expect(visit.page.locator("#uploads .name")).to_have_text([own])
+    expect(visit.page.locator("#traffic .name")).to_have_text([own])
+    visit.demo.relay.release()
+    expect(visit.stored).to_have_count(2)
     expect(visit.page.locator("main img")).to_have_count(0)
+    expect(visit.page).to_have_title("Attachments")
 
 
 def test_without_script_a_form_uploads(browser: Browser, demo: Demo, tmp_path: Path) -> None:
-    """And the page lists what is there."""
+    """And says what was stored; the chosen file can be seen before."""
     (tmp_path / "a & b.txt").write_text("plain")
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(demo.url)
+        expect(page.locator("#limit")).to_have_text("Files may be of any size.")
+        field = page.locator("#files").bounding_box()
+        assert field is not None
+        assert field["width"] > 100
         page.set_input_files("#files", tmp_path / "a & b.txt")
         page.get_by_role("button", name="Upload").click()
         expect(page.get_by_role("link", name="a & b.txt")).to_be_visible()
+        page.get_by_role("link", name="Upload more").click()
+        expect(page.locator("#files")).to_be_visible()
         assert demo.url == page.url
     assert ["a & b.txt"] == demo.names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from browser.page import Visit, demo_on_directory
+from browser.page import DROP, Visit, demo_on_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Request
 
     from browser.page import Demo
 
@@ -26,26 +27,25 @@ HELD_AT = 60 * MIB
 NOT_AGAIN = LARGE * 5 // 4
 """What is sent at most where an upload goes on; HELD_AT and all of it again would be more."""
 
-KEPT = """
+ASK_THE_BROWSER = """
 async () => {
-  const open = indexedDB.open('uppy-blobs')
-  const database = await new Promise((resolve) => { open.onsuccess = () => resolve(open.result) })
-  const found = database.transaction('files').objectStore('files').count()
-  return new Promise((resolve) => { found.onsuccess = () => resolve(found.result) })
+  const end = (request) => new Promise((resolve) => {
+    request.onsuccess = () => resolve(request.result)
+  })
+  const database = await end(indexedDB.open('uppy-blobs'))
+  const store = (name) => database.transaction(name, 'readwrite').objectStore(name)
+  const known = async () => JSON.stringify(await end(store('metadata').getAll()))
+  const answer = await (%s)
+  database.close()
+  return answer
 }
 """
+KEPT = ASK_THE_BROWSER % "end(store('files').count())"
 """How many files the browser keeps for a reload."""
-
-DROP = """
-(names) => {
-  const data = new DataTransfer()
-  for (const name of names) data.items.add(new File([name.repeat(100)], name))
-  const zone = document.getElementById('drop')
-  for (const type of ['dragover', 'drop']) {
-    zone.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }))
-  }
-}
-"""
+FORGET = ASK_THE_BROWSER % "end(store('files').clear())"
+PAUSED = ASK_THE_BROWSER % r"""known().then((text) => /isPaused\\*":true/.test(text))"""
+KNOWN = ASK_THE_BROWSER % "known().then((text) => /uploadUrl|uploadId/.test(text))"
+"""Whether it knows where the upload is."""
 
 PASTE = """
 (name) => {
@@ -74,6 +74,13 @@ def begin(visit: Visit, file: Path) -> None:
     visit.demo.relay.hold_after(HELD_AT)
     visit.add(file)
     visit.demo.relay.wait_until_held()
+
+
+def name_of(request: Request) -> str:
+    """Give the name that an upload by tus begins with."""
+    metadata = request.headers["upload-metadata"]
+    pairs = dict(pair.split(" ") for pair in metadata.split(","))
+    return base64.b64decode(pairs["filename"]).decode()
 
 
 @pytest.fixture
@@ -185,6 +192,23 @@ def test_a_cut_connection_is_taken_up_by_itself(
     visit.may_fail = True
     begin(visit, large_file)
     visit.demo.relay.cut()
+    visit.demo.app.cut()
+    visit.expect_stored("large.bin")
+    assert digest(large_file) == visit.demo.digest("large.bin")
+    assert sent() < NOT_AGAIN
+
+
+def test_a_server_that_is_away_for_a_while_is_tried_again(
+    visit: Visit, large_file: Path, sent: Callable[[], int]
+) -> None:
+    """The application, too; the page says so meanwhile, and nobody has to click."""
+    visit.may_fail = True
+    begin(visit, large_file)
+    with visit.demo.relay.refusing(), visit.demo.app.refusing():
+        detail = visit.page.locator("#uploads .detail")
+        expect(detail).to_contain_text(
+            "The connection is lost, and tried again by itself.", timeout=60_000
+        )
     visit.expect_stored("large.bin")
     assert digest(large_file) == visit.demo.digest("large.bin")
     assert sent() < NOT_AGAIN
@@ -242,10 +266,86 @@ def test_what_failed_can_be_tried_again(visit: Visit, tmp_path: Path) -> None:
     visit.page.route(refused, lambda route: route.fulfill(status=403, json={"detail": "Not now"}))
     visit.add(file)
     row = visit.page.locator("#uploads > li")
-    expect(row.locator(".detail")).to_have_text(re.compile("^Failed: .*"))
+    expect(row.locator(".detail")).to_have_text("Failed: Not now")
+    visit.add(*made(tmp_path, "b.txt"))
+    expect(visit.button("Retry", "b.txt")).to_be_visible()
+    expect(visit.page.locator("#pause-all")).to_be_hidden()
     visit.page.unroute(refused)
+    visit.add(*made(tmp_path, "c.txt"))  # which is not held up by them
+    expect(visit.stored).to_have_count(1)
+    expect(row).to_have_count(2)
+    visit.button("Cancel", "b.txt").click()
     visit.button("Retry", "a.txt").click()
-    visit.expect_stored("a.txt")
+    visit.expect_stored("a.txt", "c.txt")
+
+
+def test_what_failed_in_the_middle_leaves_nothing_when_it_is_cancelled(
+    visit: Visit, large_file: Path
+) -> None:
+    """Although nobody is at work on it any more."""
+    visit.may_fail = True
+    begin(visit, large_file)
+    refused = re.compile(r"/attach/(sign|tus/.*)$")
+    visit.page.route(
+        refused,
+        lambda route: (
+            route.continue_()
+            if '"DELETE"' in (route.request.post_data or route.request.method)
+            or route.request.method == "DELETE"
+            else route.fulfill(status=403, json={"detail": "Not now"})
+        ),
+    )
+    visit.demo.relay.cut()
+    expect(visit.page.locator("#uploads .detail")).to_have_text("Failed: Not now")
+    with visit.page.expect_response(lambda answer: answer.request.method == "DELETE") as answered:
+        visit.button("Cancel", "large.bin").click()
+    assert answered.value.ok
+    assert [] == visit.demo.names()
+    assert [] == visit.demo.leftovers()
+
+
+def test_a_paused_upload_is_still_paused_after_a_reload(visit: Visit, large_file: Path) -> None:
+    """And goes on where it was when it is told to."""
+    begin(visit, large_file)
+    visit.until(lambda: visit.page.evaluate(KEPT) == 1)
+    visit.button("Pause", "large.bin").click()
+    visit.demo.relay.release()
+    visit.until(lambda: visit.page.evaluate(PAUSED))
+    visit.open()
+    expect(visit.page.locator("#uploads .detail")).to_have_text(re.compile(", paused$"))
+    visit.button("Resume", "large.bin").click()
+    visit.expect_stored("large.bin")
+    assert digest(large_file) == visit.demo.digest("large.bin")
+
+
+def test_a_second_tab_leaves_the_uploads_of_the_first_alone(visit: Visit, large_file: Path) -> None:
+    """And has uploads of its own."""
+    begin(visit, large_file)
+    visit.until(lambda: visit.page.evaluate(KEPT) == 1)
+    other = Visit(visit.page.context.new_page(), visit.demo)
+    other.open()
+    other.page.evaluate(DROP, ["a.txt"])
+    expect(other.page.locator("#stored .name")).to_have_text(["a.txt"])
+    expect(other.uploading).to_be_hidden()
+    visit.demo.relay.release()
+    visit.expect_stored("large.bin", "a.txt")
+
+
+def test_a_file_that_the_browser_has_not_kept_can_be_chosen_again(
+    visit: Visit, large_file: Path, sent: Callable[[], int]
+) -> None:
+    """It goes on where it was; what is kept beside it goes on by itself."""
+    begin(visit, large_file)
+    visit.until(lambda: visit.page.evaluate(KEPT) == 1)
+    visit.until(lambda: visit.page.evaluate(KNOWN))
+    visit.page.evaluate(FORGET)
+    visit.open()
+    expect(visit.page.locator("#uploads .detail")).to_contain_text("choose it again to go on")
+    visit.demo.relay.release()
+    visit.add(large_file)
+    visit.expect_stored("large.bin")
+    assert digest(large_file) == visit.demo.digest("large.bin")
+    assert sent() < NOT_AGAIN
 
 
 # Limits, and who saw the bytes.
@@ -260,8 +360,9 @@ def test_limits_are_told_before_anything_is_sent(page: Page, tmp_path: Path) -> 
         (tmp_path / "large.bin").write_bytes(bytes(1_000_001))
         visit.add(tmp_path / "large.bin", *made(tmp_path, "small.txt"))
         visit.expect_stored("small.txt")
-        expect(page.locator("#refused")).to_contain_text("large.bin exceeds maximum allowed size")
-        assert [] == [one.url for one in visit.requests if "large.bin" in one.url]
+        expect(page.locator("#refused")).to_contain_text("large.bin has more than 1 MB.")
+        begun = [one for one in visit.requests if one.method == "POST"]
+        assert ["small.txt"] == [name_of(one) for one in begun]
 
 
 def test_the_application_sees_no_bytes_of_an_upload_to_s3(

@@ -21,23 +21,28 @@ LONGEST_SECONDS = 60
 
 
 @contextmanager
-def serving(scratch: Path, *options: object) -> Iterator[httpx.Client]:
-    """Run it until it is interrupted, with a place of its own for what is temporary."""
+def serving(
+    scratch: Path, *options: object, end: signal.Signals = signal.SIGINT
+) -> Iterator[httpx.Client]:
+    """Run it until it is told to end, with a place of its own for what is temporary."""
     command = [sys.executable, "-m", "rex.attach_demo.serve", *map(str, options)]
     environment = {"PATH": os.environ["PATH"], "TMPDIR": str(scratch)}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as program:
+    with subprocess.Popen(
+        command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as program:
         try:
             assert program.stdout is not None
             said = iter(program.stdout.readline, "")
             url = next(found[1] for line in said if (found := re.search("Open (http[^ ]+)", line)))
-            transport = httpx.HTTPTransport(retries=10)  # with pauses, until it listens
-            with httpx.Client(base_url=url, transport=transport, timeout=LONGEST_SECONDS) as client:
+            with httpx.Client(base_url=url, timeout=LONGEST_SECONDS) as client:
                 yield client
         finally:
-            program.send_signal(signal.SIGINT)
+            # To all of them, as a terminal does.
+            os.killpg(program.pid, end)
             _, errors = program.communicate(timeout=LONGEST_SECONDS)
         assert 0 == program.returncode, errors
+        assert "Traceback" not in errors
 
 
 def store(client: httpx.Client, content: bytes) -> httpx.Response:
@@ -54,7 +59,7 @@ def test_the_page_is_served_until_ctrl_c(options: list[str], tmp_path: Path) -> 
         server = re.search('data-server="([^"]*)"', page.text)
         assert server is not None
         assert bool(options) == bool(server[1])
-        assert httpx.codes.SEE_OTHER == store(client, b"content").status_code
+        assert httpx.codes.CREATED == store(client, b"content").status_code
         (file,) = client.get("files").json()["files"]
         url = client.base_url.join(f"/attach{file['handle']}")
         answer = client.get(url, follow_redirects=True)
@@ -70,6 +75,35 @@ def test_the_page_is_served_until_ctrl_c(options: list[str], tmp_path: Path) -> 
     if server[1]:
         with pytest.raises(httpx.ConnectError):
             httpx.get(server[1])
+    assert [] == [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_it_ends_with_its_terminal_and_when_it_is_told_to(
+    end: signal.Signals, tmp_path: Path
+) -> None:
+    """As by Ctrl-C."""
+    with serving(tmp_path, end=end) as client:
+        assert client.get("").is_success
+        url = str(client.base_url)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+    assert [] == [*tmp_path.iterdir()]
+
+
+def test_it_can_be_interrupted_while_it_starts(tmp_path: Path) -> None:
+    """Here, while SeaweedFS does."""
+    command = [sys.executable, "-m", "rex.attach_demo.serve", "--s3"]
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as program:
+        assert program.stdout is not None
+        assert "Starting SeaweedFS" in program.stdout.readline()
+        os.killpg(program.pid, signal.SIGINT)
+        said, errors = program.communicate(timeout=LONGEST_SECONDS)
+    assert (0, "", "") == (program.returncode, said, errors)
     assert [] == [*tmp_path.iterdir()]
 
 
@@ -96,10 +130,19 @@ def test_another_port_is_found_or_named(tmp_path: Path) -> None:
             assert second.get("").is_success
             assert first.base_url != second.base_url
         port = first.base_url.port
-        command = [sys.executable, "-m", "rex.attach_demo.serve", "--port", str(port)]
-        third = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS
-        )
-    assert 0 != third.returncode
-    assert "Cannot listen there" in third.stderr
-    assert "Traceback" not in third.stderr
+        assert "Cannot listen there (option --port)" in refused("--port", port)
+    assert "Cannot listen there (option --port)" in refused("--port", 99999)
+    assert "attach_max_size" in refused("--max-size", "much")
+    assert "--dir" in refused("--s3", "--dir", "there")
+
+
+def refused(*options: object) -> str:
+    """Run it with options that are wrong; give what it says."""
+    command = [sys.executable, "-m", "rex.attach_demo.serve", *map(str, options)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS
+    )
+    assert 0 != done.returncode
+    assert "" == done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr

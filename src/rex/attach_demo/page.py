@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import string
 from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 from urllib.parse import quote, urlsplit
 
 from starlette.applications import Starlette
@@ -34,16 +36,15 @@ if TYPE_CHECKING:
 __all__ = ["routes"]
 
 HERE = Path(__file__).parent
-SERVICE = "/attach"
-"""Where the service of the package `rex.attach` is."""
+SERVICE = "/attach"  # of the package `rex.attach`
 PAGE_SIZE = 50
-"""How many files a page of the list has."""
+STORED = '<!doctype html><title>Stored</title><p>These are stored. <a href="./">Upload more</a>'
 
 
 def routes(rex: Rex) -> Starlette:
     """Make the routes of the package `rex.attach_demo`."""
     page = _Page(rex)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", page.show),
             Route("/", page.take, methods=["POST"]),
@@ -53,6 +54,8 @@ def routes(rex: Rex) -> Starlette:
         middleware=[Middleware(BaseHTTPMiddleware, partial(_guard, _policy(page.server)))],
         exception_handlers={Error: answer_error},
     )
+    app.router.redirect_slashes = False  # to whatever host the request names
+    return app
 
 
 class _Page:
@@ -66,45 +69,43 @@ class _Page:
         self._known: dict[str, Info] = {}
 
     async def show(self, request: Request) -> Response:
-        """Answer with the page; a browser without script gets the newest files with it."""
+        """Answer with the page."""
         await self._access.check(request, "list")
-        files, _ = await self._newest("", PAGE_SIZE)
-        links = (
-            f'<li><a href="{SERVICE}{quote(file.handle)}">{escape(file.name)}</a></li>'
-            for file in files[:PAGE_SIZE]
-        )
-        told = {"service": SERVICE, "server": self.server or "", "files": "".join(links)}
-        limit = self._storage.max_size or ""
-        return HTMLResponse(self._template.substitute(told, max_size=limit))
+        size = self._storage.max_size
+        limit = "Files may be of any size." if size is None else f"At most {size:,} bytes each."
+        told = {"service": SERVICE, "server": self.server or "", "max_size": size or ""}
+        return HTMLResponse(self._template.substitute(told, limit=limit))
 
     async def take(self, request: Request) -> Response:
-        """Store the files of a form, sent by a browser without script, and show the page again."""
+        """Store the files of a form, sent by a browser without script, and link to them."""
         await self._access.check(request, "upload")
-        await upload(request, self._storage, max_size=self._storage.max_size)
-        return RedirectResponse(f"{request.scope['root_path']}/", 303)
+        stored = await upload(request, self._storage, max_size=self._storage.max_size)
+        link = f'<li><a href="{SERVICE}%s">%s</a>'
+        links = "".join(link % (quote(one.handle), escape(one.name)) for one in stored)
+        return HTMLResponse(f"{STORED}<ul>{links}</ul>", 201)
 
     async def files(self, request: Request) -> Response:
-        """Answer with the newest files whose name contains ``q``, from the place ``offset`` on."""
+        """Answer with the `limit` newest files whose name contains ``q``, and their number."""
         await self._access.check(request, "list")
-        given = request.query_params.get("offset", "")
-        start = int(given) if given.isdecimal() and len(given) < PAGE_SIZE else 0
-        files, total = await self._newest(request.query_params.get("q", ""), start + PAGE_SIZE)
-        shown = [file.as_dict() for file in files[start : start + PAGE_SIZE]]
-        return JSONResponse({"files": shown, "total": total})
+        limit = request.query_params.get("limit", "")
+        size = int(limit) if re.fullmatch("[0-9]{1,5}", limit) else PAGE_SIZE
+        files, total = await self._newest(request.query_params.get("q", ""), size)
+        return JSONResponse({"files": [file.as_dict() for file in files], "total": total})
 
     async def _newest(self, wanted: str, limit: int) -> tuple[list[Info], int]:
         """Give the newest files of a name, and how many there are; ask only as much as it takes."""
         handles = [handle async for handle in self._storage.aio.list()]
         self._known = {handle: self._known[handle] for handle in handles if handle in self._known}
         parsed = [(parse_handle(handle), handle) for handle in reversed(handles)]
-        found = [pair for pair in parsed if wanted.casefold() in pair[0].name.casefold()]
+        wanted = normalize("NFC", wanted).casefold()  # as names are
+        found = [pair for pair in parsed if wanted in pair[0].name.casefold()]
         files: list[Info] = []
         for _, of_day in itertools.groupby(found, lambda pair: pair[0].day):
             infos = await asyncio.gather(*(self._info(handle) for _, handle in of_day))
             files += sorted(filter(None, infos), key=lambda file: file.modified, reverse=True)
             if len(files) >= limit:
                 break
-        return files, len(found)
+        return files[:limit], len(found)
 
     async def _info(self, handle: str) -> Info | None:
         if handle not in self._known:
@@ -118,8 +119,9 @@ class _Page:
 
 
 async def _guard(policy: str, request: Request, answer: RequestResponseEndpoint) -> Response:
-    """Tell the browser what the page may do."""
-    response = await answer(request)
+    """Tell the browser what the page may do; the page's own addresses need the slash at the end."""
+    path, root = request.scope["path"], request.scope["root_path"]
+    response = RedirectResponse(f"{root}/") if path == root else await answer(request)
     response.headers["Content-Security-Policy"] = policy
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"

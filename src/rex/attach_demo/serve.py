@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rex.attach import open_storage
 from rex.attach_demo.seaweedfs import SeaweedFS
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +25,9 @@ __all__ = ["main"]
 
 HOST = "127.0.0.1"
 PORT = 8000
+PAUSE_SECONDS = 0.05
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Whatever ends it, it ends as by Ctrl-C, once, with nothing left."""
 
 
 def main() -> int:
@@ -37,18 +44,22 @@ def main() -> int:
     options = parser.parse_args()
     if options.s3 and options.dir:
         parser.error("--dir is for files in a directory, not on S3")
-    port = options.port or _free_port()
-    with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="rex-demo-"))
-        kept = _kept(options.dir or f"{scratch}/files", port, on_s3=options.s3)
-        settings = {
-            "attach_access": "anybody",
-            "attach_max_size": options.max_size,
-            **stack.enter_context(kept),
-        }
-        file = Path(scratch, "rex.toml")
-        _write(file, settings)
-        return _serve(file, port)
+    for end in ENDS:
+        signal.signal(end, _end)
+    try:
+        with contextlib.ExitStack() as stack:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="rex-demo-"))
+            port = _free_port(*([PORT, 0] if options.port is None else [options.port]))
+            kept = _kept(options.dir or f"{scratch}/files", port, on_s3=options.s3)
+            settings = {"attach_max_size": options.max_size, **stack.enter_context(kept)}
+            file = Path(scratch, "rex.toml")
+            _write(file, settings)
+            return stack.enter_context(_serving(file, port)).wait()
+    except KeyboardInterrupt:
+        return 0
+    except Error as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
 
 
 @contextlib.contextmanager
@@ -57,7 +68,7 @@ def _kept(directory: str, port: int, *, on_s3: bool) -> Iterator[Mapping[str, st
     if not on_s3:
         yield {"attach_dir": directory, "attach_url": f"http://{HOST}:{port}/attach"}
         return
-    print("Starting SeaweedFS ...", flush=True)  # noqa: T201 - a program for people
+    _say("Starting SeaweedFS ...")
     with SeaweedFS() as server:
         settings = server.settings()
         url = f"s3://{server.bucket}?endpoint={server.endpoint}"
@@ -67,29 +78,55 @@ def _kept(directory: str, port: int, *, on_s3: bool) -> Iterator[Mapping[str, st
         yield {**settings, "attach_redirect": "true"}
 
 
-def _serve(file: Path, port: int) -> int:
-    from rex.core.command import root
+@contextlib.contextmanager
+def _serving(file: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `rex serve`, and say where the page is as soon as it is there."""
+    command = [sys.executable, "-c", "from rex.core.cli import main; main()"]
+    command += ["--config", str(file), "serve", "--host", HOST, "--port", str(port)]
+    with subprocess.Popen(command) as program:  # noqa: S603 - ours
+        try:
+            while program.poll() is None and not _listens(port):
+                time.sleep(PAUSE_SECONDS)
+            if program.poll() is None:
+                _say(f"Open http://{HOST}:{port}/attach_demo/ and press Ctrl-C to end.")
+            yield program
+        finally:
+            program.terminate()
 
-    url = f"http://{HOST}:{port}/attach_demo/"
-    print(f"Open {url} and press Ctrl-C to end.", flush=True)  # noqa: T201 - a program for people
-    arguments = ["--config", str(file), "serve", "--host", HOST, "--port", str(port)]
-    code: int | None = root.main(arguments, prog_name="rex", standalone_mode=False)
-    return code or 0
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _write(file: Path, settings: Mapping[str, str]) -> None:
     """Write a rex.toml that nobody else can read: there are keys in it."""
-    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    given = {"attach_access": "anybody", **settings}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in given.items()]
     file.touch(mode=0o600)
     file.write_text("\n".join(['packages = ["rex.attach_demo"]', "[settings]", *lines]), "utf-8")
 
 
-def _free_port() -> int:
-    """Give the usual port if nobody has it, or any."""
-    for port in (PORT, 0):
-        with contextlib.suppress(OSError), socket.create_server((HOST, port)) as free:
+def _free_port(*ports: int) -> int:
+    """Give the first that nobody has; 0 stands for any."""
+    for port in ports:
+        with (
+            contextlib.suppress(OSError, OverflowError),
+            socket.create_server((HOST, port)) as free,
+        ):
             return int(free.getsockname()[1])
-    raise SystemExit("There is no free port.")
+    raise Error("Cannot listen there (option --port)", port, kind=Kind.CONFIGURATION)
+
+
+def _end(*_: object) -> NoReturn:
+    for end in ENDS:
+        signal.signal(end, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,32 +2,36 @@
 
 import { byId, element, say } from './elements.js'
 import { size } from './format.js'
-import { MAX_SIZE } from './service.js'
+import { LIMIT } from './service.js'
 import { uppy } from './uploader.js'
 import { getDroppedFiles } from './uppy.js'
 
 export function acceptFiles() {
-  byId('plain').hidden = true
-  byId('folder-label').hidden = false
-  byId('limit').textContent = MAX_SIZE
-    ? `Each file may have up to ${size(MAX_SIZE)}.`
-    : 'Files may be of any size.'
+  if (LIMIT) byId('limit').textContent = `Each file may have up to ${size(LIMIT)}.`
   for (const id of ['files', 'folder']) {
     byId(id).addEventListener('change', ({ target }) => {
       add([...target.files])
       target.value = '' // so that the same file can be chosen again
     })
   }
-  addEventListener('paste', ({ clipboardData }) => add([...(clipboardData?.files ?? [])]))
+  addEventListener('paste', ({ clipboardData, target }) => {
+    // Into a field goes text; office programs put a picture of it beside it.
+    if (clipboardData && !target.matches?.('input')) add([...clipboardData.files])
+  })
   acceptDropped()
-  uppy.on('restriction-failed', (file, error) => refuse(error.message))
+  uppy.on('restriction-failed', (file, error) => {
+    const isTooLarge = LIMIT && file?.size > LIMIT
+    refuse(isTooLarge ? `${file.name} has more than ${size(LIMIT)}.` : error.message)
+  })
   showConnection()
 }
 
 function acceptDropped() {
   const zone = byId('drop')
+  const brings = ({ dataTransfer }) => dataTransfer.types.includes('Files')
   // A file dropped beside the zone would take the place of the page.
   addEventListener('dragover', (event) => {
+    if (!brings(event)) return
     event.preventDefault()
     zone.classList.add('over')
   })
@@ -35,13 +39,18 @@ function acceptDropped() {
     if (!relatedTarget) zone.classList.remove('over')
   })
   addEventListener('drop', async (event) => {
+    if (!brings(event)) return
     event.preventDefault()
     zone.classList.remove('over')
-    add(await getDroppedFiles(event.dataTransfer, { logDropError: ({ message }) => refuse(message) }))
+    const reasons = []
+    const logDropError = ({ message }) => reasons.push(message)
+    add(await getDroppedFiles(event.dataTransfer, { logDropError }))
+    reasons.forEach(refuse)
   })
 }
 
 function add(files) {
+  if (files.length === 0) return
   byId('refused').hidden = true
   byId('refused').replaceChildren()
   try {
@@ -54,8 +63,7 @@ function add(files) {
       })),
     )
   } catch (error) {
-    // Those that break a limit were told one by one.
-    if (!error.isRestriction && !error.errors) refuse(error.message)
+    refuse(error.message)
   }
 }
 

@@ -13,7 +13,13 @@ export function element(tag, properties = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id)
 
-// For those who do not see the page.
+const BURST = 1000 // milliseconds
+let said = []
+
+// For those who do not see the page: what happens, and not more often than one can hear it.
 export function say(text) {
-  byId('said').textContent = text
+  if (said.length === 0) setTimeout(() => (said = []), BURST)
+  said.push(text)
+  const more = said.length > 3 ? `${said.length - 3} more; ` : ''
+  byId('said').textContent = more + said.slice(-3).join('; ')
 }

@@ -4,14 +4,17 @@ import { acceptFiles } from './adding.js'
 import { byId } from './elements.js'
 import { closePreview } from './preview.js'
 import { SERVER } from './service.js'
-import { load, showStored } from './stored.js'
+import { noteUploaded, showStored } from './stored.js'
+import { keepThroughReloads } from './uploader.js'
 import { showUploads } from './uploads.js'
 
+document.documentElement.classList.add('scripted')
 byId('route').textContent = SERVER
   ? `Uploads go from your browser straight to the S3 server at ${new URL(SERVER).host}.`
   : 'Uploads go to this application, which keeps them in a directory.'
 
 acceptFiles()
 closePreview()
-showUploads(() => load())
+showUploads(noteUploaded)
 showStored()
+keepThroughReloads()

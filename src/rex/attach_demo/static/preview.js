@@ -8,58 +8,58 @@ import { isImage } from './thumbnails.js'
 const TEXT = 100_000 // bytes of a text that are shown
 const PDF = 100_000_000 // bytes: a larger one is opened, not shown here
 
-let end = () => {}
-
 export function preview(file) {
   const dialog = byId('preview')
+  const place = byId('preview-content')
+  const closing = new AbortController()
   byId('preview-name').textContent = file.name
   byId('preview-open').href = urlOf(file.handle)
-  byId('preview-content').replaceChildren(element('p', { role: 'status' }, 'Loading …'))
+  place.replaceChildren(element('p', { role: 'status' }, 'Loading …'))
   dialog.showModal()
-  let isOpen = true
   dialog.addEventListener(
     'close',
     () => {
-      isOpen = false
-      byId('preview-content').replaceChildren() // which also ends what is playing
-      end()
-      end = () => {}
+      closing.abort()
+      place.replaceChildren() // which also ends what is playing
     },
     { once: true },
   )
-  content(file)
-    .catch((error) => element('p', { role: 'alert' }, error.message))
-    .then((shown) => isOpen && byId('preview-content').replaceChildren(shown))
+  const show = (shown) => {
+    if (!closing.signal.aborted) place.replaceChildren(shown)
+  }
+  const fail = ({ message }) => show(element('p', { role: 'alert' }, message))
+  content(file, closing.signal, fail).then(show, fail)
 }
 
 export function closePreview() {
   byId('preview-close').addEventListener('click', () => byId('preview').close())
 }
 
-async function content(file) {
+async function content(file, signal, fail) {
   const url = urlOf(file.handle)
   const type = file.content_type.split(';')[0]
-  if (isImage(file)) return element('img', { src: url, alt: file.name })
-  if (type.startsWith('video/')) return media('video', url, file)
-  if (type.startsWith('audio/')) return media('audio', url, file)
-  if (type === 'application/pdf' && file.size <= PDF) return pdf(url, file)
-  if (type.startsWith('text/') || type === 'application/json') return text(url, file)
+  const shown = { src: url, onerror: () => fail(new Error('The browser cannot show it.')) }
+  const played = { ...shown, controls: true, preload: 'metadata', ariaLabel: file.name }
+  if (isImage(file)) return element('img', { ...shown, alt: file.name })
+  if (type.startsWith('video/')) return element('video', played)
+  if (type.startsWith('audio/')) return element('audio', played)
+  if (type === 'application/pdf' && file.size <= PDF) return pdf(url, file, signal)
+  if (type.startsWith('text/') || type === 'application/json') return text(url, file, signal)
   return element('p', {}, `There is no preview of this type, ${type}. Open it, or save it.`)
 }
 
-const media = (tag, url, file) =>
-  element(tag, { src: url, controls: true, preload: 'metadata', ariaLabel: file.name })
-
-async function pdf(url, file) {
-  const blob = new Blob([await (await fetched(url)).blob()], { type: 'application/pdf' })
+async function pdf(url, file, signal) {
+  const response = await fetched(url, { signal })
+  const blob = new Blob([await response.blob()], { type: 'application/pdf' })
   const src = URL.createObjectURL(blob)
-  end = () => URL.revokeObjectURL(src)
+  signal.addEventListener('abort', () => URL.revokeObjectURL(src))
   return element('iframe', { src, title: file.name })
 }
 
-async function text(url, file) {
+async function text(url, file, signal) {
   const part = file.size > TEXT
-  const response = await fetched(url, part ? { headers: { Range: `bytes=0-${TEXT - 1}` } } : {})
+  const headers = part ? { Range: `bytes=0-${TEXT - 1}` } : {}
+  const response = await fetched(url, { signal, headers })
   const more = part ? `\n… ${size(file.size - TEXT)} more` : ''
   return element('pre', { tabIndex: 0 }, (await response.text()) + more)
 }

@@ -7,9 +7,16 @@ const { service, server, maxSize } = document.body.dataset
 export const SERVICE = service
 // The origin of the S3 server, or nothing where the application itself keeps the files.
 export const SERVER = server
-export const MAX_SIZE = maxSize ? Number(maxSize) : null
+// The largest size of a file in bytes, if there is one.
+export const LIMIT = maxSize ? Number(maxSize) : null
 
 export const urlOf = (handle) => SERVICE + handle.split('/').map(encodeURIComponent).join('/')
+
+// The handle at the end of whatever address an attachment was uploaded to.
+export function handleAt(url) {
+  const parts = new URL(url, location.href).pathname.split('/').slice(-5)
+  return `/${parts.map(decodeURIComponent).join('/')}`
+}
 
 // Ask the application; an error is its own words (RFC 9457).
 export async function ask(url, options = {}) {
@@ -17,7 +24,7 @@ export async function ask(url, options = {}) {
   try {
     response = await fetch(url, options)
   } catch {
-    throw new Error('The application cannot be reached.')
+    throw Object.assign(new Error('The application cannot be reached.'), { isLost: true })
   }
   const text = await response.text()
   noteAsked(options.body, text)

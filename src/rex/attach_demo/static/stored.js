@@ -6,54 +6,80 @@ import { preview } from './preview.js'
 import { ask, urlOf } from './service.js'
 import { thumbnail } from './thumbnails.js'
 
+const PAGE = 50
 const SEARCH_PAUSE = 200 // milliseconds
 
-let shown = new Map() // rows by handle
-let total = 0
-let isFirst = true
-let latest = 0
+const made = new Map() // all rows that were ever made, by handle
+const mine = new Set() // what this page has uploaded
+const gone = new Set() // what was removed here, which a list may still hold that was made before
+let limit = PAGE
+let current = null
+let isWanted = false
 
 export function showStored() {
   let pause = 0
   byId('search').addEventListener('input', () => {
     clearTimeout(pause)
-    pause = setTimeout(load, SEARCH_PAUSE)
+    pause = setTimeout(() => {
+      limit = PAGE
+      load()
+    }, SEARCH_PAUSE)
   })
-  byId('more').addEventListener('click', () => load({ more: true }))
-  byId('failure').querySelector('button').addEventListener('click', () => load())
-  return load()
+  byId('more').addEventListener('click', () => {
+    limit += PAGE
+    load()
+  })
+  byId('failure').querySelector('button').addEventListener('click', load)
+  load()
 }
 
-// Load the list anew, or one page more of it; of several at once, the last counts.
-export async function load({ more = false } = {}) {
-  latest += 1
-  const mine = latest
-  const wanted = byId('search').value.trim()
-  byId('loading').hidden = shown.size > 0
+export function noteUploaded(handle) {
+  mine.add(handle)
+  load()
+}
+
+// Load the list from its beginning; what is wanted meanwhile is loaded afterwards, once.
+function load() {
+  isWanted = true
+  current ??= loadWanted().finally(() => {
+    current = null
+  })
+}
+
+async function loadWanted() {
+  byId('loading').hidden = byId('stored').children.length > 0
   byId('failure').hidden = true
-  try {
-    const query = new URLSearchParams({ q: wanted, offset: more ? shown.size : 0 })
-    const page = await ask(`files?${query}`)
-    if (mine === latest) show(page, wanted, more)
-  } catch (error) {
-    if (mine === latest) fail(error)
-  } finally {
-    if (mine === latest) byId('loading').hidden = true
+  while (isWanted) {
+    isWanted = false
+    const wanted = byId('search').value.trim()
+    try {
+      show(await ask(`files?${new URLSearchParams({ q: wanted, limit })}`), wanted)
+    } catch (error) {
+      byId('failure').querySelector('p').textContent = error.message
+      byId('failure').hidden = false
+    }
   }
+  byId('loading').hidden = true
 }
 
-function show(page, wanted, more) {
-  const rows = new Map(more ? shown : [])
-  for (const file of page.files) {
-    const row = shown.get(file.handle) ?? makeRow(file)
-    row.classList.toggle('new', !isFirst && !wanted && !more && !shown.has(file.handle))
-    rows.set(file.handle, row)
-  }
-  place([...rows.values()])
-  shown = rows
-  total = page.total
-  isFirst = false
-  showCount(wanted)
+function show({ files, total }, wanted) {
+  const there = files.filter(({ handle }) => !gone.has(handle))
+  const rows = there.map((file) => {
+    if (!made.has(file.handle)) made.set(file.handle, makeRow(file))
+    const row = made.get(file.handle)
+    row.querySelector('time').textContent = age(new Date(file.modified))
+    return row
+  })
+  place(rows)
+  const count = total - (files.length - there.length)
+  const number = rows.length < count ? `${rows.length} of ${count}` : count
+  byId('count').textContent = count === 0 ? '' : `${number} ${count === 1 ? 'file' : 'files'}`
+  byId('search').hidden = count === 0 && !wanted
+  byId('more').hidden = rows.length >= count
+  byId('empty').hidden = count > 0
+  byId('empty').textContent = wanted
+    ? `No file has “${wanted}” in its name.`
+    : 'Nothing here yet. Your first file is one drop away.'
 }
 
 // Rows that stay are not touched, so that nobody loses the place where he is.
@@ -66,37 +92,25 @@ function place(rows) {
   })
 }
 
-function showCount(wanted) {
-  const number = shown.size < total ? `${shown.size} of ${total}` : total
-  byId('count').textContent = total > 0 ? number : ''
-  byId('search').hidden = total === 0 && !wanted
-  byId('more').hidden = shown.size >= total
-  byId('empty').hidden = total > 0
-  byId('empty').textContent = wanted
-    ? `No file has “${wanted}” in its name.`
-    : 'Nothing here yet. Your first file is one drop away.'
-}
-
-function fail(error) {
-  byId('failure').hidden = false
-  byId('failure').querySelector('p').textContent = error.message
-}
-
 function makeRow(file) {
   const stored = new Date(file.modified)
   const name = element('button', { type: 'button', className: 'name' }, file.name)
   const time = element('time', { dateTime: file.modified, title: stored.toLocaleString() })
   const details = `${size(file.size)} · ${kind(file.content_type)} · `
-  const open = { className: 'button', href: urlOf(file.handle), target: '_blank', rel: 'noopener' }
   const row = element(
     'li',
-    {},
+    { className: mine.has(file.handle) ? 'new' : '' },
     thumbnail(file),
     element('div', {}, name, element('div', { className: 'detail' }, details, time)),
     element(
       'div',
       { className: 'actions' },
-      action('a', 'Open', file, open),
+      action('a', 'Open', file, {
+        className: 'button',
+        href: urlOf(file.handle),
+        target: '_blank',
+        rel: 'noopener',
+      }),
       action('button', 'Copy link', file, { type: 'button', onclick: () => copyLink(file, row) }),
       action('button', 'Remove', file, {
         type: 'button',
@@ -106,28 +120,35 @@ function makeRow(file) {
     ),
   )
   name.addEventListener('click', () => preview(file))
-  time.textContent = age(stored)
   return row
 }
 
 const action = (tag, verb, file, properties) =>
   element(tag, { ...properties, ariaLabel: `${verb} ${file.name}` }, verb)
 
-async function copyLink(file, row) {
-  const box = element('div', { className: 'wide link' })
+// Show something below a row, in place of what is there.
+function below(row, ...content) {
   row.querySelector('.link')?.remove()
-  row.append(box)
+  row.append(element('div', { className: 'wide link' }, ...content))
+}
+
+async function copyLink(file, row) {
   try {
     const link = await ask(`${urlOf(file.handle)}?link`)
-    const until = new Date(link.expires_at)
-    const ends = `${until.toLocaleTimeString([], { timeStyle: 'short' })}, ${untilEnd(until)}`
-    const copied = await copy(link.url)
-    const words = `${copied ? 'Copied' : 'Copy this'}. Whoever has it may download the file until ${ends}.`
-    const field = { readOnly: true, value: link.url, ariaLabel: `Link to ${file.name}` }
-    box.append(element('span', { role: 'status' }, words), element('input', field))
-    if (!copied) box.querySelector('input').select()
+    const isCopied = await copy(link.url)
+    const until = ending(new Date(link.expires_at))
+    const words = `${isCopied ? 'Copied' : 'Copy this'}. Whoever has it may download the file until ${until}.`
+    const field = element('input', {
+      readOnly: true,
+      value: link.url,
+      ariaLabel: `Link to ${file.name}`,
+    })
+    below(row, element('span', {}, words), field)
+    say(words)
+    if (!isCopied) field.select()
   } catch (error) {
-    box.append(element('span', { role: 'alert' }, error.message))
+    below(row, error.message)
+    say(error.message)
   }
 }
 
@@ -140,27 +161,29 @@ async function copy(text) {
   }
 }
 
-function untilEnd(date) {
+function ending(date) {
   const minutes = Math.round((date - Date.now()) / 60000)
-  return minutes < 1 ? 'in less than a minute' : `in ${minutes} min`
+  if (minutes >= 24 * 60) return date.toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })
+  const left = minutes < 1 ? 'in less than a minute' : `in ${minutes} min`
+  return `${date.toLocaleTimeString([], { timeStyle: 'short' })}, ${left}`
 }
 
 async function remove(file, row) {
   if (!(await confirmed(`Remove ${file.name} for good?`))) return
+  const next = row.nextElementSibling ?? row.previousElementSibling
   try {
     await ask(urlOf(file.handle), { method: 'DELETE' })
   } catch (error) {
-    row.querySelector('.link')?.remove()
-    row.append(element('div', { className: 'wide link', role: 'alert' }, error.message))
+    below(row, error.message)
+    say(error.message)
     return
   }
-  const next = row.nextElementSibling ?? row.previousElementSibling
+  gone.add(file.handle)
   row.remove()
-  shown.delete(file.handle)
-  total -= 1
-  showCount(byId('search').value.trim())
   say(`${file.name} is removed`)
-  ;(next?.querySelector('.name') ?? byId('files')).focus()
+  const place = next?.isConnected ? next.querySelector('.name') : byId('files')
+  place.focus()
+  load()
 }
 
 function confirmed(question) {

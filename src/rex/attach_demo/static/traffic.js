@@ -3,56 +3,57 @@
 import { byId, element } from './elements.js'
 import { size } from './format.js'
 
-const SHOWN = 40
+const UPLOADS = 50 // of those before only the bytes are told
+const REQUESTS = 40 // of one upload that are listed
 
 const uploads = new Map()
-let asked = 0
-let askedBytes = 0
+const seen = { asked: 0, askedBytes: 0, bytes: 0 }
 
 // A question to the application: some lines of JSON there and back.
 export function noteAsked(sent, received) {
-  asked += 1
-  askedBytes += (sent?.length ?? 0) + received.length
-  show()
+  seen.asked += 1
+  seen.askedBytes += (sent?.length ?? 0) + received.length
+  showText()
 }
 
 // A request that carries an upload: a link, or what tus sends.
-export function noteRequest(file, request) {
-  const upload = uploads.get(file.id) ?? { file, requests: [], bytes: 0 }
-  uploads.delete(file.id)
-  uploads.set(file.id, { ...upload, requests: [...upload.requests, request] })
-  show()
+export function noteRequest({ id, name }, request) {
+  if (!uploads.has(id)) begin(id, name)
+  const upload = uploads.get(id)
+  upload.requests += 1
+  upload.hosts.add(new URL(request.url, location.href).host)
+  upload.where.textContent = `to ${[...upload.hosts].join(', ')}`
+  if (upload.requests <= REQUESTS) upload.list.append(details(request))
+  else upload.more.textContent = `and ${upload.requests - REQUESTS} more`
 }
 
 export function noteStored(file) {
-  const upload = uploads.get(file.id)
-  if (upload) upload.bytes = file.size
-  show()
+  seen.bytes += file.size
+  showText()
 }
 
-function show() {
-  const all = [...uploads.values()]
-  byId('traffic').hidden = all.length === 0
+function begin(id, name) {
+  const where = element('span', { className: 'detail' })
+  const list = element('div', { className: 'wide' })
+  const more = element('span', { className: 'detail wide' })
+  const row = element('li', {}, element('span', { className: 'name' }, name), where, list, more)
+  uploads.set(id, { requests: 0, hosts: new Set(), row, where, list, more })
+  byId('traffic-uploads').prepend(row)
+  byId('traffic').hidden = false
+  if (uploads.size <= UPLOADS) return
+  const [[oldest, { row: last }]] = uploads
+  last.remove()
+  uploads.delete(oldest)
+}
+
+function showText() {
   const { server } = document.body.dataset
-  const bytes = all.reduce((sum, upload) => sum + upload.bytes, 0)
   byId('traffic-text').textContent = server
-    ? `${size(bytes)} went from this browser straight to ${server}. The application saw none of ` +
-      `them: it was asked ${asked} times, for links and lists, ${size(askedBytes)} of JSON in all.`
-    : `${size(bytes)} went to the application, which keeps them in a directory. ` +
+    ? `${size(seen.bytes)} went from this browser straight to ${server}. The application saw none ` +
+      `of them: it was asked ${seen.asked} times, for links and lists, ${size(seen.askedBytes)} of ` +
+      'JSON in all.'
+    : `${size(seen.bytes)} went to the application, which keeps them in a directory. ` +
       'On an S3 server the same page sends them past it: make serve S3=1.'
-  byId('traffic-uploads').replaceChildren(...all.reverse().map(row))
-}
-
-function row({ file, requests }) {
-  const hosts = new Set(requests.map(({ url }) => new URL(url, location.href).host))
-  return element(
-    'li',
-    {},
-    element('span', { className: 'name' }, file.name),
-    element('span', { className: 'detail' }, `to ${[...hosts].join(', ')}`),
-    element('div', { className: 'wide' }, ...requests.slice(0, SHOWN).map(details)),
-    ...(requests.length > SHOWN ? [`and ${requests.length - SHOWN} more`] : []),
-  )
 }
 
 function details({ method, url, part, headers = {}, fields = {} }) {

@@ -1,22 +1,17 @@
 // Uppy, set up for where the files are kept: straight to the S3 server, or to the application by tus.
+// Which file's turn it is, and what becomes of one that failed, is decided here.
 
+import { SERVER, SERVICE, LIMIT, send } from './service.js'
 import { noteRequest, noteStored } from './traffic.js'
-import { MAX_SIZE, SERVER, SERVICE, send } from './service.js'
 import { AwsS3, GoldenRetriever, Tus, Uppy } from './uppy.js'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
-// Above this, a file goes in parts, and can be taken up where it was.
-const MULTIPART = 16 * MIB
+const MULTIPART = 16 * MIB // above this, a file goes in parts, and can be taken up where it was
+const AT_ONCE = 4
+const LONGEST_PAUSE = 30 // seconds before a lost connection is tried again
 
-export const uppy = new Uppy({
-  id: 'attachments',
-  autoProceed: true,
-  restrictions: { maxFileSize: MAX_SIZE },
-})
-
-// What was on its way survives a reload: its bytes are kept by the browser meanwhile.
-uppy.use(GoldenRetriever, { indexedDB: { maxFileSize: 2 * GIB, maxTotalSize: 4 * GIB } })
+export const uppy = new Uppy({ id: 'attachments', restrictions: { maxFileSize: LIMIT } })
 
 if (SERVER) {
   uppy.use(AwsS3, {
@@ -24,14 +19,13 @@ if (SERVER) {
     // The application chooses the key; this tells it the name, and us the upload.
     generateObjectKey: (file) => `${file.id}/${file.name}`,
     shouldUseMultipart: (file) => file.size > MULTIPART,
-    limit: 4,
+    limit: 1000, // we see to it ourselves
   })
 } else {
   uppy.use(Tus, {
     endpoint: `${SERVICE}/tus/`,
     allowedMetaFields: ['name', 'type'],
-    limit: 4,
-    retryDelays: [200, 1000, 3000, 5000, 10000],
+    limit: 1000,
     removeFingerprintOnSuccess: true,
     onBeforeRequest(request, file) {
       noteRequest(file, { method: request.getMethod(), url: request.getURL() })
@@ -42,28 +36,140 @@ if (SERVER) {
 // Have the application sign one request, which the browser then makes itself.
 async function signRequest(request) {
   const link = await send(`${SERVICE}/sign`, request)
-  if (!request.uploadId) uploads.set(link.key, request.key.slice(0, request.key.lastIndexOf('/')))
-  const file = uppy.getFile(uploads.get(link.key)) ?? uppy.getFiles().find(goesTo(link.key))
+  if (!request.uploadId) idsByKey.set(link.key, request.key.slice(0, request.key.lastIndexOf('/')))
+  const file = uppy.getFile(idsByKey.get(link.key)) ?? uppy.getFiles().find(goesTo(link.key))
   const { partNumber: part } = request
   if (file) noteRequest(file, { ...link, part, method: link.fields ? 'POST' : request.method })
   return link
 }
 
-const uploads = new Map() // the ids of the files, by the keys that they got
+const idsByKey = new Map()
 const goesTo = (key) => (file) => file.s3Multipart?.key === key
 
-// What a reload interrupted goes on by itself, once the bytes of all of it are there.
-function goOn() {
-  const isInterrupted = uppy.getState().recoveredState !== null
-  if (isInterrupted && !uppy.getFiles().some((file) => file.isGhost)) uppy.emit('restore-confirmed')
+// A few files at a time; those that have begun have an uploader of Uppy's, paused or not.
+
+const begun = new Set()
+
+export const isWaiting = (file) =>
+  !begun.has(file.id) && !file.isPaused && !file.isGhost && !file.error
+
+function next() {
+  const files = uppy.getFiles()
+  const busy = files.filter((file) => begun.has(file.id) && !file.isPaused).length
+  for (const { id } of files.filter(isWaiting).slice(0, Math.max(0, AT_ONCE - busy))) {
+    begun.add(id)
+    uppy.retryUpload(id).catch(() => {}) // an error comes as an event
+  }
 }
 
-uppy.on('restored', goOn)
-uppy.on('files-added', goOn)
-uppy.on('file-removed', goOn)
-uppy.on('upload-success', noteStored)
+export function pause(id) {
+  const file = uppy.getFile(id)
+  if (!file || file.isPaused || file.error || file.isGhost) return
+  if (begun.has(id)) uppy.pauseResume(id)
+  else uppy.setFileState(id, { isPaused: true })
+  next()
+}
 
-// What failed for want of a connection is tried again when there is one.
-addEventListener('online', () => {
-  for (const file of uppy.getFiles()) if (file.error) uppy.retryUpload(file.id)
+export function resume(id) {
+  if (begun.has(id)) uppy.pauseResume(id)
+  else uppy.setFileState(id, { isPaused: false })
+  next()
+}
+
+export function retry(id) {
+  clearTimeout(pauses.get(id)?.timer)
+  if (!uppy.getFile(id)?.error) return
+  uppy.setFileState(id, { error: null })
+  next()
+}
+
+// Give it up; nothing of what was sent is left.
+export function cancel(id) {
+  const file = uppy.getFile(id)
+  const isHeard = begun.has(id)
+  uppy.removeFile(id) // which makes an uploader take back what it has sent
+  if (!isHeard) discard(file).catch(() => {}) // it expires
+}
+
+async function discard({ tus, s3Multipart }) {
+  if (tus?.uploadUrl) {
+    await fetch(tus.uploadUrl, { method: 'DELETE', headers: { 'Tus-Resumable': '1.0.0' } })
+  }
+  if (s3Multipart) {
+    const { url, headers } = await signRequest({ method: 'DELETE', ...s3Multipart })
+    await fetch(url, { method: 'DELETE', headers })
+  }
+}
+
+uppy.on('files-added', next)
+uppy.on('file-removed', ({ id }) => {
+  clearTimeout(pauses.get(id)?.timer)
+  pauses.delete(id)
+  begun.delete(id)
+  next()
 })
+uppy.on('upload-success', (file) => {
+  begun.delete(file.id)
+  noteStored(file)
+  rememberStored(file.id)
+  queueMicrotask(() => uppy.removeFile(file.id)) // it is Uppy's no more, but the storage's
+})
+
+// What fails for want of a connection is tried again by itself, after longer and longer pauses.
+
+const pauses = new Map()
+
+export const isLost = (file) => Boolean(file.error) && pauses.get(file.id)?.isLost === true
+
+uppy.on('upload-error', (file, error) => {
+  begun.delete(file.id)
+  if (error.serviceCode === 'NoSuchUpload') uppy.setFileState(file.id, { s3Multipart: undefined })
+  const isLost = wasLost(error)
+  const seconds = isLost ? Math.min(LONGEST_PAUSE, (pauses.get(file.id)?.seconds ?? 0.5) * 2) : 0
+  const timer = isLost ? setTimeout(() => retry(file.id), seconds * 1000) : 0
+  pauses.set(file.id, { isLost, seconds, timer })
+  next()
+})
+uppy.on('upload-progress', (file) => pauses.delete(file.id))
+addEventListener('online', () => uppy.getFiles().filter(isLost).forEach(({ id }) => retry(id)))
+
+function wasLost(error) {
+  const isUnanswered = error.originalRequest && !error.originalResponse // as tus tells it
+  return error.isLost || error.isNetworkError || error.code === 'NETWORK' || isUnanswered
+}
+
+// What was on its way survives a reload: the browser keeps its bytes. Of several tabs one does so.
+
+const STORED = 'stored'
+const HANDOVER = 1000 // milliseconds in which a page that is reloaded lets go
+
+const retriever = { indexedDB: { maxFileSize: 2 * GIB, maxTotalSize: 4 * GIB } }
+
+export function keepThroughReloads() {
+  uppy.on('restored', goOn)
+  if (!navigator.locks) {
+    uppy.use(GoldenRetriever, retriever)
+    return
+  }
+  const options = { signal: AbortSignal.timeout(HANDOVER) }
+  const hold = () => {
+    uppy.use(GoldenRetriever, retriever)
+    return new Promise(() => {})
+  }
+  navigator.locks.request('attachments', options, hold).catch(() => {}) // another tab does so
+}
+
+function goOn() {
+  uppy.setState({ recoveredState: null, currentUploads: {} })
+  const stored = JSON.parse(sessionStorage.getItem(STORED) ?? '[]')
+  for (const { id, progress } of uppy.getFiles()) {
+    if (progress.uploadComplete || stored.includes(id)) uppy.removeFile(id)
+  }
+  next()
+}
+
+// The last thing that was learned before a reload is not yet where the rest is kept.
+function rememberStored(id) {
+  const stored = JSON.parse(sessionStorage.getItem(STORED) ?? '[]')
+  sessionStorage.setItem(STORED, JSON.stringify([...stored.slice(-20), id]))
+}

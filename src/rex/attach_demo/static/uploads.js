@@ -2,52 +2,53 @@
 
 import { byId, element, say } from './elements.js'
 import { duration, size } from './format.js'
-import { uppy } from './uploader.js'
+import { handleAt } from './service.js'
+import { cancel, isLost, isWaiting, pause, resume, retry, uppy } from './uploader.js'
 
-const EVERY = 150 // milliseconds between two looks
-const MEMORY = 3000 // milliseconds over which the speed is taken
+const EVERY = 250 // milliseconds between two looks
+const MEMORY = 3000 // milliseconds over which a speed is taken
 
 const rows = new Map()
 const finished = { bytes: 0, count: 0 }
 let speedOfAll = meter()
-let isDue = false
+let ticking = 0
 
 export function showUploads(onStored) {
-  uppy.on('state-update', () => {
-    if (isDue) return
-    isDue = true
-    setTimeout(() => {
-      isDue = false
-      show()
-    }, EVERY)
-  })
-  uppy.on('upload-success', (file) => {
+  uppy.on('files-added', watch)
+  uppy.on('restored', watch)
+  uppy.on('file-removed', ({ id }) => leave(id))
+  uppy.on('upload-success', (file, { uploadURL }) => {
     finished.bytes += file.size
     finished.count += 1
     say(`${file.name} is stored`)
-    // It is Uppy's no more, but the storage's.
-    queueMicrotask(() => uppy.removeFile(file.id))
-    onStored()
+    onStored(handleAt(uploadURL))
   })
-  uppy.on('upload-error', (file, error) => say(`${file.name} failed: ${error.message}`))
+  uppy.on('upload-error', (file) => say(`${file.name}: ${stateOf(uppy.getFile(file.id), 0)}`))
   byId('pause-all').addEventListener('click', () => {
-    if (isAllPaused()) uppy.resumeAll()
-    else uppy.pauseAll()
+    const isPaused = isAllPaused()
+    const act = isPaused ? resume : pause
+    for (const file of ready()) if (Boolean(file.isPaused) === isPaused) act(file.id)
+    show()
   })
-  byId('cancel-all').addEventListener('click', () => uppy.cancelAll())
+  byId('cancel-all').addEventListener('click', () => {
+    for (const { id } of uppy.getFiles()) cancel(id)
+    byId('files').focus()
+  })
 }
 
-const isAllPaused = () => uppy.getFiles().every((file) => file.isPaused || file.error)
+// Those that can be paused.
+const ready = () => uppy.getFiles().filter((file) => !file.error && !file.isGhost)
+const isAllPaused = () => ready().every((file) => file.isPaused)
 const sent = (file) => file.progress.bytesUploaded || 0
+
+// Look again and again as long as there is something to see: also a speed that falls to nothing.
+function watch() {
+  ticking ||= setInterval(show, EVERY)
+  show()
+}
 
 function show() {
   const files = uppy.getFiles()
-  const ids = new Set(files.map((file) => file.id))
-  for (const [id, row] of rows) {
-    if (ids.has(id)) continue
-    row.remove()
-    rows.delete(id)
-  }
   for (const file of files) {
     if (!rows.has(file.id)) {
       rows.set(file.id, makeRow(file.id))
@@ -57,6 +58,23 @@ function show() {
   }
   byId('uploading').hidden = files.length === 0
   showTotal(files)
+  if (files.length > 0) return
+  clearInterval(ticking)
+  ticking = 0
+}
+
+// Whoever is where a row was is taken to the next one.
+function leave(id) {
+  const row = rows.get(id)
+  if (!row) return
+  if (row.contains(document.activeElement)) {
+    const other = row.nextElementSibling ?? row.previousElementSibling
+    const place = other?.querySelector('button:not([hidden])') ?? byId('files')
+    place.focus()
+  }
+  row.remove()
+  rows.delete(id)
+  show()
 }
 
 function showTotal(files) {
@@ -68,12 +86,14 @@ function showTotal(files) {
   const all = files.reduce((sum, file) => sum + file.size, finished.bytes)
   const done = files.reduce((sum, file) => sum + sent(file), finished.bytes)
   const count = finished.count + files.length
-  const state = isAllPaused() ? ', paused' : pace(speedOfAll(done), all - done)
+  const isPaused = ready().length > 0 && isAllPaused()
+  const state = isPaused ? ', paused' : pace(speedOfAll(done), all - done)
   byId('total-text').textContent =
     count > 1 ? `${finished.count} of ${count} files, ${size(done)} of ${size(all)}${state}` : ''
   byId('total').hidden = count === 1
   byId('total').value = all ? done / all : 0
-  byId('pause-all').textContent = isAllPaused() ? 'Resume all' : 'Pause all'
+  byId('pause-all').hidden = ready().length === 0
+  byId('pause-all').textContent = isPaused ? 'Resume all' : 'Pause all'
 }
 
 function pace(speed, left) {
@@ -84,24 +104,32 @@ function makeRow(id) {
   const name = element('span', { className: 'name' })
   const detail = element('span', { className: 'detail' })
   const bar = element('progress', { className: 'wide', max: 1, value: 0 })
-  const pause = element('button', { type: 'button', onclick: () => uppy.pauseResume(id) })
-  const retry = element('button', { type: 'button', onclick: () => uppy.retryUpload(id) }, 'Retry')
-  const cancel = element('button', { type: 'button', onclick: () => uppy.removeFile(id) }, 'Cancel')
-  const actions = element('div', { className: 'actions' }, pause, retry, cancel)
-  const speedOf = meter()
+  const button = (onclick) => element('button', { type: 'button', onclick })
+  const pausing = button(() => (uppy.getFile(id).isPaused ? resume(id) : pause(id)))
+  const retrying = button(() => {
+    retry(id)
+    show()
+    pausing.focus()
+  })
+  const cancelling = button(() => cancel(id))
+  const actions = element('div', { className: 'actions' }, pausing, retrying, cancelling)
   const row = element('li', {}, element('div', {}, name, ' ', detail), actions, bar)
+  const speedOf = meter()
   row.show = (file) => {
-    const speed = speedOf(sent(file))
     name.textContent = file.name
-    detail.textContent = stateOf(file, speed)
+    detail.textContent = stateOf(file, speedOf(sent(file)))
     bar.value = file.size ? sent(file) / file.size : 0
-    bar.setAttribute('aria-label', file.name)
-    row.classList.toggle('failed', Boolean(file.error))
-    pause.textContent = file.isPaused ? 'Resume' : 'Pause'
-    pause.hidden = Boolean(file.error || file.isGhost)
-    retry.hidden = !file.error
-    for (const [button, verb] of [[pause, pause.textContent], [retry, 'Retry'], [cancel, 'Cancel']]) {
-      button.setAttribute('aria-label', `${verb} ${file.name}`)
+    bar.ariaLabel = file.name
+    row.classList.toggle('failed', Boolean(file.error) && !isLost(file))
+    pausing.hidden = Boolean(file.error || file.isGhost)
+    retrying.hidden = !file.error || Boolean(file.isGhost)
+    for (const [made, verb] of [
+      [pausing, file.isPaused ? 'Resume' : 'Pause'],
+      [retrying, 'Retry'],
+      [cancelling, 'Cancel'],
+    ]) {
+      made.textContent = verb
+      made.ariaLabel = `${verb} ${file.name}`
     }
   }
   return row
@@ -121,9 +149,16 @@ function meter() {
 function stateOf(file, speed) {
   const part = `${size(sent(file))} of ${size(file.size)}`
   if (file.isGhost) return `${part}. The browser has not kept it: choose it again to go on.`
-  if (file.error) return `Failed: ${file.error}`
+  if (isLost(file)) return `${part}. The connection is lost, and tried again by itself.`
+  if (file.error) return `Failed: ${reason(file.error)}`
   if (file.isPaused) return `${part}, paused`
-  if (!file.progress.uploadStarted) return `${size(file.size)}, waiting`
-  if (sent(file) >= file.size) return `${size(file.size)}, being stored …`
+  if (isWaiting(file)) return `${size(file.size)}, waiting`
+  if (file.size > 0 && sent(file) >= file.size) return `${size(file.size)}, being stored …`
   return part + pace(speed, file.size - sent(file))
+}
+
+// tus puts what the application says into a text for programmers.
+function reason(error) {
+  const [, detail] = /"detail":("(?:[^"\\]|\\.)*")/.exec(error) ?? []
+  return detail ? JSON.parse(detail) : error
 }
