@@ -39,6 +39,14 @@ MAX_EXPIRES = 7 * 24 * 60 * 60
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_UNRESERVED = "-._~"
+_ESCAPES = {
+    code: f"%{code:02X}"
+    for code in range(128)
+    if not chr(code).isalnum() and chr(code) not in _UNRESERVED
+}
+"""Of ASCII, for `str.translate`, which is much faster than `urllib.parse.quote`."""
+_PATH_ESCAPES = {code: escape for code, escape in _ESCAPES.items() if chr(code) != "/"}
 _PARTITIONS = {
     "cn": "amazonaws.com.cn",
     "us-iso": "c2s.ic.gov",
@@ -86,36 +94,34 @@ def presign_url(
     _check_expires(expires)
     origin, host, path = _split(url)
     timestamp = _timestamp(now)
-    signed = {name.lower(): " ".join(value.split()) for name, value in (headers or {}).items()}
-    signed["host"] = host
-    names = ";".join(sorted(signed))
+    signed = {"host": host}
+    for name, value in (headers or {}).items():
+        signed[name.lower()] = " ".join(value.split())
+    names = sorted(signed)
+    listed = ";".join(names)
     scope = _scope(timestamp, region)
-    # Only what can hold reserved characters is encoded, since encoding takes much of the time.
-    pairs = [
-        *((_encode(name), _encode(value)) for name, value in (query or {}).items()),
+    # Only what can hold reserved characters is encoded.
+    pairs = [(_encode(name), _encode(value)) for name, value in (query or {}).items()]
+    pairs += (
         ("X-Amz-Algorithm", _ALGORITHM),
         ("X-Amz-Credential", _encode_credential(credentials.access_key, scope)),
         ("X-Amz-Date", timestamp),
         ("X-Amz-Expires", str(expires)),
-        ("X-Amz-SignedHeaders", names.replace(";", "%3B")),
-    ]
+        ("X-Amz-SignedHeaders", listed.replace(";", "%3B")),
+    )
     if credentials.session_token is not None:
         pairs.append(("X-Amz-Security-Token", _encode(credentials.session_token)))
-    canonical_request = "\n".join(
-        (
-            method.upper(),
-            path,
-            "&".join(f"{name}={value}" for name, value in sorted(pairs)),
-            *(f"{name}:{signed[name]}" for name in sorted(signed)),
-            "",
-            names,
-            "UNSIGNED-PAYLOAD",
-        )
+    sent = "&".join([f"{name}={value}" for name, value in pairs])
+    # Sorted by the encoded name, then the encoded value (SigV4, canonical request).
+    canonical_query = "&".join([f"{name}={value}" for name, value in sorted(pairs)])
+    canonical_headers = "".join([f"{name}:{signed[name]}\n" for name in names])
+    canonical_request = (
+        f"{method.upper()}\n{path}\n{canonical_query}\n{canonical_headers}\n{listed}\n"
+        "UNSIGNED-PAYLOAD"
     )
     digest = hashlib.sha256(canonical_request.encode()).hexdigest()
     text = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
     signature = _sign(text, credentials, timestamp, region)
-    sent = "&".join(f"{name}={value}" for name, value in pairs)
     return f"{origin}{path}?{sent}&X-Amz-Signature={signature}"
 
 
@@ -162,7 +168,7 @@ def encode_path(key: str) -> str:
     Unreserved characters and slashes stand for themselves. The result has no leading slash
     unless the key has one.
     """
-    return quote(key, safe="/-._~")
+    return key.translate(_PATH_ESCAPES) if key.isascii() else quote(key, safe=f"/{_UNRESERVED}")
 
 
 def endpoint_for(region: str) -> str:
@@ -202,7 +208,9 @@ def _split(url: str) -> tuple[str, str, str]:
     return f"{scheme}://{authority}", host, f"/{path}"
 
 
+@lru_cache(maxsize=16)
 def _timestamp(now: datetime) -> str:
+    # The same for all links of a second.
     if now.tzinfo is None:
         raise Error("The time of signing needs a time zone", now, kind=Kind.ILL_FORMED)
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
@@ -213,7 +221,7 @@ def _scope(timestamp: str, region: str) -> str:
 
 
 def _encode(text: str) -> str:
-    return quote(text, safe="-._~")
+    return text.translate(_ESCAPES) if text.isascii() else quote(text, safe=_UNRESERVED)
 
 
 @lru_cache(maxsize=16)
