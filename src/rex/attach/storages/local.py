@@ -184,22 +184,30 @@ class LocalStorage(ServedStorage):
     # Reading.
 
     def _get(self, key: str, start: int) -> Body:
-        with self._opened(key) as (fd, metadata):
-            return Body(metadata, _Chunks(os.dup(fd), start, metadata.size))
+        fd, metadata = self._open(key)
+        return Body(metadata, _Chunks(fd, start, metadata.size))
 
     def _head(self, key: str) -> Metadata:
-        with self._opened(key) as (_, metadata):
-            return metadata
+        fd, metadata = self._open(key)
+        os.close(fd)
+        return metadata
 
-    @contextmanager
-    def _opened(self, key: str) -> Iterator[tuple[int, Metadata]]:
+    def _open(self, key: str) -> tuple[int, Metadata]:
+        """Open the file of an attachment; give what is known of it too."""
         *names, name = key.split("/")
-        with self._root() as root, descend(root, names) as opened:
+        opened = [self._open_root()]
+        try:
+            for directory in names:
+                opened.append(open_directory(directory, opened[-1]))
             fd, status = open_file(name, opened[-1])
             try:
-                yield fd, _metadata(status, read_attributes(fd, name, opened[-1]), name)
-            finally:
+                return fd, _metadata(status, read_attributes(fd, name, opened[-1]), name)
+            except BaseException:
                 os.close(fd)
+                raise
+        finally:
+            for directory_fd in opened:
+                os.close(directory_fd)
 
     # Removing.
 
@@ -233,16 +241,19 @@ class LocalStorage(ServedStorage):
 
     @contextmanager
     def _root(self) -> Iterator[int]:
-        try:
-            fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            raise Error(
-                "There is no directory of attachments", self.directory, kind=Kind.UNAVAILABLE
-            ) from None
+        fd = self._open_root()
         try:
             yield fd
         finally:
             os.close(fd)
+
+    def _open_root(self) -> int:
+        try:
+            return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Error(
+                "There is no directory of attachments", self.directory, kind=Kind.UNAVAILABLE
+            ) from None
 
 
 class _Chunks(Iterator[bytes]):
