@@ -49,6 +49,23 @@ chromium:
 test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run all tests, or with ONLY=PATH some.
 	@$(BIN)/python -m pytest $(ONLY)
 
+BENCH := .venv-bench
+
+$(BENCH)/.ready: benchmarks/peers.txt $(VENV)/.ready
+	@echo 'Setting up $(BENCH), with all that ours is compared with ...'
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
+	@$(BENCH)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: bench
+bench: $(BENCH)/.ready  ## Compare with what one would pick instead, in some minutes; CASES=... for some.
+	@$(BENCH)/bin/python benchmarks/bench.py $(CASES)
+
+.PHONY: bench-full
+bench-full: $(BENCH)/.ready  ## The same as often as it takes to be sure; writes docs/benchmarks.md.
+	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/benchmarks.md
+
 .PHONY: screenshot
 screenshot: $(VENV)/.ready  ## Make the picture in the README anew (needs Chromium).
 	@PYTHONPATH=tests $(BIN)/python docs/screenshot.py
@@ -69,6 +86,9 @@ lock: $(VENV)/.ready  ## Choose new versions of all we use (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints.txt pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --extra demo --upgrade \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--no-emit-package rex-attach --output-file benchmarks/peers.txt pyproject.toml benchmarks/peers.in
 	for folder in uppy tests/browser; do \
 		$(BIN)/npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved; \
 		$(BIN)/python tests/browser/strip_lock.py $$folder/package-lock.json; \

@@ -8,8 +8,6 @@ small requests while nobody stalls and while somebody does, the seconds until th
 stalled is cut, and the memory of the process before, at its highest, and after. Linux only.
 """
 
-# ruff: noqa: INP001 - a script
-
 from __future__ import annotations
 
 import argparse

