@@ -110,6 +110,21 @@ def test_ten_files_are_stored(visit: Visit, tmp_path: Path) -> None:
     visit.expect_stored(*names)
 
 
+@pytest.mark.parametrize("size", [1000, 17 * MIB])
+def test_a_name_may_hold_what_means_something_in_addresses(
+    size: int, visit: Visit, tmp_path: Path
+) -> None:
+    """In one request and in parts; it is marked in the list as what was just uploaded."""
+    name = "100% of a&b=c+d #1 %2e;é.bin"
+    (tmp_path / name).write_bytes(bytes(size))
+    visit.add(tmp_path / name)
+    visit.expect_stored(name)
+    expect(visit.page.locator("#stored > .new .name")).to_have_text([name])
+    with visit.page.expect_download() as begun:
+        visit.button("Open", name).click(modifiers=["Alt"])
+    assert name == begun.value.suggested_filename
+
+
 def test_an_empty_file_is_stored(visit: Visit, tmp_path: Path) -> None:
     """It is a file, too."""
     (tmp_path / "empty.txt").touch()

@@ -12,10 +12,10 @@ export const LIMIT = maxSize ? Number(maxSize) : null
 
 export const urlOf = (handle) => SERVICE + handle.split('/').map(encodeURIComponent).join('/')
 
-// The handle at the end of whatever address an attachment was uploaded to.
-export function handleAt(url) {
-  const parts = new URL(url, location.href).pathname.split('/').slice(-5)
-  return `/${parts.map(decodeURIComponent).join('/')}`
+// The handle of what was uploaded: the end of its key on S3, or of its address.
+export function handleOf({ body, uploadURL }) {
+  const path = body?.key ?? decodeURIComponent(new URL(uploadURL, location.href).pathname)
+  return `/${path.split('/').slice(-5).join('/')}`
 }
 
 // Ask the application; an error is its own words (RFC 9457).

@@ -2,7 +2,7 @@
 
 import { byId, element, say } from './elements.js'
 import { duration, size } from './format.js'
-import { handleAt } from './service.js'
+import { handleOf } from './service.js'
 import { cancel, isLost, isWaiting, pause, resume, retry, uppy } from './uploader.js'
 
 const EVERY = 250 // milliseconds between two looks
@@ -17,11 +17,11 @@ export function showUploads(onStored) {
   uppy.on('files-added', watch)
   uppy.on('restored', watch)
   uppy.on('file-removed', ({ id }) => leave(id))
-  uppy.on('upload-success', (file, { uploadURL }) => {
+  uppy.on('upload-success', (file, response) => {
     finished.bytes += file.size
     finished.count += 1
     say(`${file.name} is stored`)
-    onStored(handleAt(uploadURL))
+    onStored(handleOf(response))
   })
   uppy.on('upload-error', (file) => say(`${file.name}: ${stateOf(uppy.getFile(file.id), 0)}`))
   byId('pause-all').addEventListener('click', () => {
