@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from rex.attach_demo import supervise
 from rex.core.error import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["READ_ONLY", "SeaweedFS", "main"]
 
@@ -45,6 +46,7 @@ _GRPC_OFFSET = 10_000
 _PORTS = range(10_000, 22_000)
 """With their gRPC ports, these are below the ports that Linux gives out by itself."""
 _SOCKETS = ("master-grpc", "volume-grpc", "filer-grpc", "s3-grpc", "admin-grpc", "filer", "s3")
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ATTEMPTS = 4
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
@@ -91,7 +93,8 @@ class SeaweedFS:
         program = _find_program()
         for _ in range(_ATTEMPTS):
             try:
-                self._start(program)
+                with _put_off_interrupts():
+                    self._start(program)
                 if self._comes_up():
                     return self
                 tail = self._log_tail()
@@ -249,6 +252,29 @@ class SeaweedFS:
                 self._supervisor.communicate(b".", timeout=_STOP_SECONDS)
             self._supervisor = None
         self.endpoint = ""
+
+
+@contextlib.contextmanager
+def _put_off_interrupts() -> Iterator[None]:
+    """Let Ctrl-C, and whatever else has a handler, come at the end of the block.
+
+    In the middle, a process or a directory would be there that nobody knows of yet.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which no signal interrupts
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in ours:
+        signal.signal(number, lambda which, _: came.append(which))
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+    for first in came[:1]:
+        signal.raise_signal(first)
 
 
 def _find_program() -> str:
