@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rex.attach import handle as handles
 from rex.attach.conformance import Harness, failures, promises
 from rex.attach.conformance.handles import ILL_FORMED
 from rex.attach.handle import (
@@ -57,6 +58,15 @@ def test_a_safe_name_can_do_no_harm(name: str) -> None:
     assert safe[-1] not in ". "
     assert safe == unicodedata.normalize("NFC", safe)
     assert {unicodedata.category(char) for char in safe}.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+@given(st.text("aA0_-. CONAUX1$\n\u00e9", max_size=300))
+def test_the_short_way_of_plain_names_is_no_other(name: str) -> None:
+    """Whatever takes it would come out of the long one as it stands."""
+    short = safe_file_name(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handles, "_PLAIN", re.compile(r"(?!)"))
+        assert safe_file_name(name) == short
 
 
 @given(NASTY)

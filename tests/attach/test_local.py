@@ -21,7 +21,7 @@ import pytest
 
 from attach.bounded import bounded
 from rex.attach.content import Content
-from rex.attach.storages import directory
+from rex.attach.storages import directory, local, without_links
 from rex.attach.storages.local import LocalStorage
 from rex.core import Error, Kind
 
@@ -259,6 +259,14 @@ def _snapshot(path: Path) -> dict[str, bytes | None]:
     }
 
 
+@pytest.fixture(params=["one call", "walk"])
+def opening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open files in both ways; one must do where the system does not have the other."""
+    if request.param == "walk":
+        monkeypatch.setattr(local, "open_without_links", lambda _: None)
+
+
+@pytest.mark.usefixtures("opening")
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_planted_symlink_is_refused(
     level: str, storage: LocalStorage, root: Path, tmp_path: Path
@@ -337,6 +345,7 @@ PLANTED: dict[str, Callable[[Path], None]] = {
 LEFT_OUT = () if "device" in PLANTED else ("a planted device (needs root)",)
 
 
+@pytest.mark.usefixtures("opening")
 @pytest.mark.parametrize("planted", PLANTED)
 def test_what_is_no_regular_file_is_refused(
     planted: str, storage: LocalStorage, root: Path
@@ -351,6 +360,48 @@ def test_what_is_no_regular_file_is_refused(
         assert caught.value.kind == Kind.NOT_FOUND
     assert [] == list(storage)
     assert place(root, handle).exists()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_no_part_of_a_path_opened_in_one_call_is_a_link(
+    level: str, storage: LocalStorage, root: Path, tmp_path: Path
+) -> None:
+    """The kernel refuses it, so nothing is opened that would have to be closed again."""
+    handle = storage.add("a.txt", b"content")
+    path = place(root, handle)
+    fd = without_links.open_without_links(str(path))
+    if fd is None:
+        pytest.skip("this system has no openat2")
+    assert b"content" == os.read(fd, 100)
+    os.close(fd)
+    planted = [path, *path.parents][LEVELS[level]]
+    planted.rename(tmp_path / "outside")
+    planted.symlink_to(tmp_path / "outside")
+    assert without_links.open_without_links(str(path)) is None
+
+
+def test_a_system_that_cannot_open_in_one_call_walks(
+    storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked once, and answers as an older Linux does."""
+    monkeypatch.setattr(without_links, "OPENAT2", 100_000)
+    without_links._openat2.cache_clear()
+    try:
+        handle = storage.add("a.txt", b"content")
+        assert without_links.open_without_links(str(place(root, handle))) is None
+        assert without_links._openat2() is None
+        assert b"content" == storage.open(handle).read()
+    finally:
+        without_links._openat2.cache_clear()
+
+
+def test_a_directory_behind_a_link_is_read(root: Path, storage: LocalStorage) -> None:
+    """Links on the way to the directory of attachments are the operator's, and followed."""
+    (root.parent / "link").symlink_to(root)
+    handle = storage.add("a.txt", b"content")
+    with LocalStorage(root.parent / "link") as other:
+        assert b"content" == other.open(handle).read()
+        assert storage.info(handle) == other.info(handle)
 
 
 # Failed adds.

@@ -58,6 +58,10 @@ _DEVICE = re.compile(
 )
 
 
+# Names that are safe already, as most are.
+_PLAIN = re.compile(r"[0-9A-Za-z_-](?:[0-9A-Za-z_ .-]*[0-9A-Za-z_-])?")
+
+
 class Handle(NamedTuple):
     """The parts of a handle."""
 
@@ -152,6 +156,8 @@ def _parse(handle: str) -> Handle | None:
 
 
 def _safe(name: str) -> str:
+    if len(name) <= MAX_NAME_BYTES and _PLAIN.fullmatch(name) and not _DEVICE.match(name):
+        return name
     name = name.replace("\\", "/").rpartition("/")[2]
     if not name.isprintable():
         name = "".join(char for char in name if unicodedata.category(char) not in _REMOVED)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack, final
 
 from rex.attach.content import Content, ContentSource
@@ -22,7 +21,7 @@ from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rex.attach.aio import AsyncStorage
     from rex.attach.cors import BucketCors
@@ -343,23 +342,12 @@ class Storage(Hooks):
                 if handle is not None:
                     yield handle
 
-    @contextmanager
-    def _mapped(self, handle: str | None, content: Content | None = None) -> Iterator[None]:
+    def _mapped(self, handle: str | None, content: Content | None = None) -> _Mapped:
         """Turn whatever a hook raises into an `Error` that says to which handle it happened.
 
         What the caller's content raised is the caller's, and passes as it stands.
         """
-        try:
-            yield
-        except Exception as failure:
-            if content is not None and content.failure is not None:
-                if failure is content.failure:
-                    raise
-                raise content.failure from failure
-            error = self._translated(failure, handle)
-            if error is None:
-                raise
-            raise error from failure
+        return _Mapped(self._translated, handle, content)
 
     def _translated(self, failure: Exception, handle: str | None) -> Error | None:
         if isinstance(failure, Error):
@@ -373,6 +361,33 @@ class Storage(Hooks):
             return None
         kind, phrase = explained
         return Error(phrase, handle or repr(self), kind=kind)
+
+
+class _Mapped:
+    """See `Storage._mapped`; a class, since a generator would take longer than what it guards."""
+
+    __slots__ = ("_content", "_handle", "_translated")
+
+    def __init__(
+        self,
+        translated: Callable[[Exception, str | None], Error | None],
+        handle: str | None,
+        content: Content | None,
+    ) -> None:
+        self._translated = translated
+        self._handle = handle
+        self._content = content
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _: object, failure: BaseException | None, __: object) -> None:
+        if not isinstance(failure, Exception):
+            return
+        own = None if self._content is None else self._content.failure
+        error = self._translated(failure, self._handle) if own is None else own
+        if error is not None and error is not failure:
+            raise error from failure
 
 
 def _name(handle: str) -> str:

@@ -12,7 +12,13 @@ import json
 import os
 from contextlib import suppress
 
-__all__ = ["attach_attributes", "read_attributes", "remove_beside", "write_beside"]
+__all__ = [
+    "attach_attributes",
+    "attributes_of",
+    "read_attributes",
+    "remove_beside",
+    "write_beside",
+]
 
 NAME = "user.rex.attach"
 
@@ -28,12 +34,19 @@ def attach_attributes(fd: int, attributes: dict[str, str]) -> bool:
     return True
 
 
-def read_attributes(fd: int, name: str, parent: int) -> dict[str, str]:
-    """Read the attributes of an open file called `name`; none where none are recorded."""
+def attributes_of(fd: int) -> dict[str, str] | None:
+    """Read the attributes recorded on an open file, or give None where there are none."""
     try:
         return _decode(os.getxattr(fd, NAME))
     except (OSError, AttributeError):
-        pass
+        return None
+
+
+def read_attributes(fd: int, name: str, parent: int) -> dict[str, str]:
+    """Read the attributes of an open file called `name`; none where none are recorded."""
+    attributes = attributes_of(fd)
+    if attributes is not None:
+        return attributes
     try:
         beside = os.open(_beside(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except OSError:
@@ -67,7 +80,7 @@ def _encode(attributes: dict[str, str]) -> bytes:
 
 def _decode(recorded: bytes) -> dict[str, str]:
     try:
-        attributes = json.loads(recorded)
+        attributes = json.loads(recorded.decode())
     except ValueError:
         return {}
     if not isinstance(attributes, dict):

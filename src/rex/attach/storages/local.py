@@ -6,6 +6,7 @@ import datetime
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Unpack
@@ -16,6 +17,7 @@ from rex.attach.info import Metadata
 from rex.attach.reader import Body
 from rex.attach.storages.attributes import (
     attach_attributes,
+    attributes_of,
     read_attributes,
     remove_beside,
     write_beside,
@@ -32,6 +34,7 @@ from rex.attach.storages.directory import (
 )
 from rex.attach.storages.secret_file import own_secret
 from rex.attach.storages.served import ServedStorage
+from rex.attach.storages.without_links import open_without_links
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -194,20 +197,21 @@ class LocalStorage(ServedStorage):
 
     def _open(self, key: str) -> tuple[int, Metadata]:
         """Open the file of an attachment; give what is known of it too."""
+        fd = open_without_links(f"{self.directory}/{key}")
+        if fd is not None:
+            status, attributes = os.fstat(fd), attributes_of(fd)
+            if attributes is not None and stat.S_ISREG(status.st_mode):
+                return fd, _metadata(status, attributes, key.rpartition("/")[2])
+            os.close(fd)
+        # It is not there, or its attributes are beside it, or the system cannot do this.
         *names, name = key.split("/")
-        opened = [self._open_root()]
-        try:
-            for directory in names:
-                opened.append(open_directory(directory, opened[-1]))
+        with self._root() as root, descend(root, names) as opened:
             fd, status = open_file(name, opened[-1])
             try:
                 return fd, _metadata(status, read_attributes(fd, name, opened[-1]), name)
             except BaseException:
                 os.close(fd)
                 raise
-        finally:
-            for directory_fd in opened:
-                os.close(directory_fd)
 
     # Removing.
 
