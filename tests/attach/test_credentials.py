@@ -152,6 +152,22 @@ def test_a_link_ends_with_the_temporary_keys_it_is_made_with(
     assert f"{short.expires_at:%Y-%m-%dT%H:%M:%SZ}" < container["Expiration"]
 
 
+def test_an_event_loop_signs_only_with_keys_at_hand(
+    container: Container, seaweedfs: SeaweedFS
+) -> None:
+    """Looking for keys, and renewing them, may take a while."""
+    url = f"s3://{seaweedfs.bucket}?endpoint={seaweedfs.endpoint}"
+    keys = {"access_key": seaweedfs.access_key, "secret_key": seaweedfs.secret_key}
+    with open_storage(url, **keys) as given:
+        assert given.signs_at_once
+    for minutes, is_at_hand in ((60, True), (16, False)):
+        container["Expiration"] = _from_now(minutes=minutes)
+        with open_storage(url) as storage:
+            before = storage.signs_at_once
+            storage.download_link(storage.reserve("a.txt"))
+            assert (False, is_at_hand) == (before, storage.signs_at_once)
+
+
 def test_temporary_keys_are_renewed(keyless: dict[str, Any], container: Container) -> None:
     """Keys that soon end are asked for anew, for the data and for the links."""
     container["Expiration"] = _from_now(seconds=30)

@@ -263,7 +263,7 @@ def _snapshot(path: Path) -> dict[str, bytes | None]:
 def opening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Open files in both ways; one must do where the system does not have the other."""
     if request.param == "walk":
-        monkeypatch.setattr(local, "open_without_links", lambda _: None)
+        monkeypatch.setattr(local, "open_without_links", lambda *_, **__: None)
 
 
 @pytest.mark.usefixtures("opening")
@@ -402,6 +402,42 @@ def test_a_directory_behind_a_link_is_read(root: Path, storage: LocalStorage) ->
     with LocalStorage(root.parent / "link") as other:
         assert b"content" == other.open(handle).read()
         assert storage.info(handle) == other.info(handle)
+
+
+# What an event loop may read.
+
+
+def test_a_small_file_in_memory_is_read_at_once(storage: LocalStorage, root: Path) -> None:
+    """Whole, with its info; one that is large or not in memory, or nowhere, is not."""
+    for size in (0, 1, local.CACHED_SIZE):
+        content = os.urandom(size)
+        handle = storage.add("a.txt", content)
+        cached = storage.read_cached(handle)
+        if cached is None:
+            pytest.skip("this system cannot tell what is in memory")
+        assert (storage.info(handle), content) == cached
+    handle = storage.add("a.txt", bytes(local.CACHED_SIZE + 1))
+    assert storage.read_cached(handle) is None
+    assert storage.read_cached(storage.reserve("a.txt")) is None
+    with pytest.raises(Error) as caught:
+        storage.read_cached("/a.txt")
+    assert caught.value.kind == Kind.ILL_FORMED
+    handle = storage.add("a.txt", b"content")
+    place(root, handle).rename(root.parent / "outside")
+    place(root, handle).symlink_to(root.parent / "outside")
+    assert storage.read_cached(handle) is None
+
+
+def test_a_file_that_is_not_in_memory_is_not_read_at_once(
+    storage: LocalStorage, root: Path
+) -> None:
+    """The kernel forgets it on demand; whoever waits for the disk gets it all the same."""
+    content = os.urandom(local.CACHED_SIZE)
+    handle = storage.add("a.txt", content)
+    with place(root, handle).open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert storage.read_cached(handle) is None
+    assert content == storage.open(handle).read()
 
 
 # Failed adds.

@@ -126,7 +126,7 @@ class AsyncStorage:
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
         """Permit somebody to upload the attachment of a reserved handle."""
-        return await self.run(
+        return await self._signed(
             self.storage.upload_link,
             handle,
             method=method,
@@ -144,9 +144,14 @@ class AsyncStorage:
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
         """Permit somebody to download an attachment."""
-        return await self.run(
+        return await self._signed(
             self.storage.download_link, handle, filename=filename, inline=inline, expires=expires
         )
+
+    async def _signed(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.storage.signs_at_once:
+            return verb(*args, **kwargs)
+        return await self.run(verb, *args, **kwargs)
 
     async def check(self) -> None:
         """Make sure that the storage can be used."""

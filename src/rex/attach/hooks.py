@@ -45,6 +45,14 @@ class Hooks(abc.ABC):
         before the end, it may raise anything else instead; what it gives is not read then.
         """
 
+    def _get_cached(self, key: str) -> tuple[Metadata, bytes] | None:
+        """Give a small object and all of its bytes, if they are in memory already.
+
+        None where that would take waiting for a disk or a server: whoever asks has no time. May
+        raise `FileNotFoundError`.
+        """
+        return None
+
     @abc.abstractmethod
     def _head(self, key: str) -> Metadata:
         """Tell what is known of the object; must raise `FileNotFoundError` when there is none."""
@@ -132,6 +140,11 @@ class Hooks(abc.ABC):
     ) -> PresignedLink:
         """Sign a download that is answered with this disposition and, if given, this type."""
         raise self._cannot_sign()
+
+    @property
+    def signs_at_once(self) -> bool:
+        """Whether links are computed without asking a server, so that an event loop may do it."""
+        return False
 
     @property
     def links_are_served(self) -> bool:

@@ -132,6 +132,18 @@ class Storage(Hooks):
         return Reader(Stream(_info(handle, body.metadata), body.chunks, fetch, mapped, start))
 
     @final
+    def read_cached(self, handle: str) -> tuple[Info, bytes] | None:
+        """Give a small attachment and its bytes if they are in this machine's memory already.
+
+        Or else None, also where that cannot be known. This waits for no disk and no server, so
+        that an event loop may call it. Errors: as `open`, where they are found without waiting.
+        """
+        key = key_of(handle)
+        with self._mapped(handle):
+            cached = self._get_cached(key)
+        return None if cached is None else (_info(handle, cached[0]), cached[1])
+
+    @final
     def info(self, handle: str) -> Info:
         """Tell what is known of an attachment. Errors: `NOT_FOUND`, `ILL_FORMED`."""
         key = key_of(handle)

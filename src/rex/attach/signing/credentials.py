@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["AwsChain", "CredentialsProvider", "given_keys"]
 
 
+RENEWED = datetime.timedelta(minutes=20)
+"""botocore renews temporary credentials when they have less than 15 minutes left."""
+
+
 def given_keys(
     access_key: str | None, secret_key: Secret | None, session_token: Secret | None
 ) -> CredentialsProvider | None:
@@ -67,6 +71,14 @@ class AwsChain:
             # botocore's own UTC is another object, and obstore takes none but this.
             expires_at = expires_at.astimezone(datetime.UTC)
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token, expires_at)
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether the credentials of this moment are known, and not about to be renewed."""
+        if self._found is None:
+            return False
+        expires_at = getattr(self._found, "_expiry_time", None)  # as above
+        return expires_at is None or expires_at - datetime.datetime.now(datetime.UTC) > RENEWED
 
     def region(self) -> str | None:
         """Give the region that the environment or the profile names, if any."""

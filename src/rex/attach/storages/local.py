@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalStorage"]
 
+CACHED_SIZE = 128 * 1024
+"""Up to so many bytes are read at once where no disk has to be asked; copying more takes time."""
 MAX_RACES = 100
 """How often an add begins anew because a remover tidied a directory away under it."""
 
@@ -195,14 +197,33 @@ class LocalStorage(ServedStorage):
         os.close(fd)
         return metadata
 
+    def _get_cached(self, key: str) -> tuple[Metadata, bytes] | None:
+        opened = self._open_at_once(key, is_cached=True)
+        if opened is None:
+            return None
+        fd, metadata = opened
+        try:
+            content = _cached(fd, metadata.size)
+        finally:
+            os.close(fd)
+        return None if content is None else (metadata, content)
+
+    def _open_at_once(self, key: str, *, is_cached: bool = False) -> tuple[int, Metadata] | None:
+        """Open the file of an attachment in one call, if it can be done."""
+        fd = open_without_links(f"{self.directory}/{key}", is_cached=is_cached)
+        if fd is None:
+            return None
+        status, attributes = os.fstat(fd), attributes_of(fd)
+        if attributes is not None and stat.S_ISREG(status.st_mode):
+            return fd, _metadata(status, attributes, key.rpartition("/")[2])
+        os.close(fd)
+        return None
+
     def _open(self, key: str) -> tuple[int, Metadata]:
         """Open the file of an attachment; give what is known of it too."""
-        fd = open_without_links(f"{self.directory}/{key}")
-        if fd is not None:
-            status, attributes = os.fstat(fd), attributes_of(fd)
-            if attributes is not None and stat.S_ISREG(status.st_mode):
-                return fd, _metadata(status, attributes, key.rpartition("/")[2])
-            os.close(fd)
+        opened_at_once = self._open_at_once(key)
+        if opened_at_once is not None:
+            return opened_at_once
         # It is not there, or its attributes are beside it, or the system cannot do this.
         *names, name = key.split("/")
         with self._root() as root, descend(root, names) as opened:
@@ -282,6 +303,19 @@ class _Chunks(Iterator[bytes]):
             self._fd = -1
 
     __del__ = close
+
+
+def _cached(fd: int, size: int) -> bytes | None:
+    """Give the bytes of an open file, or None where that would take time."""
+    no_wait = getattr(os, "RWF_NOWAIT", None)
+    if no_wait is None or size > CACHED_SIZE:
+        return None
+    content = bytearray(size)
+    try:
+        read = os.preadv(fd, [content], 0, no_wait)
+    except OSError:  # it is on the disk, or the file system cannot tell
+        return None
+    return bytes(content) if read == size else None
 
 
 _NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})

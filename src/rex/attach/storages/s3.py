@@ -210,6 +210,11 @@ class S3Storage(ObjectStorage):
 
     # Links.
 
+    @property
+    def signs_at_once(self) -> bool:
+        """Whether the keys are at hand."""
+        return not isinstance(self._credentials, AwsChain) or self._credentials.is_at_hand
+
     def _sign_post(
         self, key: str, content_type: str, max_size: int | None, seconds: float
     ) -> PresignedLink:

@@ -64,7 +64,9 @@ class Access:
         Where there are such sites, a browser must not give them what it keeps of an answer to
         another.
         """
-        varying = {"Vary": "Origin"} if self._origins else {}
+        if not self._origins:
+            return {}
+        varying = {"Vary": "Origin"}
         origin = request.headers.get("origin", "")
         if origin not in self._origins:
             return varying

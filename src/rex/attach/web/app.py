@@ -98,7 +98,8 @@ class _Service:
                 response = await section.answer(request, path)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is answered
             response = await answer_failure(request, failure, self._access)
-        response.headers.update(allowed)
+        if allowed:
+            response.headers.update(allowed)
         if request.method == "HEAD":
             response.body = b""
         await response(scope, receive, send)
@@ -170,7 +171,7 @@ class _Service:
         return JSONResponse({"attachments": page, "next": there})
 
     async def _download(self, request: Request, handle: str) -> Response:
-        if "link" in request.query_params:
+        if request.scope["query_string"] and "link" in request.query_params:
             await self._access.check(request, "link", handle)
             return await self._download_link(handle)
         await self._access.check(request, "download", handle)

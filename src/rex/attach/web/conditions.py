@@ -93,7 +93,9 @@ def _is_listed(header: str, etag: str, *, weakly: bool) -> bool:
 
 def _date(header: str | None) -> datetime.datetime | None:
     """Read an ``HTTP-date`` (section 5.6.7); None when it is none."""
-    text = (header or "").strip(" \t")
+    if header is None:
+        return None
+    text = header.strip(" \t")
     found = next((match for form in _DATES if (match := form.fullmatch(text))), None)
     if found is None:
         return None

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 __all__ = ["handle_of", "raw_path", "root_of", "url_of"]
 
+_PLAIN = re.compile("[/0-9A-Za-z_-]*")
+"""What stands in a path as it is, however a client encodes."""
+
 
 def raw_path(scope: Scope) -> str:
     """Give the path below the mount as it was sent, still encoded."""
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
     path: str = raw.partition(b"?")[0].decode("ascii", "replace")
     root = scope.get("root_path", "")
+    if _PLAIN.fullmatch(root) and path.startswith(f"{root}/"):  # as nearly always
+        return path[len(root) :]
     mount = "/".join(path.split("/")[: root.count("/") + 1])
     # Clients leave some characters as they are that we encode.
     encoded = re.sub("%..", lambda match: match[0].upper(), quote(mount, safe="/%"))
@@ -33,14 +38,15 @@ def handle_of(path: str) -> str:
     Errors: `NOT_FOUND` when it is none: nobody needs to know why.
     """
     try:
-        parts = [unquote_to_bytes(part).decode() for part in path.split("/")]
-        if any("/" in part for part in parts):
-            raise ValueError  # noqa: TRY301 - as for what cannot be decoded
-        handle = "/".join(parts)
-        parse_handle(handle)
+        if "%" in path:
+            parts = [unquote_to_bytes(part).decode() for part in path.split("/")]
+            if any("/" in part for part in parts):
+                raise ValueError  # noqa: TRY301 - as for what cannot be decoded
+            path = "/".join(parts)
+        parse_handle(path)
     except (ValueError, Error):
         raise Error("There is no such attachment", kind=Kind.NOT_FOUND) from None
-    return handle
+    return path
 
 
 def root_of(request: Request) -> str:

@@ -8,6 +8,7 @@ import logging
 import re
 import secrets
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import Response
@@ -45,6 +46,9 @@ SCRIPT_TYPE = re.compile(
 )
 """The types that a browser runs if a page of ours is made to load them (MIME Sniffing)."""
 
+HEADERS = frozenset(name.encode() for name in (*CONDITIONS, "if-range", "range"))
+"""The headers that say what is asked for; ASGI gives all in lower case."""
+
 CACHING = "private, max-age=31536000, immutable"
 
 FIRST_CHUNK_SIZE = 128 * 1024
@@ -78,13 +82,19 @@ async def serve(
     """Answer a GET or HEAD with an attachment, a part of it, or why there is nothing to send.
 
     With `inline`, a browser may show it in place if its stored type cannot carry a script; a
-    `presentation` decides instead. The body is read a chunk at a time (128 KiB, after 8 MiB 1 MiB)
-    as the client takes it; who takes less of one than 128 KiB in `stall_seconds` is cut. Without
-    content (HEAD, 304, 412), the storage is asked for the info only.
+    `presentation` decides instead. A small attachment that is in memory is sent at once. Any other
+    is read a chunk at a time (128 KiB, after 8 MiB 1 MiB) as the client takes it; who takes less
+    of one than 128 KiB in `stall_seconds` is cut. Without content (HEAD, 304, 412), the storage is
+    asked for the info only.
 
     Errors, raised before anything is sent: those of `Storage.open`.
     """
     asked = _Asked(request, presentation)
+    cached = storage.read_cached(handle)
+    if cached is not None:
+        info, content = cached
+        answer = asked.answer(info, inline=inline)
+        return answer.of(content) if isinstance(answer, _Answer) else answer
     start = asked.known_start
     if start is None:
         info = await storage.aio.info(handle)
@@ -119,6 +129,11 @@ class _Answer(NamedTuple):
     parts: list[_Part]
     end: bytes
 
+    def of(self, content: bytes) -> Response:
+        """Give the whole answer, now that the whole attachment is at hand."""
+        pieces = [head + content[start:stop] for head, (start, stop) in self.parts]
+        return Response(b"".join((*pieces, self.end)), self.status, self.headers)
+
 
 class _Asked:
     """What a request asks for, as far as its headers tell."""
@@ -126,9 +141,12 @@ class _Asked:
     def __init__(self, request: Request, presentation: Presentation | None) -> None:
         self._presentation = presentation
         self._method = request.method
-        names = (*CONDITIONS, "if-range", "range")
-        lines = {name: request.headers.getlist(name) for name in names}
-        self._headers = {name: ", ".join(line) for name, line in lines.items() if line}
+        self._headers: dict[str, str] = {}
+        for raw, value in request.scope["headers"]:
+            if raw in HEADERS:
+                name, line = raw.decode(), value.decode("latin-1")
+                before = self._headers.get(name)
+                self._headers[name] = line if before is None else f"{before}, {line}"
         self._range = self._headers.get("range")
 
     @property
@@ -141,15 +159,16 @@ class _Asked:
 
     def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
         """Say what to answer, now that the attachment is known."""
-        shown_as = _disposition(info, inline=inline)
+        content_type = _served_type(info.content_type)
+        shown_as = disposition(info.name, inline=inline and is_inline_type(content_type))
         if self._presentation is not None:
             shown_as = self._presentation.disposition
-            info = info._replace(content_type=self._presentation.content_type or info.content_type)
+            content_type = _served_type(self._presentation.content_type or content_type)
         # A date of modification is never in the future (section 8.8.2.1).
         modified = min(info.modified, datetime.datetime.now(datetime.UTC))
         kept = {
             "ETag": info.etag,
-            "Last-Modified": format_datetime(modified.astimezone(datetime.UTC), usegmt=True),
+            "Last-Modified": _http_date(modified.replace(microsecond=0)),
             "Cache-Control": CACHING,
             **SAFETY,
         }
@@ -164,6 +183,7 @@ class _Asked:
             "Accept-Ranges": "bytes",
             "Content-Disposition": shown_as,
         }
+        info = info._replace(content_type=content_type)
         if self._method == "HEAD":  # which has no ranges (section 14.2)
             whole = _whole(info, headers)
             return Response(status_code=200, headers=whole.headers)
@@ -185,14 +205,14 @@ def _content(
 
 
 def _whole(info: Info, headers: dict[str, str]) -> _Answer:
-    described = {**headers, "Content-Type": _type(info), "Content-Length": str(info.size)}
+    described = {**headers, "Content-Type": info.content_type, "Content-Length": str(info.size)}
     return _Answer(200, described, [_Part(b"", Span(0, info.size))], b"")
 
 
 def _partial(info: Info, headers: dict[str, str], span: Span) -> _Answer:
     described = {
         **headers,
-        "Content-Type": _type(info),
+        "Content-Type": info.content_type,
         "Content-Length": str(span.stop - span.start),
         "Content-Range": span.content_range(info.size),
     }
@@ -205,7 +225,7 @@ def _several(info: Info, headers: dict[str, str], spans: tuple[Span, ...]) -> _A
     parts = [
         _Part(
             (
-                f"\r\n--{boundary}\r\nContent-Type: {_type(info)}\r\n"
+                f"\r\n--{boundary}\r\nContent-Type: {info.content_type}\r\n"
                 f"Content-Range: {span.content_range(info.size)}\r\n\r\n"
             ).encode("ascii"),
             span,
@@ -222,17 +242,19 @@ def _several(info: Info, headers: dict[str, str], spans: tuple[Span, ...]) -> _A
     return _Answer(206, described, parts, end)
 
 
-def _type(info: Info) -> str:
+@lru_cache(maxsize=1024)
+def _http_date(date: datetime.datetime) -> str:
+    return format_datetime(date.astimezone(datetime.UTC), usegmt=True)
+
+
+@lru_cache(maxsize=256)
+def _served_type(stored: str) -> str:
     """Give the stored type, unless it is a script's; somebody else may have stored what is none."""
     try:
-        content_type = content_type_for(info.name, info.content_type)
+        content_type = content_type_for("", stored)
     except Error:
         return DEFAULT_TYPE
     return DEFAULT_TYPE if SCRIPT_TYPE.match(content_type) else content_type
-
-
-def _disposition(info: Info, *, inline: bool) -> str:
-    return disposition(info.name, inline=inline and is_inline_type(_type(info)))
 
 
 class _NotTakenError(Exception):
