@@ -9,6 +9,7 @@ move from one storage to another.
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 import unicodedata
 from typing import NamedTuple
@@ -142,8 +143,12 @@ def shown(given: object) -> str:
 
 
 def _parse(handle: str) -> Handle | None:
-    if len(handle) > _MAX_HANDLE_LENGTH:
-        return None
+    return _parsed(handle) if len(handle) <= _MAX_HANDLE_LENGTH else None
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(handle: str) -> Handle | None:
+    # Remembered, since a request has its handle parsed more than once.
     match = _HANDLE.fullmatch(handle)
     if match is None:
         return None

@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
@@ -69,7 +68,7 @@ _TITLES = {
 }
 
 # RFC 3986, section 3.2: a host and a port, without the user.
-_HOST = re.compile(r"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]*")
+_HOST = re.compile(rb"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]*")
 
 log = logging.getLogger("rex.web")
 
@@ -179,12 +178,11 @@ class _Unambiguous:
 
 def _ambiguity(scope: Scope) -> str | None:
     """Tell what is wrong with a request's host or encoding (RFC 9112, sections 3.2 and 6.1)."""
-    headers = Headers(scope=scope)
-    hosts = headers.getlist("host")
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
         return "A request names one host."
-    codings = [coding.lower() for coding in headers.getlist("transfer-encoding")]
-    return "The only transfer coding is chunked." if codings not in ([], ["chunked"]) else None
+    codings = [value.lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
+    return "The only transfer coding is chunked." if codings not in ([], [b"chunked"]) else None
 
 
 class _AtRoot:

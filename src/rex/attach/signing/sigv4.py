@@ -93,19 +93,18 @@ def presign_url(
     """
     _check_expires(expires)
     origin, host, path = _split(url)
-    timestamp = _timestamp(now)
+    moment = _moment(credentials, region, now)
     signed = {"host": host}
     for name, value in (headers or {}).items():
         signed[name.lower()] = " ".join(value.split())
     names = sorted(signed)
     listed = ";".join(names)
-    scope = _scope(timestamp, region)
     # Only what can hold reserved characters is encoded.
     pairs = [(_encode(name), _encode(value)) for name, value in (query or {}).items()]
     pairs += (
         ("X-Amz-Algorithm", _ALGORITHM),
-        ("X-Amz-Credential", _encode_credential(credentials.access_key, scope)),
-        ("X-Amz-Date", timestamp),
+        ("X-Amz-Credential", moment.encoded_credential),
+        ("X-Amz-Date", moment.timestamp),
         ("X-Amz-Expires", str(expires)),
         ("X-Amz-SignedHeaders", listed.replace(";", "%3B")),
     )
@@ -120,8 +119,7 @@ def presign_url(
         "UNSIGNED-PAYLOAD"
     )
     digest = hashlib.sha256(canonical_request.encode()).hexdigest()
-    text = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
-    signature = _sign(text, credentials, timestamp, region)
+    signature = moment.sign(f"{_ALGORITHM}\n{moment.timestamp}\n{moment.scope}\n{digest}")
     return f"{origin}{path}?{sent}&X-Amz-Signature={signature}"
 
 
@@ -144,11 +142,11 @@ def sign_policy(
     no time zone.
     """
     _check_expires(expires)
-    timestamp = _timestamp(now)
+    moment = _moment(credentials, region, now)
     authentication = {
         "x-amz-algorithm": _ALGORITHM,
-        "x-amz-credential": f"{credentials.access_key}/{_scope(timestamp, region)}",
-        "x-amz-date": timestamp,
+        "x-amz-credential": moment.credential,
+        "x-amz-date": moment.timestamp,
     }
     if credentials.session_token is not None:
         authentication["x-amz-security-token"] = credentials.session_token
@@ -158,8 +156,12 @@ def sign_policy(
         "conditions": [*conditions, *({name: text} for name, text in authentication.items())],
     }
     policy = base64.b64encode(json.dumps(document).encode()).decode()
-    signature = _sign(policy, credentials, timestamp, region)
-    return {**fields, **authentication, "policy": policy, "x-amz-signature": signature}
+    return {
+        **fields,
+        **authentication,
+        "policy": policy,
+        "x-amz-signature": moment.sign(policy),
+    }
 
 
 def encode_path(key: str) -> str:
@@ -208,36 +210,38 @@ def _split(url: str) -> tuple[str, str, str]:
     return f"{scheme}://{authority}", host, f"/{path}"
 
 
+class _Moment(NamedTuple):
+    """What is the same for all links made with the same keys in one second."""
+
+    timestamp: str
+    scope: str
+    credential: str
+    encoded_credential: str
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"_Moment({self.timestamp!r}, ...)"
+
+    def sign(self, text: str) -> str:
+        return hmac.digest(self.key, text.encode(), "sha256").hex()
+
+
 @lru_cache(maxsize=16)
-def _timestamp(now: datetime) -> str:
-    # The same for all links of a second.
+def _moment(credentials: Credentials, region: str, now: datetime) -> _Moment:
     if now.tzinfo is None:
         raise Error("The time of signing needs a time zone", now, kind=Kind.ILL_FORMED)
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-
-
-def _scope(timestamp: str, region: str) -> str:
-    return f"{timestamp[:8]}/{region}/s3/aws4_request"
+    timestamp = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    scope = f"{timestamp[:8]}/{region}/s3/aws4_request"
+    credential = f"{credentials.access_key}/{scope}"
+    key = _signing_key(credentials.secret_key, timestamp[:8], region)
+    return _Moment(timestamp, scope, credential, _encode(credential), key)
 
 
 def _encode(text: str) -> str:
     return text.translate(_ESCAPES) if text.isascii() else quote(text, safe=_UNRESERVED)
 
 
-@lru_cache(maxsize=16)
-def _encode_credential(access_key: str, scope: str) -> str:
-    # The same for all links of a day.
-    return _encode(f"{access_key}/{scope}")
-
-
-def _sign(text: str, credentials: Credentials, timestamp: str, region: str) -> str:
-    key = _signing_key(credentials.secret_key, timestamp[:8], region)
-    return hmac.digest(key, text.encode(), "sha256").hex()
-
-
-@lru_cache(maxsize=16)
 def _signing_key(secret_key: str, date: str, region: str) -> bytes:
-    # The same for all links of a day.
     key = f"AWS4{secret_key}".encode()
     for part in (date, region, "s3", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")

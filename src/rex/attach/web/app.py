@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from rex.attach.web.body import read_json
 from rex.attach.web.companion import Companion
@@ -179,7 +179,7 @@ class _Service:
         if self._options.redirect and request.method == "GET":
             with _where_supported():
                 link = await self._storage.aio.download_link(handle, inline=True)
-                return RedirectResponse(link.url, 307, {"Cache-Control": "no-store"})
+                return Response(None, 307, {"Location": link.url, "Cache-Control": "no-store"})
         return await serve(
             request, self._storage, handle, stall_seconds=self._options.stall_seconds
         )
