@@ -21,7 +21,7 @@ import pytest
 
 from attach.bounded import bounded
 from rex.attach.content import Content
-from rex.attach.storages import directory, local, without_links
+from rex.attach.storages import directory, linux, local
 from rex.attach.storages.local import LocalStorage
 from rex.core import Error, Kind
 
@@ -369,7 +369,7 @@ def test_no_part_of_a_path_opened_in_one_call_is_a_link(
     """The kernel refuses it, so nothing is opened that would have to be closed again."""
     handle = storage.add("a.txt", b"content")
     path = place(root, handle)
-    fd = without_links.open_without_links(str(path))
+    fd = linux.open_without_links(str(path))
     if fd is None:
         pytest.skip("this system has no openat2")
     assert b"content" == os.read(fd, 100)
@@ -377,22 +377,22 @@ def test_no_part_of_a_path_opened_in_one_call_is_a_link(
     planted = [path, *path.parents][LEVELS[level]]
     planted.rename(tmp_path / "outside")
     planted.symlink_to(tmp_path / "outside")
-    assert without_links.open_without_links(str(path)) is None
+    assert linux.open_without_links(str(path)) is None
 
 
 def test_a_system_that_cannot_open_in_one_call_walks(
     storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked once, and answers as an older Linux does."""
-    monkeypatch.setattr(without_links, "OPENAT2", 100_000)
-    without_links._openat2.cache_clear()
+    monkeypatch.setattr(linux, "OPENAT2", 100_000)
+    linux._openat2.cache_clear()
     try:
         handle = storage.add("a.txt", b"content")
-        assert without_links.open_without_links(str(place(root, handle))) is None
-        assert without_links._openat2() is None
+        assert linux.open_without_links(str(place(root, handle))) is None
+        assert linux._openat2() is None
         assert b"content" == storage.open(handle).read()
     finally:
-        without_links._openat2.cache_clear()
+        linux._openat2.cache_clear()
 
 
 def test_a_directory_behind_a_link_is_read(root: Path, storage: LocalStorage) -> None:

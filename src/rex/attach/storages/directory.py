@@ -13,6 +13,8 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
+from rex.attach.storages.linux import start_writing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -29,6 +31,8 @@ __all__ = [
 
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
+STARTED_SIZE = 4 * 1024 * 1024
+"""The disk begins with so many bytes at a time while more are still coming."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -114,6 +118,8 @@ class NewFile:
     def __init__(self, root: int, mode: int = FILE_MODE) -> None:
         self._root = root
         self._partial: str | None = None
+        self._size = 0
+        self._started = 0
         self.fd = self._open_unnamed(mode)
         if self.fd < 0:
             self._partial = f".partial-{secrets.token_hex(16)}"
@@ -132,8 +138,12 @@ class NewFile:
             raise
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """Write all of the chunk at the end."""
+        """Write all of the chunk at the end; much of it is on the disk when the file is synced."""
         write_all(self.fd, chunk)
+        self._size += len(chunk)
+        if self._size - self._started >= STARTED_SIZE:
+            start_writing(self.fd, self._started, self._size - self._started)
+            self._started = self._size
 
     def link(self, name: str, parent: int) -> None:
         """Give the file its name; raises FileExistsError, and changes nothing, if it is taken."""

@@ -32,9 +32,9 @@ from rex.attach.storages.directory import (
     open_directory,
     open_file,
 )
+from rex.attach.storages.linux import open_without_links
 from rex.attach.storages.secret_file import own_secret
 from rex.attach.storages.served import ServedStorage
-from rex.attach.storages.without_links import open_without_links
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ MAX_HEADERS = 16
 MAX_HEADER_BYTES = 8 * 1024
 MAX_PREAMBLE_BYTES = 64 * 1024
 MAX_EPILOGUE_BYTES = 64 * 1024
-PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 512 * 1024
 
 FORM_OVERHEAD = 4 * 1024 * 1024
 """More bytes than a form can have beside the content of its files."""

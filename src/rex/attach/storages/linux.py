@@ -1,0 +1,102 @@
+"""What Linux can do for files and the standard library does not offer.
+
+Whoever gets None or nothing from here does without: another system, an older kernel, or a sandbox
+that forbids it.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["open_without_links", "start_writing"]
+
+OPENAT2 = 437
+"""The number of the call, on these machines (linux/asm-generic/unistd.h)."""
+MACHINES = frozenset({"x86_64", "aarch64", "riscv64", "ppc64le", "s390x"})
+
+_AT_FDCWD = -100
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_CACHED = 0x20
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_USUAL, _CACHED = (
+    struct.pack("=QQQ", _FLAGS, 0, _RESOLVE_NO_SYMLINKS | more)  # struct open_how
+    for more in (0, _RESOLVE_CACHED)
+)
+_FORBIDDEN = frozenset({errno.ENOSYS, errno.EPERM})
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+def open_without_links(path: str, *, is_cached: bool = False) -> int | None:
+    """Open what stands at an absolute path for reading, or give None for whatever reason.
+
+    No part of the path may be a link (openat2(2), Linux 5.6). A fifo or a device may be opened,
+    and keeps nobody waiting. With `is_cached`, no disk and no server is asked for any part of the
+    path (Linux 5.12).
+    """
+    call = _openat2()
+    return None if call is None else call(path, _CACHED if is_cached else _USUAL)
+
+
+def start_writing(fd: int, start: int, size: int) -> None:
+    """Have some bytes of a file, which are in memory, written to the disk from now on.
+
+    Nothing is waited for and nothing promised: syncing the file takes less time later, that is all
+    (sync_file_range(2)).
+    """
+    libc = _libc()
+    if libc is not None and hasattr(libc, "sync_file_range"):
+        libc.sync_file_range(fd, start, size, _SYNC_FILE_RANGE_WRITE)
+
+
+@functools.cache
+def _libc() -> Any:
+    """Give the C library of Linux, or None elsewhere."""
+    if os.uname().sysname != "Linux" or os.uname().machine not in MACHINES:
+        return None
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    libc.syscall.argtypes = (
+        ctypes.c_long,
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        ctypes.c_size_t,
+    )
+    if hasattr(libc, "sync_file_range"):
+        libc.sync_file_range.argtypes = (
+            ctypes.c_int,
+            ctypes.c_int64,
+            ctypes.c_int64,
+            ctypes.c_uint,
+        )
+    return libc
+
+
+@functools.cache
+def _openat2() -> Callable[[str, bytes], int | None] | None:
+    libc = _libc()
+    if libc is None:
+        return None
+    import ctypes
+
+    syscall = libc.syscall
+
+    def call(path: str, how: bytes) -> int | None:
+        fd: int = syscall(OPENAT2, _AT_FDCWD, os.fsencode(path), how, len(how))
+        return fd if fd >= 0 else None
+
+    probe = call("/", _USUAL)
+    if probe is not None:
+        os.close(probe)
+    elif ctypes.get_errno() in _FORBIDDEN:
+        return None
+    return call
