@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from attach.bounded import bounded
 from rex.attach.content import Content
@@ -438,6 +440,39 @@ def test_a_file_that_is_not_in_memory_is_not_read_at_once(
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     assert storage.read_cached(handle) is None
     assert content == storage.open(handle).read()
+
+
+SIZES = st.integers(0, 400_000)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(["seek", "cached", "full", "some"]), SIZES)))
+def test_what_is_read_at_once_and_what_is_not_are_one_stream(
+    storage: LocalStorage, steps: list[tuple[str, int]]
+) -> None:
+    """Whichever way the next bytes are asked for, in whatever order."""
+    handle = next(iter(storage), None) or storage.add("a.bin", os.urandom(600_000))
+    content = storage.open(handle).read()
+    position = 0
+    with storage.open(handle) as reader:
+        stream = reader.stream
+        for step, size in steps:
+            assert position == stream.tell()
+            wanted = content[position : position + size]
+            if step == "seek":
+                position = stream.seek(size)
+            elif step == "some":
+                given = stream.read(size)
+                assert given is not None
+                assert wanted.startswith(given)
+                assert bool(given) == bool(wanted)
+                position += len(given)
+            else:
+                read = stream.read_cached if step == "cached" else stream.read_full
+                found = read(size)
+                if found is not None:
+                    assert wanted == found
+                    position += len(found)
 
 
 # Failed adds.

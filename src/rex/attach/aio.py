@@ -240,6 +240,7 @@ class AsyncReader:
 
     def __init__(self, reader: Reader, workers: Workers) -> None:
         self._reader = reader
+        self._stream = reader.stream
         self._workers = workers
 
     def __repr__(self) -> str:
@@ -252,15 +253,20 @@ class AsyncReader:
 
     async def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes, or all that are left."""
-        return await self._workers.run(self._reader.read, size)
+        if size < 0:
+            return await self._workers.run(self._stream.readall)
+        cached = self._stream.read_cached(size)
+        if cached is not None:
+            return cached
+        return await self._workers.run(self._stream.read_full, size)
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to another position, in bytes."""
-        return await self._workers.run(self._reader.seek, offset, whence)
+        return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
         """Tell the position, in bytes."""
-        return self._reader.tell()
+        return self._stream.tell()
 
     async def close(self) -> None:
         """Close the attachment."""

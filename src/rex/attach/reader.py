@@ -30,7 +30,10 @@ class Body(NamedTuple):
     metadata: Metadata
     """Of the whole object, also when only a part was asked for."""
     chunks: Iterator[bytes]
-    """From the byte asked for to the end; closed, where it has a `close`, when no longer needed."""
+    """From the byte asked for to the end; closed, where it has a `close`, when no longer needed.
+
+    It may have a method `cached`: the next so many bytes if they are in memory, or else None.
+    """
 
 
 class Reader(io.BufferedReader):
@@ -45,6 +48,8 @@ class Reader(io.BufferedReader):
     def __init__(self, stream: Stream) -> None:
         self.info = stream.info
         """What is known of the attachment."""
+        self.stream = stream
+        """What it reads from, for those who need no buffer: nobody can use both."""
         super().__init__(stream, BUFFER_SIZE)
 
     def __repr__(self) -> str:
@@ -118,6 +123,35 @@ class Stream(io.RawIOBase):
             parts.append(self._rest)
             self._take(len(self._rest))
         return b"".join(parts)
+
+    def read_full(self, size: int) -> bytes:
+        """Read so many bytes, or all that are left; unlike `read`, never less."""
+        parts = []
+        while size > 0 and self._fill():
+            part = self._rest[:size]
+            parts.append(part)
+            self._take(len(part))
+            size -= len(part)
+        return b"".join(parts)
+
+    def read_cached(self, size: int) -> bytes | None:
+        """Read as `read_full`, if that waits for no disk and no server; or else give None."""
+        size = min(size, self.info.size - self._position)
+        if size <= 0:
+            return b""
+        self._align()
+        if len(self._rest) >= size:
+            content = bytes(self._rest[:size])
+            self._take(size)
+            return content
+        cached = getattr(self._chunks, "cached", None)
+        if cached is None or self._rest or self._fetched != self._position:
+            return None
+        given: bytes | None = cached(size)
+        if given is not None:
+            self._position += size
+            self._fetched = self._position
+        return given
 
     def close(self) -> None:
         """Stop fetching."""

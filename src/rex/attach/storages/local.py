@@ -203,7 +203,7 @@ class LocalStorage(ServedStorage):
             return None
         fd, metadata = opened
         try:
-            content = _cached(fd, metadata.size)
+            content = _cached(fd, 0, metadata.size) if metadata.size <= CACHED_SIZE else None
         finally:
             os.close(fd)
         return None if content is None else (metadata, content)
@@ -297,6 +297,13 @@ class _Chunks(Iterator[bytes]):
         self._position += len(chunk)
         return chunk
 
+    def cached(self, size: int) -> bytes | None:
+        """Give so many bytes, of which there must be more, if no disk has to be asked for them."""
+        content = _cached(self._fd, self._position, size)
+        if content is not None:
+            self._position += size
+        return content
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
@@ -305,14 +312,14 @@ class _Chunks(Iterator[bytes]):
     __del__ = close
 
 
-def _cached(fd: int, size: int) -> bytes | None:
-    """Give the bytes of an open file, or None where that would take time."""
+def _cached(fd: int, position: int, size: int) -> bytes | None:
+    """Give some bytes of an open file, or None where that would take time."""
     no_wait = getattr(os, "RWF_NOWAIT", None)
-    if no_wait is None or size > CACHED_SIZE:
+    if no_wait is None:
         return None
     content = bytearray(size)
     try:
-        read = os.preadv(fd, [content], 0, no_wait)
+        read = os.preadv(fd, [content], position, no_wait)
     except OSError:  # it is on the disk, or the file system cannot tell
         return None
     return bytes(content) if read == size else None

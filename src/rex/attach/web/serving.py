@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import Response
 
-from rex.attach.content import CHUNK_SIZE
+from rex.attach.content import READ_SIZE
 from rex.attach.content_type import DEFAULT_TYPE, content_type_for, disposition, is_inline_type
 from rex.attach.storage import MAX_POSITION
 from rex.attach.web.conditions import CONDITIONS, Verdict, judge, may_be_partial
@@ -83,7 +83,7 @@ async def serve(
 
     With `inline`, a browser may show it in place if its stored type cannot carry a script; a
     `presentation` decides instead. A small attachment that is in memory is sent at once. Any other
-    is read a chunk at a time (128 KiB, after 8 MiB 1 MiB) as the client takes it; who takes less
+    is read a chunk at a time (128 KiB, after 8 MiB 256 KiB) as the client takes it; who takes less
     of one than 128 KiB in `stall_seconds` is cut. Without content (HEAD, 304, 412), the storage is
     asked for the info only.
 
@@ -310,7 +310,7 @@ class _Streamed(Response):
             await self._reader.seek(span.start)
         position = span.start
         while position < span.stop:
-            size = CHUNK_SIZE if position - span.start >= TAKEN_SIZE else FIRST_CHUNK_SIZE
+            size = READ_SIZE if position - span.start >= TAKEN_SIZE else FIRST_CHUNK_SIZE
             chunk = await self._reader.read(min(size, span.stop - position))
             await self._give(send, _body(chunk))
             position += len(chunk)
