@@ -96,9 +96,11 @@ def test_listing_is_one_request_a_page(storage: Storage, relay: CountingRelay) -
     assert ["GET"] == relay.taken()
 
 
-def test_a_large_add_is_parts_and_four_more(storage: Storage, relay: CountingRelay) -> None:
-    """Is it there already, begin, the parts, complete, is it whole."""
+def test_a_large_add_is_parts_and_three_more(storage: Storage, relay: CountingRelay) -> None:
+    """Begin, the parts, complete, is it whole; under a handle made before, is it there already."""
     storage.add("a.bin", (bytes(MIB) for _ in range(20)))
+    assert ["HEAD"] + ["POST"] * 2 + ["PUT"] * 3 == sorted(relay.taken())
+    storage.put(storage.reserve("a.bin"), (bytes(MIB) for _ in range(20)))
     assert ["HEAD"] * 2 + ["POST"] * 2 + ["PUT"] * 3 == sorted(relay.taken())
 
 

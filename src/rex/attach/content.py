@@ -112,6 +112,8 @@ def _open(source: ContentSource) -> tuple[Iterator[Chunk], int | None]:
     """Give the chunks of the content, and its size where that can be known beforehand."""
     if isinstance(source, str):
         source = _encoded(source)
+    if type(source) is bytes and len(source) <= CHUNK_SIZE:
+        return iter((source,) if source else ()), len(source)
     if isinstance(source, bytes | bytearray | memoryview):
         view = memoryview(source)
         view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())

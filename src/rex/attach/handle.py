@@ -81,8 +81,8 @@ def make_handle(name: str) -> str:
     """
     from uuid import uuid4
 
-    day = datetime.datetime.now(datetime.UTC)
-    return f"/{day:%Y/%m/%d}/{uuid4()}/{safe_file_name(name)}"
+    day = datetime.datetime.now(datetime.UTC).date().isoformat().replace("-", "/")
+    return f"/{day}/{uuid4()}/{safe_file_name(name)}"
 
 
 def parse_handle(handle: str) -> Handle:

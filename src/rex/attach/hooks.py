@@ -37,6 +37,13 @@ class Hooks(abc.ABC):
         `content` included (it may raise whatever it likes), nothing may be left.
         """
 
+    def _put_new(self, key: str, content: Content, content_type: str) -> None:
+        """Store the content under a key that was made a moment ago, and that nobody else knows.
+
+        Nothing is there, so nobody needs to ask; the rest is as in `_put`.
+        """
+        self._put(key, content, content_type)
+
     @abc.abstractmethod
     def _get(self, key: str, start: int) -> Body:
         """Give the object and its bytes from `start` (bytes, 0 or more) to the end.

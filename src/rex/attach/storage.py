@@ -20,6 +20,7 @@ from rex.attach.reader import Body, Reader, Stream
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
+    import logging
     import os
     from collections.abc import Callable, Iterator
 
@@ -89,7 +90,7 @@ class Storage(Hooks):
         content raises, as it stands.
         """
         handle = make_handle(name)
-        self.put(handle, content, content_type=content_type)
+        self._stored(self._put_new, handle, content, content_type)
         return handle
 
     @final
@@ -98,12 +99,8 @@ class Storage(Hooks):
 
         Errors: also `EXISTS` when it is there already; nothing is changed then.
         """
-        key = key_of(handle)
-        stream = Content(content, max_size=self.max_size)
-        media_type = content_type_for(_name(handle), content_type)
-        with self._mapped(handle, stream):
-            self._put(key, stream, media_type)
-        _log("added %s (%d bytes)", handle, stream.size)
+        key_of(handle)
+        self._stored(self._put, handle, content, content_type)
 
     @final
     def reserve(self, name: str) -> str:
@@ -164,7 +161,7 @@ class Storage(Hooks):
         key = key_of(handle)
         with self._mapped(handle):
             self._delete(key)
-        _log("removed %s", handle)
+        _logger().info("removed %s", handle)
 
     @final
     def list(
@@ -334,6 +331,20 @@ class Storage(Hooks):
 
     # What the verbs share.
 
+    def _stored(
+        self,
+        put: Callable[[str, Content, str], None],
+        handle: str,
+        content: ContentSource,
+        content_type: str | None,
+    ) -> None:
+        """Store with one of the hooks, under a handle that is known to be well formed."""
+        stream = Content(content, max_size=self.max_size)
+        media_type = content_type_for(_name(handle), content_type)
+        with self._mapped(handle, stream):
+            put(handle[1:], stream, media_type)
+        _logger().info("added %s (%d bytes)", handle, stream.size)
+
     def _begun(self, key: str, start: int) -> Body:
         """Give the object and its bytes from `start`, which may be past the end."""
         try:
@@ -419,10 +430,11 @@ def _info(handle: str, metadata: Metadata) -> Info:
     )
 
 
-def _log(event: str, *details: object) -> None:
+@functools.cache
+def _logger() -> logging.Logger:
     import logging
 
-    logging.getLogger("rex.attach").info(event, *details)
+    return logging.getLogger("rex.attach")
 
 
 def _date(day: datetime.date | str) -> datetime.date:

@@ -6,7 +6,7 @@ import abc
 import os
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 import obstore
 import obstore.exceptions
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterator
 
-    from obstore import Attributes, GetOptions
+    from obstore import GetOptions
     from obstore.store import ObjectStore
 
     from rex.attach.content import Content
@@ -140,38 +140,56 @@ class ObjectStorage(Storage):
         return self._made
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
-        attributes: Any = object_headers(key, content_type)
-        content.limit(_part_size(content) * MAX_PARTS, "the most that fits into its parts")
-        whole = content.whole(PART_SIZE)
+        whole = self._whole(content)
         if whole is None:
-            self._put_parts(key, content, attributes)
-        else:
-            self._put_whole(key, whole, content, attributes)
-
-    def _put_whole(self, key: str, whole: bytes, content: Content, attributes: Attributes) -> None:
-        recorded: Any = {**attributes, _DIGEST: content.digest}
+            # Completing an upload in parts is not conditional on every server, so ask before.
+            try:
+                self._head(key)
+            except FileNotFoundError:
+                self._put_parts(key, content, content_type)
+                return
+            raise FileExistsError
         try:
-            obstore.put(
-                self._store(),
-                self._path(key),
-                whole,
-                attributes=recorded,
-                mode="create",
-                use_multipart=False,
-            )
+            self._put_whole(key, whole, content, content_type, mode="create")
         except obstore.exceptions.AlreadyExistsError:
             # A request that was repeated finds what its first try stored.
             if self._head(key).digest != content.digest:
                 raise
 
-    def _put_parts(self, key: str, content: Content, attributes: Attributes) -> None:
-        # Completing an upload in parts is not conditional on every server, so ask before.
-        try:
-            self._head(key)
-        except FileNotFoundError:
-            pass
+    def _put_new(self, key: str, content: Content, content_type: str) -> None:
+        # Without a condition, which servers take time to see to.
+        whole = self._whole(content)
+        if whole is None:
+            self._put_parts(key, content, content_type)
         else:
-            raise FileExistsError
+            self._put_whole(key, whole, content, content_type, mode="overwrite")
+
+    def _whole(self, content: Content) -> bytes | None:
+        """Give all of the content if it is sent in one request."""
+        content.limit(_part_size(content) * MAX_PARTS, "the most that fits into its parts")
+        return content.whole(PART_SIZE)
+
+    def _put_whole(
+        self,
+        key: str,
+        whole: bytes,
+        content: Content,
+        content_type: str,
+        *,
+        mode: Literal["create", "overwrite"],
+    ) -> None:
+        attributes: Any = {**object_headers(key, content_type), _DIGEST: content.digest}
+        obstore.put(
+            self._store(),
+            self._path(key),
+            whole,
+            attributes=attributes,
+            mode=mode,
+            use_multipart=False,
+        )
+
+    def _put_parts(self, key: str, content: Content, content_type: str) -> None:
+        attributes: Any = object_headers(key, content_type)
         store = self._store()
         feed(
             content,
