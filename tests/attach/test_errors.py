@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import json
 import os
 import resource
@@ -259,6 +260,7 @@ if OBSTACLE is None:
 @contextlib.contextmanager
 def files_left(number: int) -> Iterator[None]:
     """Have so many fewer files open than the process may have."""
+    gc.collect()  # or what earlier tests left would close files meanwhile
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
     held = []

@@ -60,8 +60,10 @@ def _libc() -> Any:
     """Give the C library of Linux, or None elsewhere."""
     if os.uname().sysname != "Linux" or os.uname().machine not in MACHINES:
         return None
-    import ctypes
-
+    try:
+        import ctypes
+    except ImportError:  # a Python without it, or too many open files
+        return None
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     libc.syscall.argtypes = (
