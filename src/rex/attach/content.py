@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 __all__ = ["CHUNK_SIZE", "READ_SIZE", "BinaryFile", "Content", "ContentSource"]
 
@@ -49,7 +52,7 @@ class Content(Iterator["bytes | memoryview"]):
         self.failure: BaseException | None = None
         self._max_size = max_size
         self._limit_reason = "the limit for an attachment"
-        self._hash = sha256()
+        self._hash: _Hash | None = sha256()
         self._pushed_back = b""
         self._chunks, self.known_size = _open(source)
         if self.known_size is not None:
@@ -68,13 +71,20 @@ class Content(Iterator["bytes | memoryview"]):
         except BaseException as failure:
             self.failure = failure
             raise
-        self._hash.update(fresh)
+        if self._hash is not None:
+            self._hash.update(fresh)
         return fresh
 
     @property
     def digest(self) -> str:
         """The SHA-256 of the bytes that have passed, in hexadecimal."""
+        if self._hash is None:
+            raise ValueError("the digest of this content is not computed")
         return self._hash.hexdigest()
+
+    def skip_digest(self) -> None:
+        """Compute no digest, which takes a while for large content, since none is recorded."""
+        self._hash = None
 
     def limit(self, max_size: int, reason: str) -> None:
         """Lower the largest size to what the storage can hold; `reason` goes into the error.

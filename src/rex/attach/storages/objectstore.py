@@ -190,6 +190,7 @@ class ObjectStorage(Storage):
 
     def _put_parts(self, key: str, content: Content, content_type: str) -> None:
         attributes: Any = object_headers(key, content_type)
+        content.skip_digest()
         store = self._store()
         feed(
             content,
