@@ -22,6 +22,8 @@ __all__ = [
 
 NAME = "user.rex.attach"
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def attach_attributes(fd: int, attributes: dict[str, str]) -> bool:
     """Record the attributes on an open file; False where the file system cannot."""
@@ -75,7 +77,7 @@ def _beside(name: str) -> str:
 
 
 def _encode(attributes: dict[str, str]) -> bytes:
-    return json.dumps(attributes, separators=(",", ":")).encode()
+    return _to_json(attributes).encode()
 
 
 def _decode(recorded: bytes) -> dict[str, str]:
