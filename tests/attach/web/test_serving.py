@@ -19,12 +19,14 @@ from rex.attach import open_storage
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.content import READ_SIZE
 from rex.attach.reader import Body
+from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.web.serving import serve
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from rex.attach import Storage
     from rex.attach.info import Metadata
@@ -283,6 +285,38 @@ def test_a_failed_precondition_is_told(storage: Storage, method: str) -> None:
         {"If-Unmodified-Since": "Mon, 23 Nov 2020 10:00:00 GMT"},
     ):
         assert 412 == ask(storage, handle, headers, method=method).status_code
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("size", [0, 1, 50_000])
+def test_what_is_in_memory_is_answered_no_differently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, size: int
+) -> None:
+    """Whether a small file is sent at once or streamed, nobody can tell by the answer."""
+    monkeypatch.setattr("secrets.token_hex", lambda size: "b" * 2 * size)  # the boundary
+    with LocalStorage(tmp_path) as storage:
+        handle = storage.add("a.png", DATA[:size])
+        if storage.read_cached(handle) is None:
+            pytest.skip("this system cannot tell what is in memory")
+        etag = storage.info(handle).etag
+        for headers in (
+            {},
+            {"Range": "bytes=10-20"},
+            {"Range": "bytes=30000-40000, 0-10, -5"},
+            {"Range": "bytes=99999-"},
+            {"Range": "bytes=0-5,3-9"},
+            {"Range": "bytes=0-0", "If-Range": '"stale"'},
+            {"If-None-Match": etag},
+            {"If-Match": '"other"'},
+            {"If-Modified-Since": "Mon, 23 Nov 2020 10:00:00 GMT"},
+        ):
+            at_once = ask(storage, handle, headers, method=method)
+            with monkeypatch.context() as patch:
+                patch.setattr(storage, "_get_cached", lambda _: None)
+                streamed = ask(storage, handle, headers, method=method)
+            assert streamed.status_code == at_once.status_code
+            assert streamed.headers == at_once.headers
+            assert streamed.content == at_once.content
 
 
 def test_conditions_in_several_lines_count_as_one() -> None:
