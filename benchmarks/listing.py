@@ -57,7 +57,7 @@ def _in_directory(bench: Bench) -> list[Figure]:
         ours()
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / MIB
         case = f"list {number:,} in a directory"
-        figures = compare(case, {OURS: ours, "find": find}, {"find": 2}, rounds=bench.choose(3, 5))
+        figures = compare(case, {OURS: ours, "find": find}, {"find": 2}, rounds=3)
     return [*figures, Figure(f"memory of {case}", "idle", (grown,), 64, unit="MiB")]
 
 
@@ -82,7 +82,7 @@ def _on_s3(bench: Bench) -> list[Figure]:
         f"list {number:,} on S3",
         {OURS: ours, "obstore": theirs},
         {"obstore": 1.2},
-        rounds=bench.choose(3, 7),
+        rounds=3,
     )
     peers.close()
     return figures
