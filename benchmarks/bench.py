@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from measure import Figure, progress, spread
-from report import write
+from report import draw, write
 
 from rex.attach_demo.seaweedfs import SeaweedFS
 
@@ -57,10 +57,17 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="as often as it takes to be sure")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--write", type=Path, help="write the page and its plots there")
+    parser.add_argument("--plots", type=Path, help="write the plots alone, for the page there")
     options = parser.parse_args()
     unknown = {*options.cases} - {*CASES}
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
+    if options.plots:
+        import growth
+
+        with prepared(is_full=options.full) as bench:
+            draw(options.plots, growth.run(bench))
+        return
     figures = []
     for name in options.cases or CASES:
         with prepared(is_full=options.full) as bench:

@@ -158,8 +158,9 @@ def _by_size(bench: Bench, peers: Peers, local: Storage, *, is_add: bool) -> lis
     return [Curve(name, tuple(points)) for name, points in curves.items()]
 
 
-def _pieces(size: int) -> Iterator[bytes]:
-    return iter([NOISE[:size]]) if size < MIB else itertools.repeat(NOISE, size // MIB)
+def _pieces(size: int) -> bytes | Iterator[bytes]:
+    # obstore sends whatever it gets in pieces in parts, however little it is.
+    return NOISE[:size] if size <= MIB else itertools.repeat(NOISE, size // MIB)
 
 
 def _add(storage: Storage, size: int) -> Callable[[], object]:

@@ -43,13 +43,19 @@ The cases are in [benchmarks/](../benchmarks); each says what it measures and wh
 """
 
 
-def write(path: Path, figures: Sequence[Figure], plots: Mapping[str, Sequence[Curve]]) -> None:
-    """Write the page, and the plots beside it."""
+def draw(path: Path, plots: Mapping[str, Sequence[Curve]]) -> list[str]:
+    """Draw the plots beside the page; give what shows them there."""
     pictures = []
     for title, curves in plots.items():
         name = f"{path.stem}-{re.sub('[^a-z0-9]+', '-', title.lower())}.svg"
         _draw(path.with_name(name), title, curves)
         pictures.append(f"![{title}]({name})")
+    return pictures
+
+
+def write(path: Path, figures: Sequence[Figure], plots: Mapping[str, Sequence[Curve]]) -> None:
+    """Write the page, and the plots beside it."""
+    pictures = draw(path, plots)
     goals = [figure for figure in figures if figure.goal is not None]
     text = TEXT.format(
         day=datetime.date.today(),  # noqa: DTZ011 - the day here
