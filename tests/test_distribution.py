@@ -55,6 +55,7 @@ VERBS = [
     "reserve",
     "signs_at_once",
     "stat",
+    "strays",
     "tokens",
     "upload_link",
     "uploads",

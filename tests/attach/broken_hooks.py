@@ -296,3 +296,12 @@ class LeavesEmptyDirectories(LocalStorage):
 
     def _tidy(self, root: int, key: str) -> None:
         pass
+
+
+@caught_by("content_of_another_digest_is_refused")
+class BelievesTheDigest(MemoryStorage):
+    """What the content should be is not compared with what it is."""
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        content.known_digest = None
+        super()._put(key, content, content_type)

@@ -52,6 +52,7 @@ class AsyncStorage:
         content: ContentSource | AsyncIterable[Chunk],
         *,
         content_type: str | None = None,
+        digest: str | None = None,
     ) -> str:
         """Store an attachment; `content` may also be an asynchronous iterable of bytes.
 
@@ -59,7 +60,7 @@ class AsyncStorage:
         """
         source = Source(content)
         call = self._adders.submit(
-            self.storage.add, name, source.content, content_type=content_type
+            self.storage.add, name, source.content, content_type=content_type, digest=digest
         )
         return await fed(call, source, self._workers, self.storage.remove)
 
@@ -69,11 +70,12 @@ class AsyncStorage:
         content: ContentSource | AsyncIterable[Chunk],
         *,
         content_type: str | None = None,
+        digest: str | None = None,
     ) -> None:
         """Store the attachment of a reserved handle; see `add`."""
         source = Source(content)
         call = self._adders.submit(
-            self.storage.put, handle, source.content, content_type=content_type
+            self.storage.put, handle, source.content, content_type=content_type, digest=digest
         )
         await fed(call, source, self._workers, lambda _: self.storage.remove(handle))
 

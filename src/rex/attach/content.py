@@ -38,14 +38,19 @@ class Content(Iterator["bytes | memoryview"]):
     `failure`, so that it is not mistaken for a failure of the storage.
 
     Errors: `ILL_FORMED` when this is not content, or text that should be bytes; `TOO_LARGE` over
-    `max_size` bytes.
+    `max_size` bytes; `CORRUPT` at the end when its SHA-256 is not `digest`.
     """
 
     known_size: int | None
     """The size of the whole in bytes, where it can be known beforehand."""
 
-    def __init__(self, source: ContentSource, *, max_size: int | None = None) -> None:
+    def __init__(
+        self, source: ContentSource, *, max_size: int | None = None, digest: str | None = None
+    ) -> None:
         from hashlib import sha256
+
+        self.known_digest = digest
+        """The SHA-256 that the whole must have, in hexadecimal, where it is known beforehand."""
 
         self.size = 0
         """The bytes that have passed so far."""
@@ -67,6 +72,7 @@ class Content(Iterator["bytes | memoryview"]):
             self.size += len(fresh)
             self._check_size(self.size)
         except StopIteration:
+            self._check_digest()
             raise
         except BaseException as failure:
             self.failure = failure
@@ -83,8 +89,9 @@ class Content(Iterator["bytes | memoryview"]):
         return self._hash.hexdigest()
 
     def skip_digest(self) -> None:
-        """Compute no digest, which takes a while for large content, since none is recorded."""
-        self._hash = None
+        """Compute no digest, which takes a while for large content, unless it must be right."""
+        if self.known_digest is None:
+            self._hash = None
 
     def limit(self, max_size: int, reason: str) -> None:
         """Lower the largest size to what the storage can hold; `reason` goes into the error.
@@ -108,6 +115,16 @@ class Content(Iterator["bytes | memoryview"]):
                 self._pushed_back = b"".join(chunks)
                 return None
         return b"".join(chunks)
+
+    def _check_digest(self) -> None:
+        if self.known_digest is None or self.known_digest == self.digest:
+            return
+        self.failure = Error(
+            "The content is not what it should be",
+            f"its SHA-256 is {self.digest}, and should be {self.known_digest}",
+            kind=Kind.CORRUPT,
+        )
+        raise self.failure from None
 
     def _check_size(self, size: int) -> None:
         if self._max_size is not None and size > self._max_size:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack, final
 
 from rex.attach.content import Content, ContentSource
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["MAX_POSITION", "Storage", "StorageOptions", "UploadMethod"]
 
 UploadMethod = Literal["POST", "PUT"]
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 MAX_POSITION = 2**63 - 1
 """The furthest position that a binary file of Python can have."""
@@ -77,30 +80,45 @@ class Storage(Hooks):
     # The verbs.
 
     @final
-    def add(self, name: str, content: ContentSource, *, content_type: str | None = None) -> str:
+    def add(
+        self,
+        name: str,
+        content: ContentSource,
+        *,
+        content_type: str | None = None,
+        digest: str | None = None,
+    ) -> str:
         """Store an attachment; return its handle once it is stored for good.
 
         `name` is the name of the file, which is made harmless first. `content` is a string
         (stored as UTF-8), bytes, a file open in binary mode (read from where it stands, not
         closed), or an iterable of bytes. `content_type` is what to serve it as; without it, the
-        name decides. When this raises, nothing is left in the storage (a server that goes away in
-        the middle may keep what it had, since it cannot be told).
+        name decides. `digest` is the SHA-256 of the bytes in hexadecimal, where it is known: other
+        bytes are not stored. When this raises, nothing is left in the storage (a server that goes
+        away in the middle may keep what it had, since it cannot be told).
 
-        Errors: `ILL_FORMED` (name, content or type), `TOO_LARGE`, and whatever the caller's own
-        content raises, as it stands.
+        Errors: `ILL_FORMED` (name, content, type or digest), `TOO_LARGE`, `CORRUPT` for another
+        digest, and whatever the caller's own content raises, as it stands.
         """
         handle = make_handle(name)
-        self._stored(self._put_new, handle, content, content_type)
+        self._stored(self._put_new, handle, content, content_type, digest)
         return handle
 
     @final
-    def put(self, handle: str, content: ContentSource, *, content_type: str | None = None) -> None:
+    def put(
+        self,
+        handle: str,
+        content: ContentSource,
+        *,
+        content_type: str | None = None,
+        digest: str | None = None,
+    ) -> None:
         """Store the attachment of a reserved handle: see `add`.
 
         Errors: also `EXISTS` when it is there already; nothing is changed then.
         """
         key_of(handle)
-        self._stored(self._put, handle, content, content_type)
+        self._stored(self._put, handle, content, content_type, digest)
 
     @final
     def reserve(self, name: str) -> str:
@@ -175,6 +193,14 @@ class Storage(Hooks):
         """
         date = None if day is None else _date(day)
         return self._handles(date, None if after is None else key_of(after))
+
+    @final
+    def strays(self) -> Iterator[str]:
+        """List the keys of what others put where attachments are; it is left alone."""
+        with self._mapped(None):
+            for key in self._list(None, None):
+                if handle_of(key) is None:
+                    yield key
 
     @final
     def __iter__(self) -> Iterator[str]:
@@ -337,9 +363,12 @@ class Storage(Hooks):
         handle: str,
         content: ContentSource,
         content_type: str | None,
+        digest: str | None,
     ) -> None:
         """Store with one of the hooks, under a handle that is known to be well formed."""
-        stream = Content(content, max_size=self.max_size)
+        if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+            raise Error("Ill-formed SHA-256", shown(digest), kind=Kind.ILL_FORMED)
+        stream = Content(content, max_size=self.max_size, digest=digest)
         media_type = content_type_for(_name(handle), content_type)
         with self._mapped(handle, stream):
             put(handle[1:], stream, media_type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import hashlib
 import io
 import os
 import tempfile
@@ -10,9 +11,16 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from rex.attach.conformance.expectations import expect, expect_round_trip, expect_true
+from rex.attach.conformance.expectations import (
+    expect,
+    expect_error,
+    expect_nothing_stored,
+    expect_round_trip,
+    expect_true,
+)
 from rex.attach.conformance.promise import promise
 from rex.attach.conformance.samples import MIB, ShortFile, sample, sliced
+from rex.core import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,3 +225,25 @@ def _from_one_buffer(data: bytes, size: int) -> Iterator[memoryview]:
         buffer[: len(chunk)] = chunk
         yield memoryview(buffer)[: len(chunk)]
     buffer[:] = bytes(size)
+
+
+@promise
+def content_of_another_digest_is_refused(harness: Harness) -> None:
+    """What is not what the caller knows it should be is not stored."""
+    other = hashlib.sha256(b"other").hexdigest()
+    with harness.storage() as storage:
+        for size in (0, 1, 9 * MIB):
+            data = sample(size)
+            digest = hashlib.sha256(data).hexdigest()
+            handle = storage.add("a.bin", io.BytesIO(data), digest=digest)
+            expect_true(
+                "a digest is recorded rightly", storage.info(handle).digest in (None, digest)
+            )
+            storage.remove(handle)
+            for content in (data, sliced(data, 300_007)):
+                what = f"{size} bytes of another digest"
+                expect_error(Kind.CORRUPT, what, storage.add, "a.bin", content, digest=other)
+        for ill_formed in ("", other[1:], other.upper()):
+            what = f"the digest {ill_formed!r}"
+            expect_error(Kind.ILL_FORMED, what, storage.add, "a.bin", b"", digest=ill_formed)
+        expect_nothing_stored(harness, storage)

@@ -190,6 +190,8 @@ class ObjectStorage(Storage):
 
     def _put_parts(self, key: str, content: Content, content_type: str) -> None:
         attributes: Any = object_headers(key, content_type)
+        if content.known_digest is not None:  # any other comes out too late to be recorded
+            attributes[_DIGEST] = content.known_digest
         content.skip_digest()
         store = self._store()
         feed(
