@@ -651,6 +651,9 @@ def test_no_file_stays_open(root: Path, storage: LocalStorage) -> None:
     stream.read(1)
     stream.close()
     storage.open(handle)  # dropped unread
+    small = storage.add("b.txt", b"small")
+    storage.read_cached(small)
+    storage.remove(small)
     storage.info(handle)
     list(storage)
     with contextlib.suppress(RuntimeError):

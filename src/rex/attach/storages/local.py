@@ -213,11 +213,15 @@ class LocalStorage(ServedStorage):
         fd = open_without_links(f"{self.directory}/{key}", is_cached=is_cached)
         if fd is None:
             return None
-        status, attributes = os.fstat(fd), attributes_of(fd)
-        if attributes is not None and stat.S_ISREG(status.st_mode):
-            return fd, _metadata(status, attributes, key.rpartition("/")[2])
-        os.close(fd)
-        return None
+        metadata = None
+        try:
+            status, attributes = os.fstat(fd), attributes_of(fd)
+            if attributes is not None and stat.S_ISREG(status.st_mode):
+                metadata = _metadata(status, attributes, key.rpartition("/")[2])
+        finally:
+            if metadata is None:
+                os.close(fd)
+        return None if metadata is None else (fd, metadata)
 
     def _open(self, key: str) -> tuple[int, Metadata]:
         """Open the file of an attachment; give what is known of it too."""
