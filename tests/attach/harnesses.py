@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 
 from rex.attach.conformance import Harness
+from rex.attach.storages.fallback import FallbackStorage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
@@ -79,6 +80,27 @@ class LocalHarness(ServedHarness):
         super().clean(storage)
         assert isinstance(storage, LocalStorage)
         shutil.rmtree(storage.directory)
+
+
+class MovingHarness(Harness):
+    """A storage in memory, into which attachments move from a directory."""
+
+    def __init__(self) -> None:
+        self._old = LocalHarness()
+
+    def open(self, *, max_size: int | None = None) -> Storage:
+        """Give both."""
+        return FallbackStorage(MemoryStorage(max_size=max_size), self._old.open())
+
+    def leftovers(self, storage: Storage) -> list[str]:
+        """Look into the directory."""
+        assert isinstance(storage, FallbackStorage)
+        return self._old.leftovers(storage.old)
+
+    def clean(self, storage: Storage) -> None:
+        """Remove the directory."""
+        assert isinstance(storage, FallbackStorage)
+        self._old.clean(storage.old)
 
 
 class S3Harness(Harness):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
+from attach.harnesses import LocalHarness, MemoryHarness, MovingHarness, S3Harness
 from attach.service import Service
 from rex.attach.conformance import promises_for
 
@@ -38,6 +38,12 @@ def test_memory_keeps(promise: Promise) -> None:
 def test_a_directory_keeps(promise: Promise) -> None:
     """A storage in a directory keeps the promises of storages without links."""
     promise(LocalHarness())
+
+
+@pytest.mark.parametrize("promise", promises_for(links=False))
+def test_a_storage_that_is_moved_into_keeps(promise: Promise) -> None:
+    """A storage with an older one behind it keeps the promises of storages without links."""
+    promise(MovingHarness())
 
 
 @pytest.mark.parametrize("promise", OF_LINKS)

@@ -140,6 +140,21 @@ def test_help_lists_the_commands_of_packages_without_importing_those(install: In
     assert "quiet" not in result.output
 
 
+def test_help_is_laid_out() -> None:
+    """Of every command; where a line stands as it is, click was told with a control character."""
+
+    def look_at(words: list[str], command: click.Command | None) -> None:
+        shown = run(*words, "--help").output
+        assert shown.startswith("Usage: ")
+        assert "\\b" not in shown
+        if isinstance(command, click.Group):
+            with click.Context(command) as ctx:
+                for name in command.list_commands(ctx):
+                    look_at([*words, name], command.get_command(ctx, name))
+
+    look_at([], root)
+
+
 def test_help_has_examples_and_the_exit_codes() -> None:
     """Whoever writes scripts looks there first."""
     words = " ".join(run("--help").output.split())

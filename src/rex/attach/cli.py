@@ -18,9 +18,11 @@ import click
 
 from rex.attach.content import CHUNK_SIZE
 from rex.attach.handle import FALLBACK_NAME, parse_handle
+from rex.attach.tasks.command import copy, verify
 from rex.attach.wiring import allowed_origins, get_storage
-from rex.core import Error, Kind, Rex, typed
+from rex.core import Error, Kind, Rex
 from rex.core.cli import EXIT_CODES
+from rex.core.click_types import DURATION, SIZE
 from rex.core.command import pass_rex
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from rex.attach.info import Info
     from rex.attach.link import PresignedLink
     from rex.attach.storage import UploadMethod
-    from rex.core.typed import Type
 
 __all__ = ["attach"]
 
@@ -37,24 +38,6 @@ BIG = 8 * 1024 * 1024
 """From this many bytes on, a terminal is shown how far it has gone."""
 LOOKUPS = 16
 """How many attachments `ls -l` asks about at once."""
-
-
-class _Typed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """A type of settings as a type of click."""
-
-    def __init__(self, name: str, type: Type[Any]) -> None:  # noqa: A002 - as in `Setting`
-        self.name = name
-        self._type = type
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return self._type.read(value)
-        except ValueError:
-            self.fail(f"{value!r} is not {self._type.expected}", param, ctx)
-
-
-DURATION = _Typed("duration", typed.duration)
-SIZE = _Typed("size", typed.size)
 
 
 @click.group()
@@ -73,13 +56,13 @@ def attach() -> None:
 @click.option("--type", "content_type", help="The content type; without it, the name decides.")
 @pass_rex
 def add(_: Rex, files: tuple[str, ...], name: str | None, content_type: str | None) -> None:
-    r"""Store files, or standard input for -, and print their handles.
+    """Store files, or standard input for -, and print their handles.
 
     \b
     Examples:
       rex attach add scan.png report.pdf
       pg_dump app | rex attach add --name app.sql -
-    """
+    """  # noqa: D301 - click wants the character itself
     if name is not None and len(files) > 1:
         raise click.UsageError("--name is for one file.")
     storage = get_storage()
@@ -167,6 +150,10 @@ def reserve(_: Rex, name: str) -> None:
     click.echo(get_storage().reserve(name))
 
 
+attach.add_command(copy)
+attach.add_command(verify)
+
+
 @attach.command()
 @click.argument("handle")
 @click.option("--upload", is_flag=True, help="Permit an upload instead of a download.")
@@ -223,7 +210,7 @@ def link(
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @pass_rex
 def cors(rex: Rex, *, origins: tuple[str, ...], apply: bool, as_json: bool) -> None:
-    r"""Show, or set, which sites' pages may use the links to the bucket.
+    """Show, or set, which sites' pages may use the links to the bucket.
 
     Without --origin, it is about the sites in the setting attach_origins. Rules that others have
     set stay.
@@ -231,7 +218,7 @@ def cors(rex: Rex, *, origins: tuple[str, ...], apply: bool, as_json: bool) -> N
     \b
     Example:
       rex attach cors --origin https://example.org --apply
-    """
+    """  # noqa: D301 - click wants the character itself
     bucket = get_storage().cors
     asked = origins or tuple(allowed_origins(rex.settings))
     needed = bucket.needed(asked) if asked or apply else None

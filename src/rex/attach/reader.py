@@ -213,7 +213,8 @@ class Stream(io.RawIOBase):
 
     def _reopen(self) -> Iterator[bytes]:
         metadata, chunks = self._fetch(self._position)
-        if (metadata.etag, metadata.size) != (self.info.etag, self.info.size):
+        same = metadata.etag == self.info.etag or (metadata.digest or "") == self.info.digest
+        if metadata.size != self.info.size or not same:
             raise Error(
                 "Attachment was changed while being read", self.info.handle, kind=Kind.CORRUPT
             )

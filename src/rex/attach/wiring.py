@@ -85,6 +85,12 @@ LINK_EXPIRES = Setting(
     3600.0,
     help="how long a link works, at most 7 days",
 )
+FALLBACK = Setting(
+    "attach_fallback",
+    typed.text,
+    help="the URL of an older storage, to read from it what has not been moved yet: "
+    "file:///directory or s3://bucket?endpoint=…",
+)
 URL = Setting(
     "attach_url",
     typed.url,
@@ -153,7 +159,12 @@ def make_storage(settings: Settings) -> Storage:
     """
     configured = [make for setting, make in _KINDS.items() if settings[setting] is not None]
     if len(configured) == 1:
-        return configured[0](settings)
+        storage, fallback = configured[0](settings), settings[FALLBACK]
+        if fallback is None:
+            return storage
+        from rex.attach.storages.fallback import FallbackStorage
+
+        return FallbackStorage(storage, open_storage(fallback))
     names = " or ".join(setting.name for setting in _KINDS)
     how_many = "Two storages are" if configured else "No storage is"
     raise Error(f"{how_many} configured; give exactly one of", names, kind=Kind.CONFIGURATION)
@@ -309,6 +320,7 @@ package = Package(
         ADDRESSING,
         CA_FILE,
         TIMEOUT,
+        FALLBACK,
         *_GENERAL,
         ACCESS,
         ACCESS_KEYS,
@@ -319,4 +331,5 @@ package = Package(
     start=_start,
     commands="rex.attach.cli:attach",
     routes="rex.attach.web.mount:routes",
+    tables=("storages",),
 )

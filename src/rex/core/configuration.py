@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rex.core.application import Rex
 from rex.core.error import Error, Kind
-from rex.core.package import declared, resolve
+from rex.core.package import declared, installed, load, resolve
 from rex.core.secret import Given
 from rex.core.setting import did_you_mean, gather, validate
 
@@ -73,6 +73,16 @@ class Configuration:
         names: Any = self._table.get("packages", ())
         return tuple(names)
 
+    def table(self, name: str) -> Given:
+        """Give a table of the file that a package reads (`Package.tables`); empty if not there.
+
+        Errors: `CONFIGURATION` when it is something else.
+        """
+        table: Any = self._table.get(name, {})
+        if not isinstance(table, dict):
+            raise Error("Wrong key", f"{name}: expected a table", kind=Kind.CONFIGURATION)
+        return Given(table)
+
     def gather(self, settings: Iterable[Setting[Any]]) -> Gathered:
         """Collect the values for these settings; see `rex.core.setting.gather`."""
         file_values: Any = self._table.get("settings", {})
@@ -107,7 +117,7 @@ def _split(override: str) -> tuple[str, str]:
 def _check(table: Given) -> None:
     """Refuse what the file cannot hold, without showing a value."""
     for key in table:
-        if key not in _KEYS:
+        if key not in _KEYS and not any(key in load(name).tables for name in installed()):
             near = did_you_mean(key, _KEYS) or "; settings stand under [settings]"
             raise Error("No such key", f"{key}{near}", kind=Kind.CONFIGURATION)
     names, settings = table.get("packages", []), table.get("settings", {})

@@ -38,6 +38,8 @@ class Package(NamedTuple):
     """``module:object`` of a click command, mounted on `rex` under the name's last part."""
     routes: str | None = None
     """``module:object`` of its HTTP routes."""
+    tables: tuple[str, ...] = ()
+    """The tables of `rex.toml` that its commands read, beside ``[settings]``."""
     help: str = ""
     """One line for people."""
     is_example: bool = False

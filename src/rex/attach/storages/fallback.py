@@ -1,0 +1,162 @@
+"""A storage that attachments are moving into, and the older one that still has some of them."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rex.attach.storage import Storage
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable, Iterator
+
+    from rex.attach.content import Content
+    from rex.attach.drafts import Drafts
+    from rex.attach.info import Metadata
+    from rex.attach.link import PresignedLink
+    from rex.attach.multipart import Multipart
+    from rex.attach.reader import Body
+
+__all__ = ["FallbackStorage"]
+
+T = TypeVar("T")
+
+
+class FallbackStorage(Storage):
+    """Attachments in two storages while they move from one to the other.
+
+    What is new is stored in `new`. What is read is looked for there, and then in `old`. Listings
+    are of both, and removing removes from both, from `old` first: a copy that is under way notices
+    it. Of two removers at the same moment, both may be told that they removed it.
+    """
+
+    # Its kinds of storage are what a kind of storage is to the verbs, so their hooks are called.
+    # ruff: noqa: SLF001
+
+    def __init__(self, new: Storage, old: Storage) -> None:
+        super().__init__(
+            max_size=new.max_size,
+            link_expires=new.link_expires,
+            upload_expires=new.upload_expires,
+            url=new.url,
+            secret=new._secret,
+        )
+        self.new = new
+        self.old = old
+        self._both = (new, old)
+
+    def __repr__(self) -> str:
+        return f"FallbackStorage({self.new!r}, {self.old!r})"
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self.new.close()
+        self.old.close()
+
+    def _check(self) -> None:
+        self.new.check()
+        self.old.check()
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        if _tried(self.old, key, lambda storage: storage._head(key)) is not None:
+            raise FileExistsError
+        with self.new._mapped(f"/{key}", content):
+            self.new._put(key, content, content_type)
+
+    def _put_new(self, key: str, content: Content, content_type: str) -> None:
+        with self.new._mapped(f"/{key}", content):
+            self.new._put_new(key, content, content_type)
+
+    def _get(self, key: str, start: int) -> Body:
+        return self._holding(key, lambda storage: storage._begun(key, start))
+
+    def _get_cached(self, key: str) -> tuple[Metadata, bytes] | None:
+        return self.new._get_cached(key) or self.old._get_cached(key)
+
+    def _head(self, key: str) -> Metadata:
+        return self._holding(key, lambda storage: storage._head(key))
+
+    def _delete(self, key: str) -> None:
+        def delete(storage: Storage) -> bool:
+            storage._delete(key)
+            return True
+
+        removed = [_tried(storage, key, delete) for storage in (self.old, self.new)]
+        if not any(removed):
+            raise FileNotFoundError
+
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        both = (_listed(storage, day, after) for storage in (self.new, self.old))
+        return (key for key, _ in itertools.groupby(heapq.merge(*both)))
+
+    def _holding(self, key: str, call: Callable[[Storage], T]) -> T:
+        """Ask the one of both that has it."""
+        found = _tried(self.new, key, call)
+        if found is None:
+            found = _tried(self.old, key, call)
+        if found is None:
+            raise FileNotFoundError
+        return found
+
+    # What is only for new attachments, or about the storage as a whole.
+
+    def _drafts(self) -> Drafts:
+        return self.new._drafts()
+
+    def _multipart(self) -> Multipart:
+        return self.new._multipart()
+
+    def _cors(self) -> list[dict[str, Any]]:
+        return self.new._cors()
+
+    def _set_cors(self, rules: list[dict[str, Any]]) -> None:
+        self.new._set_cors(rules)
+
+    def _own_secret(self) -> bytes:
+        return self.new._own_secret()
+
+    def _translated(self, failure: Exception, handle: str | None) -> Error | None:
+        # What `old` raises is an `Error` already.
+        return self.new._translated(failure, handle)
+
+    @property
+    def links_are_served(self) -> bool:
+        """Whether the service answers the links to what is new."""
+        return self.new.links_are_served
+
+    def _sign_post(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        return self.new._sign_post(key, content_type, max_size, seconds)
+
+    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        return self.new._sign_put(key, content_type, seconds)
+
+    def _sign_get(
+        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+    ) -> PresignedLink:
+        # A link leads to one place, so here it is asked which; what is nowhere may come yet.
+        heads = (_tried(storage, key, lambda storage: storage._head(key)) for storage in self._both)
+        holder = self.old if next(heads) is None and next(heads) is not None else self.new
+        with holder._mapped(f"/{key}"):
+            return holder._sign_get(key, content_disposition, content_type, seconds)
+
+
+def _tried(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:
+    """Ask a storage, in its own words for what fails; None where there is no such attachment."""
+    try:
+        with storage._mapped(f"/{key}"):
+            return call(storage)
+    except Error as error:
+        if error.kind is Kind.NOT_FOUND:
+            return None
+        raise
+
+
+def _listed(storage: Storage, day: datetime.date | None, after: str | None) -> Iterator[str]:
+    with storage._mapped(None):
+        yield from storage._list(day, after)

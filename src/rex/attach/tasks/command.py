@@ -1,0 +1,310 @@
+"""The commands for long work over storages: ``rex attach copy`` and ``rex attach verify``."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from rex.attach.handle import parse_handle
+from rex.attach.tasks.copying import WORKERS, Outcome
+from rex.attach.tasks.copying import copy as copy_all
+from rex.attach.tasks.verifying import WORKERS as READERS
+from rex.attach.tasks.verifying import State
+from rex.attach.tasks.verifying import verify as verify_all
+from rex.attach.wiring import get_storage, open_storage
+from rex.core import Error, Kind
+from rex.core.cli import EXIT_CODES
+from rex.core.click_types import SIZE
+from rex.core.command import application
+from rex.core.setting import did_you_mean
+
+if TYPE_CHECKING:
+    import datetime
+    import enum
+    from collections.abc import Callable, Generator, Iterator
+
+    from rex.attach.storage import Storage
+    from rex.attach.tasks.copying import Copied
+    from rex.attach.tasks.verifying import Verified
+    from rex.core.configuration import Configuration
+
+__all__ = ["copy", "verify"]
+
+SHOWN_EVERY = 0.2
+"""Seconds between two looks at how far it is, on a terminal."""
+MIB = 1024 * 1024
+MINUTE = 60
+
+
+def _workers(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--workers",
+        type=click.IntRange(1, 1024),
+        default=default,
+        show_default=True,
+        help="How many are worked on at once.",
+    )
+
+
+_rate = click.option("--rate", type=SIZE, help="The most bytes in a second, as in '10 MiB'.")
+_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object a line, and at last a sum."
+)
+
+
+@click.command()
+@click.argument("source")
+@click.argument("dest")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="Only handles made on that day (UTC) or later.",
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Change nothing; tell what would be done.")
+@click.option("--delete-extra", is_flag=True, help="Remove from DEST what SOURCE does not have.")
+@click.option("--yes", is_flag=True, help="Do not ask before --delete-extra.")
+@_rate
+@_workers(WORKERS)
+@_json
+@click.pass_obj
+def copy(
+    configuration: Configuration,
+    *,
+    source: str,
+    dest: str,
+    since: datetime.datetime | None,
+    is_dry: bool,
+    delete_extra: bool,
+    yes: bool,
+    rate: int | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Copy all attachments of one storage to another, with their handles.
+
+    What is there already is compared and left alone, so a copy that was interrupted is simply begun
+    again. SOURCE and DEST are URLs, or names in the table [storages] of rex.toml. Keys of S3 come
+    from there, or from the AWS chain (AWS_ACCESS_KEY_ID, a profile, a role).
+
+    What could not be copied, or is different in DEST, is told, and the exit code is 11 then.
+
+    \b
+    Examples:
+      rex attach copy file:///srv/attachments s3://bucket
+      rex attach copy --dry-run old new
+
+    \b
+    rex.toml:
+      [storages]
+      old = "file:///srv/attachments"
+    \b
+      [storages.new]
+      url = "s3://bucket?endpoint=https://s3.example.org"
+      access_key = "..."
+      secret_key = "..."
+    """  # noqa: D301 - click wants the character itself
+    if delete_extra and not (yes or is_dry):
+        click.confirm(f"Remove from {dest} whatever is not in {source}?", abort=True, err=True)
+    with contextlib.ExitStack() as stack:
+        ours, theirs = (
+            stack.enter_context(_storage(configuration, given)) for given in (source, dest)
+        )
+        for storage in (ours, theirs):
+            storage.check()
+        results = copy_all(
+            ours,
+            theirs,
+            since=None if since is None else since.date(),
+            is_dry=is_dry,
+            delete_extra=delete_extra,
+            rate=rate,
+            workers=workers,
+        )
+        tally = _Tally(Outcome, ours)
+        if is_dry:
+            tally.prefix = "Nothing was changed; would be: "
+        _tell(results, tally, as_json=as_json)
+
+
+@click.command()
+@click.option("--storage", "given", metavar="STORAGE", help="Another one: a URL, or a name.")
+@click.option(
+    "--handles",
+    type=click.File("r", encoding="utf-8"),
+    metavar="FILE",
+    help="The handles to look for, one a line; - is standard input.",
+)
+@click.option("--after", metavar="HANDLE", help="Only those after this one.")
+@click.option(
+    "--sample",
+    type=click.FloatRange(0, 100, min_open=True),
+    default=100,
+    show_default=True,
+    metavar="PERCENT",
+    help="How many of a hundred to read, at random.",
+)
+@_rate
+@_workers(READERS)
+@_json
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    *,
+    given: str | None,
+    handles: TextIO | None,
+    after: str | None,
+    sample: float,
+    rate: int | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Read all attachments, and compare them with the SHA-256 recorded of them.
+
+    What is wrong is told, and the exit code is 11 then. With --handles, what the application refers
+    to and is not there is told, too. Where it is interrupted, it says how to go on.
+
+    STORAGE is a URL, or a name in the table [storages] of rex.toml; see `rex attach copy`.
+
+    \b
+    Examples:
+      rex attach verify
+      rex attach verify --sample 1 --rate '20 MiB'
+      psql -At -c 'select file from documents' | rex attach verify --handles -
+    """  # noqa: D301 - click wants the character itself
+    if after is not None:
+        parse_handle(after)
+    with contextlib.ExitStack() as stack:
+        if given is None:
+            stack.enter_context(application(ctx))
+            storage = get_storage()
+        else:
+            storage = stack.enter_context(_storage(ctx.find_root().obj, given))
+            storage.check()
+        results = verify_all(
+            storage,
+            handles=None if handles is None else _lines(handles),
+            after=after,
+            sample=sample / 100,
+            rate=rate,
+            workers=workers,
+        )
+        tally = _Tally(State, storage if handles is None and sample == 100 else None)  # noqa: PLR2004 - all
+        try:
+            _tell(results, tally, as_json=as_json)
+        except KeyboardInterrupt:
+            if tally.done_to is not None:
+                click.echo(f"rex: go on with --after {tally.done_to}", err=True)
+            raise
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    return (handle for line in file if (handle := line.rstrip("\n")))
+
+
+def _storage(configuration: Configuration, given: str) -> Storage:
+    """Open the storage of a URL, or of a name in rex.toml."""
+    if ":" in given:
+        return open_storage(given)
+    named = configuration.table("storages")
+    if given not in named:
+        near = did_you_mean(given, named) or "; names stand in rex.toml, under [storages]"
+        raise Error("No such storage", f"{given}{near}", kind=Kind.CONFIGURATION)
+    entry: Any = named[given]
+    options = {"url": entry} if isinstance(entry, str) else entry
+    if not isinstance(options, dict) or not isinstance(options.get("url"), str):
+        raise Error(
+            "A storage in rex.toml is a URL, or a table with a url",
+            f"[storages] {given}",
+            kind=Kind.CONFIGURATION,
+        )
+    return open_storage(options["url"], **{key: options[key] for key in options if key != "url"})
+
+
+def _tell(
+    results: Generator[Copied, None, None] | Generator[Verified, None, None],
+    tally: _Tally,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what is wrong, or all as JSON, and a sum; end with an exit code if anything is."""
+    with contextlib.closing(results), contextlib.closing(tally):
+        for result in results:
+            kind = tally.count(result)
+            told = {**result._asdict(), tally.name: kind}
+            if as_json:
+                click.echo(json.dumps(told))
+            elif not result.is_fine:
+                tally.close()
+                reason = f": {result.reason}" if result.reason else ""
+                click.echo(f"{kind}  {result.handle}{reason}")
+    click.echo(json.dumps({"summary": tally.as_dict()}) if as_json else tally.summary())
+    if tally.is_bad:
+        raise click.exceptions.Exit(EXIT_CODES[Kind.CORRUPT])
+
+
+class _Tally:
+    """How many there are of each kind, and on a terminal how far it is."""
+
+    prefix = ""
+
+    def __init__(self, kinds: type[enum.Enum], storage: Storage | None) -> None:
+        """Count these kinds; the storage, where it is all of one, tells how many there will be."""
+        self.name = kinds.__name__.lower()
+        self.is_bad = False
+        self.done_to: str | None = None
+        self._kinds = [kind.value for kind in kinds]
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._bytes = 0
+        self._is_shown = sys.stderr.isatty()
+        self._total = 0 if storage is None or not self._is_shown else sum(1 for _ in storage)
+        self._began = self._shown_at = time.monotonic()
+
+    def count(self, result: Copied | Verified) -> str:
+        """Note one more; give its kind."""
+        kind: str = getattr(result, self.name).value
+        self._counts[kind] += 1
+        self._bytes += result.size
+        self.is_bad = self.is_bad or not result.is_fine
+        self.done_to = getattr(result, "done_to", None)
+        now = time.monotonic()
+        if self._is_shown and now - self._shown_at >= SHOWN_EVERY:
+            self._shown_at = now
+            click.echo(f"\r\x1b[2K{self._progress(now - self._began)}", nl=False, err=True)
+        return kind
+
+    def close(self) -> None:
+        """Take away what is shown of the progress."""
+        if self._is_shown:
+            click.echo("\r\x1b[2K", nl=False, err=True)
+
+    def _progress(self, seconds: float) -> str:
+        done, mebibytes = self._counts.total(), self._bytes / MIB
+        shown = f"{done:,}, {mebibytes:,.0f} MiB, {mebibytes / seconds:.1f} MiB/s"
+        if self._total < done:
+            return shown
+        left = seconds / done * (self._total - done)
+        return f"{done:,} of {self._total:,}{shown.removeprefix(f'{done:,}')}, {_time(left)} left"
+
+    def summary(self) -> str:
+        """Say it all in a line."""
+        first, *rest = self._kinds
+        parts = [f"{self._counts[first]:,} {first} ({self._bytes:,} bytes)"]
+        parts += [f"{self._counts[kind]:,} {kind}" for kind in rest if self._counts[kind]]
+        return f"{self.prefix}{', '.join(parts)}"
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the same as JSON takes it."""
+        counts = {kind: self._counts[kind] for kind in self._kinds}
+        return {**counts, "bytes": self._bytes}
+
+
+def _time(seconds: float) -> str:
+    minutes = round(seconds / MINUTE)
+    return f"{minutes} min" if minutes else f"{seconds:.0f} s"

@@ -1,0 +1,32 @@
+"""The types of settings as types of click, for the options of commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rex.core import typed
+
+if TYPE_CHECKING:
+    from rex.core.typed import Type
+
+__all__ = ["DURATION", "SIZE"]
+
+
+class _Typed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A type of settings as a type of click."""
+
+    def __init__(self, name: str, type: Type[Any]) -> None:  # noqa: A002 - as in `Setting`
+        self.name = name
+        self._type = type
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._type.read(value)
+        except ValueError:
+            self.fail(f"{value!r} is not {self._type.expected}", param, ctx)
+
+
+DURATION = _Typed("duration", typed.duration)
+SIZE = _Typed("size", typed.size)
