@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rex.core import Kind, cli
-from rex.core.cli import EXIT_CODES, version
+from rex.core.cli import EXIT_CODES
 from rex.core.command import root
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def test_the_version_is_told_quickly_and_without_click() -> None:
     """Neither click nor the parts that only commands need are imported."""
     block = "import sys; sys.modules['click'] = None"
     done = start("--version", code=block)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"rex {version()}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"rex {version('rex-attach')}\n", "")
     assert run("--version").output == done.stdout
 
 

@@ -10,11 +10,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from rex.core.error import Kind
+from rex.core.version import __version__
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["EXIT_CODES", "INTERRUPTED", "PIPE_CLOSED", "USAGE", "main", "version"]
+__all__ = ["EXIT_CODES", "INTERRUPTED", "PIPE_CLOSED", "USAGE", "main"]
 
 USAGE = 2
 """The command line is not understood, or click is missing."""
@@ -56,17 +57,9 @@ def main() -> None:
     sys.exit(code)  # type: ignore[arg-type]  # what it was about to exit with
 
 
-def version() -> str:
-    """Return the version of the distribution."""
-    # importlib.metadata takes longer to import than all of the core.
-    from importlib.metadata import version as installed
-
-    return installed("rex-attach")
-
-
 def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
-        sys.stdout.write(f"rex {version()}\n")
+        sys.stdout.write(f"rex {__version__}\n")
         return
     try:
         from rex.core.command import root  # click may be missing

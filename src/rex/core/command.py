@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from rex.core import package as packages
-from rex.core.cli import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, version
+from rex.core.cli import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE
 from rex.core.configuration import DEFAULT_FILE, Configuration
 from rex.core.error import Error, Kind
 from rex.core.serve_command import serve
 from rex.core.settings_command import settings
+from rex.core.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,7 +168,7 @@ def _broken(name: str, error: Error) -> click.Command:
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click calls it so
     if value:
-        click.echo(f"rex {version()}")
+        click.echo(f"rex {__version__}")
         ctx.exit()
 
 

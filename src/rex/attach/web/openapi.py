@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any, TypeAlias
+
+from rex.core.version import __version__
 
 __all__ = ["describe"]
 
@@ -25,7 +26,7 @@ def describe(root: str) -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "rex.attach",
-            "version": version("rex-attach"),
+            "version": __version__,
             "description": "Attachments over HTTP: upload, serve, list, remove, link.",
         },
         "servers": [{"url": root or "/"}],
