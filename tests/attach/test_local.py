@@ -446,6 +446,13 @@ def test_a_file_that_is_not_in_memory_is_not_read_at_once(
     assert content == storage.open(handle).read()
 
 
+def test_what_takes_long_to_copy_is_not_read_at_once(storage: LocalStorage) -> None:
+    """However large a piece is asked for, an event loop goes on."""
+    with storage.open(storage.add("a.bin", bytes(2 * MIB))) as reader:
+        assert reader.stream.read_cached(2 * MIB) is None
+        assert bytes(2 * MIB) == reader.stream.read_full(2 * MIB)
+
+
 SIZES = st.integers(0, 400_000)
 
 

@@ -302,8 +302,11 @@ class _Chunks(Iterator[bytes]):
         return chunk
 
     def cached(self, size: int) -> bytes | None:
-        """Give so many bytes, of which there must be more, if no disk has to be asked for them."""
-        content = _cached(self._fd, self._position, size)
+        """Give so many bytes, of which there must be more, if no disk has to be asked for them.
+
+        No more than a piece, since copying takes time too, and whoever asks has none.
+        """
+        content = _cached(self._fd, self._position, size) if size <= READ_SIZE else None
         if content is not None:
             self._position += size
         return content
