@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attach.harnesses import LocalHarness
 from rex.attach.aio import WORKERS
+from rex.attach.reader import Body
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.workers import Source
 
@@ -118,6 +119,42 @@ def test_a_task_that_is_cancelled_twice_has_ended_only_when_its_thread_has() -> 
         go_on.set()
         await asyncio.wait({add})
         assert add.cancelled()
+
+    with storage:
+        asyncio.run(live(storage.aio))
+
+
+def test_what_a_cancelled_task_left_reading_is_closed_when_it_has_read() -> None:
+    """As when a client leaves while its bytes are on their way from the disk."""
+    storage = MemoryStorage()
+    hooks: Any = storage
+    is_read, go_on = threading.Event(), threading.Event()
+    get = hooks._get
+
+    def slow(key: str, start: int) -> Body:
+        metadata, chunks = get(key, start)
+
+        def waiting() -> Iterator[bytes]:
+            is_read.set()
+            assert go_on.wait(HANGS)
+            yield from chunks
+
+        return Body(metadata, waiting())
+
+    hooks._get = slow
+    handle = storage.add("a.bin", b"content")
+
+    async def live(aio: AsyncStorage) -> None:
+        reader = await aio.open(handle)
+        read = asyncio.create_task(reader.read(7))
+        assert await asyncio.to_thread(is_read.wait, HANGS)
+        read.cancel()
+        await asyncio.wait({read})
+        closing = asyncio.create_task(reader.close())
+        assert 7 == (await aio.info(handle)).size
+        assert not closing.done()
+        go_on.set()
+        await closing
 
     with storage:
         asyncio.run(live(storage.aio))

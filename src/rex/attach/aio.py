@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
 from rex.attach.workers import Source, Workers, fed
@@ -244,6 +245,8 @@ class AsyncReader:
         self._reader = reader
         self._stream = reader.stream
         self._workers = workers
+        self._lock = threading.Lock()
+        """Held by the thread that reads: a task that is cancelled leaves it at work."""
 
     def __repr__(self) -> str:
         return f"Async{self._reader!r}"
@@ -254,13 +257,16 @@ class AsyncReader:
         return self._reader.info
 
     async def read(self, size: int = -1) -> bytes:
-        """Read at most `size` bytes, or all that are left."""
+        """Read at most `size` bytes, or all that are left.
+
+        Where the task is cancelled meanwhile, the position afterwards is unknown.
+        """
         if size < 0:
-            return await self._workers.run(self._stream.readall)
-        cached = self._stream.read_cached(size)
+            return await self._workers.run(self._alone, self._stream.readall)
+        cached = None if self._lock.locked() else self._stream.read_cached(size)
         if cached is not None:
             return cached
-        return await self._workers.run(self._stream.read_full, size)
+        return await self._workers.run(self._alone, self._stream.read_full, size)
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to another position, in bytes."""
@@ -271,8 +277,12 @@ class AsyncReader:
         return self._stream.tell()
 
     async def close(self) -> None:
-        """Close the attachment."""
-        await self._workers.run(self._reader.close)
+        """Close the attachment, once no thread reads it any more."""
+        await self._workers.run(self._alone, self._reader.close)
+
+    def _alone(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            return verb(*args, **kwargs)
 
     async def __aenter__(self) -> Self:
         return self
