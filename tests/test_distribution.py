@@ -45,6 +45,8 @@ VERBS = [
     "cors",
     "download_link",
     "info",
+    "leftovers",
+    "lifecycle",
     "links_are_served",
     "list",
     "multipart",

@@ -59,7 +59,7 @@ def test_named_storages_are_copied(rex: Run, tmp_path: Path) -> None:
     handles = fill(tmp_path, 20)
     first, second = (rex("attach", "copy", "old", "new") for _ in range(2))
     assert (0, b"20 copied (190 bytes)\n", b"") == (first.returncode, first.stdout, first.stderr)
-    assert (0, b"0 copied (0 bytes), 20 same\n") == (second.returncode, second.stdout)
+    assert (0, b"0 copied, 20 same (0 bytes)\n") == (second.returncode, second.stdout)
     with open_storage(f"file://{tmp_path}/new") as new:
         assert sorted(handles) == [*new]
 
@@ -89,7 +89,7 @@ def test_what_is_wrong_is_told_and_ends_in_11(rex: Run, tmp_path: Path) -> None:
     assert 11 == done.returncode
     assert f"differs  {handles[0]}: 5 bytes, not 0" in done.stdout.decode()
     assert f"failed  {large}: Attachment is too large" in done.stdout.decode()
-    assert done.stdout.endswith(b"2 copied (3 bytes), 1 differs, 1 failed\n")
+    assert done.stdout.endswith(b"2 copied, 1 differs, 1 failed (3 bytes)\n")
 
 
 def test_removing_what_is_extra_is_asked_for(rex: Run, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_removing_what_is_extra_is_asked_for(rex: Run, tmp_path: Path) -> None:
         assert b"Remove from new whatever is not in old?" in asked.stderr
         assert [extra] == [*new]
         done = rex("attach", "copy", "old", "new", "--delete-extra", "--yes")
-        assert b"1 copied (0 bytes), 1 removed\n" == done.stdout
+        assert b"1 copied, 1 removed (0 bytes)\n" == done.stdout
         assert extra not in new
 
 

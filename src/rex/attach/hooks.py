@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rex.attach.content import Content
     from rex.attach.drafts import Drafts
     from rex.attach.info import Metadata
+    from rex.attach.leftover import Leftover
     from rex.attach.link import PresignedLink
     from rex.attach.multipart import Multipart
     from rex.attach.reader import Body
@@ -91,6 +92,19 @@ class Hooks(abc.ABC):
             "keep the attachments on an S3-compatible server (attach_s3_bucket)",
             kind=Kind.UNSUPPORTED,
         )
+
+    def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
+        """Give what nobody finished and has been of no use since before a moment.
+
+        Uploads in pieces that have expired are no part of it, as long as their records are there.
+        Each is cleared, if at all, before the next is asked for; a directory comes after what is
+        in it.
+        """
+        return iter(())
+
+    def _lifecycle(self, days: int) -> list[dict[str, Any]]:
+        """Give the lifecycle rules of a bucket, in S3's words, that remove the same after days."""
+        raise self._has_no_bucket()
 
     def _cors(self) -> list[dict[str, Any]]:
         """Give the CORS rules of the bucket, in S3's words."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 import re
-from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack, final
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type
@@ -23,10 +23,11 @@ from rex.core import Error, Kind, Secret
 if TYPE_CHECKING:
     import logging
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from rex.attach.aio import AsyncStorage
     from rex.attach.cors import BucketCors
+    from rex.attach.leftover import Leftover
     from rex.attach.multipart import MultipartUploads
     from rex.attach.signing.token import Tokens
     from rex.attach.uploads import Uploads
@@ -201,6 +202,25 @@ class Storage(Hooks):
             for key in self._list(None, None):
                 if handle_of(key) is None:
                     yield key
+
+    @final
+    def leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
+        """List what nobody finished and has been of no use since before a moment (aware).
+
+        What it finds, it removes when it is told to, and before the next is asked for; see
+        `rex.attach.tasks.sweep`.
+        """
+        with self._mapped(None):
+            for found in self._leftovers(before):
+                yield found._replace(clear=functools.partial(self._cleared, found))
+
+    @final
+    def lifecycle(self, days: int) -> Sequence[dict[str, Any]]:
+        """Give the rules with which a bucket by itself removes what nobody finished after days.
+
+        They are those of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
+        """
+        return self._lifecycle(days)
 
     @final
     def __iter__(self) -> Iterator[str]:
@@ -386,6 +406,10 @@ class Storage(Hooks):
             if metadata is None or start < metadata.size:
                 raise
             return Body(metadata, iter(()))
+
+    def _cleared(self, found: Leftover) -> bool:
+        with self._mapped(None):
+            return found.clear()
 
     def _handles(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
         with self._mapped(None):

@@ -193,14 +193,21 @@ class Uploads:
                 if handle is not None:
                     yield handle
 
-    def _load(self, handle: str) -> Upload:
+    def stored(self, handle: str) -> Upload:
+        """Tell what is stored of an upload, also when it has expired; nothing is changed.
+
+        Errors: `NOT_FOUND`, `ILL_FORMED`; `CORRUPT` when its record cannot be read.
+        """
         key = key_of(handle)
         with self._mapped(handle):
             try:
                 draft = self._drafts.load(key)
             except FileNotFoundError:
                 return _finished(self._storage.info(handle))
-            upload = _decode(handle, *draft)
+            return _decode(handle, *draft)
+
+    def _load(self, handle: str) -> Upload:
+        key, upload = key_of(handle), self.stored(handle)
         if upload.expires_at is None or upload.expires_at > _now():
             return upload
         with self._mapped(handle), suppress(BlockingIOError), self._drafts.hold(key):

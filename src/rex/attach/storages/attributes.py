@@ -15,6 +15,7 @@ from contextlib import suppress
 __all__ = [
     "attach_attributes",
     "attributes_of",
+    "beside",
     "read_attributes",
     "remove_beside",
     "write_beside",
@@ -50,17 +51,17 @@ def read_attributes(fd: int, name: str, parent: int) -> dict[str, str]:
     if attributes is not None:
         return attributes
     try:
-        beside = os.open(_beside(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        fd = os.open(beside(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except OSError:
         return {}
-    with os.fdopen(beside, "rb") as file:
+    with os.fdopen(fd, "rb") as file:
         return _decode(file.read(65536))
 
 
 def write_beside(attributes: dict[str, str], name: str, parent: int) -> None:
     """Record the attributes of a file called `name` in a file beside it, and sync that."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(_beside(name), flags, 0o640, dir_fd=parent), "wb") as file:
+    with os.fdopen(os.open(beside(name), flags, 0o640, dir_fd=parent), "wb") as file:
         file.write(_encode(attributes))
         file.flush()
         os.fsync(file.fileno())
@@ -69,10 +70,11 @@ def write_beside(attributes: dict[str, str], name: str, parent: int) -> None:
 def remove_beside(name: str, parent: int) -> None:
     """Remove the file that `write_beside` made, if there is one."""
     with suppress(FileNotFoundError):
-        os.unlink(_beside(name), dir_fd=parent)
+        os.unlink(beside(name), dir_fd=parent)
 
 
-def _beside(name: str) -> str:
+def beside(name: str) -> str:
+    """Give the name of the file that has the attributes of a file called `name`."""
     return f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 

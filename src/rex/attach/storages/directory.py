@@ -7,6 +7,7 @@ reached, whatever is planted in it.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
@@ -112,7 +113,8 @@ class NewFile:
     """A file that has no name until it is whole.
 
     Where the file system can (O_TMPFILE), nothing is left of it whatever happens to the process.
-    Elsewhere it bears a name beginning with ``.partial-`` in the root until it is closed.
+    Elsewhere it bears a name beginning with ``.partial-`` in the root until it is closed, and is
+    locked as long.
     """
 
     def __init__(self, root: int, mode: int = FILE_MODE) -> None:
@@ -125,6 +127,8 @@ class NewFile:
             self._partial = f".partial-{secrets.token_hex(16)}"
             flags = _NEW_FILE | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             self.fd = os.open(self._partial, flags, mode, dir_fd=root)
+            with suppress(OSError):  # some file systems have no locks
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.fchmod(self.fd, mode)
 
     def _open_unnamed(self, mode: int) -> int:
@@ -170,10 +174,12 @@ class NewFile:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        os.close(self.fd)
         if self._partial is not None:
             with suppress(FileNotFoundError):
                 os.unlink(self._partial, dir_fd=self._root)
+            with suppress(OSError):  # a forked process may have the file open, too
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
+        os.close(self.fd)
 
 
 class OpenFile:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rex.attach.content import Content
     from rex.attach.drafts import Drafts
     from rex.attach.info import Metadata
+    from rex.attach.leftover import Leftover
     from rex.attach.link import PresignedLink
     from rex.attach.multipart import Multipart
     from rex.attach.reader import Body
@@ -109,6 +110,14 @@ class FallbackStorage(Storage):
 
     def _multipart(self) -> Multipart:
         return self.new._multipart()
+
+    def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
+        for storage in self._both:
+            with storage._mapped(None):
+                yield from storage._leftovers(before)
+
+    def _lifecycle(self, days: int) -> list[dict[str, Any]]:
+        return self.new._lifecycle(days)
 
     def _cors(self) -> list[dict[str, Any]]:
         return self.new._cors()

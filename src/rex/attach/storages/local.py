@@ -39,6 +39,7 @@ from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from rex.attach.drafts import Drafts
+    from rex.attach.leftover import Leftover
     from rex.attach.storage import StorageOptions
 
 __all__ = ["LocalStorage"]
@@ -267,6 +268,12 @@ class LocalStorage(ServedStorage):
         with self._root() as root:
             only = [] if day is None else day.isoformat().split("-")
             yield from _keys(root, "", only, [] if after is None else after.split("/"))
+
+    def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
+        from rex.attach.storages.local_leftovers import local_leftovers
+
+        with self._root() as root:
+            yield from local_leftovers(root, before)
 
     @contextmanager
     def _root(self) -> Iterator[int]:

@@ -29,11 +29,12 @@ from rex.attach.storages.s3_multipart import S3Multipart
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from obstore.store import ClientConfig, S3Credential
 
     from rex.attach.drafts import Drafts
+    from rex.attach.leftover import Leftover
     from rex.attach.signing.credentials import CredentialsProvider
     from rex.attach.signing.sigv4 import Condition
     from rex.attach.storage import StorageOptions
@@ -160,6 +161,16 @@ class S3Storage(ObjectStorage):
 
     def _multipart(self) -> S3Multipart:
         return S3Multipart(self._control, self._presigned, bucket=self.bucket, prefix=self.prefix)
+
+    def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
+        from rex.attach.storages.s3_leftovers import s3_leftovers
+
+        return s3_leftovers(self, before)
+
+    def _lifecycle(self, days: int) -> list[dict[str, Any]]:
+        from rex.attach.storages.s3_leftovers import lifecycle
+
+        return lifecycle(self.prefix, days)
 
     def _cors(self) -> list[dict[str, Any]]:
         return self._control.cors()

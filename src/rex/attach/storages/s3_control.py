@@ -15,6 +15,7 @@ from rex.attach.storages.s3_codes import S3_CODES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterable, Iterator, Mapping
 
     from rex.attach.signing.credentials import CredentialsProvider
@@ -87,6 +88,21 @@ class S3Control:
         """Give the ids of the uploads that have begun for a key and not ended."""
         uploads = self._ask("list_multipart_uploads", Prefix=key).get("Uploads", ())
         return [upload["UploadId"] for upload in uploads if upload["Key"] == key]
+
+    def unfinished(self, prefix: str) -> Iterator[tuple[str, str, datetime.datetime]]:
+        """Give the uploads behind a prefix that have not ended: key, id, and when each began."""
+        markers: dict[str, str] = {}
+        while True:
+            page = self._ask("list_multipart_uploads", Prefix=prefix, **markers)
+            for upload in page.get("Uploads", ()):
+                yield upload["Key"], upload["UploadId"], upload["Initiated"]
+            following = {
+                "KeyMarker": page.get("NextKeyMarker", ""),
+                "UploadIdMarker": page.get("NextUploadIdMarker", ""),
+            }
+            if not page.get("IsTruncated") or following == markers:
+                return
+            markers = following
 
     def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> str:
         """Send one part, of at least 5 MiB unless it is the last; give its ETag."""

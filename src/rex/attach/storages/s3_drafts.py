@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 
     from rex.attach.storages.s3 import S3Storage
 
-__all__ = ["S3Drafts"]
+__all__ = ["PLACE", "RECORD", "S3Drafts"]
 
 PLACE = ".drafts"
 """The folder of the drafts, behind the storage's prefix; no attachment's key is in it."""
+
+RECORD = "record"
+"""The name of a draft's record in its folder; while it is there, so is the draft."""
 
 WHOLE = 0
 """The number of the one part of a draft that is an object of its own by now."""
@@ -136,11 +139,11 @@ class S3Drafts(Drafts):
         self._remove(key)
 
     def keys(self) -> Iterator[str]:
-        for page in obstore.list(self._store, self._path(PLACE)):
-            for meta in page:
-                if meta["path"].endswith("/record"):
-                    with suppress(FileNotFoundError):
-                        yield json.loads(self._read(meta["path"]).partition(b"\n")[0])["key"]
+        return (state.key for state in self._states())
+
+    def targets(self) -> Iterator[str]:
+        """Give the paths of the objects that drafts will make of their multipart uploads."""
+        return (self._path(_target(state)) for state in self._states())
 
     def hold(self, key: str) -> AbstractContextManager[None]:
         return self._holds.hold(key)
@@ -202,12 +205,22 @@ class S3Drafts(Drafts):
             raise _gone_on(key)
         return state
 
+    def _states(self) -> Iterator[_State]:
+        """Give all drafts by their records alone."""
+        for page in obstore.list(self._store, self._path(PLACE)):
+            for meta in page:
+                if meta["path"].endswith(f"/{RECORD}"):
+                    with suppress(FileNotFoundError):
+                        yield self._recorded(meta["path"])
+
+    def _recorded(self, path: str) -> _State:
+        head, _, record = self._read(path).partition(b"\n")
+        return _State(**json.loads(head), record=record)
+
     def _state(self, key: str) -> _State:
-        head, _, record = self._read(self._path(f"{_place(key)}/record")).partition(b"\n")
-        known = json.loads(head)
-        if known["key"] != key:
+        state = self._recorded(self._path(f"{_place(key)}/{RECORD}"))
+        if state.key != key:
             raise FileNotFoundError
-        state = _State(**known, record=record)
         if state.upload_id is not None:
             state = state._replace(parts=self._parts(state))
         if state.is_whole:
@@ -247,7 +260,7 @@ class S3Drafts(Drafts):
             "upload_id": state.upload_id,
         }
         record = json.dumps(known).encode() + b"\n" + state.record
-        self._write(f"{_place(state.key)}/record", record)
+        self._write(f"{_place(state.key)}/{RECORD}", record)
 
     def _stored(self, key: str) -> tuple[_State, bytes]:
         state = self._state(key)
@@ -278,7 +291,7 @@ class S3Drafts(Drafts):
             for meta in page
         ]
         # The record goes last: as long as it is there, the rest is found.
-        for path in sorted(paths, key=lambda path: path.endswith("/record")):
+        for path in sorted(paths, key=lambda path: path.endswith(f"/{RECORD}")):
             obstore.delete(self._store, path)
 
     @property

@@ -1,4 +1,4 @@
-"""The commands for long work over storages: ``rex attach copy`` and ``rex attach verify``."""
+"""The commands for long work over storages: ``rex attach copy``, ``verify`` and ``sweep``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from rex.attach.handle import parse_handle
+from rex.attach.leftover import What
 from rex.attach.tasks.copying import WORKERS, Outcome
 from rex.attach.tasks.copying import copy as copy_all
+from rex.attach.tasks.referring import from_command, from_database, from_lines
+from rex.attach.tasks.sweeping import GRACE
+from rex.attach.tasks.sweeping import WORKERS as SWEEPERS
+from rex.attach.tasks.sweeping import lifecycle as lifecycle_of
+from rex.attach.tasks.sweeping import sweep as sweep_all
 from rex.attach.tasks.verifying import WORKERS as READERS
 from rex.attach.tasks.verifying import State
 from rex.attach.tasks.verifying import verify as verify_all
 from rex.attach.wiring import get_storage, open_storage
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
-from rex.core.click_types import SIZE
+from rex.core.click_types import DURATION, SIZE
 from rex.core.command import application
 from rex.core.setting import did_you_mean
 
@@ -31,10 +37,11 @@ if TYPE_CHECKING:
 
     from rex.attach.storage import Storage
     from rex.attach.tasks.copying import Copied
+    from rex.attach.tasks.sweeping import Swept
     from rex.attach.tasks.verifying import Verified
     from rex.core.configuration import Configuration
 
-__all__ = ["copy", "verify"]
+__all__ = ["copy", "sweep", "verify"]
 
 SHOWN_EVERY = 0.2
 """Seconds between two looks at how far it is, on a terminal."""
@@ -56,6 +63,56 @@ _rate = click.option("--rate", type=SIZE, help="The most bytes in a second, as i
 _json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object a line, and at last a sum."
 )
+
+
+_given = click.option(
+    "--storage", "given", metavar="STORAGE", help="Another one: a URL, or a name."
+)
+
+
+def _handles(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options for the handles that the application refers to."""
+    options = [
+        click.option(
+            "--handles",
+            "file",
+            type=click.File("r", encoding="utf-8"),
+            metavar="FILE",
+            help="The handles that the application refers to, one a line; - is standard input.",
+        ),
+        click.option(
+            "--handles-from", "shell", metavar="COMMAND", help="The same, as a command prints them."
+        ),
+        click.option(
+            "--query", metavar="SQL", help="The same, as the first column of what a database gives."
+        ),
+        click.option(
+            "--database",
+            metavar="URL",
+            envvar="DATABASE_URL",
+            help="The database for --query, as SQLAlchemy takes it; or DATABASE_URL.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _referenced(
+    file: TextIO | None, shell: str | None, query: str | None, database: str | None
+) -> Iterator[str] | None:
+    """Give the handles that the options of `_handles` name, or None where they name none."""
+    if sum(given is not None for given in (file, shell, query)) > 1:
+        raise click.UsageError("Only one of --handles, --handles-from and --query can be given.")
+    if file is not None:
+        return from_lines(file)
+    if shell is not None:
+        return from_command(shell)
+    if query is None:
+        return None
+    if not database:
+        raise click.UsageError("--query needs --database, or DATABASE_URL.")
+    return from_database(database, query)
 
 
 @click.command()
@@ -134,13 +191,8 @@ def copy(
 
 
 @click.command()
-@click.option("--storage", "given", metavar="STORAGE", help="Another one: a URL, or a name.")
-@click.option(
-    "--handles",
-    type=click.File("r", encoding="utf-8"),
-    metavar="FILE",
-    help="The handles to look for, one a line; - is standard input.",
-)
+@_given
+@_handles
 @click.option("--after", metavar="HANDLE", help="Only those after this one.")
 @click.option(
     "--sample",
@@ -158,7 +210,10 @@ def verify(
     ctx: click.Context,
     *,
     given: str | None,
-    handles: TextIO | None,
+    file: TextIO | None,
+    shell: str | None,
+    query: str | None,
+    database: str | None,
     after: str | None,
     sample: float,
     rate: int | None,
@@ -167,8 +222,9 @@ def verify(
 ) -> None:
     """Read all attachments, and compare them with the SHA-256 recorded of them.
 
-    What is wrong is told, and the exit code is 11 then. With --handles, what the application refers
-    to and is not there is told, too. Where it is interrupted, it says how to go on.
+    What is wrong is told, and the exit code is 11 then. With the handles that the application
+    refers to, these are read, and what is not there is told, too. Where it is interrupted, it says
+    how to go on.
 
     STORAGE is a URL, or a name in the table [storages] of rex.toml; see `rex attach copy`.
 
@@ -180,16 +236,11 @@ def verify(
     """  # noqa: D301 - click wants the character itself
     if after is not None:
         parse_handle(after)
-    with contextlib.ExitStack() as stack:
-        if given is None:
-            stack.enter_context(application(ctx))
-            storage = get_storage()
-        else:
-            storage = stack.enter_context(_storage(ctx.find_root().obj, given))
-            storage.check()
+    handles = _referenced(file, shell, query, database)
+    with _opened(ctx, given) as storage:
         results = verify_all(
             storage,
-            handles=None if handles is None else _lines(handles),
+            handles=handles,
             after=after,
             sample=sample / 100,
             rate=rate,
@@ -204,8 +255,82 @@ def verify(
             raise
 
 
-def _lines(file: TextIO) -> Iterator[str]:
-    return (handle for line in file if (handle := line.rstrip("\n")))
+@click.command()
+@_given
+@click.option("--delete", is_flag=True, help="Remove it; without this, it is only told.")
+@click.option(
+    "--grace",
+    type=DURATION,
+    default=f"{GRACE / 3600:.0f}h",
+    show_default=True,
+    help="Leave alone what is younger; at least 1m.",
+)
+@_handles
+@click.option(
+    "--lifecycle", is_flag=True, help="Print rules with which the bucket does it by itself."
+)
+@_workers(SWEEPERS)
+@_json
+@click.pass_context
+def sweep(
+    ctx: click.Context,
+    *,
+    given: str | None,
+    delete: bool,
+    grace: float,
+    file: TextIO | None,
+    shell: str | None,
+    query: str | None,
+    database: str | None,
+    lifecycle: bool,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Find what nobody finished, and what nobody refers to; remove it with --delete.
+
+    That is uploads that have expired or were never completed, temporary files, empty directories
+    and, given the handles that the application refers to, all other attachments. What is younger
+    than --grace or in use stays. The handles have to be all of them, and the grace longer than what
+    may pass between an upload and the application's referring to it.
+
+    The rules of --lifecycle are for `aws s3api put-bucket-lifecycle-configuration`, which replaces
+    those that the bucket has; no rule can know what the application refers to.
+
+    \b
+    Examples:
+      rex attach sweep
+      rex attach sweep --delete --grace 2d
+      rex attach sweep --database postgresql:///app --query 'select file from documents'
+      rex attach sweep --lifecycle >rules.json
+    """  # noqa: D301 - click wants the character itself
+    referenced = _referenced(file, shell, query, database)
+    if lifecycle and (delete or referenced is not None):
+        raise click.UsageError("--lifecycle only prints rules; it goes with --grace alone.")
+    with _opened(ctx, given) as storage:
+        if lifecycle:
+            rules = lifecycle_of(storage, grace=grace)
+            click.echo(json.dumps({"Rules": rules}, indent=2))
+            return
+        results = sweep_all(
+            storage, delete=delete, grace=grace, referenced=referenced, workers=workers
+        )
+        tally = _Tally(What, None, "Nothing is left over.")
+        if not delete:
+            tally.prefix = "Nothing was removed; would be: "
+        _tell(results, tally, as_json=as_json, shows_all=True)
+
+
+@contextlib.contextmanager
+def _opened(ctx: click.Context, given: str | None) -> Iterator[Storage]:
+    """Open the application's storage, or another one."""
+    with contextlib.ExitStack() as stack:
+        if given is None:
+            stack.enter_context(application(ctx))
+            yield get_storage()
+        else:
+            storage = stack.enter_context(_storage(ctx.find_root().obj, given))
+            storage.check()
+            yield storage
 
 
 def _storage(configuration: Configuration, given: str) -> Storage:
@@ -228,10 +353,11 @@ def _storage(configuration: Configuration, given: str) -> Storage:
 
 
 def _tell(
-    results: Generator[Copied, None, None] | Generator[Verified, None, None],
+    results: Generator[Copied | Verified | Swept, None, None],
     tally: _Tally,
     *,
     as_json: bool,
+    shows_all: bool = False,
 ) -> None:
     """Print what is wrong, or all as JSON, and a sum; end with an exit code if anything is."""
     with contextlib.closing(results), contextlib.closing(tally):
@@ -239,8 +365,8 @@ def _tell(
             kind = tally.count(result)
             told = {**result._asdict(), tally.name: kind}
             if as_json:
-                click.echo(json.dumps(told))
-            elif not result.is_fine:
+                click.echo(json.dumps(told, default=str))
+            elif shows_all or not result.is_fine:
                 tally.close()
                 reason = f": {result.reason}" if result.reason else ""
                 click.echo(f"{kind}  {result.handle}{reason}")
@@ -254,8 +380,12 @@ class _Tally:
 
     prefix = ""
 
-    def __init__(self, kinds: type[enum.Enum], storage: Storage | None) -> None:
-        """Count these kinds; the storage, where it is all of one, tells how many there will be."""
+    def __init__(self, kinds: type[enum.Enum], storage: Storage | None, nothing: str = "") -> None:
+        """Count these kinds; the storage, where it is all of one, tells how many there will be.
+
+        `nothing` is what to say of none, for kinds that are things and not what became of them.
+        """
+        self._nothing = nothing
         self.name = kinds.__name__.lower()
         self.is_bad = False
         self.done_to: str | None = None
@@ -266,7 +396,7 @@ class _Tally:
         self._total = 0 if storage is None or not self._is_shown else sum(1 for _ in storage)
         self._began = self._shown_at = time.monotonic()
 
-    def count(self, result: Copied | Verified) -> str:
+    def count(self, result: Copied | Verified | Swept) -> str:
         """Note one more; give its kind."""
         kind: str = getattr(result, self.name).value
         self._counts[kind] += 1
@@ -294,10 +424,14 @@ class _Tally:
 
     def summary(self) -> str:
         """Say it all in a line."""
-        first, *rest = self._kinds
-        parts = [f"{self._counts[first]:,} {first} ({self._bytes:,} bytes)"]
-        parts += [f"{self._counts[kind]:,} {kind}" for kind in rest if self._counts[kind]]
-        return f"{self.prefix}{', '.join(parts)}"
+        shown = [kind for kind in self._kinds if self._counts[kind]]
+        if self._nothing and not shown:
+            return self._nothing
+        if not self._nothing and self._kinds[0] not in shown:
+            shown.insert(0, self._kinds[0])
+        form = "{1}: {0:,}" if self._nothing else "{0:,} {1}"
+        parts = ", ".join(form.format(self._counts[kind], kind) for kind in shown)
+        return f"{self.prefix}{parts} ({self._bytes:,} bytes)"
 
     def as_dict(self) -> dict[str, object]:
         """Give the same as JSON takes it."""

@@ -1,0 +1,173 @@
+"""`rex attach sweep`, run as a person and as a script run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rex.attach import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+    Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+REX = Path(sys.executable).with_name("rex")
+OLD = 946684800
+"""A time of long ago."""
+
+
+@pytest.fixture
+def rex(tmp_path: Path) -> Run:
+    """Run `rex` where the application's attachments are in a directory."""
+    (tmp_path / "rex.toml").write_text(
+        'packages = ["rex.attach"]\n[settings]\nattach_dir = "files"\n'
+    )
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [REX, "attach", "sweep", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], **environment},
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+def fill(tmp_path: Path) -> list[str]:
+    """Add attachments that look old, and something left over; give their handles."""
+    with open_storage(f"file://{tmp_path}/files") as storage:
+        storage.check()
+        handles = [storage.add(f"{number}.txt", b"12345") for number in range(4)]
+    for handle in handles:
+        os.utime(tmp_path / "files" / handle[1:], (OLD, OLD))
+    left = tmp_path / f"files/.partial-{'a' * 32}"
+    left.write_bytes(b"123")
+    os.utime(left, (OLD, OLD))
+    return handles
+
+
+def kept(tmp_path: Path) -> set[str]:
+    """Give the handles that are there."""
+    with open_storage(f"file://{tmp_path}/files") as storage:
+        return set(storage)
+
+
+def test_it_tells_what_it_would_remove_and_does_when_told(rex: Run, tmp_path: Path) -> None:
+    """Attachments stay where it is not told which of them are referred to."""
+    handles = fill(tmp_path)
+    name = f".partial-{'a' * 32}"
+    told = rex()
+    assert (0, b"") == (told.returncode, told.stderr)
+    expected = f"file  {name}\nNothing was removed; would be: file: 1 (3 bytes)\n"
+    assert expected == told.stdout.decode()
+    assert (tmp_path / "files" / name).exists()
+    done = rex("--delete")
+    assert f"file  {name}\nfile: 1 (3 bytes)\n" == done.stdout.decode()
+    assert not (tmp_path / "files" / name).exists()
+    assert b"Nothing is left over.\n" == rex().stdout
+    assert set(handles) == kept(tmp_path)
+
+
+def test_scripts_get_json(rex: Run, tmp_path: Path) -> None:
+    """One object a line, and a sum."""
+    fill(tmp_path)
+    *lines, last = [json.loads(line) for line in rex("--json").stdout.splitlines()]
+    assert [
+        {
+            "handle": f".partial-{'a' * 32}",
+            "what": "file",
+            "size": 3,
+            "since": "2000-01-01 00:00:00+00:00",
+            "reason": "",
+        }
+    ] == lines
+    assert {"file": 1, "attachment": 0, "bytes": 3}.items() <= last["summary"].items()
+
+
+@pytest.mark.parametrize("way", ["file", "command", "database", "environment"])
+def test_the_handles_come_from_where_the_application_keeps_them(
+    rex: Run, tmp_path: Path, way: str
+) -> None:
+    """A file, a command, or a database, where NULL refers to nothing."""
+    handles = fill(tmp_path)
+    referenced = handles[:2]
+    (tmp_path / "handles").write_text("".join(f"{handle}\n" for handle in [*referenced, ""]))
+    with sqlite3.connect(tmp_path / "app.db") as database:
+        database.execute("create table documents (file text)")
+        rows = [(handle,) for handle in [*referenced, None]]
+        database.executemany("insert into documents values (?)", rows)
+    database.close()
+    query = ["--query", "select file, 1 from documents"]
+    arguments, environment = {
+        "file": (["--handles", "handles"], {}),
+        "command": (["--handles-from", "cat handles | sort"], {}),
+        "database": ([*query, "--database", "sqlite:///app.db"], {}),
+        "environment": (query, {"DATABASE_URL": "sqlite:///app.db"}),
+    }[way]
+    done = rex("--delete", *arguments, **environment)
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert done.stdout.endswith(b"file: 1, attachment: 2 (13 bytes)\n")
+    assert set(referenced) == kept(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["--handles-from", "cat handles; false"], 10, b"exit code 1"),
+        (["--handles", "empty"], 9, b"refers to no attachment at all"),
+        (["--handles", "wrong"], 4, b"handle:\n    42"),
+        (["--query", "select 1"], 2, b"DATABASE_URL"),
+        (["--query", "select 1", "--handles", "empty"], 2, b"Only one of"),
+        (["--query", "nonsense", "--database", "sqlite:///app.db"], 10, b"syntax error"),
+        (["--query", "select 1", "--database", "sqlite:///app.db"], 4, b"handle:\n    1"),
+        (["--query", "x", "--database", "no://u:secret@h/d"], 9, b"NoSuchModuleError"),
+        (["--query", "x", "--database", "secret"], 9, b"ArgumentError"),
+        (["--query", "x", "--database", "sqlite:////no/secret.db"], 10, b"unable to open"),
+        (["--grace", "1s"], 4, b"at least 60"),
+        (["--lifecycle"], 8, b"no bucket"),
+        (["--lifecycle", "--handles", "handles"], 2, b"--lifecycle only prints"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_removed(
+    rex: Run, tmp_path: Path, arguments: list[str], code: int, reason: bytes
+) -> None:
+    """Also where some of the handles had been given already; no URL is shown."""
+    handles = fill(tmp_path)
+    (tmp_path / "handles").write_text(handles[0] + "\n")
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "wrong").write_text(f"{handles[0]}\n42\n")
+    options = [] if "--lifecycle" in arguments else ["--delete"]
+    done = rex(*options, *arguments)
+    assert reason in done.stderr
+    assert code == done.returncode
+    assert b"secret" not in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert set(handles) == kept(tmp_path)
+    assert (tmp_path / f"files/.partial-{'a' * 32}").exists()
+
+
+def test_another_storage_is_swept_and_its_rules_are_printed(rex: Run, seaweedfs: SeaweedFS) -> None:
+    """A bucket, by its URL."""
+    url = f"s3://{seaweedfs.bucket}/swept?endpoint={seaweedfs.endpoint}"
+    keys = {
+        "AWS_ACCESS_KEY_ID": seaweedfs.access_key,
+        "AWS_SECRET_ACCESS_KEY": seaweedfs.secret_key,
+    }
+    assert b"Nothing is left over.\n" == rex("--storage", url, **keys).stdout
+    rules = json.loads(rex("--storage", url, "--lifecycle", **keys).stdout)["Rules"]
+    assert [{"Prefix": "swept/"}, {"Prefix": "swept/.drafts/"}] == [one["Filter"] for one in rules]
+    assert {"DaysAfterInitiation": 8} == rules[0]["AbortIncompleteMultipartUpload"]
