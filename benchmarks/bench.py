@@ -30,6 +30,7 @@ CASES = (
     "links",
     "local",
     "listing",
+    "copying",
     "serving",
     "starting",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Generator, Iterator
 
+    from rex.attach.content import ContentSource
     from rex.attach.info import Info
     from rex.attach.storage import Storage
 
@@ -144,14 +146,8 @@ class _Job:
         if self._is_dry:
             return Copied(handle, Outcome.COPIED, self._source.info(handle).size)
         try:
-            with self._source.open(handle) as stream:
-                info = stream.info
-                self._dest.put(
-                    handle,
-                    Throttled(stream, self._throttle),
-                    content_type=info.content_type,
-                    digest=info.digest,
-                )
+            with self._opened(handle) as (info, content):
+                self._dest.put(handle, content, content_type=info.content_type, digest=info.digest)
         except Error as error:
             if error.kind is Kind.EXISTS:
                 return self._compared(handle)
@@ -163,6 +159,17 @@ class _Job:
         # Whoever removed it does not expect to find it again.
         self._dest.remove(handle)
         return Copied(handle, Outcome.GONE)
+
+    @contextmanager
+    def _opened(self, handle: str) -> Iterator[tuple[Info, ContentSource]]:
+        """Give what is known of an attachment of the source, and its content."""
+        cached = self._source.read_cached(handle)
+        if cached is not None:
+            self._throttle.passed(len(cached[1]))
+            yield cached
+            return
+        with self._source.open(handle) as stream:
+            yield stream.info, Throttled(stream, self._throttle)
 
     def _compared(self, handle: str) -> Copied:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import queue
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -25,17 +26,16 @@ def pooled(call: Callable[[A], T], items: Iterable[A], workers: int) -> Generato
     have begun are waited for.
     """
     pool = concurrent.futures.ThreadPoolExecutor(workers, "rex.attach.tasks")
-    waiting: set[concurrent.futures.Future[T]] = set()
+    done: queue.SimpleQueue[concurrent.futures.Future[T]] = queue.SimpleQueue()
+    begun = 0
     try:
         for item in items:
-            waiting.add(pool.submit(call, item))
-            if len(waiting) >= workers * WAITING:
-                done, waiting = concurrent.futures.wait(
-                    waiting, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in done:
-                    yield future.result()
-        for future in concurrent.futures.as_completed(waiting):
-            yield future.result()
+            pool.submit(call, item).add_done_callback(done.put)
+            begun += 1
+            if begun >= workers * WAITING:
+                yield done.get().result()
+                begun -= 1
+        for _ in range(begun):
+            yield done.get().result()
     finally:
         pool.shutdown(cancel_futures=True)
