@@ -49,6 +49,14 @@ class Served:
         self.log = directory / f"{port}.log"
         """All that it has said."""
         self._command = [self._filled(part) for part in command]
+        self._environment: dict[str, str] = {}
+        self._put(environment)
+
+    def set(self, settings: Mapping[str, object]) -> None:
+        """Give `rex serve` other settings for the next start; anybody may do everything."""
+        self._put(_environment(settings))
+
+    def _put(self, environment: Mapping[str, object]) -> None:
         self._environment = {name: self._filled(value) for name, value in environment.items()}
 
     def start(self) -> None:
@@ -167,11 +175,14 @@ def serving(
 @contextmanager
 def rex_serving(directory: Path, *options: object, **settings: object) -> Iterator[Served]:
     """Run `rex serve`; where the settings do not say otherwise, anybody may do everything."""
-    given = {"attach_access": "anybody", **settings}
-    environment = {name.upper(): value for name, value in given.items()}
     command = [BIN / "rex", "serve", "--port", PORT, *options]
-    with serving(command, directory, environment) as served:
+    with serving(command, directory, _environment(settings)) as served:
         yield served
+
+
+def _environment(settings: Mapping[str, object]) -> dict[str, object]:
+    given = {"attach_access": "anybody", **settings}
+    return {name.upper(): value for name, value in given.items()}
 
 
 def wait_until_listening(port: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -140,7 +140,15 @@ class _Job:
                 return self._extra(handle)
             return self._compared(handle) if found.in_dest else self._copied(handle)
         except Error as error:
+            if error.kind is Kind.NOT_FOUND and self._is_gone(handle):
+                return Copied(handle, Outcome.GONE)
             return Copied(handle, Outcome.FAILED, reason=str(error))
+
+    def _is_gone(self, handle: str) -> bool:
+        """Tell whether somebody has removed it, from the source and maybe from the other, too."""
+        with suppress(Error):
+            return handle not in self._source
+        return False
 
     def _copied(self, handle: str) -> Copied:
         if self._is_dry:
@@ -151,8 +159,6 @@ class _Job:
         except Error as error:
             if error.kind is Kind.EXISTS:
                 return self._compared(handle)
-            if error.kind is Kind.NOT_FOUND:
-                return Copied(handle, Outcome.GONE)
             raise
         if handle in self._source:
             return Copied(handle, Outcome.COPIED, info.size)
@@ -172,13 +178,7 @@ class _Job:
             yield stream.info, Throttled(stream, self._throttle)
 
     def _compared(self, handle: str) -> Copied:
-        try:
-            ours = self._source.info(handle)
-        except Error as error:
-            if error.kind is Kind.NOT_FOUND:
-                return Copied(handle, Outcome.GONE)
-            raise
-        theirs = self._dest.info(handle)
+        ours, theirs = self._source.info(handle), self._dest.info(handle)
         reason = _difference(ours, theirs)
         if not reason and None in (ours.digest, theirs.digest):
             digests = [_digest_of(storage, handle) for storage in (self._source, self._dest)]

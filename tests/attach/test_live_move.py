@@ -1,0 +1,236 @@
+"""A running application moves to a bucket and back: nobody notices, and nothing is lost.
+
+Two processes of the service are used at once by writers, readers and removers, and are restarted
+one after the other at each step, as behind a proxy that sends no more requests to the one that
+leaves. `REX_MOVE_SECONDS` says for how long there is work between two steps (1; 20 make it some two
+minutes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import requests
+
+from rex.attach import open_storage
+from served import BIN, rex_serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rex.attach import Storage
+    from rex.attach_demo.seaweedfs import SeaweedFS
+    from served import Served
+
+SECONDS = float(os.environ.get("REX_MOVE_SECONDS", "1"))
+STORED = 300
+"""How many attachments there are when it begins."""
+SIZES = (1, 100, 4096, 4096, 65_536, 1_000_000)
+LARGE = 9_000_000
+"""More than S3 is sent in one request; one of a hundred."""
+HANGS = 60
+
+
+class Proxy:
+    """Who sends requests to the servers, but for one that is to leave."""
+
+    def __init__(self, servers: list[Served]) -> None:
+        self.servers = servers
+        self._changed = threading.Condition()
+        self._busy = dict.fromkeys(servers, 0)
+        self._open = set(servers)
+
+    @contextmanager
+    def server(self) -> Iterator[Served]:
+        """Give one of the servers for a request."""
+        with self._changed:
+            server = random.choice([*self._open])  # noqa: S311 - no secret
+            self._busy[server] += 1
+        try:
+            yield server
+        finally:
+            with self._changed:
+                self._busy[server] -= 1
+                self._changed.notify_all()
+
+    def restart(self, settings: dict[str, object]) -> None:
+        """Restart all servers with other settings, one after the other."""
+        for server in self.servers:
+            with self._changed:
+                self._open.discard(server)
+                assert self._changed.wait_for(lambda: not self._busy[server], HANGS)  # noqa: B023 - at once
+            server.stop()
+            server.set(settings)
+            server.start()
+            server.wait()
+            with self._changed:
+                self._open.add(server)
+
+
+class Load:
+    """Users: what they were told is stored, what they removed, and what went wrong."""
+
+    def __init__(self, proxy: Proxy, stored: dict[str, str]) -> None:
+        self.stored = stored
+        self.removed: set[str] = set()
+        self.failures: list[str] = []
+        self.requests = 0
+        self._proxy = proxy
+        self._lock = threading.Lock()
+        self._is_over = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Use the service until the end of the block."""
+        kinds = [self._write] * 3 + [self._read] * 4 + [self._remove] * 2
+        threads = [threading.Thread(target=self._repeat, args=(act,)) for act in kinds]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            for thread in threads:
+                thread.join()
+
+    def _repeat(self, act: Callable[[requests.Session], None]) -> None:
+        with requests.Session() as session:
+            while not self._is_over.is_set():
+                try:
+                    act(session)
+                except Exception as failure:  # noqa: BLE001 - it is what we look for
+                    self.failures.append(repr(failure))
+
+    def _asked(
+        self, session: requests.Session, method: str, path: str, data: bytes | None = None
+    ) -> requests.Response:
+        with self._proxy.server() as server:
+            answer = session.request(
+                method, server.url + path, data=data, headers={"Connection": "close"}, timeout=HANGS
+            )
+        with self._lock:
+            self.requests += 1
+        return answer
+
+    def _expect(self, answer: requests.Response, *, status: int) -> None:
+        if answer.status_code != status:
+            reason = f"{answer.request.method} {answer.status_code} {answer.text[:200]}"
+            self.failures.append(reason)
+
+    def _write(self, session: requests.Session) -> None:
+        chance = random.random()  # noqa: S311 - no secret
+        content = random.randbytes(LARGE if chance < 0.01 else random.choice(SIZES))  # noqa: S311
+        answer = self._asked(session, "POST", "/attach/?name=a.bin", content)
+        self._expect(answer, status=201)
+        handle = answer.json()["attachments"][0]["handle"]
+        with self._lock:
+            self.stored[handle] = hashlib.sha256(content).hexdigest()
+
+    def _read(self, session: requests.Session) -> None:
+        with self._lock:
+            handle = random.choice([*self.stored])  # noqa: S311 - no secret
+            digest = self.stored[handle]
+        answer = self._asked(session, "GET", f"/attach{handle}")
+        with self._lock:
+            if handle not in self.stored:  # removed since
+                return
+        self._expect(answer, status=200)
+        if hashlib.sha256(answer.content).hexdigest() != digest:
+            self.failures.append(f"other bytes: {handle}")
+
+    def _remove(self, session: requests.Session) -> None:
+        with self._lock:
+            handle = random.choice([*self.stored])  # noqa: S311 - no secret
+            del self.stored[handle]
+        self._expect(self._asked(session, "DELETE", f"/attach{handle}"), status=204)
+        with self._lock:
+            self.removed.add(handle)
+
+
+def digests(storage: Storage) -> dict[str, str]:
+    """Read all that is in a storage."""
+    found = {}
+    for handle in storage:
+        with storage.open(handle) as stream:
+            found[handle] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def test_a_running_application_moves_to_a_bucket_and_back(
+    tmp_path: Path, seaweedfs: SeaweedFS, report_figure: Callable[[str], None]
+) -> None:
+    """In the documented steps, under load: no request fails, nothing is lost or comes back."""
+    bucket = f"s3://{seaweedfs.bucket}/move-{tmp_path.name}?endpoint={seaweedfs.endpoint}"
+    urls = {"directory": f"file://{tmp_path}/files", "bucket": bucket}
+    keys = {
+        "AWS_ACCESS_KEY_ID": seaweedfs.access_key,
+        "AWS_SECRET_ACCESS_KEY": seaweedfs.secret_key,
+    }
+    of: dict[str, dict[str, object]] = {
+        "directory": {"attach_dir": f"{tmp_path}/files"},
+        "bucket": {
+            **{name: value for name, value in seaweedfs.settings().items() if "key" not in name},
+            "attach_s3_prefix": f"move-{tmp_path.name}",
+        },
+    }
+
+    def copied(old: str, new: str) -> None:
+        done = subprocess.run(
+            [BIN / "rex", "attach", "copy", urls[old], urls[new]],
+            env={"PATH": os.environ["PATH"], **keys},
+            capture_output=True,
+            check=False,
+        )
+        assert (0, b"") == (done.returncode, done.stderr), done.stdout
+
+    with ExitStack() as stack:
+        directory = stack.enter_context(open_storage(urls["directory"]))
+        directory.check()
+        stored = {}
+        for _ in range(STORED):
+            content = random.randbytes(random.choice(SIZES))  # noqa: S311 - no secret
+            handle = directory.add("a.bin", content)
+            stored[handle] = hashlib.sha256(content).hexdigest()
+        servers = [
+            stack.enter_context(rex_serving(tmp_path, **of["directory"], **keys)) for _ in range(2)
+        ]
+        proxy = Proxy(servers)
+        load = Load(proxy, stored)
+        began = time.monotonic()
+        with load.running():
+            for old, new in (("directory", "bucket"), ("bucket", "directory")):
+                for settings in (
+                    {**of[old], "attach_fallback": urls[new]},
+                    {**of[new], "attach_fallback": urls[old]},
+                ):
+                    time.sleep(SECONDS)
+                    proxy.restart({**settings, **keys})
+                time.sleep(SECONDS)
+                copied(old, new)
+                time.sleep(SECONDS)
+                proxy.restart({**of[new], **keys})
+                if new == "bucket":
+                    # Or what is removed from now on would come back with it.
+                    for handle in directory:
+                        directory.remove(handle)
+        spent = time.monotonic() - began
+        assert [] == load.failures
+        assert load.removed
+        assert load.stored == digests(directory)
+        found = [
+            requests.get(f"{servers[0].url}/attach{handle}", timeout=HANGS)
+            for handle in load.removed
+        ]
+        assert {404} == {answer.status_code for answer in found}
+    report_figure(
+        f"moved to a bucket and back under load: {load.requests:,} requests in {spent:.0f} s, "
+        f"0 failed; {len(load.stored):,} kept, {len(load.removed):,} removed, 0 lost, 0 came back"
+    )
