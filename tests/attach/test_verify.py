@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
+from rex.attach.reader import Body
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.tasks import State, Verified, verify
@@ -21,7 +23,6 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rex.attach.reader import Body
     from rex.attach.storages.s3 import S3Storage
 
 REX = Path(sys.executable).with_name("rex")
@@ -94,6 +95,25 @@ def test_one_of_which_no_digest_was_recorded_is_read(storage: LocalStorage, s3: 
         results = [*verify(each)]
         assert states == sorted((result.state for result in results), key=lambda state: state.value)
         assert all(result.is_fine for result in results)
+
+
+def test_what_a_browser_sent_to_s3_is_compared_with_its_entity_tag(s3: S3Storage) -> None:
+    """It is the MD5 of what came in one piece; any other may be that of an encrypted object."""
+    link = s3.upload_link(s3.reserve("a.bin"))
+    sent = requests.post(link.url, data=link.fields, files={"file": b"content"}, timeout=60)
+    assert sent.ok
+    assert [State.FINE] == [result.state for result in verify(s3)]
+
+    hooks: Any = s3
+    get = hooks._get
+
+    def flipped(key: str, start: int) -> Body:
+        metadata, _ = get(key, start)
+        return Body(metadata, iter([b"Content"]))
+
+    hooks._get = flipped
+    [result] = verify(s3)
+    assert (State.READABLE, "no digest was recorded") == (result.state, result.reason)
 
 
 def test_a_storage_that_cannot_be_read_is_told() -> None:

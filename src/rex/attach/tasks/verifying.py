@@ -29,9 +29,9 @@ class State(enum.Enum):
     """The state of one attachment."""
 
     FINE = "fine"
-    """All of it was read, and its SHA-256 is the one recorded."""
+    """All of it was read, and its SHA-256 or MD5 is the one recorded."""
     READABLE = "readable"
-    """All of it was read; no SHA-256 was recorded of it."""
+    """All of it was read; neither was recorded of it."""
     CORRUPT = "corrupt"
     """Its bytes are not those that were stored, or not all of them are there."""
     MISSING = "missing"
@@ -114,10 +114,11 @@ def _in_turn(
 
 
 def _look_at(storage: Storage, throttle: Throttle, handle: str) -> Verified:
-    size, digest = 0, hashlib.sha256()
+    size = 0
     try:
         with storage.open(handle) as stream:
             info = stream.info
+            digest = hashlib.sha256() if info.digest else hashlib.md5(usedforsecurity=False)
             for chunk in iter(partial(stream.read, CHUNK_SIZE), b""):
                 throttle.passed(len(chunk))
                 size += len(chunk)
@@ -126,7 +127,11 @@ def _look_at(storage: Storage, throttle: Throttle, handle: str) -> Verified:
         states = {Kind.NOT_FOUND: State.MISSING, Kind.CORRUPT: State.CORRUPT}
         return Verified(handle, states.get(error.kind, State.UNREADABLE), size, str(error))
     if info.digest is None:
-        return Verified(handle, State.READABLE, size, "no SHA-256 was recorded")
+        # What S3 stored in one piece has its MD5 as entity tag, unless it is encrypted with a key
+        # of its own; so another tag tells nothing.
+        is_equal = info.etag == f'"{digest.hexdigest()}"'
+        state = State.FINE if is_equal else State.READABLE
+        return Verified(handle, state, size, "" if is_equal else "no digest was recorded")
     if digest.hexdigest() != info.digest:
         reason = f"its SHA-256 is {digest.hexdigest()}, and was {info.digest}"
         return Verified(handle, State.CORRUPT, size, reason)
