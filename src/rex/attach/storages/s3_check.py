@@ -10,16 +10,18 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, NoReturn
 
+from rex.attach.client import Client, Unreachable
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    import email.message
+    from rex.attach.client import Answer
 
-__all__ = ["check_bucket"]
+__all__ = ["check_bucket", "element", "trusting"]
+
+MOST = 65536
+"""The bytes of an answer that are looked at."""
 
 
 def check_bucket(
@@ -30,12 +32,12 @@ def check_bucket(
     Errors: `CONFIGURATION`, which names the setting; `DENIED` when a permission is missing;
     `UNAVAILABLE` when the server answers that it has a problem of its own.
     """
-    status, body, headers = _ask(url, endpoint, ca_file, timeout)
+    status, headers, body = _ask(url, endpoint, ca_file, timeout)
     if status == http.client.OK and b"<ListBucketResult" in body:
         return
-    code = _element(body, "Code")
-    message = _element(body, "Message")
-    expected = headers.get("x-amz-bucket-region") or _element(body, "Region")
+    code = element(body, "Code")
+    message = element(body, "Message")
+    expected = headers.get("x-amz-bucket-region") or element(body, "Region")
     if status == http.client.MOVED_PERMANENTLY or (expected and expected != region):
         where = f"the bucket is in {expected}" if expected else "the bucket is in another region"
         _fail(
@@ -82,40 +84,20 @@ _WRONG_SETTING = {
 }
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer: we never go where a server sends us."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-def _ask(
-    url: str, endpoint: str, ca_file: str | None, timeout: float
-) -> tuple[int, bytes, email.message.Message]:
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
-    if ca_file is not None:
-        handlers.append(urllib.request.HTTPSHandler(context=_context(ca_file)))
-    opener = urllib.request.build_opener(*handlers)
+def _ask(url: str, endpoint: str, ca_file: str | None, timeout: float) -> Answer:
+    context = None if ca_file is None else trusting(ca_file)
     try:
-        with opener.open(url, timeout=timeout) as answer:
-            return answer.status, answer.read(65536), answer.headers
-    except urllib.error.HTTPError as answer:
-        with answer:
-            return answer.code, answer.read(65536), answer.headers
-    except urllib.error.URLError as failure:
-        reason = failure.reason
-        hint = "; give its authority with attach_s3_ca_file" * isinstance(
-            reason, ssl.SSLCertVerificationError
+        return Client(context=context, timeout=timeout, most=MOST).send("GET", url)
+    except Unreachable as failure:
+        hint = "; give its authority with attach_s3_ca_file" * failure.is_certificate
+        _fail(
+            "The S3 server cannot be reached (setting attach_s3_endpoint)",
+            f"{endpoint}: {failure}{hint}",
         )
-        _fail_to_reach(endpoint, f"{reason}{hint}")
-    except OSError as failure:
-        _fail_to_reach(endpoint, str(failure) or type(failure).__name__)
-    except (http.client.HTTPException, UnicodeError) as failure:
-        # What these say may hold the link that was asked for, with its signature.
-        _fail_to_reach(endpoint, type(failure).__name__)
 
 
-def _context(ca_file: str) -> ssl.SSLContext:
+def trusting(ca_file: str) -> ssl.SSLContext:
+    """Trust the certificates of a PEM file besides the system's. Errors: `CONFIGURATION`."""
     context = ssl.create_default_context()
     try:
         context.load_verify_locations(ca_file)
@@ -127,15 +109,11 @@ def _context(ca_file: str) -> ssl.SSLContext:
     return context
 
 
-def _fail_to_reach(endpoint: str, reason: str) -> NoReturn:
-    _fail("The S3 server cannot be reached (setting attach_s3_endpoint)", f"{endpoint}: {reason}")
-
-
 def _fail(message: str, payload: str) -> NoReturn:
     raise Error(message, payload, kind=Kind.CONFIGURATION) from None
 
 
-def _element(body: bytes, name: str) -> str:
+def element(body: bytes, name: str) -> str:
     """Find the text of an element; S3's errors are flat, and whoever sent this may be anyone."""
     text = body.decode(errors="replace")
     found = re.search(rf"<{name}>([^<]{{0,500}})</{name}>", text)
