@@ -10,9 +10,10 @@ from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rex.attach.content import Content
+    from rex.attach.doctor import Doctor
     from rex.attach.drafts import Drafts
     from rex.attach.info import Metadata
     from rex.attach.leftover import Leftover
@@ -105,6 +106,12 @@ class Hooks(abc.ABC):
     def _lifecycle(self, days: int) -> list[dict[str, Any]]:
         """Give the lifecycle rules of a bucket, in S3's words, that remove the same after days."""
         raise self._has_no_bucket()
+
+    def _doctors(self) -> Sequence[Doctor]:
+        """Give what examines this storage, or each of those that it is made of."""
+        from rex.attach.doctor import Doctor
+
+        return (Doctor(self),)  # type: ignore[arg-type]  # every storage is a `Storage`
 
     def _cors(self) -> list[dict[str, Any]]:
         """Give the CORS rules of the bucket, in S3's words."""

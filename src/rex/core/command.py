@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rex.core.application import Rex
+    from rex.core.setting import Settings
 
-__all__ = ["application", "pass_rex", "root"]
+__all__ = ["application", "application_settings", "pass_rex", "root"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,11 +37,22 @@ def application(ctx: click.Context) -> Iterator[Rex]:
     It is made of the package that the command belongs to and of the packages of `rex.toml`,
     with the settings that were gathered, and it is active inside the `with` block.
     """
-    root_ctx = ctx.find_root()
-    configuration = root_ctx.ensure_object(Configuration)
-    rex = configuration.rex(_mounted()[str(root_ctx.invoked_subcommand)])
+    configuration, package = _asked(ctx)
+    rex = configuration.rex(package)
     with contextlib.closing(rex), rex:
         yield rex
+
+
+def application_settings(ctx: click.Context) -> Settings:
+    """Give the settings of that application without making it: no start-up check runs."""
+    configuration, package = _asked(ctx)
+    return configuration.settings(package)
+
+
+def _asked(ctx: click.Context) -> tuple[Configuration, str]:
+    """Give what the settings come from, and the package that the command belongs to."""
+    root_ctx = ctx.find_root()
+    return root_ctx.ensure_object(Configuration), _mounted()[str(root_ctx.invoked_subcommand)]
 
 
 def pass_rex(command: Callable[Concatenate[Rex, P], R]) -> Callable[P, R]:

@@ -17,6 +17,7 @@ from rex.core.setting import did_you_mean, gather, validate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from rex.core.package import Package
     from rex.core.setting import Gathered, Setting, Settings
 
 __all__ = ["DEFAULT_FILE", "Configuration"]
@@ -96,11 +97,18 @@ class Configuration:
     def rex(self, *packages: str) -> Rex:
         """Make the application of these packages and of those that the file names."""
         resolved = resolve((*packages, *self.packages))
+        return Rex(*resolved, **self._checked(resolved)[0].values)
+
+    def settings(self, *packages: str) -> Settings:
+        """Give the settings of that application without making it: no start-up check runs."""
+        return self._checked(resolve((*packages, *self.packages)))[1]
+
+    def _checked(self, resolved: tuple[Package, ...]) -> tuple[Gathered, Settings]:
         settings = declared(resolved)
         gathered = self.gather(settings)
         # Rex would check them too, but only here can an error tell where a value is from.
         self._settings = validate(settings, gathered.values, gathered.sources)
-        return Rex(*resolved, **gathered.values)
+        return gathered, self._settings
 
     def masked(self, text: str) -> str:
         """Return the text with the secrets of the last application blacked out."""

@@ -80,6 +80,11 @@ class AwsChain:
         expires_at = getattr(self._found, "_expiry_time", None)  # as above
         return expires_at is None or expires_at - datetime.datetime.now(datetime.UTC) > RENEWED
 
+    @property
+    def method(self) -> str:
+        """What of the chain gave the credentials, in the words of botocore."""
+        return str(getattr(self._found, "method", None) or "unknown")
+
     def region(self) -> str | None:
         """Give the region that the environment or the profile names, if any."""
         with _explained():

@@ -141,6 +141,11 @@ class NewFile:
                 return -1
             raise
 
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether it has no name yet."""
+        return self._partial is None
+
     def write(self, chunk: bytes | memoryview) -> None:
         """Write all of the chunk at the end; much of it is on the disk when the file is synced."""
         write_all(self.fd, chunk)

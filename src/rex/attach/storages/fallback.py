@@ -11,9 +11,10 @@ from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from rex.attach.content import Content
+    from rex.attach.doctor import Doctor
     from rex.attach.drafts import Drafts
     from rex.attach.info import Metadata
     from rex.attach.leftover import Leftover
@@ -104,6 +105,12 @@ class FallbackStorage(Storage):
         return found
 
     # What is only for new attachments, or about the storage as a whole.
+
+    def _doctors(self) -> Sequence[Doctor]:
+        older = self.old._doctors()
+        for doctor in older:
+            doctor.is_older = True
+        return (*self.new._doctors(), *older)
 
     def _drafts(self) -> Drafts:
         return self.new._drafts()

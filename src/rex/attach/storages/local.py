@@ -38,6 +38,9 @@ from rex.attach.storages.served import ServedStorage
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rex.attach.doctor import Doctor
     from rex.attach.drafts import Drafts
     from rex.attach.leftover import Leftover
     from rex.attach.storage import StorageOptions
@@ -181,6 +184,11 @@ class LocalStorage(ServedStorage):
                 os.close(fd)
         self._day = day
         return day
+
+    def _doctors(self) -> Sequence[Doctor]:
+        from rex.attach.storages.local_doctor import LocalDoctor
+
+        return (LocalDoctor(self),)
 
     def _drafts(self) -> Drafts:
         from rex.attach.storages.local_drafts import LocalDrafts

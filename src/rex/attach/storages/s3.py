@@ -29,10 +29,11 @@ from rex.attach.storages.s3_multipart import S3Multipart
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from obstore.store import ClientConfig, S3Credential
 
+    from rex.attach.doctor import Doctor
     from rex.attach.drafts import Drafts
     from rex.attach.leftover import Leftover
     from rex.attach.signing.credentials import CredentialsProvider
@@ -153,6 +154,11 @@ class S3Storage(ObjectStorage):
             ca_file=self._ca_file,
             timeout=self.timeout,
         )
+
+    def _doctors(self) -> Sequence[Doctor]:
+        from rex.attach.storages.s3_doctor import S3Doctor
+
+        return (S3Doctor(self),)
 
     def _drafts(self) -> Drafts:
         from rex.attach.storages.s3_drafts import S3Drafts

@@ -1,18 +1,22 @@
-"""Long work over storages: copying them, reading everything, and sweeping what is left over."""
+"""Long work over storages: copying, reading everything, sweeping, and finding what is wrong."""
 
 from rex.attach.leftover import What
 from rex.attach.tasks.copying import Copied, Outcome, copy
+from rex.attach.tasks.examining import Finding, Verdict, examine
 from rex.attach.tasks.sweeping import Swept, lifecycle, sweep
 from rex.attach.tasks.verifying import State, Verified, verify
 
 __all__ = [
     "Copied",
+    "Finding",
     "Outcome",
     "State",
     "Swept",
+    "Verdict",
     "Verified",
     "What",
     "copy",
+    "examine",
     "lifecycle",
     "sweep",
     "verify",

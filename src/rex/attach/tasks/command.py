@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rex.attach.tasks.verifying import Verified
     from rex.core.configuration import Configuration
 
-__all__ = ["copy", "sweep", "verify"]
+__all__ = ["copy", "storage_given", "sweep", "verify"]
 
 SHOWN_EVERY = 0.2
 """Seconds between two looks at how far it is, on a terminal."""
@@ -171,7 +171,7 @@ def copy(
         click.confirm(f"Remove from {dest} whatever is not in {source}?", abort=True, err=True)
     with contextlib.ExitStack() as stack:
         ours, theirs = (
-            stack.enter_context(_storage(configuration, given)) for given in (source, dest)
+            stack.enter_context(storage_given(configuration, given)) for given in (source, dest)
         )
         for storage in (ours, theirs):
             storage.check()
@@ -328,12 +328,12 @@ def _opened(ctx: click.Context, given: str | None) -> Iterator[Storage]:
             stack.enter_context(application(ctx))
             yield get_storage()
         else:
-            storage = stack.enter_context(_storage(ctx.find_root().obj, given))
+            storage = stack.enter_context(storage_given(ctx.find_root().obj, given))
             storage.check()
             yield storage
 
 
-def _storage(configuration: Configuration, given: str) -> Storage:
+def storage_given(configuration: Configuration, given: str) -> Storage:
     """Open the storage of a URL, or of a name in rex.toml."""
     if ":" in given:
         return open_storage(given)

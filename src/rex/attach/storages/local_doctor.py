@@ -1,0 +1,224 @@
+"""The examination of a directory: what its file system can do, and who may."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rex.attach.doctor import Doctor, Step, fine, left_out, warning, wrong
+from rex.attach.storages import secret_file
+from rex.attach.storages.attributes import attach_attributes
+from rex.attach.storages.directory import NewFile
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rex.attach.doctor import Finding
+    from rex.attach.storages.local import LocalStorage
+
+__all__ = ["LocalDoctor"]
+
+SCARCE = 0.05
+"""The part of the space, or of the inodes, below which one is warned."""
+MIB = 1024 * 1024
+NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "lustre", "glusterfs", "fuse.sshfs", "afs")
+
+
+class LocalDoctor(Doctor):
+    """Examines a directory."""
+
+    required = ("directory", "permissions")
+
+    def __init__(self, storage: LocalStorage) -> None:
+        super().__init__(storage)
+        self._local = storage
+        self._path = storage.directory
+        self._is_made = False
+
+    def first(self) -> list[Step]:
+        there, usable = ("directory",), self.required
+        return [
+            Step("directory", self._directory),
+            Step("permissions", self._permissions, there),
+            Step("file system", self._file_system, there),
+            Step("space", self._space, there),
+            Step("unnamed files", self._unnamed, usable),
+            Step("hard links", self._hard_links, usable),
+            Step("attributes", self._attributes, usable),
+            Step("fsync", self._fsync, usable),
+            Step("secret", self._secret, there),
+        ]
+
+    def leave(self) -> None:
+        """Remove the directory if it was made for this."""
+        if self._is_made:
+            with suppress(OSError):  # somebody uses it by now
+                os.rmdir(self._path)
+
+    def _directory(self) -> Finding:
+        if os.path.lexists(self._path):
+            if os.path.isdir(self._path):
+                return fine(self._path)
+            what = "a broken link" if not os.path.exists(self._path) else "no directory"
+            return wrong(
+                f"{self._path} is {what}",
+                "give the path of a directory in attach_dir, or move away what stands there",
+            )
+        try:
+            self._local._check()
+        except Error as error:
+            return wrong(
+                f"{self._path} does not exist, and cannot be made: {error.payload}",
+                "make it (if it is on a disk, mount that first):",
+                f"$ install -d -m 0750 -o {os.geteuid()} -g {os.getegid()} {self._path}",
+            )
+        self._is_made = True
+        return warning(
+            f"{self._path} does not exist; an application makes it when it starts",
+            "if it is on a disk, mount that first",
+        )
+
+    def _permissions(self) -> Finding:
+        status = os.stat(self._path)
+        owner = f"{status.st_uid}:{status.st_gid}"
+        we = f"{os.geteuid()}:{os.getegid()}"
+        modes = {"read": os.R_OK, "write": os.W_OK, "search": os.X_OK}
+        can_tell = os.access in os.supports_effective_ids
+        lacking = [
+            name
+            for name, mode in modes.items()
+            if not os.access(self._path, mode, effective_ids=can_tell)
+        ]
+        found = f"owner {owner}, mode {stat.S_IMODE(status.st_mode):04o}; we are {we}"
+        if not lacking:
+            return fine(found)
+        found = f"we may not {' or '.join(lacking)} in it: {found}"
+        if os.statvfs(self._path).f_flag & os.ST_RDONLY:
+            return wrong(
+                f"{found}; it is mounted read-only", f"$ mount -o remount,rw {self._mount()[0]}"
+            )
+        if os.geteuid() == 0 or (status.st_uid == os.geteuid() and status.st_mode & 0o700 == 0o700):  # noqa: PLR2004 - all that an owner may
+            return wrong(f"{found}; it may be immutable", f"$ chattr -i {self._path}")
+        if status.st_uid == os.geteuid():
+            return wrong(found, f"$ chmod u+rwx {self._path}")
+        return wrong(found, f"$ chown -R {we} {self._path}")
+
+    def _mount(self) -> tuple[str, str]:
+        """Give where the file system is mounted, and its kind; see proc_pid_mountinfo(5)."""
+        found = "/", ""
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+        except OSError:
+            return found
+        path = Path(os.path.realpath(self._path))
+        for line in mounts:
+            before, _, after = line.partition(" - ")
+            point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), before.split()[4])
+            if path.is_relative_to(point) and len(point) >= len(found[0]):
+                found = point, after.split()[0]
+        return found
+
+    def _file_system(self) -> Finding:
+        _, kind = self._mount()
+        if not kind:
+            return left_out("this system does not tell")
+        return fine(f"{kind} ({'network' if kind.startswith(NETWORK) else 'local'})")
+
+    def _space(self) -> Finding:
+        status = os.statvfs(self._path)
+        left = status.f_bavail * status.f_frsize
+        parts = {"space": (status.f_bavail, status.f_blocks)}
+        if status.f_files:
+            parts["inodes"] = (status.f_favail, status.f_files)
+        found = f"{left // MIB:,} MiB left"
+        shares = {what: free / total for what, (free, total) in parts.items() if total}
+        found += "".join(f", {share:.0%} of the {what}" for what, share in shares.items())
+        scarce = [what for what, share in shares.items() if share < SCARCE]
+        if scarce:
+            return warning(found, "make room, or give the file system more")
+        return fine(found)
+
+    # What the file system can do.
+
+    def _unnamed(self) -> Finding:
+        with self._local._root() as root, NewFile(root) as file:
+            if file.is_unnamed:
+                return fine("nothing is left of a process that is killed (O_TMPFILE)")
+        return warning(
+            "the file system has none (O_TMPFILE)",
+            "of a process that is killed, a file .partial-* may be left: remove old ones",
+        )
+
+    def _hard_links(self) -> Finding:
+        with self._local._root() as root, NewFile(root) as file:
+            name = f".partial-doctor-{os.getpid()}"
+            try:
+                file.link(name, root)
+            except OSError as failure:
+                return wrong(
+                    f"the file system has none: {failure.strerror}",
+                    "keep the attachments on one that has (ext4, XFS, Btrfs, ZFS, NFS)",
+                )
+            os.unlink(name, dir_fd=root)
+        return fine("a file appears whole, and never takes another's place")
+
+    def _attributes(self) -> Finding:
+        with self._local._root() as root, NewFile(root) as file:
+            if attach_attributes(file.fd, {"content_type": "text/plain"}):
+                return fine("content type and SHA-256 are kept with the file")
+        return warning(
+            "the file system has no extended attributes",
+            "content type and SHA-256 are kept in a small file beside each: back these up too",
+        )
+
+    def _fsync(self) -> Finding:
+        with self._local._root() as root, NewFile(root) as file:
+            file.write(b"doctor")
+            os.fsync(file.fd)
+            os.fsync(root)
+        return fine("files and directories can be synced")
+
+    # Links.
+
+    def _secret(self) -> Finding:
+        if self._local._secret is not None:
+            return fine("given by attach_secret")
+        if not self._has_secret():
+            return fine("none yet; it is made when the first link is")
+        path = f"{self._path}/{secret_file.SECRET_NAME}"
+        try:
+            self._local._own_secret()
+        except (Error, OSError) as failure:
+            reason = (
+                failure.payload if isinstance(failure, Error) else f"{path}: {failure.strerror}"
+            )
+            if isinstance(failure, OSError):
+                return wrong(str(reason), f"$ chown {os.geteuid()} {path}")
+            advice = ["remove it, or put it right; if it is removed, all links that are out end:"]
+            if stat.S_IMODE(os.lstat(path).st_mode) & 0o077:
+                advice.append(f"$ chmod 0600 {path}  # if nobody has read it")
+            return wrong(str(reason), *advice, f"$ rm {path}")
+        return fine(f"{path}, and nobody else may read it")
+
+    def _has_secret(self) -> bool:
+        return os.path.lexists(f"{self._path}/{secret_file.SECRET_NAME}")
+
+    def lacks_links(self) -> str:
+        if self._local.url is None:
+            return "no service makes links for it (setting attach_url)"
+        if self._local._secret is not None or self._has_secret():
+            return ""
+        return "the directory has no secret yet (.secret), which the first link makes"
+
+    # What to change.
+
+    def advice(self, step: str, error: Error) -> Sequence[str]:
+        if error.kind is Kind.DENIED:
+            we = f"{os.geteuid()}:{os.getegid()}"
+            return "all that is in it must be ours:", f"$ chown -R {we} {self._path}"
+        return super().advice(step, error)

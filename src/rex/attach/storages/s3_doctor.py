@@ -1,0 +1,216 @@
+"""The examination of a bucket: what an S3 server has besides the verbs, and what to change."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import obstore
+
+from rex.attach.client import Unreachable
+from rex.attach.cors import METHODS
+from rex.attach.doctor import Step, fine, warning, wrong
+from rex.attach.signing.sigv4 import encode_path, presign_url
+from rex.attach.storages.s3_check import element
+from rex.attach.storages.s3_settings_doctor import HOST_ADVICE, S3SettingsDoctor
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rex.attach.client import Answer
+    from rex.attach.doctor import Finding
+    from rex.attach.storages.s3 import S3Storage
+
+__all__ = ["S3Doctor"]
+
+CONTENT = b"one part, the last one"
+TOO_LARGE = 413
+BLOCKED = (403, 405)
+
+_PERMISSIONS = {
+    "list": "s3:ListBucket",
+    "write": "s3:PutObject",
+    "conditional write": "s3:GetObject",  # what is there is looked at
+    "checksum": "s3:PutObject",
+    "post link": "s3:PutObject",
+    "put link": "s3:PutObject",
+    "read": "s3:GetObject",
+    "range read": "s3:GetObject",
+    "info": "s3:GetObject",
+    "get link": "s3:GetObject",
+    "remove": "s3:DeleteObject",
+}
+_OF_BUCKET = ("s3:ListBucket", "s3:ListBucketMultipartUploads")
+_BY_METHOD = {"POST": "s3:PutObject", "PUT": "s3:PutObject", "GET": "s3:GetObject"}
+
+
+_PUBLIC = (
+    "attach_s3_public_endpoint must be the address at which clients, and this machine, reach the "
+    "server of attach_s3_endpoint"
+)
+_MISLED = {
+    "SignatureDoesNotMatch": ("something on the way changes the header Host", HOST_ADVICE),
+    "InvalidAccessKeyId": ("that is another S3 server", _PUBLIC),
+    "NoSuchBucket": ("that is another S3 server", _PUBLIC),
+}
+"""What it means where a link is refused although our keys are right: a phrase, and advice."""
+
+
+class S3Doctor(S3SettingsDoctor):
+    """Examines a bucket, and what is configured of it."""
+
+    methods = METHODS
+
+    def __init__(self, storage: S3Storage) -> None:
+        super().__init__(storage)
+        self._needed = ""
+        self._lacking: set[str] = set()
+
+    def more(self, reserve: Callable[[], str]) -> list[Step]:
+        return [
+            Step("checksum", functools.partial(self._checksum, reserve), ("write",)),
+            Step("multipart", functools.partial(self._multipart, reserve), ("write",)),
+        ]
+
+    # What S3 has besides the verbs.
+
+    def _checksum(self, reserve: Callable[[], str]) -> Finding:
+        handle = reserve()
+        answer = self._send_with(handle, CONTENT, CONTENT)
+        if not answer.ok:
+            code = element(answer.body, "Code")
+            return fine(f"refused ({answer.status} {code}), and not needed")
+        if self._send_with(reserve(), CONTENT, b"other").ok:
+            return warning(
+                "a wrong x-amz-checksum-sha256 is taken",
+                "the server does not notice what is damaged on the way; rex attach verify does",
+            )
+        looked = self._send("HEAD", handle, {"x-amz-checksum-mode": "ENABLED"})
+        kept = "kept" if looked.headers.get("x-amz-checksum-sha256") else "not kept"
+        return fine(f"a wrong x-amz-checksum-sha256 is refused, and the right one {kept}")
+
+    def _send_with(self, handle: str, content: bytes, summed: bytes) -> Answer:
+        digest = base64.b64encode(hashlib.sha256(summed).digest()).decode()
+        return self._send("PUT", handle, {"x-amz-checksum-sha256": digest}, content)
+
+    def _send(
+        self, method: str, handle: str, headers: dict[str, str], content: bytes | None = None
+    ) -> Answer:
+        now, credentials, _ = self._s3._lifetime(60)
+        url = presign_url(
+            method,
+            f"{self._s3._bucket_url}/{encode_path(self._s3._path(handle[1:]))}",
+            headers=headers,
+            credentials=credentials,
+            region=self._s3.region,
+            expires=60,
+            now=now,
+        )
+        try:
+            return self.client.send(method, url, headers, content)
+        except Unreachable as failure:
+            raise Error("The S3 server does not answer", failure, kind=Kind.UNAVAILABLE) from None
+
+    def _multipart(self, reserve: Callable[[], str]) -> Finding:
+        uploads, control = self._s3.multipart, self._s3._control
+        handle, other = reserve(), reserve()
+        begun: dict[str, str] = {}
+        try:
+            self._needed = "s3:PutObject"
+            begun[handle] = uploads.create(handle, "text/plain")
+            with self._s3._mapped(handle):
+                etag = control.upload_part(uploads.key(handle), begun[handle], 1, CONTENT)
+            self._needed = "s3:ListMultipartUploadParts"
+            if [(1, len(CONTENT))] != [part[:2] for part in uploads.parts(handle, begun[handle])]:
+                return wrong("the server does not list the part that was sent")
+            self._needed = "s3:GetObject"  # it is looked at, before and after
+            uploads.complete(handle, begun[handle], [(1, etag)])
+            del begun[handle]
+            begun[other] = uploads.create(other, "text/plain")
+            self._needed = "s3:ListBucketMultipartUploads"
+            with self._s3._mapped(other):
+                control.list_multiparts(uploads.key(other))
+            self._needed = "s3:AbortMultipartUpload"
+            uploads.abort(other, begun[other])
+            del begun[other]
+        finally:
+            for each, upload_id in begun.items():
+                self._abort(each, upload_id)
+        return fine("an upload in parts was completed, and another aborted")
+
+    def _abort(self, handle: str, upload_id: str) -> None:
+        """End an upload after a failure, which is what is told unless this fails too."""
+        needed, self._needed = self._needed, "s3:AbortMultipartUpload"
+        try:
+            self._s3.multipart.abort(handle, upload_id)
+        except Error as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+        self._needed = needed
+
+    # What to change.
+
+    def advice(self, step: str, error: Error) -> Sequence[str]:
+        permission = self._needed if step == "multipart" else _PERMISSIONS.get(step)
+        if step == "remove" and "s3:GetObject" in self._lacking:
+            permission = "s3:GetObject"  # it is looked at first
+        if error.kind is Kind.DENIED and permission is not None:
+            remains = f"the upload in parts that was begun remains: {error.payload}"
+            is_left = permission == "s3:AbortMultipartUpload"
+            return (*self._policy(permission), *([remains] if is_left else []))
+        if error.kind is Kind.UNSUPPORTED and step == "write":
+            return ("the server must know conditional writes (If-None-Match on PUT): update it",)
+        return super().advice(step, error)
+
+    def _policy(self, permission: str) -> Sequence[str]:
+        """Say what the policy of the keys lacks, in the words of IAM, and in full only once."""
+        if permission in self._lacking:
+            return (f"the keys lack the permission {permission}",)
+        self._lacking.add(permission)
+        arn = f"arn:aws:s3:::{self._s3.bucket}"
+        statement = {
+            "Effect": "Allow",
+            "Action": permission,
+            "Resource": arn if permission in _OF_BUCKET else f"{arn}/{self._s3.prefix}*",
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        return f"the keys lack the permission {permission}; a policy that gives it:", policy
+
+    def refused(self, method: str, answer: Answer) -> Finding:
+        code = element(answer.body, "Code")
+        found = f"a {method} to {self._s3._public_url} is answered {answer.status} {code}".rstrip()
+        if code == "AccessDenied":
+            return wrong(found, *self._policy(_BY_METHOD[method]))
+        if code in _MISLED:
+            meaning, advice = _MISLED[code]
+            return wrong(f"{found}: {meaning}", advice)
+        if code:
+            return wrong(f"{found}: {element(answer.body, 'Message')}")
+        found = f"{found}, which is no answer of an S3 server"
+        if answer.status == TOO_LARGE:
+            advice = "let the proxy take what attach_max_size permits (nginx: client_max_body_size)"
+            return wrong(found, advice)
+        if answer.status in BLOCKED and method != "GET":
+            return wrong(
+                found, f"let the proxy or firewall before the server pass on {method}, or", _PUBLIC
+            )
+        return wrong(found, _PUBLIC)
+
+    def unreachable(self, failure: Unreachable) -> Finding:
+        return wrong(f"{self._s3._public_url} cannot be reached: {failure}", _PUBLIC)
+
+    def not_shared(self, origin: str) -> Sequence[str]:
+        return (
+            "give the bucket the rule that is needed, and see that no proxy drops Origin:",
+            f"$ rex attach cors --origin {origin} --apply",
+            json.dumps({"CORSRules": [self._s3.cors.needed([origin])]}),
+        )
+
+    def discard(self, handle: str) -> None:
+        # Unlike the verb, this needs no permission to look.
+        with self._s3._mapped(handle):
+            obstore.delete(self._s3._store(), self._s3._path(handle[1:]))

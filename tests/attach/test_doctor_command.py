@@ -1,0 +1,163 @@
+"""`rex attach doctor`, run as a person and as a script run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from attach.fake_server import silent_server
+from attach.harnesses import s3_client
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rex.attach_demo.seaweedfs import SeaweedFS
+
+REX = Path(sys.executable).with_name("rex")
+SITE = "https://pages.example.org"
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """Give settings as the environment holds them."""
+    given = {name.upper(): str(value) for name, value in settings.items()}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return {**kept, **given}
+
+
+def run(
+    settings: Mapping[str, object], *arguments: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command with settings."""
+    return subprocess.run(
+        [REX, "attach", "doctor", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(settings),
+        cwd=cwd,
+        check=False,
+        timeout=60,
+    )
+
+
+def contents(server: SeaweedFS, bucket: str) -> list[str]:
+    """Give all that is stored in a bucket, and all that is about to be."""
+    client = s3_client(server.endpoint, server.access_key, server.secret_key)
+    objects = client.list_objects_v2(Bucket=bucket).get("Contents", ())
+    uploads = client.list_multipart_uploads(Bucket=bucket).get("Uploads", ())
+    return [each["Key"] for each in (*objects, *uploads)]
+
+
+def test_a_person_gets_a_line_for_each_step(tmp_path: Path) -> None:
+    """What it is about, and a sum; it ends with 0 if nothing is wrong."""
+    done = run({"attach_dir": tmp_path})
+    assert (0, "") == (done.returncode, done.stderr)
+    first, second, *steps, last = done.stdout.splitlines()
+    assert ["fine", "settings", "attach_dir"] == first.split()
+    assert f"LocalStorage({str(tmp_path)!r})" == second
+    assert {"fine", "left out"} == {line[:8].strip() for line in steps}
+    assert "17 fine, 4 left out" == last
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_script_gets_json(seaweedfs: SeaweedFS) -> None:
+    """An object for each step, and one for all."""
+    seaweedfs.create_bucket("doctor-json")
+    settings = {**seaweedfs.settings(), "attach_s3_bucket": "doctor-json"}
+    done = run(settings, "--json", "--origin", SITE)
+    *steps, last = map(json.loads, done.stdout.splitlines())
+    assert (0, {"fine"}) == (done.returncode, {step["verdict"] for step in steps}), done.stdout
+    assert {"storage", "step", "verdict", "text", "advice"} == set(steps[0])
+    assert {"fine": len(steps), "warning": 0, "wrong": 0, "left out": 0} == last["summary"]
+    assert [] == contents(seaweedfs, "doctor-json")
+
+
+def test_what_is_wrong_is_told_and_ends_in_11(seaweedfs: SeaweedFS) -> None:
+    """Although the application would not start; and what to change stands below it."""
+    secret = "canary/of+the/secret+key"
+    done = run({**seaweedfs.settings(), "attach_s3_secret_key": secret})
+    assert (11, "") == (done.returncode, done.stderr)
+    lines = done.stdout.splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("WRONG "))
+    assert "attach_s3_secret_key" in lines[at]
+    assert lines[at + 1].startswith(" " * 10)
+    assert "1 wrong" in lines[-1]
+    for hidden in (secret, seaweedfs.access_key):
+        assert hidden not in done.stdout
+
+
+SETTINGS: dict[str, tuple[dict[str, str], str]] = {
+    "none": ({}, "exactly one of"),
+    "two": ({"attach_dir": "/srv", "attach_s3_bucket": "b"}, "exactly one of"),
+    "no number": ({"attach_dir": "/srv", "attach_max_size": "large"}, "attach_max_size"),
+    "no bucket's name": ({"attach_s3_bucket": "-"}, "attach_s3_bucket"),
+    "half of the keys": (
+        {"attach_s3_bucket": "bucket", "attach_s3_access_key": "AKIA"},
+        "attach_s3_secret_key",
+    ),
+    "no fallback": ({"attach_dir": "/srv", "attach_fallback": "ftp://a"}, "file:///directory"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_that_make_no_storage_are_the_first_finding(name: str) -> None:
+    """And the only one."""
+    settings, words = SETTINGS[name]
+    done = run(settings)
+    assert (11, "") == (done.returncode, done.stderr)
+    first, *_, last = done.stdout.splitlines()
+    assert first.startswith("WRONG     settings ")
+    assert words in done.stdout
+    assert "1 wrong" == last
+
+
+def test_another_storage_is_examined(tmp_path: Path) -> None:
+    """By its URL, or its name in rex.toml; one that is not there is a finding too."""
+    (tmp_path / "rex.toml").write_text(f'[storages]\nold = "file://{tmp_path}/old"\n')
+    for given in ("old", f"file://{tmp_path}/old", "memory:"):
+        done = run({}, "--storage", given, cwd=tmp_path)
+        assert (0, "") == (done.returncode, done.stderr)
+    done = run({}, "--storage", "olt", cwd=tmp_path)
+    assert 11 == done.returncode
+    assert "did you mean old" in done.stdout
+    assert ["rex.toml"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_the_sites_of_the_setting_are_tried(seaweedfs: SeaweedFS) -> None:
+    """Each of them."""
+    settings = {**seaweedfs.settings(), "attach_origins": f"{SITE}, http://localhost:8000"}
+    done = run(settings, "--json")
+    steps = map(json.loads, done.stdout.splitlines())
+    tried = [step["text"] for step in steps if step.get("step") == "cors"]
+    assert [SITE, "http://localhost:8000"] == [text.split()[2] for text in tried]
+
+
+def test_interrupted_it_leaves_nothing(seaweedfs: SeaweedFS) -> None:
+    """While a step waits for a server that does not answer, and something is stored."""
+    seaweedfs.create_bucket("doctor-interrupted")
+    with silent_server() as address:
+        settings = {
+            **seaweedfs.settings(),
+            "attach_s3_bucket": "doctor-interrupted",
+            "attach_s3_public_endpoint": address,
+            "attach_s3_timeout": 2,
+        }
+        with subprocess.Popen(
+            [REX, "attach", "doctor"], stdout=subprocess.PIPE, text=True, env=environment(settings)
+        ) as examining:
+            assert examining.stdout is not None
+            for line in examining.stdout:
+                if line.startswith("fine      multipart"):
+                    break
+            assert [] != contents(seaweedfs, "doctor-interrupted")
+            examining.send_signal(signal.SIGINT)
+            rest = examining.stdout.read()
+    assert (130, "") == (examining.returncode, rest)
+    assert [] == contents(seaweedfs, "doctor-interrupted")

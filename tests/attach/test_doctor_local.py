@@ -1,0 +1,418 @@
+"""Directories that are set up wrongly, each in one way, and what the doctor says of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from attach import power_cut
+from attach.fake_server import refused_address
+from attach.service import Service
+from rex.attach.storages.fallback import FallbackStorage
+from rex.attach.storages.local import LocalStorage
+from rex.attach.storages.memory import MemoryStorage
+from rex.attach.storages.secret_file import SECRET_NAME
+from rex.attach.tasks import Finding, Verdict, examine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rex.attach.content import Content
+    from rex.attach.info import Metadata
+    from rex.attach.reader import Body
+    from rex.attach.storage import Storage
+
+FINE, WARNING, WRONG, NOT_TRIED = Verdict
+NOBODY = 65534
+SITE = "https://pages.example.org"
+STEPS = (
+    *("directory", "permissions", "file system", "space", "unnamed files", "hard links"),
+    *("attributes", "fsync", "secret", "list", "write", "conditional write", "read", "range read"),
+    *("info", "post link", "put link", "get link", "cors", "remove"),
+)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Give all files and directories below a path, or the file that stands there."""
+    below = [path, *path.rglob("*")]
+    return {
+        str(each): each.read_bytes() if each.is_file() else b"" for each in below if each.exists()
+    }
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """Give a place that others may look into; see afterwards that all there is as it was."""
+    with tempfile.TemporaryDirectory(prefix="rex-doctor-") as directory:
+        path = Path(directory)
+        path.chmod(0o755)
+        yield path
+
+
+def verdicts(findings: list[Finding], verdict: Verdict) -> set[str]:
+    """Give the steps of which this was found."""
+    return {found.step for found in findings if found.verdict is verdict}
+
+
+def told(findings: list[Finding]) -> str:
+    """Give all that was told."""
+    return "\n".join("\n".join((each.step, each.text, *each.advice)) for each in findings)
+
+
+def examined(storage: Storage, *origins: str) -> list[Finding]:
+    """Examine a storage, and close it."""
+    with storage:
+        return [*examine(storage, origins)]
+
+
+class Case(NamedTuple):
+    """What is wrong, and where the doctor must say so."""
+
+    stage: Callable[[Path], Any]
+    """Prepares a place, and gives the path of the directory."""
+    step: str
+    words: tuple[str, ...]
+    verdict: Verdict = WRONG
+
+
+def missing(root: Path) -> Path:
+    """Leave away the directory and the one above it."""
+    return root / "not" / "there"
+
+
+def not_there_yet(root: Path) -> Path:
+    """Leave away the directory alone."""
+    return root / "new"
+
+
+def file_instead(root: Path) -> Path:
+    """Put a file there."""
+    (root / "attachments").write_bytes(b"a file")
+    return root / "attachments"
+
+
+def broken_link(root: Path) -> Path:
+    """Put a link there that leads nowhere."""
+    (root / "attachments").symlink_to(root / "nowhere")
+    return root / "attachments"
+
+
+def with_secret(content: bytes, mode: int) -> Callable[[Path], Path]:
+    """Put something there as the secret."""
+
+    def stage(root: Path) -> Path:
+        (root / SECRET_NAME).write_bytes(content)
+        (root / SECRET_NAME).chmod(mode)
+        return root
+
+    return stage
+
+
+CASES = {
+    "missing": Case(missing, "directory", ("does not exist", "$ install -d -m 0750", "/not/there")),
+    "not there yet": Case(not_there_yet, "directory", ("when it starts", "mount"), WARNING),
+    "a file": Case(file_instead, "directory", ("is no directory", "attach_dir")),
+    "a broken link": Case(broken_link, "directory", ("a broken link", "attach_dir")),
+    "a secret for all": Case(
+        with_secret(bytes(32), 0o644), "secret", ("others may use it", "$ chmod 0600", SECRET_NAME)
+    ),
+    "a secret too short": Case(with_secret(b"short", 0o600), "secret", ("32 bytes",)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_wrong_is_named(name: str, root: Path) -> None:
+    """In its own step alone, with what to change; and the place is left as it was."""
+    case = CASES[name]
+    path = case.stage(root)
+    before = contents(root)
+    findings = examined(LocalStorage(path))
+    assert before == contents(root)
+    assert {case.step} == verdicts(findings, case.verdict), told(findings)
+    (found,) = (each for each in findings if each.step == case.step)
+    assert [] == [word for word in case.words if word not in told([found])], told([found])
+    assert [*STEPS] == [each.step for each in findings]
+
+
+def test_a_directory_that_is_set_up_rightly_is_fine(root: Path) -> None:
+    """Where no service makes links, they are left out."""
+    LocalStorage(root).add("kept.txt", b"what was there before")
+    before = contents(root)
+    findings = examined(LocalStorage(root))
+    assert before == contents(root)
+    links = {"post link", "put link", "get link", "cors"}
+    assert links == verdicts(findings, NOT_TRIED)
+    assert {*STEPS} - links == verdicts(findings, FINE), told(findings)
+
+
+@pytest.mark.usefixtures("file_system")
+def test_a_file_system_that_can_less_is_good_enough(root: Path) -> None:
+    """One is told what it lacks; nothing is wrong with it."""
+    findings = examined(LocalStorage(root))
+    assert set() == verdicts(findings, WRONG)
+    assert verdicts(findings, WARNING) <= {"unnamed files", "attributes"}
+    assert {} == {path: found for path, found in contents(root).items() if path != str(root)}
+
+
+def test_links_of_the_service_are_tried(root: Path) -> None:
+    """As clients use them, and pages of other sites."""
+    storage, served = LocalStorage(root), LocalStorage(root)
+    storage.tokens  # noqa: B018 - makes the secret
+    before = contents(root)
+    with Service() as service:
+        storage.url = served.url = service.serve(served)
+        findings = examined(storage, SITE)
+    assert before == contents(root)
+    assert {*STEPS} == verdicts(findings, FINE), told(findings)
+
+
+def test_no_secret_is_made(root: Path) -> None:
+    """Before there is one, links are left out, and why is told."""
+    storage = LocalStorage(root, url=refused_address())
+    findings = examined(storage, SITE)
+    assert {"post link", "put link", "get link", "cors"} == verdicts(findings, NOT_TRIED)
+    assert "no secret yet" in told(findings)
+    assert [] == [*root.iterdir()]
+
+
+def test_a_service_that_does_not_run_is_named(root: Path) -> None:
+    """With the setting, and once."""
+    findings = examined(LocalStorage(root, url=refused_address(), secret="s" * 32))
+    assert {"post link"} == verdicts(findings, WRONG)
+    assert "attach_url" in told(findings)
+
+
+def test_a_service_with_another_secret_is_named(root: Path) -> None:
+    """It refuses the links."""
+    with Service() as service:
+        served = LocalStorage(root, secret="o" * 32)
+        served.url = service.serve(served)
+        findings = examined(LocalStorage(root, url=served.url, secret="s" * 32))
+    assert {"post link", "put link", "get link"} == verdicts(findings, WRONG)
+    assert "attach_secret" in told(findings)
+    assert [] == [*root.iterdir()]
+
+
+def test_wherever_it_is_given_up_nothing_is_left(root: Path) -> None:
+    """After each step in turn, also of a directory that was made for it."""
+    for steps in range(len(STEPS) + 1):
+        with LocalStorage(root / "new") as storage:
+            findings = examine(storage)
+            for _ in range(steps):
+                next(findings)
+            findings.close()
+        assert [] == [*root.iterdir()]
+
+
+def test_both_storages_of_a_move_are_examined(root: Path) -> None:
+    """One after the other, and by name; nothing is uploaded to the older one by links."""
+    for name in ("new", "old"):
+        (root / name).mkdir()
+    storages = LocalStorage(root / "new"), LocalStorage(root / "old")
+    findings = examined(FallbackStorage(*storages))
+    assert set() == verdicts(findings, WRONG)
+    steps = [(found.storage, found.step) for found in findings]
+    assert steps == [
+        *((repr(storages[0]), step) for step in STEPS),
+        *((repr(storages[1]), step) for step in STEPS if step not in ("post link", "put link")),
+    ]
+
+
+class Overwriting(MemoryStorage):
+    """A storage that is broken on purpose: it replaces what is there."""
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        with contextlib.suppress(KeyError):
+            del self._objects[key]
+        super()._put(key, content, content_type)
+
+
+class Unranged(MemoryStorage):
+    """A storage that is broken on purpose: it gives all from the beginning."""
+
+    def _get(self, key: str, start: int) -> Body:
+        del start
+        return super()._get(key, 0)
+
+
+class Changing(MemoryStorage):
+    """A storage that is broken on purpose: it gives other bytes."""
+
+    def _get(self, key: str, start: int) -> Body:
+        body = super()._get(key, start)
+        return body._replace(chunks=(bytes(len(chunk)) for chunk in body.chunks))
+
+
+class Typeless(MemoryStorage):
+    """A storage that is broken on purpose: it forgets the content type."""
+
+    def _head(self, key: str) -> Metadata:
+        return super()._head(key)._replace(content_type="application/octet-stream")
+
+
+class Forgetful(MemoryStorage):
+    """A storage that is broken on purpose: it forgets the digest."""
+
+    def _head(self, key: str) -> Metadata:
+        return super()._head(key)._replace(digest=None)
+
+
+class Keeping(MemoryStorage):
+    """A storage that is broken on purpose: nothing goes away at once."""
+
+    removals = 0
+
+    def _delete(self, key: str) -> None:
+        self.removals += 1
+        if self.removals > 1:
+            super()._delete(key)
+
+
+BROKEN: dict[type[MemoryStorage], tuple[str, Verdict]] = {
+    Unranged: ("range read", WRONG),
+    Changing: ("read", WRONG),
+    Typeless: ("info", WRONG),
+    Forgetful: ("info", WARNING),
+    Keeping: ("remove", WRONG),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_storage_that_is_broken_on_purpose_is_named(kind: type[MemoryStorage]) -> None:
+    """Each general step finds what it is for."""
+    storage = kind()
+    findings = examined(storage)
+    step, verdict = BROKEN[kind]
+    assert step in verdicts(findings, verdict), told(findings)
+    assert [] == [*storage]
+
+
+class Refusing(MemoryStorage):
+    """A storage that is broken on purpose: it fails in a way that nobody has thought of."""
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        raise ZeroDivisionError(f"{key} {content_type} {content}\x1b[2J")
+
+
+def test_overwriting_is_a_warning() -> None:
+    """The application works, and there is something to know."""
+    storage = Overwriting()
+    findings = examined(storage)
+    assert set() == verdicts(findings, WRONG)
+    assert {"conditional write"} == verdicts(findings, WARNING)
+    assert [] == [*storage]
+
+
+def test_whatever_fails_the_other_steps_are_taken() -> None:
+    """And nothing that was said does anything to a terminal."""
+    findings = examined(Refusing())
+    assert {"write"} == verdicts(findings, WRONG)
+    assert {"list"} == verdicts(findings, FINE)
+    assert "ZeroDivisionError" in told(findings)
+    assert "\x1b" not in told(findings)
+
+
+EXAMINE = """
+    import json, os, sys, tempfile
+    from rex.attach.storages.local import LocalStorage
+    from rex.attach.tasks import examine
+
+    if len(sys.argv) > 2:
+        with tempfile.TemporaryDirectory() as directory, LocalStorage(directory) as storage:
+            list(examine(storage))  # imports all that the other user may not read
+        os.setgroups([])
+        os.setgid(int(sys.argv[2]))
+        os.setuid(int(sys.argv[2]))
+    with LocalStorage(sys.argv[1]) as storage:
+        for found in examine(storage):
+            print(json.dumps([found.step, found.verdict.value, found.text, found.advice]))
+    """
+
+
+def findings_of(command: list[str]) -> list[Finding]:
+    """Run a program that prints findings."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert 0 == done.returncode, done.stderr
+    lines = map(json.loads, done.stdout.splitlines())
+    return [
+        Finding(step, Verdict(verdict), text, (*advice,)) for step, verdict, text, advice in lines
+    ]
+
+
+OBSTACLE = power_cut.obstacle()
+LEFT_OUT = () if OBSTACLE is None else (f"directories that the system refuses ({OBSTACLE})",)
+
+if os.geteuid() != 0:
+
+    def test_a_directory_that_we_may_not_write_is_named(root: Path) -> None:
+        """It is ours, so that its mode is what to change."""
+        (root / "attachments").mkdir(mode=0o500)
+        findings = examined(LocalStorage(root / "attachments"))
+        assert {"permissions"} == verdicts(findings, WRONG)
+        assert f"$ chmod u+rwx {root}/attachments" in told(findings)
+
+
+if OBSTACLE is None:
+    PYTHON = [sys.executable, "-c", textwrap.dedent(EXAMINE)]
+    IN_NAMESPACE = ["unshare", "--mount", "--propagation=private", "sh", "-euc"]
+
+    @pytest.mark.parametrize(("mode", "lacking"), [(0o755, "write"), (0o711, "read or write")])
+    def test_the_directory_of_another_user_is_named(root: Path, mode: int, lacking: str) -> None:
+        """With the command that makes it ours."""
+        directory = root / "attachments"
+        directory.mkdir()
+        directory.chmod(mode)
+        findings = findings_of([*PYTHON, str(directory), str(NOBODY)])
+        assert {"permissions"} == verdicts(findings, WRONG), told(findings)
+        assert f"we may not {lacking} in it" in told(findings)
+        assert f"$ chown -R {NOBODY}:{NOBODY} {directory}" in told(findings)
+        assert [] == [*directory.iterdir()]
+
+    def test_a_secret_of_another_user_is_named(root: Path) -> None:
+        """The directory is ours, and the secret is not."""
+        directory = root / "attachments"
+        directory.mkdir()
+        with_secret(bytes(32), 0o600)(directory)
+        os.chown(directory, NOBODY, NOBODY)
+        findings = findings_of([*PYTHON, str(directory), str(NOBODY)])
+        assert {"secret"} == verdicts(findings, WRONG), told(findings)
+        assert f"$ chown {NOBODY} {directory}/{SECRET_NAME}" in told(findings)
+
+    def test_a_disk_that_is_mounted_read_only_is_named(root: Path) -> None:
+        """With the command that mounts it for writing."""
+        script = 'mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"; shift; exec "$@"'
+        command = [*IN_NAMESPACE, script, "sh", str(root), *PYTHON, str(root)]
+        findings = findings_of(command)
+        assert {"permissions"} == verdicts(findings, WRONG), told(findings)
+        assert f"$ mount -o remount,rw {root}" in told(findings)
+        assert [] == [*root.iterdir()]
+
+    def test_a_full_disk_is_named(root: Path) -> None:
+        """A small file system in memory; afterwards there is what was there before."""
+        script = (
+            'mount -t tmpfs -o size=256k tmpfs "$1"; dd if=/dev/zero of="$1/.full" 2>&- || true; '
+            'cd "$1"; shift; "$@"; test "$(ls -A)" = .full'
+        )
+        findings = findings_of([*IN_NAMESPACE, script, "sh", str(root), *PYTHON, str(root)])
+        assert {"space"} == verdicts(findings, WARNING), told(findings)
+        assert {"fsync", "write"} == verdicts(findings, WRONG), told(findings)
+        assert "make room" in told(findings)
+
+    def test_a_directory_that_cannot_be_changed_is_named(root: Path) -> None:
+        """Whoever we are."""
+        try:
+            subprocess.run(["chattr", "+i", str(root)], check=True)
+            findings = examined(LocalStorage(root))
+        finally:
+            subprocess.run(["chattr", "-i", str(root)], check=True)
+        assert {"permissions"} == verdicts(findings, WRONG), told(findings)
+        assert f"$ chattr -i {root}" in told(findings)
