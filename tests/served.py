@@ -64,7 +64,7 @@ class Served:
         with self.log.open("ab") as log:
             self.program = subprocess.Popen(
                 self._command,
-                env={"PATH": os.environ["PATH"], **self._environment},
+                env={**_inherited(), **self._environment},
                 cwd=self.directory,
                 stdout=log,
                 stderr=log,
@@ -155,6 +155,11 @@ class Served:
 
     def _filled(self, value: object) -> str:
         return str(value).replace(PORT, str(self.port))
+
+
+def _inherited() -> dict[str, str]:
+    """Give what a program needs from our environment to be the one that is tested."""
+    return {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
 
 
 @contextmanager

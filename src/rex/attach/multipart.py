@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 from rex.attach.content_type import content_type_for
 from rex.attach.handle import handle_of, key_of, shown
 from rex.attach.link import link_seconds
+from rex.attach.watching.watched import INFO, Watched
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -132,26 +133,27 @@ class MultipartUploads:
 
         It is served as `content_type`; without it, the name decides.
         """
-        key = key_of(handle)
-        media_type = content_type_for(handle, content_type)
-        with self._storage._mapped(handle):
-            return self._hooks.create(key, media_type)
+        with Watched("multipart.create", self._storage, handle):
+            key = key_of(handle)
+            media_type = content_type_for(handle, content_type)
+            with self._storage._mapped(handle):
+                return self._hooks.create(key, media_type)
 
     @final
     def link(
         self, handle: str, upload_id: str, number: int, *, expires: Expires = None
     ) -> PresignedLink:
         """Permit somebody to upload one part with ``PUT``, without a content type."""
-        key = self._checked(handle, upload_id)
-        _check_number(number)
-        with self._storage._mapped(handle):
-            return self._hooks.sign_part(key, upload_id, number, self._seconds(expires))
+        with Watched("multipart.link", self._storage, handle):
+            key = self._checked(handle, upload_id)
+            _check_number(number)
+            with self._storage._mapped(handle):
+                return self._hooks.sign_part(key, upload_id, number, self._seconds(expires))
 
     @final
     def parts(self, handle: str, upload_id: str) -> Iterator[Part]:
         """Give the parts that the server has, in the order of their numbers, as they are found."""
-        key = self._checked(handle, upload_id)
-        return self._parts(handle, key, upload_id)
+        return self._listed(handle, self._checked(handle, upload_id), upload_id)
 
     @final
     def complete(
@@ -170,29 +172,32 @@ class MultipartUploads:
         Errors: `CONFLICT` when the server has not got one of the parts, or other content for it;
         `TOO_LARGE`; `EXISTS` when the attachment is there already.
         """
-        key = self._checked(handle, upload_id)
-        named = _named(parts)
-        there = {part.number: part for part in self._parts(handle, key, upload_id)}
-        missing = [n for n, etag in named.items() if n not in there or _bare(there[n].etag) != etag]
-        if missing:
-            numbers = ", ".join(map(str, missing[:10]))
-            raise Error(
-                "The server has not got these parts as they were named",
-                f"{handle}: {numbers}",
-                kind=Kind.CONFLICT,
-            )
-        chosen = [there[number] for number in sorted(named)]
-        size = sum(part.size for part in chosen)
-        self._check_size(handle, upload_id, size, max_size)
-        with self._storage._mapped(handle):
-            self._check_new(key)
-            try:
-                self._hooks.complete(key, upload_id, chosen)
-            except Exception:
-                # A request that was repeated finds what its first try made.
-                if self._stored_size(key) != size:
-                    raise
-            self._check_stored(handle, key, size)
+        with Watched("multipart.complete", self._storage, handle, INFO) as seen:
+            key = self._checked(handle, upload_id)
+            named = _named(parts)
+            there = {part.number: part for part in self._parts(handle, key, upload_id)}
+            missing = [
+                n for n, etag in named.items() if n not in there or _bare(there[n].etag) != etag
+            ]
+            if missing:
+                numbers = ", ".join(map(str, missing[:10]))
+                raise Error(
+                    "The server has not got these parts as they were named",
+                    f"{handle}: {numbers}",
+                    kind=Kind.CONFLICT,
+                )
+            chosen = [there[number] for number in sorted(named)]
+            size = seen.size = sum(part.size for part in chosen)
+            self._check_size(handle, upload_id, size, max_size)
+            with self._storage._mapped(handle):
+                self._check_new(key)
+                try:
+                    self._hooks.complete(key, upload_id, chosen)
+                except Exception:
+                    # A request that was repeated finds what its first try made.
+                    if self._stored_size(key) != size:
+                        raise
+                self._check_stored(handle, key, size)
 
     @final
     def abort(self, handle: str, upload_id: str) -> None:
@@ -200,9 +205,8 @@ class MultipartUploads:
 
         Some servers say nothing when there is no such upload.
         """
-        key = self._checked(handle, upload_id)
-        with self._storage._mapped(handle):
-            self._hooks.abort(key, upload_id)
+        with Watched("multipart.abort", self._storage, handle):
+            self._aborted(handle, upload_id)
 
     # The same steps for somebody who speaks S3 to the server.
 
@@ -211,17 +215,19 @@ class MultipartUploads:
         self, handle: str, content_type: str | None = None, *, expires: Expires = None
     ) -> PresignedLink:
         """Permit somebody to begin the upload: ``POST``, answered with the upload's id."""
-        key = key_of(handle)
-        media_type = content_type_for(handle, content_type)
-        with self._storage._mapped(handle):
-            return self._hooks.sign_create(key, media_type, self._seconds(expires))
+        with Watched("multipart.create_link", self._storage, handle):
+            key = key_of(handle)
+            media_type = content_type_for(handle, content_type)
+            with self._storage._mapped(handle):
+                return self._hooks.sign_create(key, media_type, self._seconds(expires))
 
     @final
     def parts_link(self, handle: str, upload_id: str, *, expires: Expires = None) -> PresignedLink:
         """Permit somebody to list the parts: ``GET``."""
-        key = self._checked(handle, upload_id)
-        with self._storage._mapped(handle):
-            return self._hooks.sign_parts(key, upload_id, self._seconds(expires))
+        with Watched("multipart.parts_link", self._storage, handle):
+            key = self._checked(handle, upload_id)
+            with self._storage._mapped(handle):
+                return self._hooks.sign_parts(key, upload_id, self._seconds(expires))
 
     @final
     def complete_link(
@@ -235,19 +241,21 @@ class MultipartUploads:
 
         Errors: `TOO_LARGE`; `EXISTS` when the attachment is there already.
         """
-        key = self._checked(handle, upload_id)
-        size = sum(part.size for part in self._parts(handle, key, upload_id))
-        self._check_size(handle, upload_id, size, max_size)
-        with self._storage._mapped(handle):
-            self._check_new(key)
-            return self._hooks.sign_complete(key, upload_id, COMPLETE_SECONDS)
+        with Watched("multipart.complete_link", self._storage, handle):
+            key = self._checked(handle, upload_id)
+            size = sum(part.size for part in self._parts(handle, key, upload_id))
+            self._check_size(handle, upload_id, size, max_size)
+            with self._storage._mapped(handle):
+                self._check_new(key)
+                return self._hooks.sign_complete(key, upload_id, COMPLETE_SECONDS)
 
     @final
     def abort_link(self, handle: str, upload_id: str, *, expires: Expires = None) -> PresignedLink:
         """Permit somebody to end an upload: ``DELETE``."""
-        key = self._checked(handle, upload_id)
-        with self._storage._mapped(handle):
-            return self._hooks.sign_abort(key, upload_id, self._seconds(expires))
+        with Watched("multipart.abort_link", self._storage, handle):
+            key = self._checked(handle, upload_id)
+            with self._storage._mapped(handle):
+                return self._hooks.sign_abort(key, upload_id, self._seconds(expires))
 
     # What the verbs share.
 
@@ -262,6 +270,15 @@ class MultipartUploads:
     def _seconds(self, expires: Expires) -> float:
         return link_seconds(self._storage.link_expires if expires is None else expires)
 
+    def _listed(self, handle: str, key: str, upload_id: str) -> Iterator[Part]:
+        with Watched("multipart.parts", self._storage, handle):
+            yield from self._parts(handle, key, upload_id)
+
+    def _aborted(self, handle: str, upload_id: str) -> None:
+        key = self._checked(handle, upload_id)
+        with self._storage._mapped(handle):
+            self._hooks.abort(key, upload_id)
+
     def _parts(self, handle: str, key: str, upload_id: str) -> Iterator[Part]:
         with self._storage._mapped(handle):
             yield from self._hooks.parts(key, upload_id)
@@ -269,7 +286,7 @@ class MultipartUploads:
     def _check_size(self, handle: str, upload_id: str, size: int, max_size: int | None) -> None:
         limits = [limit for limit in (max_size, self._storage.max_size) if limit is not None]
         if limits and size > min(limits):
-            self.abort(handle, upload_id)
+            self._aborted(handle, upload_id)
             reason = f"{handle}: {size} bytes, more than {min(limits)}"
             raise Error("Attachment is too large", reason, kind=Kind.TOO_LARGE)
 

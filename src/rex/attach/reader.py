@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
+from rex.attach.watching.watched import moved
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Stream(io.RawIOBase):
         self._rest = memoryview(b"")
         self._position = start  # where the caller stands
         self._fetched = start  # where the end of `_rest` stands
+        self._taken = 0  # how many bytes the caller has had
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -149,6 +151,7 @@ class Stream(io.RawIOBase):
             return None
         given: bytes | None = cached(size)
         if given is not None:
+            self._taken += size
             self._position += size
             self._fetched = self._position
         return given
@@ -157,11 +160,13 @@ class Stream(io.RawIOBase):
         """Stop fetching."""
         if not self.closed:
             self._drop()
+            moved("out", self._taken)
         super().close()
 
     def _take(self, size: int) -> None:
         self._rest = self._rest[size:]
         self._position += size
+        self._taken += size
 
     def _fill(self) -> bool:
         """Make `_rest` begin at the position, with at least one byte; False at the end."""

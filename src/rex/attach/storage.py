@@ -18,10 +18,10 @@ from rex.attach.hooks import Hooks
 from rex.attach.info import Info, Metadata
 from rex.attach.link import PresignedLink, link_seconds
 from rex.attach.reader import Body, Reader, Stream
+from rex.attach.watching.watched import INFO, Watched, moved
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
-    import logging
     import os
     from collections.abc import Callable, Iterator, Sequence
 
@@ -101,9 +101,11 @@ class Storage(Hooks):
         Errors: `ILL_FORMED` (name, content, type or digest), `TOO_LARGE`, `CORRUPT` for another
         digest, and whatever the caller's own content raises, as it stands.
         """
-        handle = make_handle(name)
-        self._stored(self._put_new, handle, content, content_type, digest)
-        return handle
+        with Watched("add", self, None, INFO) as seen:
+            handle = seen.handle = make_handle(name)
+            seen.content = self._content(content, digest)
+            self._stored(self._put_new, handle, seen.content, content_type)
+            return handle
 
     @final
     def put(
@@ -118,8 +120,10 @@ class Storage(Hooks):
 
         Errors: also `EXISTS` when it is there already; nothing is changed then.
         """
-        key_of(handle)
-        self._stored(self._put, handle, content, content_type, digest)
+        with Watched("put", self, handle, INFO) as seen:
+            key_of(handle)
+            seen.content = self._content(content, digest)
+            self._stored(self._put, handle, seen.content, content_type)
 
     @final
     def reserve(self, name: str) -> str:
@@ -138,14 +142,17 @@ class Storage(Hooks):
 
         Errors, raised here and not at the first read: `NOT_FOUND`, `ILL_FORMED`.
         """
-        key = key_of(handle)
-        if not isinstance(start, int) or not 0 <= start <= MAX_POSITION:
-            raise Error("The start is a number of bytes", shown(start), kind=Kind.ILL_FORMED)
-        with self._mapped(handle):
-            body = self._begun(key, start)
-        fetch = functools.partial(self._get, key)
-        mapped = functools.partial(self._mapped, handle)
-        return Reader(Stream(_info(handle, body.metadata), body.chunks, fetch, mapped, start))
+        with Watched("open", self, handle) as seen:
+            key = key_of(handle)
+            if not isinstance(start, int) or not 0 <= start <= MAX_POSITION:
+                raise Error("The start is a number of bytes", shown(start), kind=Kind.ILL_FORMED)
+            with self._mapped(handle):
+                body = self._begun(key, start)
+            info = _info(handle, body.metadata)
+            seen.size = info.size
+            fetch = functools.partial(self._get, key)
+            mapped = functools.partial(self._mapped, handle)
+            return Reader(Stream(info, body.chunks, fetch, mapped, start))
 
     @final
     def read_cached(self, handle: str) -> tuple[Info, bytes] | None:
@@ -154,17 +161,23 @@ class Storage(Hooks):
         Or else None, also where that cannot be known. This waits for no disk and no server, so
         that an event loop may call it. Errors: as `open`, where they are found without waiting.
         """
-        key = key_of(handle)
-        with self._mapped(handle):
-            cached = self._get_cached(key)
-        return None if cached is None else (_info(handle, cached[0]), cached[1])
+        with Watched("read_cached", self, handle) as seen, self._mapped(handle):
+            cached = self._get_cached(key_of(handle))
+            if cached is None:
+                seen.is_moot = True
+                return None
+            metadata, content = cached
+            seen.size = len(content)
+            moved("out", seen.size)
+            return _info(handle, metadata), content
 
     @final
     def info(self, handle: str) -> Info:
         """Tell what is known of an attachment. Errors: `NOT_FOUND`, `ILL_FORMED`."""
-        key = key_of(handle)
-        with self._mapped(handle):
-            return _info(handle, self._head(key))
+        with Watched("info", self, handle) as seen, self._mapped(handle):
+            info = _info(handle, self._head(key_of(handle)))
+            seen.size = info.size
+            return info
 
     @final
     def stat(self, handle: str) -> os.stat_result:
@@ -177,10 +190,8 @@ class Storage(Hooks):
     @final
     def remove(self, handle: str) -> None:
         """Remove an attachment for good. Errors: `NOT_FOUND`, `ILL_FORMED`."""
-        key = key_of(handle)
-        with self._mapped(handle):
-            self._delete(key)
-        _logger().info("removed %s", handle)
+        with Watched("remove", self, handle, INFO), self._mapped(handle):
+            self._delete(key_of(handle))
 
     @final
     def list(
@@ -259,22 +270,24 @@ class Storage(Hooks):
         Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links, and for a limit
         of the size with ``PUT``.
         """
-        key = key_of(handle)
-        name = _name(handle)
-        if method not in ("POST", "PUT"):
-            raise Error(
-                "The method of an upload link is POST or PUT", shown(method), kind=Kind.ILL_FORMED
-            )
-        limit = _tighter(max_size, self.max_size)
-        if method == "PUT" and limit is not None:
-            raise Error(
-                "A PUT link cannot limit the size of the upload",
-                f"use a POST link for at most {limit} bytes",
-                kind=Kind.UNSUPPORTED,
-            )
-        media_type = content_type_for(name, content_type)
-        seconds = link_seconds(self.link_expires if expires is None else expires)
-        with self._mapped(handle):
+        with Watched("upload_link", self, handle), self._mapped(handle):
+            key = key_of(handle)
+            name = _name(handle)
+            if method not in ("POST", "PUT"):
+                raise Error(
+                    "The method of an upload link is POST or PUT",
+                    shown(method),
+                    kind=Kind.ILL_FORMED,
+                )
+            limit = _tighter(max_size, self.max_size)
+            if method == "PUT" and limit is not None:
+                raise Error(
+                    "A PUT link cannot limit the size of the upload",
+                    f"use a POST link for at most {limit} bytes",
+                    kind=Kind.UNSUPPORTED,
+                )
+            media_type = content_type_for(name, content_type)
+            seconds = link_seconds(self.link_expires if expires is None else expires)
             if method == "PUT":
                 return self._sign_put(key, media_type, seconds)
             return self._sign_post(key, media_type, limit, seconds)
@@ -297,13 +310,13 @@ class Storage(Hooks):
 
         Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links.
         """
-        key = key_of(handle)
-        name = _name(handle)
-        media_type = content_type_for(name)
-        inline = inline and is_inline_type(media_type)
-        shown_name = name if filename is None else safe_file_name(filename)
-        seconds = link_seconds(self.link_expires if expires is None else expires)
-        with self._mapped(handle):
+        with Watched("download_link", self, handle), self._mapped(handle):
+            key = key_of(handle)
+            name = _name(handle)
+            media_type = content_type_for(name)
+            inline = inline and is_inline_type(media_type)
+            shown_name = name if filename is None else safe_file_name(filename)
+            seconds = link_seconds(self.link_expires if expires is None else expires)
             return self._sign_get(
                 key,
                 disposition(shown_name, inline=inline),
@@ -317,7 +330,8 @@ class Storage(Hooks):
 
         Errors: the `kind` says what is wrong, and the message names the setting to change.
         """
-        self._check()
+        with Watched("check", self):
+            self._check()
 
     @final
     @functools.cached_property
@@ -377,22 +391,28 @@ class Storage(Hooks):
 
     # What the verbs share.
 
+    def _content(self, content: ContentSource, digest: str | None = None) -> Content:
+        if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
+            raise Error("Ill-formed SHA-256", shown(digest), kind=Kind.ILL_FORMED)
+        return Content(content, max_size=self.max_size, digest=digest)
+
     def _stored(
         self,
         put: Callable[[str, Content, str], None],
         handle: str,
-        content: ContentSource,
+        content: Content,
         content_type: str | None,
-        digest: str | None,
     ) -> None:
         """Store with one of the hooks, under a handle that is known to be well formed."""
-        if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
-            raise Error("Ill-formed SHA-256", shown(digest), kind=Kind.ILL_FORMED)
-        stream = Content(content, max_size=self.max_size, digest=digest)
         media_type = content_type_for(_name(handle), content_type)
-        with self._mapped(handle, stream):
-            put(handle[1:], stream, media_type)
-        _logger().info("added %s (%d bytes)", handle, stream.size)
+        with self._mapped(handle, content):
+            put(handle[1:], content, media_type)
+
+    def _described(self, handle: str) -> Info:
+        """Tell what is known of an attachment, when that is a part of another verb."""
+        key = key_of(handle)
+        with self._mapped(handle):
+            return _info(handle, self._head(key))
 
     def _begun(self, key: str, start: int) -> Body:
         """Give the object and its bytes from `start`, which may be past the end."""
@@ -412,7 +432,7 @@ class Storage(Hooks):
             return found.clear()
 
     def _handles(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
-        with self._mapped(None):
+        with Watched("list", self), self._mapped(None):
             for key in self._list(day, after):
                 handle = handle_of(key)
                 if handle is not None:
@@ -481,13 +501,6 @@ def _info(handle: str, metadata: Metadata) -> Info:
         etag=metadata.etag,
         digest=metadata.digest,
     )
-
-
-@functools.cache
-def _logger() -> logging.Logger:
-    import logging
-
-    return logging.getLogger("rex.attach")
 
 
 def _date(day: datetime.date | str) -> datetime.date:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from rex.attach.content import Content
 from rex.attach.content_type import content_type_for
 from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, shown
+from rex.attach.watching.watched import INFO, Watched
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -80,24 +81,27 @@ class Uploads:
 
         Errors: `ILL_FORMED`; `TOO_LARGE` over the limit for an attachment.
         """
-        handle = make_handle(name)
-        if not isinstance(note, str) or len(note) > MAX_NOTE_LENGTH:
-            raise Error(f"A note has at most {MAX_NOTE_LENGTH} characters", kind=Kind.ILL_FORMED)
-        lifetime = datetime.timedelta(seconds=self._storage.upload_expires)
-        upload = Upload(
-            handle=handle,
-            offset=0,
-            size=None if size is None else self._checked_size(size),
-            content_type=content_type_for(parse_handle(handle).name, content_type),
-            note=note,
-            is_part=is_part,
-            expires_at=_now() + lifetime,
-        )
-        with self._mapped(handle):
-            self._drafts.create(
-                key_of(handle), _encode(upload), upload.content_type, is_part=is_part
+        with Watched("uploads.create", self._storage) as seen:
+            handle = seen.handle = make_handle(name)
+            if not isinstance(note, str) or len(note) > MAX_NOTE_LENGTH:
+                raise Error(
+                    f"A note has at most {MAX_NOTE_LENGTH} characters", kind=Kind.ILL_FORMED
+                )
+            lifetime = datetime.timedelta(seconds=self._storage.upload_expires)
+            upload = Upload(
+                handle=handle,
+                offset=0,
+                size=None if size is None else self._checked_size(size),
+                content_type=content_type_for(parse_handle(handle).name, content_type),
+                note=note,
+                is_part=is_part,
+                expires_at=_now() + lifetime,
             )
-        return self._completed(upload, None) if upload.is_complete else upload
+            with self._mapped(handle):
+                self._drafts.create(
+                    key_of(handle), _encode(upload), upload.content_type, is_part=is_part
+                )
+            return self._completed(upload, None, seen) if upload.is_complete else upload
 
     def info(self, handle: str) -> Upload:
         """Tell how far an upload is.
@@ -131,7 +135,12 @@ class Uploads:
         be; `ILL_FORMED`.
         """
         stream = Content(content)
-        with self._held(handle), self._mapped(handle, stream):
+        with (
+            Watched("uploads.append", self._storage, handle) as seen,
+            self._held(handle),
+            self._mapped(handle, stream),
+        ):
+            seen.content = stream
             upload = self._load(handle)
             if size is not None:
                 upload = self._sized(upload, size)
@@ -149,7 +158,7 @@ class Uploads:
             self._drafts.append(handle[1:], offset, stream, lacking)
             upload = upload._replace(offset=offset + stream.size)
             digest = stream.digest if offset == 0 else None
-            return self._completed(upload, digest) if upload.is_complete else upload
+            return self._completed(upload, digest, seen) if upload.is_complete else upload
 
     def join(self, name: str, parts: Sequence[str], *, content_type: str | None = None) -> str:
         """Store an attachment that consists of complete uploads made for that; give its handle.
@@ -159,31 +168,35 @@ class Uploads:
         Errors: `NOT_FOUND`; `CONFLICT` when one is not complete or was not made for that, or is
         named twice; `TOO_LARGE`.
         """
-        handles = list(dict.fromkeys(parts))
-        uploads = [self.info(handle) for handle in handles]
-        usable = all(upload.is_part and upload.is_complete for upload in uploads)
-        if not usable or len(handles) != len(parts):
-            raise Error(
-                "Only complete uploads that were made as parts can be joined, each once",
-                kind=Kind.CONFLICT,
-            )
-        if self._storage.max_size is not None:
-            self._checked_size(sum(upload.offset for upload in uploads))
-        chunks = itertools.chain.from_iterable(self._read(handle) for handle in handles)
-        handle = self._storage.add(name, chunks, content_type=content_type)
-        for part in handles:
-            with suppress(Error):  # it is stored; a part that stays expires
-                self.remove(part)
-        return handle
+        with Watched("uploads.join", self._storage, None, INFO) as seen:
+            handles = list(dict.fromkeys(parts))
+            uploads = [self.info(handle) for handle in handles]
+            usable = all(upload.is_part and upload.is_complete for upload in uploads)
+            if not usable or len(handles) != len(parts):
+                raise Error(
+                    "Only complete uploads that were made as parts can be joined, each once",
+                    kind=Kind.CONFLICT,
+                )
+            if self._storage.max_size is not None:
+                self._checked_size(sum(upload.offset for upload in uploads))
+            chunks = itertools.chain.from_iterable(self._read(handle) for handle in handles)
+            # It counts as one verb, and its bytes have been counted when they came.
+            storage, handle = self._storage, make_handle(name)
+            content = storage._content(chunks)  # noqa: SLF001 - as above
+            storage._stored(storage._put_new, handle, content, content_type)  # noqa: SLF001
+            seen.handle, seen.size = handle, content.size
+            for part in handles:
+                with suppress(Error):  # it is stored; a part that stays expires
+                    self._removed(part)
+            return handle
 
     def remove(self, handle: str) -> None:
         """Give up an upload; an attachment stays.
 
         Errors: `NOT_FOUND` when it is complete or there is none; `BUSY`; `ILL_FORMED`.
         """
-        with self._held(handle), self._mapped(handle):
-            self._drafts.load(handle[1:])
-            self._drafts.remove(handle[1:])
+        with Watched("uploads.remove", self._storage, handle):
+            self._removed(handle)
 
     def list(self) -> Iterator[str]:
         """List the handles of the uploads that are not complete, and of parts."""
@@ -192,6 +205,11 @@ class Uploads:
                 handle = handle_of(key)
                 if handle is not None:
                     yield handle
+
+    def _removed(self, handle: str) -> None:
+        with self._held(handle), self._mapped(handle):
+            self._drafts.load(handle[1:])
+            self._drafts.remove(handle[1:])
 
     def stored(self, handle: str) -> Upload:
         """Tell what is stored of an upload, also when it has expired; nothing is changed.
@@ -203,7 +221,7 @@ class Uploads:
             try:
                 draft = self._drafts.load(key)
             except FileNotFoundError:
-                return _finished(self._storage.info(handle))
+                return _finished(self._storage._described(handle))  # noqa: SLF001 - as above
             return _decode(handle, *draft)
 
     def _load(self, handle: str) -> Upload:
@@ -214,12 +232,14 @@ class Uploads:
             self._drafts.remove(key)
         raise Error("The upload has expired", handle, kind=Kind.NOT_FOUND)
 
-    def _completed(self, upload: Upload, digest: str | None) -> Upload:
+    def _completed(self, upload: Upload, digest: str | None, seen: Watched | None = None) -> Upload:
         """Make an attachment of an upload of which all is there, unless it is a part or is one."""
         if upload.is_part or upload.expires_at is None:
             return upload
         with self._mapped(upload.handle):
             self._drafts.publish(upload.handle[1:], upload.content_type, digest)
+        if seen is not None:
+            seen.level = INFO
         return upload._replace(expires_at=None)
 
     def _sized(self, upload: Upload, size: int) -> Upload:

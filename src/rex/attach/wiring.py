@@ -331,5 +331,6 @@ package = Package(
     start=_start,
     commands="rex.attach.cli:attach",
     routes="rex.attach.web.mount:routes",
+    metrics="rex.attach.watching.prometheus:watch",
     tables=("storages",),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import logging
 import traceback
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -37,6 +38,8 @@ def application(ctx: click.Context) -> Iterator[Rex]:
     It is made of the package that the command belongs to and of the packages of `rex.toml`,
     with the settings that were gathered, and it is active inside the `with` block.
     """
+    # What goes wrong is told once, by the command itself.
+    logging.getLogger("rex").addHandler(logging.NullHandler())
     configuration, package = _asked(ctx)
     rex = configuration.rex(package)
     with contextlib.closing(rex), rex:

@@ -38,6 +38,9 @@ class Package(NamedTuple):
     """``module:object`` of a click command, mounted on `rex` under the name's last part."""
     routes: str | None = None
     """``module:object`` of its HTTP routes."""
+    metrics: str | None = None
+    """``module:function`` that adds its metrics to prometheus_client's registry; `rex serve
+    --metrics` calls it once in each of its processes."""
     tables: tuple[str, ...] = ()
     """The tables of `rex.toml` that its commands read, beside ``[settings]``."""
     help: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import socket
@@ -44,6 +45,12 @@ __all__ = ["serve"]
 )
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key.")
 @click.option("--access-log", is_flag=True, help="Log each request, without its query.")
+@click.option(
+    "--metrics",
+    is_flag=True,
+    help="Answer at /metrics, for Prometheus: to everybody who can connect, whatever else asks "
+    "for a key. Let a proxy keep strangers from it.",
+)
 @click.pass_context
 def serve(
     ctx: click.Context,
@@ -54,6 +61,7 @@ def serve(
     tls_cert: str | None,
     tls_key: str | None,
     access_log: bool,
+    metrics: bool,
 ) -> None:
     """Serve the routes of all packages, until Ctrl-C or SIGTERM.
 
@@ -72,42 +80,61 @@ def serve(
             missing,
             kind=Kind.CONFIGURATION,
         ) from None
-    root = ctx.find_root()
-    loader = _Loader(root.params["overrides"], root.params["config"], access_log=access_log)
-    loader.rex().close()  # what is configured wrongly is told now, and once
-    address = _free_address(host, port)
-    _check_tls(tls_cert, tls_key)
-    click.echo(f"Serving on {_url(address, port, tls_cert)}", err=True)
-    Granian(
-        "rex",
-        address=address,
-        port=port,
-        interface=Interfaces.ASGI,
-        workers=workers,
-        ssl_cert=None if tls_cert is None else Path(tls_cert),
-        ssl_key=None if tls_key is None else Path(tls_key),
-        websockets=False,
-        # A worker that does not come to an end is ended.
-        workers_kill_timeout=30,
-    ).serve(target_loader=loader, wrap_loader=False)
+    with contextlib.ExitStack() as stack:
+        if metrics:
+            from rex.core.metrics import shared
+
+            stack.enter_context(shared())
+        root = ctx.find_root()
+        loader = _Loader(
+            root.params["overrides"], root.params["config"], access_log=access_log, metrics=metrics
+        )
+        log, quiet = logging.getLogger("rex"), logging.NullHandler()
+        log.addHandler(quiet)
+        loader.rex().close()  # what is configured wrongly is told now, and once
+        log.removeHandler(quiet)
+        address = _free_address(host, port)
+        _check_tls(tls_cert, tls_key)
+        click.echo(f"Serving on {_url(address, port, tls_cert)}", err=True)
+        Granian(
+            "rex",
+            address=address,
+            port=port,
+            interface=Interfaces.ASGI,
+            workers=workers,
+            ssl_cert=None if tls_cert is None else Path(tls_cert),
+            ssl_key=None if tls_key is None else Path(tls_key),
+            websockets=False,
+            # A worker that does not come to an end is ended.
+            workers_kill_timeout=30,
+        ).serve(target_loader=loader, wrap_loader=False)
 
 
 class _Loader:
     """Makes the application in each worker, from what the command line was given."""
 
-    def __init__(self, overrides: tuple[str, ...], config: str | None, *, access_log: bool) -> None:
+    def __init__(
+        self, overrides: tuple[str, ...], config: str | None, *, access_log: bool, metrics: bool
+    ) -> None:
         self._overrides = overrides
         self._config = config
         self._access_log = access_log
+        self._metrics = metrics
 
     def __call__(self, *_: object) -> ASGIApp:
-        from rex.core.web import AccessLog
+        rex = self.rex()
+        app: ASGIApp = rex
+        if self._access_log:
+            from rex.core.web import AccessLog
 
-        if not self._access_log:
-            return self.rex()
-        logging.getLogger("rex.access").addHandler(logging.StreamHandler())
-        logging.getLogger("rex.access").setLevel(logging.INFO)
-        return AccessLog(self.rex())
+            logging.getLogger("rex.access").addHandler(logging.StreamHandler())
+            logging.getLogger("rex.access").setLevel(logging.INFO)
+            app = AccessLog(app)
+        if self._metrics:
+            from rex.core.metrics import Measured
+
+            app = Measured(app, rex)
+        return app
 
     def rex(self) -> Rex:
         configuration = Configuration(self._overrides, self._config)

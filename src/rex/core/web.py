@@ -7,7 +7,7 @@ import importlib
 import logging
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -17,17 +17,29 @@ from starlette.routing import Mount, Route
 from rex.core.error import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
     from rex.core.application import Rex
     from rex.core.package import Package
 
-__all__ = ["STATUSES", "AccessLog", "answer_error", "application", "problem"]
+__all__ = [
+    "HEALTH",
+    "STATUSES",
+    "AccessLog",
+    "answer_error",
+    "application",
+    "imported",
+    "path_of",
+    "problem",
+    "routed",
+]
+
+HEALTH = "/health"
 
 STATUSES = {
     Kind.NOT_FOUND: 404,
@@ -83,18 +95,35 @@ def application(rex: Rex) -> ASGIApp:
     mounts: list[BaseRoute] = []
     for package in rex.packages:
         if package.routes is not None:
-            path = f"/{package.name.rpartition('.')[2]}"
-            active = _Active(rex, _routes(package)(rex))
+            path = path_of(package)
+            active = _Active(rex, imported(package.routes)(rex))
             mounts += [Mount(path, app=active), Route(path, _AtRoot(active))]
+    return routed([Route(HEALTH, _health), *mounts], _lifespan(rex))
+
+
+def routed(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
+    """Make an ASGI application of routes; what is ambiguous, or goes wrong, is answered here."""
     app = Starlette(
-        routes=[Route("/health", _health), *mounts],
+        routes=routes,
         middleware=[Middleware(_Unambiguous)],
         exception_handlers={404: _not_found, 405: _not_allowed, Exception: answer_error},
-        lifespan=_lifespan(rex),
+        lifespan=lifespan,
     )
     # It would send clients to whatever host the request names.
     app.router.redirect_slashes = False
     return app
+
+
+def imported(reference: str) -> Callable[..., Any]:
+    """Import what a package names as ``module:function``."""
+    module, _, attribute = reference.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return function
+
+
+def path_of(package: Package) -> str:
+    """Give the path that a package with routes is mounted under."""
+    return f"/{package.name.rpartition('.')[2]}"
 
 
 class AccessLog:
@@ -206,12 +235,6 @@ class _Active:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._rex:
             await self._app(scope, receive, send)
-
-
-def _routes(package: Package) -> Callable[[Rex], ASGIApp]:
-    module, _, attribute = str(package.routes).partition(":")
-    make: Callable[[Rex], ASGIApp] = getattr(importlib.import_module(module), attribute)
-    return make
 
 
 def _lifespan(

@@ -60,8 +60,8 @@ class FallbackStorage(Storage):
         self.old.close()
 
     def _check(self) -> None:
-        self.new.check()
-        self.old.check()
+        self.new._check()
+        self.old._check()
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
         if _tried(self.old, key, lambda storage: storage._head(key)) is not None:

@@ -1,0 +1,125 @@
+"""What `rex serve --metrics` counts, and answers at /metrics for all its processes together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from rex.core.error import Error, Kind
+from rex.core.web import HEALTH, imported, path_of, routed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from rex.core.application import Rex
+
+__all__ = ["PATH", "Measured", "shared"]
+
+PATH = "/metrics"
+OTHER = "_OTHER"
+"""A method or a route that is none of ours; as OpenTelemetry has it for methods."""
+UNANSWERED = "none"
+"""In place of a status: it went wrong, or the client has left."""
+
+_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""If this is set when prometheus_client is imported, values are kept in files there."""
+
+_METHODS = frozenset(
+    ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
+)  # RFC 9110, section 9, and RFC 5789
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+    """Let the processes that begin inside the block count together, in files that end with it.
+
+    Errors: `CONFIGURATION` where prometheus_client is missing.
+    """
+    if find_spec("prometheus_client") is None:
+        raise Error(
+            "Metrics need another package: pip install 'rex-attach[metrics]'",
+            "option --metrics",
+            kind=Kind.CONFIGURATION,
+        )
+    # Until granian takes care of it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    directory = tempfile.mkdtemp(prefix="rex-metrics-")
+    os.environ[_DIRECTORY] = directory
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class Measured:
+    """An ASGI application whose requests are counted; it answers /metrics itself, uncounted.
+
+    That is for Prometheus, in its text format, and tells of all processes that share. What the
+    packages count is told as well.
+    """
+
+    def __init__(self, app: ASGIApp, rex: Rex) -> None:
+        from prometheus_client import CollectorRegistry, Histogram
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        for package in rex.packages:
+            if package.metrics is not None:
+                imported(package.metrics)()
+        self._app = app
+        self._routes = {HEALTH, *(path_of(package) for package in rex.packages if package.routes)}
+        self._duration = Histogram(
+            "rex_http_request_duration_seconds",
+            "Duration of requests, from their head to the end of the answer.",
+            ("method", "route", "status"),
+        )
+        self._registry = CollectorRegistry()
+        MultiProcessCollector(self._registry, os.environ[_DIRECTORY])  # type: ignore[no-untyped-call]
+        self._told = routed([Route(PATH, self._tell)])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and count it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["path"] == PATH:
+            await self._told(scope, receive, send)
+            return
+        began, status = time.perf_counter(), UNANSWERED
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = str(message.get("status", status))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            first = f"/{scope['path'][1:].partition('/')[0]}"
+            labels = (
+                scope["method"] if scope["method"] in _METHODS else OTHER,
+                first if first in self._routes else OTHER,
+                status,
+            )
+            self._duration.labels(*labels).observe(time.perf_counter() - began)
+
+    async def _tell(self, _: Request) -> Response:
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+        # It reads a file of each process.
+        text = await asyncio.to_thread(generate_latest, self._registry)
+        headers = {"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"}
+        return Response(text, headers=headers)
