@@ -20,6 +20,7 @@ from rex.attach.content import CHUNK_SIZE
 from rex.attach.handle import FALLBACK_NAME, parse_handle
 from rex.attach.tasks.command import copy, sweep, verify
 from rex.attach.tasks.doctor_command import doctor
+from rex.attach.tasks.explain_command import explain
 from rex.attach.wiring import allowed_origins, get_storage
 from rex.core import Error, Kind, Rex
 from rex.core.cli import EXIT_CODES
@@ -153,6 +154,7 @@ def reserve(_: Rex, name: str) -> None:
 
 attach.add_command(copy)
 attach.add_command(doctor)
+attach.add_command(explain)
 attach.add_command(verify)
 attach.add_command(sweep)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rex.attach.link import PresignedLink
     from rex.attach.multipart import Multipart
     from rex.attach.reader import Body
+    from rex.attach.signing.reason import Comparison
+    from rex.attach.signing.signed_link import SignedLink
 
 __all__ = ["Hooks"]
 
@@ -168,6 +170,12 @@ class Hooks(abc.ABC):
     ) -> PresignedLink:
         """Sign a download that is answered with this disposition and, if given, this type."""
         raise self._cannot_sign()
+
+    def _compare_link(self, link: SignedLink) -> Comparison:
+        """Tell how a link of S3 differs from the settings, and from what our keys would sign."""
+        from rex.attach.signing.reason import Comparison
+
+        return Comparison([], [])
 
     @property
     def signs_at_once(self) -> bool:

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_EXPIRES",
     "Credentials",
+    "canonical_request",
     "encode_path",
     "endpoint_for",
     "presign_url",
     "sign_policy",
+    "sign_request",
+    "sign_text",
 ]
 
 MAX_EXPIRES = 7 * 24 * 60 * 60
@@ -97,8 +100,7 @@ def presign_url(
     signed = {"host": host}
     for name, value in (headers or {}).items():
         signed[name.lower()] = " ".join(value.split())
-    names = sorted(signed)
-    listed = ";".join(names)
+    listed = "%3B".join(sorted(signed))
     # Only what can hold reserved characters is encoded.
     pairs = [(_encode(name), _encode(value)) for name, value in (query or {}).items()]
     pairs += (
@@ -106,21 +108,36 @@ def presign_url(
         ("X-Amz-Credential", moment.encoded_credential),
         ("X-Amz-Date", moment.timestamp),
         ("X-Amz-Expires", str(expires)),
-        ("X-Amz-SignedHeaders", listed.replace(";", "%3B")),
+        ("X-Amz-SignedHeaders", listed),
     )
     if credentials.session_token is not None:
         pairs.append(("X-Amz-Security-Token", _encode(credentials.session_token)))
     sent = "&".join([f"{name}={value}" for name, value in pairs])
-    # Sorted by the encoded name, then the encoded value (SigV4, canonical request).
-    canonical_query = "&".join([f"{name}={value}" for name, value in sorted(pairs)])
-    canonical_headers = "".join([f"{name}:{signed[name]}\n" for name in names])
-    canonical_request = (
-        f"{method.upper()}\n{path}\n{canonical_query}\n{canonical_headers}\n{listed}\n"
-        "UNSIGNED-PAYLOAD"
-    )
-    digest = hashlib.sha256(canonical_request.encode()).hexdigest()
-    signature = moment.sign(f"{_ALGORITHM}\n{moment.timestamp}\n{moment.scope}\n{digest}")
+    request = _canonical_request(method, path, pairs, signed)
+    signature = moment.sign_request(request)
     return f"{origin}{path}?{sent}&X-Amz-Signature={signature}"
+
+
+def canonical_request(
+    method: str, path: str, query: Iterable[tuple[str, str]], headers: Mapping[str, str]
+) -> str:
+    """Return what a signature is made of (SigV4, canonical request).
+
+    `path` is encoded already, `query` is not, and holds all parameters but the signature. The
+    names of `headers` are in lower case.
+    """
+    pairs = [(_encode(name), _encode(value)) for name, value in query]
+    return _canonical_request(method, path, pairs, headers)
+
+
+def sign_request(request: str, *, credentials: Credentials, region: str, now: datetime) -> str:
+    """Return the signature of a canonical request."""
+    return _moment(credentials, region, now).sign_request(request)
+
+
+def sign_text(text: str, *, credentials: Credentials, region: str, now: datetime) -> str:
+    """Return the signature of the policy of a form."""
+    return _moment(credentials, region, now).sign(text)
 
 
 def sign_policy(
@@ -187,6 +204,16 @@ def endpoint_for(region: str) -> str:
     return f"https://s3.{region}.{domain}"
 
 
+def _canonical_request(
+    method: str, path: str, pairs: Iterable[tuple[str, str]], headers: Mapping[str, str]
+) -> str:
+    names = sorted(headers)
+    # Sorted by the encoded name, then the encoded value.
+    query = "&".join([f"{name}={value}" for name, value in sorted(pairs)])
+    lines = "".join([f"{name}:{headers[name]}\n" for name in names])
+    return f"{method.upper()}\n{path}\n{query}\n{lines}\n{';'.join(names)}\nUNSIGNED-PAYLOAD"
+
+
 def _check_expires(expires: int) -> None:
     if not 1 <= expires <= MAX_EXPIRES:
         raise Error(
@@ -224,6 +251,10 @@ class _Moment(NamedTuple):
 
     def sign(self, text: str) -> str:
         return hmac.digest(self.key, text.encode(), "sha256").hex()
+
+    def sign_request(self, request: str) -> str:
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        return self.sign(f"{_ALGORITHM}\n{self.timestamp}\n{self.scope}\n{digest}")
 
 
 @lru_cache(maxsize=16)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rex.attach.link import PresignedLink
     from rex.attach.multipart import Multipart
     from rex.attach.reader import Body
+    from rex.attach.signing.reason import Comparison
+    from rex.attach.signing.signed_link import SignedLink
 
 __all__ = ["FallbackStorage"]
 
@@ -117,6 +119,9 @@ class FallbackStorage(Storage):
 
     def _multipart(self) -> Multipart:
         return self.new._multipart()
+
+    def _compare_link(self, link: SignedLink) -> Comparison:
+        return self.new._compare_link(link)
 
     def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
         for storage in self._both:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from rex.attach.drafts import Drafts
     from rex.attach.leftover import Leftover
     from rex.attach.signing.credentials import CredentialsProvider
+    from rex.attach.signing.reason import Comparison
+    from rex.attach.signing.signed_link import SignedLink
     from rex.attach.signing.sigv4 import Condition
     from rex.attach.storage import StorageOptions
 
@@ -167,6 +169,11 @@ class S3Storage(ObjectStorage):
 
     def _multipart(self) -> S3Multipart:
         return S3Multipart(self._control, self._presigned, bucket=self.bucket, prefix=self.prefix)
+
+    def _compare_link(self, link: SignedLink) -> Comparison:
+        from rex.attach.storages.s3_explain import compare
+
+        return compare(self, link)
 
     def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
         from rex.attach.storages.s3_leftovers import s3_leftovers

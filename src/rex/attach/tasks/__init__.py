@@ -3,13 +3,17 @@
 from rex.attach.leftover import What
 from rex.attach.tasks.copying import Copied, Outcome, copy
 from rex.attach.tasks.examining import Finding, Verdict, examine
+from rex.attach.tasks.explaining import Certainty, Explanation, Reason, explain
 from rex.attach.tasks.sweeping import Swept, lifecycle, sweep
 from rex.attach.tasks.verifying import State, Verified, verify
 
 __all__ = [
+    "Certainty",
     "Copied",
+    "Explanation",
     "Finding",
     "Outcome",
+    "Reason",
     "State",
     "Swept",
     "Verdict",
@@ -17,6 +21,7 @@ __all__ = [
     "What",
     "copy",
     "examine",
+    "explain",
     "lifecycle",
     "sweep",
     "verify",
