@@ -94,6 +94,11 @@ def not_there_yet(root: Path) -> Path:
     return root / "new"
 
 
+def missing_with_spaces(root: Path) -> Path:
+    """Leave away a directory whose name a shell would take apart."""
+    return root / "not" / "there  yet; rm"
+
+
 def file_instead(root: Path) -> Path:
     """Put a file there."""
     (root / "attachments").write_bytes(b"a file")
@@ -119,6 +124,7 @@ def with_secret(content: bytes, mode: int) -> Callable[[Path], Path]:
 
 CASES = {
     "missing": Case(missing, "directory", ("does not exist", "$ install -d -m 0750", "/not/there")),
+    "missing, with spaces": Case(missing_with_spaces, "directory", ("/not/there  yet; rm'",)),
     "not there yet": Case(not_there_yet, "directory", ("when it starts", "mount"), WARNING),
     "a file": Case(file_instead, "directory", ("is no directory", "attach_dir")),
     "a broken link": Case(broken_link, "directory", ("a broken link", "attach_dir")),

@@ -420,6 +420,17 @@ def test_links_by_a_proxy_that_passes_all_on_are_fine(ward: Ward) -> None:
     assert {FINE} == {found.verdict for found in findings} - {NOT_TRIED}
 
 
+def test_a_private_authority_that_is_given_is_fine(ward: Ward) -> None:
+    """For the storage and for those who use its links."""
+    authority = make_authority(ward.directory)
+    with Relay(ward.server.endpoint, authority.context) as relay:
+        storage = ward.storage_of(endpoint=relay.address, ca_file=str(authority.ca_file))
+        findings = examined(ward, storage)
+    assert {FINE} == {found.verdict for found in findings} - {NOT_TRIED}, "\n".join(
+        map(told, findings)
+    )
+
+
 def test_limited_sizes_leave_out_what_cannot_be(ward: Ward) -> None:
     """With a largest size there are no PUT links; less than it is stored."""
     findings = examined(ward, ward.storage_of(max_size=100))

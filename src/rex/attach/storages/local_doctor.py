@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,7 @@ class LocalDoctor(Doctor):
         super().__init__(storage)
         self._local = storage
         self._path = storage.directory
+        self._quoted = shlex.quote(self._path)
         self._is_made = False
 
     def first(self) -> list[Step]:
@@ -75,9 +77,10 @@ class LocalDoctor(Doctor):
             return wrong(
                 f"{self._path} does not exist, and cannot be made: {error.payload}",
                 "make it (if it is on a disk, mount that first):",
-                f"$ install -d -m 0750 -o {os.geteuid()} -g {os.getegid()} {self._path}",
+                f"$ install -d -m 0750 -o {os.geteuid()} -g {os.getegid()} {self._quoted}",
             )
-        self._is_made = True
+        finally:
+            self._is_made = os.path.isdir(self._path)
         return warning(
             f"{self._path} does not exist; an application makes it when it starts",
             "if it is on a disk, mount that first",
@@ -100,13 +103,14 @@ class LocalDoctor(Doctor):
         found = f"we may not {' or '.join(lacking)} in it: {found}"
         if os.statvfs(self._path).f_flag & os.ST_RDONLY:
             return wrong(
-                f"{found}; it is mounted read-only", f"$ mount -o remount,rw {self._mount()[0]}"
+                f"{found}; it is mounted read-only",
+                f"$ mount -o remount,rw {shlex.quote(self._mount()[0])}",
             )
         if os.geteuid() == 0 or (status.st_uid == os.geteuid() and status.st_mode & 0o700 == 0o700):  # noqa: PLR2004 - all that an owner may
-            return wrong(f"{found}; it may be immutable", f"$ chattr -i {self._path}")
+            return wrong(f"{found}; it may be immutable", f"$ chattr -i {self._quoted}")
         if status.st_uid == os.geteuid():
-            return wrong(found, f"$ chmod u+rwx {self._path}")
-        return wrong(found, f"$ chown -R {we} {self._path}")
+            return wrong(found, f"$ chmod u+rwx {self._quoted}")
+        return wrong(found, f"$ chown -R {we} {self._quoted}")
 
     def _mount(self) -> tuple[str, str]:
         """Give where the file system is mounted, and its kind; see proc_pid_mountinfo(5)."""
@@ -191,6 +195,7 @@ class LocalDoctor(Doctor):
         if not self._has_secret():
             return fine("none yet; it is made when the first link is")
         path = f"{self._path}/{secret_file.SECRET_NAME}"
+        quoted = shlex.quote(path)
         try:
             self._local._own_secret()
         except (Error, OSError) as failure:
@@ -198,11 +203,11 @@ class LocalDoctor(Doctor):
                 failure.payload if isinstance(failure, Error) else f"{path}: {failure.strerror}"
             )
             if isinstance(failure, OSError):
-                return wrong(str(reason), f"$ chown {os.geteuid()} {path}")
+                return wrong(str(reason), f"$ chown {os.geteuid()} {quoted}")
             advice = ["remove it, or put it right; if it is removed, all links that are out end:"]
             if stat.S_IMODE(os.lstat(path).st_mode) & 0o077:
-                advice.append(f"$ chmod 0600 {path}  # if nobody has read it")
-            return wrong(str(reason), *advice, f"$ rm {path}")
+                advice.append(f"$ chmod 0600 {quoted}  # if nobody has read it")
+            return wrong(str(reason), *advice, f"$ rm {quoted}")
         return fine(f"{path}, and nobody else may read it")
 
     def _has_secret(self) -> bool:
@@ -220,5 +225,5 @@ class LocalDoctor(Doctor):
     def advice(self, step: str, error: Error) -> Sequence[str]:
         if error.kind is Kind.DENIED:
             we = f"{os.geteuid()}:{os.getegid()}"
-            return "all that is in it must be ours:", f"$ chown -R {we} {self._path}"
+            return "all that is in it must be ours:", f"$ chown -R {we} {self._quoted}"
         return super().advice(step, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import re
+import shlex
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -175,10 +176,11 @@ class S3SettingsDoctor(Doctor):
             return warning(f"{bucket}: whether it is there is not told without s3:ListBucket")
         if self._blamed != "bucket":
             return fine(bucket)
+        endpoint = shlex.quote(self._s3.endpoint)
         return wrong(
             one_line(self._refused),
             "make the bucket, or give the name of another in attach_s3_bucket:",
-            f"$ aws s3api create-bucket --endpoint-url {self._s3.endpoint} --bucket {bucket}",
+            f"$ aws s3api create-bucket --endpoint-url {endpoint} --bucket {bucket}",
         )
 
     @functools.cached_property

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import secrets
+import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -147,7 +148,7 @@ class _Examination:
         return found._replace(step=name, text=text, advice=advice, storage=repr(self._storage))
 
     def _shown(self, text: str) -> str:
-        masked = self._doctor.masked(" ".join(text.split()))
+        masked = self._doctor.masked(" ".join(map(str.strip, text.splitlines())))
         shown = "".join(char if char.isprintable() else "?" for char in masked)
         return shown if len(shown) <= MAX_TEXT else f"{shown[:MAX_TEXT]}…"
 
@@ -173,7 +174,7 @@ class _Examination:
         self._doctor.leave()
         if not remaining:
             return None
-        handles = " ".join(handle for handle, _ in remaining)
+        handles = shlex.join(handle for handle, _ in remaining)
         return wrong(
             f"{len(remaining)} attachments of this examination could not be removed: "
             f"{remaining[0][1]}",
