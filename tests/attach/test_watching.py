@@ -225,18 +225,14 @@ def test_a_failure_is_told_by_its_kind(told: Told, outcome: str) -> None:
 
 def test_the_callers_own_exception_is_an_interruption(told: Told) -> None:
     """Nothing is wrong with the storage then; but what it cannot explain itself is a fault."""
-
-    def content() -> Iterator[bytes]:
-        yield b"abc"
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        MemoryStorage().add("a.txt", content())
+    for failure in (ZeroDivisionError(), Error("The client is gone", kind=Kind.UNAVAILABLE)):
+        with pytest.raises(type(failure)):
+            MemoryStorage().add("a.txt", iter_and_fail(b"abc", failure))
     storage = Failing()
     storage.failure = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         storage.info(GONE)
-    assert {("add", "interrupted"): 1, ("info", "internal"): 1} == told.verbs
+    assert {("add", "interrupted"): 2, ("info", "internal"): 1} == told.verbs
 
 
 def test_durations_are_seconds_without_handles(told: Told) -> None:
@@ -255,7 +251,7 @@ def test_bytes_are_counted_as_they_are_stored_and_read(told: Told, local: LocalS
     """Also what came before it failed, what of a file was read, and what was in memory."""
     handle = local.add("a.bin", bytes(1000))
     with pytest.raises(ZeroDivisionError):
-        local.add("a.bin", iter_and_fail(bytes(10)))
+        local.add("a.bin", iter_and_fail(bytes(10), ZeroDivisionError()))
     assert {"in": 1010} == told.bytes
     with local.open(handle) as reader:
         reader.stream.read_full(300)
@@ -277,10 +273,10 @@ def test_bytes_are_counted_as_they_are_stored_and_read(told: Told, local: LocalS
     assert (told.verbs.get(("read_cached", "ok")) == 1) == (cached is not None)
 
 
-def iter_and_fail(content: bytes) -> Iterator[bytes]:
+def iter_and_fail(content: bytes, failure: Exception) -> Iterator[bytes]:
     """Give some content and fail."""
     yield content
-    raise ZeroDivisionError
+    raise failure
 
 
 def test_a_storage_of_two_counts_once(told: Told) -> None:
@@ -422,6 +418,15 @@ def test_trouble_of_the_storage_is_a_warning(
     (record,) = caplog.records
     assert (level, outcome) == (record.levelname, record.__dict__["outcome"])
     assert re.fullmatch(rf"info: {outcome}, [0-9.]+ ms: {GONE}", record.getMessage())
+
+
+def test_wrong_content_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing that a client sends makes one."""
+    caplog.set_level(logging.INFO, "rex.attach")
+    with pytest.raises(Error):
+        MemoryStorage().add("a.txt", b"content", digest="0" * 64)
+    (record,) = caplog.records
+    assert ("INFO", "corrupt") == (record.levelname, record.__dict__["outcome"])
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\r\nFORGED", "a\x1b[31mb", "a\u2028b", "\u202egnp.a"])

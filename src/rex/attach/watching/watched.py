@@ -60,6 +60,9 @@ ALARMING = frozenset(
 )
 """The outcomes that are the storage's trouble; any other the caller may have expected."""
 
+ABOUT_CONTENT = (Kind.CORRUPT, Kind.ILL_FORMED, Kind.TOO_LARGE)
+"""What may be wrong with content; whatever else it raises has happened elsewhere."""
+
 _DONE = {"add": "added", "put": "added", "remove": "removed"}
 
 _MILLISECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)
@@ -131,8 +134,9 @@ class Watched:
             return
         outcome, level = OK, self.level
         if failure is not None and not isinstance(failure, GeneratorExit):
-            outcome = self._outcome(failure)
-            level = WARNING if outcome in ALARMING else INFO
+            is_own = self.content is not None and failure is self.content.failure
+            outcome = _outcome(failure, is_own=is_own)
+            level = WARNING if outcome in ALARMING and not is_own else INFO
             if outcome == ILL_FORMED:
                 self.handle = None
         if self.content is not None:
@@ -143,14 +147,6 @@ class Watched:
             observer.done(self.verb, outcome, seconds)
         if self._span is not None:  # last, so that what was told before belongs to it
             self._span.end(self, outcome)
-
-    def _outcome(self, failure: BaseException) -> str:
-        if isinstance(failure, Error):
-            return failure.kind.value
-        is_own = self.content is not None and failure is self.content.failure
-        if is_own or not isinstance(failure, Exception):
-            return INTERRUPTED
-        return Kind.INTERNAL.value
 
     def _log(self, level: int, outcome: str, seconds: float) -> None:
         # The handle, which may hold blanks and commas, comes last.
@@ -169,6 +165,14 @@ class Watched:
                 "outcome": outcome,
             },
         )
+
+
+def _outcome(failure: BaseException, *, is_own: bool) -> str:
+    """Name what came out of a verb; `is_own` where it came out of the caller's content first."""
+    kind = failure.kind if isinstance(failure, Error) else Kind.INTERNAL
+    if is_own:
+        return kind.value if kind in ABOUT_CONTENT else INTERRUPTED
+    return kind.value if isinstance(failure, Exception) else INTERRUPTED
 
 
 def moved(direction: Direction, size: int) -> None:
