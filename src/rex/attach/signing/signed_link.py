@@ -75,12 +75,6 @@ class SignedLink:
         return any(self[name] for name in (*_IN_QUERY, "policy"))
 
     @property
-    def repeated(self) -> list[str]:
-        """The parameters that stand there twice."""
-        names = [name for name, _ in self.pairs]
-        return sorted({name for name in names if names.count(name) > 1})
-
-    @property
     def query(self) -> list[tuple[str, str]]:
         """What is signed of the query."""
         return [pair for pair in self.pairs if pair[0].lower() != "x-amz-signature"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = [
+    "NOTHING_THERE",
     "Directory",
     "NewFile",
     "OpenFile",
@@ -32,6 +33,8 @@ __all__ = [
 
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
+NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""Removed meanwhile, or a link; whatever else cannot be opened is not passed over."""
 STARTED_SIZE = 4 * 1024 * 1024
 """The disk begins with so many bytes at a time while more are still coming."""
 

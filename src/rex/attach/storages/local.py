@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import errno
 import os
 import re
 import stat
@@ -24,6 +23,7 @@ from rex.attach.storages.attributes import (
 )
 from rex.attach.storages.directory import (
     DIRECTORY_MODE,
+    NOTHING_THERE,
     Directory,
     NewFile,
     OpenFile,
@@ -347,9 +347,6 @@ def _cached(fd: int, position: int, size: int) -> bytes | None:
     return bytes(content) if read == size else None
 
 
-_NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-"""Removed meanwhile, or a link; whatever else cannot be listed is not passed over."""
-
 DEPTH = 5
 """The parts of a key: year, month, day, identifier, name."""
 
@@ -372,7 +369,7 @@ def _keys(parent: int, prefix: str, only: list[str], after: list[str]) -> Iterat
         try:
             child = open_directory(name, parent)
         except OSError as failure:
-            if failure.errno in _NOTHING_THERE:
+            if failure.errno in NOTHING_THERE:
                 continue
             raise
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rex.attach.leftover import Leftover, What
 from rex.attach.storages.attributes import beside
-from rex.attach.storages.directory import open_directory, open_file
+from rex.attach.storages.directory import NOTHING_THERE, open_directory, open_file
 from rex.attach.storages.local_drafts import PLACE
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ _HALF = re.compile(r"([0-9a-f-]{36})\.(data|key)")
 _RECORD = re.compile(r"\.[0-9a-f]{16}\.json")
 _LEVELS = [re.compile(pattern) for pattern in (r"\d{4}", r"\d\d", r"\d\d", "[0-9a-f-]{36}")]
 """What the directories of attachments are called; any others are not ours."""
-
-_NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def local_leftovers(root: int, before: datetime.datetime) -> Iterator[Leftover]:
@@ -153,7 +151,7 @@ def _opened(name: str, parent: int) -> int | None:
     try:
         return open_directory(name, parent)
     except OSError as failure:
-        if failure.errno in _NOTHING_THERE:
+        if failure.errno in NOTHING_THERE:
             return None
         raise
 

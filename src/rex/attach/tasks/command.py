@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rex.attach.tasks.verifying import Verified
     from rex.core.configuration import Configuration
 
-__all__ = ["copy", "storage_given", "sweep", "verify"]
+__all__ = ["copy", "storage_given", "storage_option", "sweep", "verify"]
 
 SHOWN_EVERY = 0.2
 """Seconds between two looks at how far it is, on a terminal."""
@@ -65,7 +65,7 @@ _json = click.option(
 )
 
 
-_given = click.option(
+storage_option = click.option(
     "--storage", "given", metavar="STORAGE", help="Another one: a URL, or a name."
 )
 
@@ -191,7 +191,7 @@ def copy(
 
 
 @click.command()
-@_given
+@storage_option
 @_handles
 @click.option("--after", metavar="HANDLE", help="Only those after this one.")
 @click.option(
@@ -256,7 +256,7 @@ def verify(
 
 
 @click.command()
-@_given
+@storage_option
 @click.option("--delete", is_flag=True, help="Remove it; without this, it is only told.")
 @click.option(
     "--grace",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rex.attach.doctor import Finding, Verdict, one_line
-from rex.attach.tasks.command import storage_given
+from rex.attach.tasks.command import storage_given, storage_option
 from rex.attach.tasks.examining import examine
 from rex.attach.wiring import allowed_origins, make_storage
 from rex.core import Error, Kind
@@ -33,7 +33,7 @@ _LABELS = {
 
 
 @click.command()
-@click.option("--storage", "given", metavar="STORAGE", help="Another one: a URL, or a name.")
+@storage_option
 @click.option("--origin", "origins", multiple=True, help="A site, as https://example.org.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.pass_context

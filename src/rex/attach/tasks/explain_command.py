@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from rex.attach.tasks.answer import MAX_ANSWER
-from rex.attach.tasks.command import storage_given
+from rex.attach.tasks.command import storage_given, storage_option
 from rex.attach.tasks.explaining import explain as explain_link
 from rex.attach.wiring import make_storage
 from rex.core import Error, Kind
@@ -41,7 +41,7 @@ __all__ = ["explain"]
 @click.option(
     "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header it sent; all."
 )
-@click.option("--storage", "given", metavar="STORAGE", help="Another one: a URL, or a name.")
+@storage_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.pass_context
 def explain(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rex.attach.signing.reason import Certainty, Reason, certain, likely, possible, quoted
 from rex.attach.signing.signed_link import SignedLink
-from rex.attach.tasks.answer import MAX_ANSWER, Answer
+from rex.attach.tasks.answer import Answer
 from rex.attach.tasks.mangled import undamaged
 from rex.core import Error, Kind
 
@@ -67,7 +67,7 @@ def explain(
     link = SignedLink(text, method=method, headers=headers, fields=fields)
     if link.scheme not in ("http", "https") or not link.host:
         raise Error("A link begins with https:// or http://", kind=Kind.ILL_FORMED)
-    found = _Looking(link, Answer(answer[:MAX_ANSWER]), now or datetime.datetime.now(datetime.UTC))
+    found = _Looking(link, Answer(answer), now or datetime.datetime.now(datetime.UTC))
     token = (fields or {}).get("token") or (re.search(r"[?&]token=([^&]*)", text) or [""] * 2)[1]
     reasons += found.of_service(token, storage) if token else found.of_s3(storage)
     unique: dict[str, Reason] = {}

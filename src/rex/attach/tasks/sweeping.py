@@ -99,7 +99,8 @@ def _checked(storage: Storage, referenced: Iterable[str]) -> set[str]:
             kind=Kind.CONFIGURATION,
         )
     listed = storage.list()
-    if next(listed, None) is not None and not any(handle in handles for handle in storage):
+    first = next(listed, None)
+    if first is not None and first not in handles and handles.isdisjoint(listed):
         raise Error(
             "None of the attachments that the application refers to is in this storage",
             f"{storage!r} may be another one, so nothing is removed",
