@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import threading
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Copied", "Outcome", "copy"]
 
 WORKERS = 32
+
+LARGE = 8 * 1024 * 1024
+"""More bytes than this are sent in several parts at once, which takes memory."""
 
 _FIRST = "00000000-0000-4000-8000-000000000000/-"
 """Comes before the handles of its day."""
@@ -88,11 +92,12 @@ def copy(
     `since` restricts it to the handles made on that day (UTC) or later. With `is_dry`, nothing is
     changed, and `COPIED` is what would be. With `delete_extra`, what the source does not have is
     removed from `dest`; an empty source removes nothing. `rate` is the most bytes a second, and
-    `workers` how many are copied at once.
+    `workers` how many are copied at once; of those over 8 MiB, a quarter as many.
 
     Errors: those of listing, raised as it goes; what fails for one attachment is told as `FAILED`.
     """
-    job = _Job(source, dest, Throttle(rate), is_dry=is_dry, delete_extra=delete_extra)
+    large = threading.Semaphore(max(workers // 4, 1))
+    job = _Job(source, dest, Throttle(rate), large, is_dry=is_dry, delete_extra=delete_extra)
     return pooled(job.settle, job.found(since), workers)
 
 
@@ -111,6 +116,7 @@ class _Job:
         source: Storage,
         dest: Storage,
         throttle: Throttle,
+        large: threading.Semaphore,
         *,
         is_dry: bool,
         delete_extra: bool,
@@ -118,6 +124,7 @@ class _Job:
         self._source = source
         self._dest = dest
         self._throttle = throttle
+        self._large = large
         self._is_dry = is_dry
         self._delete_extra = delete_extra
 
@@ -175,6 +182,11 @@ class _Job:
             yield cached
             return
         with self._source.open(handle) as stream:
+            if stream.info.size <= LARGE:
+                yield stream.info, Throttled(stream, self._throttle)
+                return
+        # Nothing is held open while it waits for its turn.
+        with self._large, self._source.open(handle) as stream:
             yield stream.info, Throttled(stream, self._throttle)
 
     def _compared(self, handle: str) -> Copied:
