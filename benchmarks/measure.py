@@ -56,18 +56,22 @@ def compare(
     number: int = 1,
     sense: Sense = "at most",
     clock: Callable[[], float] = time.perf_counter,
+    prepare: Callable[[], object] = lambda: None,
 ) -> list[Figure]:
     """Let all do the same thing `number` times by turns, `rounds` times; compare ours with each.
 
-    A value is our time through theirs (`at most`), or our rate through theirs (`at least`).
+    A value is our time through theirs (`at most`), or our rate through theirs (`at least`). What
+    `prepare` does before each turn is not counted.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     names = [*contestants]
     for act in contestants.values():  # connections, imports, caches
+        prepare()
         act()
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             act = contestants[name]
+            prepare()
             gc.collect()
             gc.disable()
             began = clock()
