@@ -2,8 +2,8 @@
 
 Many small files (20,000 of 4 KiB; the quick run, 2,000) and some large ones (40 of 20 MiB; 8). All
 are commands, with the same files and a new place each time; rclone gets as many workers as ours,
-s5cmd has 256. Ours checks each SHA-256 and lists both sides; what it has written to a directory is on
-the disk, while the others leave that to the system: rclone has a second turn with `sync` after it.
+s5cmd has 256. Ours checks each SHA-256 and lists both sides. What it has written to a directory is
+on the disk, while the others leave that to the system: rclone has another turn with a sync.
 
 What no copy in Python can do better is a contestant, too: as many threads that only put (or get,
 and write) the same bytes with obstore, in a process that runs already.
@@ -35,7 +35,7 @@ KIB = 1024
 MIB = 1024 * KIB
 WORKERS = "32"
 BARE = "obstore alone"
-SYNCED = "rclone, then sync"
+SYNCED = "rclone and sync"
 
 
 def run(bench: Bench) -> list[Figure]:

@@ -7,7 +7,14 @@ from rex.attach.storage import Storage, StorageOptions
 from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, typed
 from rex.core.setting import validate
 
-__all__ = ["allowed_origins", "get_storage", "make_storage", "open_storage", "package"]
+__all__ = [
+    "allowed_origins",
+    "get_storage",
+    "is_configured",
+    "make_storage",
+    "open_storage",
+    "package",
+]
 
 DIRECTORY = Setting(
     "attach_dir",
@@ -168,6 +175,11 @@ def make_storage(settings: Settings) -> Storage:
     names = " or ".join(setting.name for setting in _KINDS)
     how_many = "Two storages are" if configured else "No storage is"
     raise Error(f"{how_many} configured; give exactly one of", names, kind=Kind.CONFIGURATION)
+
+
+def is_configured(settings: Settings) -> bool:
+    """Whether the settings describe a storage, rightly or not."""
+    return any(settings[setting] is not None for setting in _KINDS)
 
 
 def open_storage(url: str, /, **options: object) -> Storage:

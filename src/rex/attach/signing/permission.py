@@ -32,6 +32,11 @@ class Permission(NamedTuple):
         """Read the token of a link for this method. Errors: `DENIED`, as `Tokens.read`."""
         return cls(**tokens.read(_purpose(method), token))
 
+    @staticmethod
+    def is_signed(tokens: Tokens, method: str, token: str) -> bool:
+        """Tell whether a token is of a link for this method, be it expired or not."""
+        return tokens.is_signed(_purpose(method), token)
+
 
 def _purpose(method: str) -> str:
     return f"link {method}"

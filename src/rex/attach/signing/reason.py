@@ -39,6 +39,8 @@ class Comparison(NamedTuple):
     """What was compared, in a few words each."""
     method: str | None = None
     """The method that the link is signed for, if its signature is right as it stands."""
+    is_changed: bool = False
+    """Whether its signature is not right for any method."""
 
 
 def certain(reason: str, evidence: str, change: str) -> Reason:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from rex.attach.signing.sigv4 import DEFAULT_PORTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,9 +34,9 @@ SHOWN_OF_KEY = 4
 class SignedLink:
     """What a link says of itself; nothing that it says is taken for granted.
 
-    `url` is the address with its query, without white space. `method` and `headers` are what the
-    client asks with, where that is known; `fields` are those of a form. The signature, the session
-    token and the policy are in `secrets`, which must not be shown.
+    `url` is the address with its query, without white space; `fields` are those of a form. `method`
+    and `headers` are those that it was made for, `asked` and `sent` those that the client used, as
+    far as they are known. What is in `secrets` must not be shown.
     """
 
     def __init__(
@@ -44,14 +46,20 @@ class SignedLink:
         method: str | None = None,
         headers: Mapping[str, str] | None = None,
         fields: Mapping[str, str] | None = None,
+        asked: str | None = None,
+        sent: Mapping[str, str] | None = None,
     ) -> None:
         address, _, query = url.partition("#")[0].partition("?")
         self.scheme, _, rest = address.partition("://")
         authority, slash, path = rest.partition("/")
         self.host = authority.rpartition("@")[2].lower()
-        self.path = slash + path
+        if self.scheme.lower() in DEFAULT_PORTS:
+            self.host = self.host.removesuffix(DEFAULT_PORTS[self.scheme.lower()])
+        self.path = slash + path or "/"
         self.method = "POST" if fields else method
-        self.headers = None if headers is None else {k.lower(): v for k, v in headers.items()}
+        self.headers = _lower(headers)
+        self.asked = asked
+        self.sent = _lower(sent)
         self.fields = dict(fields or {})
         self.pairs = [_decoded(pair) for pair in query.split("&") if pair]
         given = self.fields.items() if self.fields else self.pairs
@@ -73,6 +81,29 @@ class SignedLink:
     def is_signed(self) -> bool:
         """Whether anything of a signature is there."""
         return any(self[name] for name in (*_IN_QUERY, "policy"))
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it is one of the service, which has a token."""
+        return bool(self["token"]) and not self.is_signed
+
+    @property
+    def likely_method(self) -> str | None:
+        """The method that it was made for, or most likely was."""
+        names = {name.lower() for name, _ in self.pairs}
+        if self.method is not None or not self.is_signed:
+            return self.method
+        if "uploads" in names:
+            return "POST"
+        if "partnumber" in names or "if-none-match" in self.signed_headers:
+            return "PUT" if "uploadid" not in names or "partnumber" in names else "POST"
+        return "GET" if any(name.startswith("response-") for name in names) else None
+
+    @property
+    def repeated(self) -> list[str]:
+        """The parameters that stand there twice."""
+        names = [name for name, _ in self.pairs]
+        return sorted({name for name in names if names.count(name) > 1})
 
     @property
     def query(self) -> list[tuple[str, str]]:
@@ -164,6 +195,10 @@ def part_of(access_key: str) -> str:
     """Give the part of an access key that is shown."""
     is_long = len(access_key) >= 2 * SHOWN_OF_KEY and access_key.isprintable()
     return f"{access_key[:SHOWN_OF_KEY]}..." if is_long else "***"
+
+
+def _lower(headers: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if headers is None else {name.lower(): headers[name] for name in headers}
 
 
 def _decoded(pair: str) -> tuple[str, str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Condition: TypeAlias = Mapping[str, str] | Sequence[str | int]
 
 __all__ = [
+    "DEFAULT_PORTS",
     "MAX_EXPIRES",
     "Credentials",
     "canonical_request",
@@ -33,15 +34,16 @@ __all__ = [
     "endpoint_for",
     "presign_url",
     "sign_policy",
+    "sign_policy_text",
     "sign_request",
-    "sign_text",
 ]
 
 MAX_EXPIRES = 7 * 24 * 60 * 60
 """The longest life of a link, in seconds: seven days (SigV4, X-Amz-Expires)."""
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+"""Those that the Host header does not have."""
 _UNRESERVED = "-._~"
 _ESCAPES = {
     code: f"%{code:02X}"
@@ -135,9 +137,9 @@ def sign_request(request: str, *, credentials: Credentials, region: str, now: da
     return _moment(credentials, region, now).sign_request(request)
 
 
-def sign_text(text: str, *, credentials: Credentials, region: str, now: datetime) -> str:
-    """Return the signature of the policy of a form."""
-    return _moment(credentials, region, now).sign(text)
+def sign_policy_text(policy: str, *, credentials: Credentials, region: str, now: datetime) -> str:
+    """Return the signature of a policy, in base64 as it stands in a form."""
+    return _moment(credentials, region, now).sign(policy)
 
 
 def sign_policy(
@@ -233,7 +235,7 @@ def _split(url: str) -> tuple[str, str, str]:
             kind=Kind.ILL_FORMED,
         )
     authority, _, path = rest.partition("/")
-    host = authority.lower().removesuffix(_DEFAULT_PORTS.get(scheme.lower(), ""))
+    host = authority.lower().removesuffix(DEFAULT_PORTS.get(scheme.lower(), ""))
     return f"{scheme}://{authority}", host, f"/{path}"
 
 

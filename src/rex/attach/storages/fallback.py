@@ -120,9 +120,6 @@ class FallbackStorage(Storage):
     def _multipart(self) -> Multipart:
         return self.new._multipart()
 
-    def _compare_link(self, link: SignedLink) -> Comparison:
-        return self.new._compare_link(link)
-
     def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
         for storage in self._both:
             with storage._mapped(None):
@@ -165,6 +162,11 @@ class FallbackStorage(Storage):
         holder = self.old if next(heads) is None and next(heads) is not None else self.new
         with holder._mapped(f"/{key}"):
             return holder._sign_get(key, content_disposition, content_type, seconds)
+
+    def _compare_link(self, link: SignedLink) -> Comparison | None:
+        # It may be of either; its own finds least to be wrong with it.
+        found = [storage._compare_link(link) for storage in self._both]
+        return min(filter(None, found), key=lambda each: len(each.reasons), default=None)
 
 
 def _tried(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:

@@ -170,11 +170,6 @@ class S3Storage(ObjectStorage):
     def _multipart(self) -> S3Multipart:
         return S3Multipart(self._control, self._presigned, bucket=self.bucket, prefix=self.prefix)
 
-    def _compare_link(self, link: SignedLink) -> Comparison:
-        from rex.attach.storages.s3_explain import compare
-
-        return compare(self, link)
-
     def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
         from rex.attach.storages.s3_leftovers import s3_leftovers
 
@@ -287,6 +282,18 @@ class S3Storage(ObjectStorage):
         if content_type is not None:
             query["response-content-type"] = content_type
         return self._presigned("GET", key, seconds, query=query)
+
+    def _compare_link(self, link: SignedLink) -> Comparison:
+        from rex.attach.storages.s3_explain import compare
+
+        return compare(
+            link,
+            bucket=self.bucket,
+            region=self.region,
+            bucket_urls=(self._public_url, self._bucket_url),
+            # Where they are not at hand, somebody would have to be asked.
+            credentials=self._credentials() if self.signs_at_once else None,
+        )
 
     def _presigned(
         self,

@@ -1,9 +1,10 @@
-"""Long work over storages: copying, reading everything, sweeping, and finding what is wrong."""
+"""Long work over storages: copying, reading, sweeping; what is wrong, and why a link is refused."""
 
 from rex.attach.leftover import What
+from rex.attach.signing.reason import Certainty, Reason
 from rex.attach.tasks.copying import Copied, Outcome, copy
 from rex.attach.tasks.examining import Finding, Verdict, examine
-from rex.attach.tasks.explaining import Certainty, Explanation, Reason, explain
+from rex.attach.tasks.explaining import Explanation, explain
 from rex.attach.tasks.sweeping import Swept, lifecycle, sweep
 from rex.attach.tasks.verifying import State, Verified, verify
 

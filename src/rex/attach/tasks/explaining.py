@@ -1,8 +1,4 @@
-"""Why a link is refused: from the link, from what the server answered, and from the settings.
-
-Nothing is asked of any server. What S3 answers is told by its error codes and messages (Amazon S3,
-API Reference, Error responses); other servers have the codes and some of the messages.
-"""
+"""Why a link is refused: from the link, the answer and the settings, without asking anybody."""
 
 from __future__ import annotations
 
@@ -11,11 +7,16 @@ import datetime
 import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
-from rex.attach.signing.reason import Certainty, Reason, certain, likely, possible, quoted
-from rex.attach.signing.signed_link import SignedLink
+from rex.attach.link import MAX_LINK_SECONDS
+from rex.attach.signing.reason import Certainty, Comparison, Reason, certain, likely, quoted
+from rex.attach.signing.signed_link import METHODS, SignedLink, part_of
 from rex.attach.tasks.answer import Answer
-from rex.attach.tasks.mangled import undamaged
+from rex.attach.tasks.mangled import COPY_AGAIN, undamaged
+from rex.attach.tasks.policy import policy_reasons
+from rex.attach.tasks.refusals import EXPIRED, NEW_LINK, is_clock, is_expired, refusal_reasons
+from rex.attach.tasks.served_link import ends_at, service_reasons
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -23,441 +24,273 @@ if TYPE_CHECKING:
 
     from rex.attach.storage import Storage
 
-__all__ = ["Certainty", "Explanation", "Reason", "explain"]
+__all__ = ["MAX_LINK", "Explanation", "explain"]
 
-SKEW = datetime.timedelta(minutes=15)
-"""S3 takes what was signed up to so long ago, or before its time."""
-MAX_LINK = 16384
-_ANEW = "Make a new link."
-_CLOCKS = "Set the clocks of the machine that makes links and of the server by NTP."
-_AS_MADE = "Send the request as the link says: its method, its headers and its fields, unchanged."
-_TEMPORARY = "Make a new link; a link does not outlast the temporary keys that it was made with."
-_ORDER = [*Certainty]
+MAX_LINK = 64 * 1024
+"""In characters; a link with a session token has some 2,000, and a form some 5,000."""
+MAX_SKEW = datetime.timedelta(minutes=15)
+"""What S3 takes for the clocks to differ (SigV4, RequestTimeTooSkewed)."""
+MIN_SECRET = 4
+"""What is shorter stands in many words, and is no secret."""
+_LONG = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])|[0-9A-Za-z+/=_-]{80,}")
+"""What may be a signature or a token, whoever it is of."""
+_KEY_ID = re.compile(r"\b(A[KS]IA)[A-Z0-9]{12,}")
 
 
 class Explanation(NamedTuple):
-    """Why a link is refused, as far as that can be known."""
+    """Why a link is refused, the surest reason first; and what was looked at to find it."""
 
     reasons: list[Reason]
-    """The most certain first; none where nothing is known to be wrong."""
     checked: list[str]
-    """What was looked at."""
+    is_refused: bool
+    """Whether the answer says that it was."""
 
 
 def explain(
-    url: str,
+    link: str,
     *,
-    answer: bytes = b"",
+    response: bytes | None = None,
+    storage: Storage | None = None,
     method: str | None = None,
     headers: Mapping[str, str] | None = None,
-    fields: Mapping[str, str] | None = None,
-    storage: Storage | None = None,
     now: datetime.datetime | None = None,
 ) -> Explanation:
-    """Tell why a link is refused; nothing is asked of a server.
+    """Say why a link is refused, from what is given alone; nobody is asked.
 
-    `url` is the link, `fields` are those of a form (POST). `answer` is what the server answered,
-    of which the first 64 KiB are looked at, with its head or without. `method` and `headers` are
-    those of the request, where they are known, `storage` is the one that makes such links, and
-    `now` (aware) what to take for the time. The reasons show neither signatures nor secrets.
+    `link` is the address, or the link as JSON (`PresignedLink.as_dict`). `response` is what the
+    server answered, perhaps with its headers in front; 64 KiB of it are read. `storage` is the one
+    that made the link. `method` and `headers` are what the client asked with. `now` is an aware
+    time. No reason shows a signature, a secret, a session token or a whole access key.
 
     Errors: `ILL_FORMED` for what is no link at all.
     """
-    text, reasons = undamaged(url[:MAX_LINK])
-    link = SignedLink(text, method=method, headers=headers, fields=fields)
-    if link.scheme not in ("http", "https") or not link.host:
-        raise Error("A link begins with https:// or http://", kind=Kind.ILL_FORMED)
-    found = _Looking(link, Answer(answer), now or datetime.datetime.now(datetime.UTC))
-    token = (fields or {}).get("token") or (re.search(r"[?&]token=([^&]*)", text) or [""] * 2)[1]
-    reasons += found.of_service(token, storage) if token else found.of_s3(storage)
-    unique: dict[str, Reason] = {}
-    for reason in reasons:
-        unique.setdefault(reason.reason, reason)
-    return Explanation(
-        sorted(unique.values(), key=lambda reason: _ORDER.index(reason.certainty)),
-        found.checked,
+    if len(link) > MAX_LINK:
+        raise Error("This is too long for a link", f"{len(link)} characters", kind=Kind.ILL_FORMED)
+    # What the command line could not decode is not what anybody signed.
+    text = link.encode("utf-8", "replace").decode()
+    signed, reasons = _read(text, method, headers)
+    answer = None if response is None else Answer(response)
+    now = now or datetime.datetime.now(datetime.UTC)
+    checked = ["what copying does to a link", "parameters, times and headers of the link"]
+    reasons += _form(signed)
+    compared = None
+    if signed.is_served:
+        reasons += service_reasons(signed, storage, checked)
+    elif storage is not None and signed.is_signed:
+        compared = storage._compare_link(signed)  # noqa: SLF001 - the task of tasks
+    if compared is not None:
+        checked += compared.checked
+    if answer is not None:
+        checked.append("the answer" if answer.is_known else "not the answer: it cannot be read")
+    reasons += _times(signed, answer, now)
+    differences = [*_compared(signed, compared)]
+    if answer is not None and not answer.is_success:
+        is_clear = any(each.certainty is Certainty.CERTAIN for each in (*reasons, *differences))
+        meant = refusal_reasons(signed, answer, compared)
+        # Where it is clear, what the answer may mean is of no use.
+        reasons += [e for e in meant if e.certainty is Certainty.CERTAIN or not is_clear]
+    reasons += differences
+    is_refused = answer is not None and not answer.is_success
+    return Explanation([*_shown(reasons, signed)], checked, is_refused)
+
+
+def _read(
+    text: str, asked: str | None, sent: Mapping[str, str] | None
+) -> tuple[SignedLink, list[Reason]]:
+    """Read a link from its address or from JSON; say what copying did to it."""
+    given: Any = {"url": text}
+    if text.lstrip().startswith("{"):
+        try:
+            given = json.loads(text)
+        except (ValueError, RecursionError):
+            given = {}
+    url, fields, headers, method = (
+        given.get(name) for name in ("url", "fields", "headers", "method")
     )
+    if not isinstance(url, str) or not all(
+        each is None or (isinstance(each, dict) and all(map(_is_text, each.values())))
+        for each in (fields, headers)
+    ):
+        raise Error(
+            "This is neither a link nor the JSON of one (rex attach link --json)",
+            kind=Kind.ILL_FORMED,
+        )
+    url, reasons = undamaged(url)
+    if not re.match(r"https?://[^/?#\s]", url, re.IGNORECASE):
+        raise Error("A link begins with http:// or https:// and a host", kind=Kind.ILL_FORMED)
+    link = SignedLink(
+        url,
+        method=method if method in METHODS else None,
+        headers=headers or None,
+        fields=fields,
+        asked=None if asked is None else asked.upper(),
+        sent=sent,
+    )
+    return link, reasons
 
 
-class _Looking:
-    """One link and one answer, looked at from all sides."""
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
-    def __init__(self, link: SignedLink, answer: Answer, now: datetime.datetime) -> None:
-        self.checked = ["text of the link"]
-        self._link = link
-        self._answer = answer
-        self._now = now
-        self._method: str | None = None
 
-    # Links of the service (rex.attach.web.signed).
+def _form(link: SignedLink) -> Iterator[Reason]:
+    """Look at what must be in every link."""
+    if link.is_served:
+        return
+    if not link.is_signed:
+        yield certain(
+            "The link carries no signature: it is a mere address, or cut off.",
+            "it has none of the parameters of S3 or of the service",
+            COPY_AGAIN,
+        )
+        return
+    if link.missing:
+        what = "Fields of the form are missing." if link.fields else "Parameters are missing."
+        yield certain(
+            f"The link is incomplete. {what}",
+            f"there is no {', '.join(link.missing)}",
+            f"A shell cuts a link off at & unless it is quoted. {COPY_AGAIN}",
+        )
+    elif not link.is_well_formed:
+        yield certain(
+            "A parameter of the signature was changed.",
+            "credential, date and expiry are not of the form, or not of one day",
+            COPY_AGAIN,
+        )
+    if link.repeated:
+        yield certain(
+            "A parameter stands twice in the link.",
+            quoted(", ".join(link.repeated), 100),
+            COPY_AGAIN,
+        )
+    if link.seconds is not None and not 1 <= link.seconds <= MAX_LINK_SECONDS:
+        yield certain(
+            "The link is signed for longer than 7 days, which no server takes.",
+            f"X-Amz-Expires is {link.seconds}",
+            "Make a new link for at most 7 days.",
+        )
+    if link.access_key.startswith("ASIA") and not link["x-amz-security-token"]:
+        yield likely(
+            "The session token of the temporary keys is missing from the link.",
+            f"the access key is {part_of(link.access_key)}, a temporary one",
+            "Use the link as it was made; set attach_s3_session_token together with its keys.",
+        )
+    yield from policy_reasons(link) if link.fields else _request(link)
 
-    def of_service(self, token: str, storage: Storage | None) -> Iterator[Reason]:
-        """Look at a link that the service answers."""
-        self.checked += ["token", "expiry", "answer"]
-        claims = _claims(token)
-        if not isinstance(claims.get("exp"), int | float) or not isinstance(claims.get("key"), str):
-            yield certain("The token of the link cannot be read.", "it is cut or changed", _ANEW)
-            return
-        if self._now.timestamp() >= claims["exp"]:
+
+def _request(link: SignedLink) -> Iterator[Reason]:
+    """Compare what was asked with what is signed."""
+    expected = link.likely_method
+    if link.asked and expected and link.asked != expected:
+        give = certain if link.method else likely
+        yield give(
+            f"The link is for {expected}, and was asked with {quoted(link.asked, 20)}.",
+            "it was made for that method"
+            if link.method
+            else f"its parameters and its signed headers are those of a {expected}",
+            f"Ask with {expected}, or have a link for the other method made.",
+        )
+    if link.sent is None:
+        return
+    for name in link.signed_headers:
+        if name != "host" and name not in link.sent:
             yield certain(
-                "The link has expired.", f"it ended {_ago(self._now, claims['exp'])}", _ANEW
+                f"The header {quoted(name, 40)} is signed, and was not sent.",
+                f"it is one of {quoted(', '.join(link.signed_headers), 100)}",
+                "Send the headers that the link came with.",
             )
-        path = self._link.fields.get("key") or self._link.path
-        if not _ends(path, claims["key"]):
+        elif link.headers and name in link.headers and link.headers[name] != link.sent[name]:
             yield certain(
-                "The link is used for another attachment.", "its path is not the one signed", _ANEW
+                f"The header {quoted(name, 40)} was sent with another value than the signed one.",
+                f"signed: {quoted(link.headers[name], 100)}; sent: {quoted(link.sent[name], 100)}",
+                "Send it just as the link says.",
             )
-        if storage is not None and storage.links_are_served:
-            self.checked.append("signature")
-            fitting = [each for each in ("GET", "PUT", "POST") if _fits(storage, each, token)]
-            if not fitting:
-                yield certain(
-                    "The token was changed, or made with another secret.",
-                    "its signature is not that of this application",
-                    "See that attach_secret is the same on every server.",
-                )
-            elif self._link.method not in (None, *fitting):
-                yield self._other_method(fitting[0])
-        yield from self._of_answer()
-
-    # Links of S3.
-
-    def of_s3(self, storage: Storage | None) -> list[Reason]:
-        """Look at a link signed with Signature Version 4."""
-        link = self._link
-        self.checked += ["parameters", "expiry", "answer"]
-        if not link.is_signed:
-            change = "Quote the link in a shell: & ends a command there."
-            return [certain("There is no signature in this link.", "it has no X-Amz-…", change)]
-        if link.missing:
-            names = ", ".join(link.missing)
-            change = "Copy all of the link, and quote it in a shell: & ends a command there."
-            return [certain("A part of the link is missing.", f"it lacks {names}", change)]
-        reasons = [*self._of_form()] if link.fields else []
-        reasons += self._of_time()
-        if storage is not None:
-            compared = storage._compare_link(link)
-            reasons += compared.reasons
-            self.checked += compared.checked
-            self._method = compared.method
-        if self._method is not None and link.method not in (None, self._method):
-            reasons.append(self._other_method(self._method))
-        return [*reasons, *self._of_answer()]
-
-    def _of_time(self) -> Iterator[Reason]:
-        link, server = self._link, self._answer.time
-        now = server or self._now
-        if not link.is_well_formed and (link.policy or not link.fields):
-            yield certain("The parameters of the signature were changed.", "they do not fit", _ANEW)
-        if server is not None and abs(server - self._now) > SKEW:
-            yield likely(
-                "The clock of this machine, or of the server, is wrong.",
-                f"the server's answer is of {server:%H:%M}, here it is {self._now:%H:%M} (UTC)",
-                _CLOCKS,
-            )
-        if link.ends_at is not None and link.ends_at <= now:
-            evidence = f"it ended {_ago(now, link.ends_at.timestamp())}"
-            yield certain("The link has expired.", evidence, _ANEW)
-        if link.signed_at is not None and link.signed_at - now > datetime.timedelta(minutes=1):
-            ahead = round((link.signed_at - now).total_seconds() / 60)
-            evidence = f"it was signed {ahead} minutes in the future"
-            yield certain("The clock of whoever signed it is ahead.", evidence, _CLOCKS)
-
-    def _of_form(self) -> Iterator[Reason]:
-        """Compare the fields of a form with its policy (Amazon S3, POST policy)."""
-        link = self._link
-        fields = {name.lower(): value for name, value in link.fields.items()}
-        conditions = link.policy.get("conditions")
-        if not isinstance(conditions, list):
-            yield certain("The policy of the form cannot be read.", "it was changed", _ANEW)
-            return
-        named = {"policy", "x-amz-signature", "file", "bucket"}
-        for condition in conditions:
-            for name, value in _pinned(condition):
-                named.add(name.lower())
-                given = fields.get(name.lower(), "")
-                if name.lower() != "bucket" and value is not None and given != value:
-                    state = "was changed" if name.lower() in fields else "is missing"
-                    state = state if value else "is not in its policy"
-                    yield certain(
-                        f"The field {quoted(name, 60)} of the form {state}.",
-                        "the policy has another value",
-                        "Send the fields as they were given, all of them, and the file last.",
-                    )
-        for name in sorted(set(fields) - named):
+    for name in link.sent:
+        if name.startswith("x-amz-") and name not in link.signed_headers:
             yield certain(
-                f"The field {quoted(name, 60)} of the form is not in its policy.",
-                "it was added",
-                "Send the fields that were given, and no others.",
+                "A header was sent that is not signed.",
+                f"{quoted(name, 60)} is none of {quoted(', '.join(link.signed_headers), 100)}",
+                "Leave it out; or have the link made with it.",
             )
 
-    # What the server answered.
 
-    def _of_answer(self) -> Iterator[Reason]:
-        answer = self._answer
-        if not answer.is_known or answer.is_success:
-            return
-        code, message = answer.code, answer.message
-        said = f"the server says {quoted(' '.join([str(answer.status or ''), code]).strip(), 80)}"
-        if message:
-            said += f": {quoted(self._masked(message))}"
-        for pattern, make, reason, change in _MEANINGS:
-            if re.search(pattern, f"{code} {message}", re.IGNORECASE):
-                yield make(reason, said, change)
-                break
+def _compared(link: SignedLink, compared: Comparison | None) -> Iterator[Reason]:
+    """Tell what the storage found."""
+    if compared is None:
+        return
+    yield from compared.reasons
+    if compared.method and link.asked and link.asked != compared.method:
+        yield certain(
+            f"The link is for {compared.method}, and was asked with {quoted(link.asked, 20)}.",
+            "recomputed with the secret key of the settings",
+            f"Ask with {compared.method}, or have a link for the other method made.",
+        )
+
+
+def _times(link: SignedLink, answer: Answer | None, now: datetime.datetime) -> Iterator[Reason]:
+    """Compare the times of the link with the clocks, ours and the server's."""
+    begins, ends = link.signed_at, link.ends_at
+    served = ends_at(link) if link.is_served else None
+    if served is not None:
+        ends = datetime.datetime.fromtimestamp(served, datetime.UTC)
+    theirs = answer.time if answer else None
+    clocks = f"here it is {_when(now)}" + (f", at the server {_when(theirs)}" if theirs else "")
+    if ends is not None and ends <= now:
+        evidence = f"it ended at {_when(ends)}; {clocks}"
+        yield certain(EXPIRED, evidence, NEW_LINK)
+    elif answer is not None and is_expired(answer):
+        if ends is None:
+            yield certain(EXPIRED, f"the server answered {quoted(answer.message)}", NEW_LINK)
         else:
-            yield from self._of_status(said)
-        region = re.search(r"expecting '([a-z0-9-]{1,40})'", message) or re.fullmatch(
-            r"([a-z0-9-]{1,40})", answer.element("Region")
+            yield certain(
+                "The server's clock is ahead of this one, or was when it answered.",
+                f"it says that the link has expired, which ends at {_when(ends)}; {clocks}",
+                "Set both clocks by NTP.",
+            )
+    elif answer is not None and is_clock(answer):
+        yield certain(
+            "The clocks of the server and of who signed the link are too far apart.",
+            f"the server answered {quoted(answer.code)}: {quoted(answer.message)}"
+            + (f"; signed at {_when(begins)}, {clocks}" if begins else ""),
+            "Set both clocks by NTP, and make a new link.",
         )
-        if region is not None and region[1] != self._link.region:
-            evidence = f"the server expects {region[1]}; the link has {quoted(self._link.region)}"
-            change = f"Set attach_s3_region to {region[1]}."
-            yield certain("The link is signed for another region.", evidence, change)
-        if code == "SignatureDoesNotMatch":
-            yield from self._of_signature(said)
-
-    def _of_status(self, said: str) -> Iterator[Reason]:
-        meanings = {
-            301: "The bucket is in another region, or at another address.",
-            307: "The bucket is at another address for now.",
-            403: "The server does not permit this.",
-            404: "There is no such attachment, or no such bucket.",
-            405: "The address does not take this method.",
-            412: "There is an attachment already; a link to upload works once.",
-            413: "The file is larger than the server, or a proxy before it, takes.",
-        }
-        meaning = meanings.get(self._answer.status or 0)
-        if meaning is not None:
-            yield likely(meaning, said, _AS_MADE)
-
-    def _of_signature(self, said: str) -> Iterator[Reason]:
-        """Look for what the server has signed otherwise."""
-        link = self._link
-        lines = self._answer.lines("CanonicalRequest").split("\n")
-        parted = (line.partition(":") for line in lines[3:])
-        theirs = {name: value for name, _, value in parted if name in link.signed_headers}
-        if lines[1:]:
-            if self._method is not None and lines[0] != self._method:
-                yield self._other_method(self._method)
-            if "host" in theirs and theirs["host"] != link.host:
-                yield certain(
-                    "The server was asked with another host than the link has.",
-                    f"it saw {quoted(theirs['host'], 80)}, the link has {quoted(link.host, 80)}",
-                    "Have the proxy pass on the header Host as it is.",
-                )
-        for name in link.signed_headers:
-            if name == "host":
-                continue
-            if lines[1:] and not theirs.get(name):
-                yield certain(
-                    f"The header {quoted(name, 40)} was not sent.", "it is signed", _AS_MADE
-                )
-            elif link.headers is not None and name not in link.headers:
-                yield certain(
-                    f"The header {quoted(name, 40)} is signed, and was not sent.",
-                    "it is not among those of the request",
-                    _AS_MADE,
-                )
-        if self._method is not None:
-            signed = ", ".join(quoted(name, 40) for name in link.signed_headers)
-            yield likely(
-                "The request was not the one that was signed, though the link is as it was made.",
-                f"it is signed for {self._method} with the headers {signed}",
-                f"{_AS_MADE} A proxy must not change Host, path or query.",
-            )
-        elif not lines[1:]:
-            yield possible(
-                "The method, the host, the path, a parameter or a signed header is another than "
-                "what was signed, or the secret key is wrong.",
-                said,
-                f"{_AS_MADE} If it was, compare attach_s3_secret_key with the server's.",
-            )
-
-    def _other_method(self, method: str) -> Reason:
-        return certain(
-            f"The link is for {method}.",
-            f"the request was {quoted(self._link.method or 'another', 20)}",
-            f"Ask with {method}; a link is for one method, and HEAD is another than GET.",
+    if begins is not None and begins > max(now, theirs or now) + MAX_SKEW:
+        yield likely(
+            "The link was signed in the future: the clock of who signed it is ahead.",
+            f"signed at {_when(begins)}; {clocks}",
+            "Set its clock by NTP, and make a new link.",
         )
 
-    def _masked(self, text: str) -> str:
-        for secret in self._link.secrets:
-            if secret:
-                text = text.replace(secret, "***")
-        return re.sub(r"[A-Za-z0-9/+_=-]{32,}", "***", text)
+
+def _when(time: datetime.datetime) -> str:
+    return f"{time.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
-_MEANINGS = (
-    (
-        r"RequestTimeTooSkewed|RequestNotReady|not yet valid",
-        certain,
-        "The clocks of signer and server differ too much.",
-        _CLOCKS,
-    ),
-    (
-        r"policy expired|request has expired|permission has expired|ExpiredPresign",
-        certain,
-        "The link has expired.",
-        _ANEW,
-    ),
-    (r"ExpiredToken", certain, "The temporary keys that made the link have ended.", _TEMPORARY),
-    (
-        r"InvalidToken|InvalidSecurity",
-        certain,
-        "The session token of the temporary keys is missing, cut, or of other keys.",
-        _TEMPORARY,
-    ),
-    (
-        r"HeadersNotSigned|headers? present in the request which (were|was) not signed",
-        certain,
-        "The client sends a header that is not signed.",
-        "Send no x-amz-… headers but those of the link.",
-    ),
-    (
-        r"EntityTooLarge",
-        certain,
-        "The file is larger than the link permits.",
-        "Make a link with a larger max_size, or send less.",
-    ),
-    (
-        r"EntityTooSmall",
-        certain,
-        "The file is smaller than the link permits.",
-        "Send the file itself, as the last field.",
-    ),
-    (
-        r"extra input fields|not in (the )?policy|policy condition|according to policy",
-        certain,
-        "A field of the form is not as its policy says.",
-        "Send the fields as they were given, all of them, and the file last.",
-    ),
-    (
-        r"InvalidAccessKeyId",
-        certain,
-        "The server does not know the access key that signed the link.",
-        "Set attach_s3_access_key to a key of this server; a removed key ends its links.",
-    ),
-    (
-        r"NoSuchBucket",
-        certain,
-        "The bucket does not exist on this server.",
-        "See attach_s3_bucket, and attach_s3_public_endpoint: it may be another server.",
-    ),
-    (
-        r"NoSuchKey",
-        certain,
-        "There is no such attachment.",
-        "It was never uploaded, or is removed.",
-    ),
-    (r"NoSuchUpload", certain, "The upload in parts was completed or aborted.", "Begin it anew."),
-    (
-        r"PreconditionFailed|already exists",
-        certain,
-        "There is an attachment already; a link to upload works once.",
-        "Reserve another handle for another file.",
-    ),
-    (
-        r"PermanentRedirect|TemporaryRedirect|IllegalLocation",
-        certain,
-        "The bucket is in another region, or at another address.",
-        "Set attach_s3_region and attach_s3_endpoint to those of the bucket.",
-    ),
-    (
-        r"region .* is wrong|wrong region",
-        certain,
-        "The link is signed for another region.",
-        "Set attach_s3_region to that of the bucket.",
-    ),
-    (
-        r"MethodNotAllowed|method-not-allowed",
-        certain,
-        "The address does not take this method.",
-        _AS_MADE,
-    ),
-    (r"signature is wrong", certain, "The token was changed, or is for another method.", _AS_MADE),
-    (
-        r"header .* is not as it was signed",
-        certain,
-        "A header is missing, or another than was signed.",
-        _AS_MADE,
-    ),
-    (
-        r"form is not as it was signed",
-        certain,
-        "A field of the form was changed, added or left out.",
-        _AS_MADE,
-    ),
-    (
-        r"address is not as it was signed",
-        certain,
-        "The path or the query is another than was signed.",
-        _AS_MADE,
-    ),
-    (
-        r"MalformedPOSTRequest|MissingFields|IncorrectNumberOfFiles|UserKeyMustBeSpecified",
-        certain,
-        "The form is not complete.",
-        "Send its fields, then one file as the last field, as multipart/form-data.",
-    ),
-    (
-        r"AuthorizationQueryParameters|AuthorizationHeaderMalformed|MissingSecurity",
-        certain,
-        "A parameter of the signature is missing or changed.",
-        _ANEW,
-    ),
-    (
-        r"AccessDenied",
-        likely,
-        "The keys that made the link do not permit this.",
-        "rex attach doctor tells which permission is missing.",
-    ),
-    (
-        r"SlowDown|ServiceUnavailable|InternalError",
-        certain,
-        "The server has a problem, or too much to do; the link is not at fault.",
-        "Try again later.",
-    ),
-)
-"""What a server says, and what it means: the first that fits."""
+def _shown(reasons: list[Reason], link: SignedLink) -> Iterator[Reason]:
+    """Give each reason once, the surest first, and nothing secret in any of them."""
+    merged: dict[str, Reason] = {}
+    order = [*Certainty]
+    for each in sorted(reasons, key=lambda reason: order.index(reason.certainty)):
+        first = merged.setdefault(each.reason, each)
+        if each.evidence not in first.evidence:
+            merged[each.reason] = first._replace(evidence=f"{first.evidence}; {each.evidence}")
+    # Beside a certain reason, what would be possible is of no use.
+    is_sure = any(each.certainty is Certainty.CERTAIN for each in merged.values())
+    secrets = _secrets(link)
+    for each in merged.values():
+        if not (is_sure and each.certainty is Certainty.POSSIBLE):
+            yield Reason(each.certainty, *(_masked(text, secrets) for text in each[1:]))
 
 
-def _pinned(condition: Any) -> Iterator[tuple[str, str | None]]:
-    """Give the names, and the values where there is one, of a condition of a policy."""
-    if isinstance(condition, dict):
-        yield from ((str(name), str(value)) for name, value in condition.items())
-    elif isinstance(condition, list) and len(condition) == 3:  # noqa: PLR2004 - by the rules
-        operator, name, value = condition
-        is_equal = operator == "eq"
-        yield str(name).lstrip("$"), str(value) if is_equal else None
+def _secrets(link: SignedLink) -> list[str]:
+    """Give what must not be shown, in the forms in which it may stand somewhere."""
+    plain = [secret for secret in link.secrets if len(secret) >= MIN_SECRET]
+    encoded = [base64.b64encode(secret.encode()).decode() for secret in plain]
+    forms = {*plain, *encoded, *(quote(secret, safe="") for secret in plain)}
+    return sorted(forms, key=len, reverse=True)
 
 
-def _claims(token: str) -> dict[str, Any]:
-    text = token.partition(".")[0]
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
-
-
-def _fits(storage: Storage, method: str, token: str) -> bool:
-    try:
-        storage.tokens.read(f"link {method}", token)
-    except Error as error:
-        return "expired" in error.message
-    return True
-
-
-def _ends(path: str, key: str) -> bool:
-    from urllib.parse import unquote
-
-    return unquote(path).endswith(key)
-
-
-def _ago(now: datetime.datetime, seconds: float) -> str:
-    passed = now.timestamp() - seconds
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if passed >= 2 * size:
-            return f"{passed / size:.0f} {unit} ago"
-    return f"{passed:.0f} seconds ago"
+def _masked(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return _KEY_ID.sub(r"\1...", _LONG.sub("***", text))

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from rex.attach.signing.reason import Reason, certain, likely, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["undamaged"]
 
@@ -66,13 +66,13 @@ _DAMAGES = (
         "Leave out the backslashes.",
         "",
     ),
-    _Damage(
-        re.compile(r"\s+"),
-        "The link is broken by white space.",
-        "there is a space or the end of a line within it",
-        COPY_AGAIN,
-        "",
-    ),
+)
+_BROKEN = _Damage(
+    re.compile(r"\s+"),
+    "The link is broken by white space.",
+    "there is a space or the end of a line within it",
+    COPY_AGAIN,
+    "",
 )
 
 
@@ -88,16 +88,23 @@ def undamaged(text: str) -> tuple[str, list[Reason]]:
                 "Leave that out.",
             )
         )
+    link, found = _undone(link, _DAMAGES)
     link, wrong_query = _query(link)
-    reasons += wrong_query
-    for damage in _DAMAGES:
-        link, times = damage.pattern.subn(damage.undo, link)
-        if times:
-            reasons.append(certain(damage.reason, damage.evidence, damage.change))
+    link, broken = _undone(link, [_BROKEN])
+    reasons += [*found, *wrong_query, *broken]
     link, wrong_end = _ended(link, r"X-Amz-Signature=", "[0-9a-fA-F]", 64)
     if wrong_end is None:
         link, wrong_end = _ended(link, r"[?&]token=[A-Za-z0-9_-]+\.", "[A-Za-z0-9_-]", 43)
     return link, reasons if wrong_end is None else [*reasons, wrong_end]
+
+
+def _undone(link: str, damages: Iterable[_Damage]) -> tuple[str, list[Reason]]:
+    reasons = []
+    for damage in damages:
+        link, times = damage.pattern.subn(damage.undo, link)
+        if times:
+            reasons.append(certain(damage.reason, damage.evidence, damage.change))
+    return link, reasons
 
 
 def _query(link: str) -> tuple[str, list[Reason]]:
