@@ -12,10 +12,26 @@ from measure import OURS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from obstore.store import S3Store
+
     from rex.attach import Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
-__all__ = ["Peers"]
+__all__ = ["Peers", "obstore_on"]
+
+
+def obstore_on(server: SeaweedFS) -> S3Store:
+    """Give obstore alone, on the server's bucket."""
+    from obstore.store import S3Store
+
+    return S3Store(
+        server.bucket,
+        endpoint=server.endpoint,
+        region=server.region,
+        access_key_id=server.access_key,
+        secret_access_key=server.secret_key,
+        client_options={"allow_http": True},
+    )
 
 
 class Peers:
@@ -30,7 +46,7 @@ class Peers:
         keys = {"access_key": server.access_key, "secret_key": server.secret_key}
         url = f"s3://{server.bucket}?endpoint={server.endpoint}"
         self.rex: Storage = open_storage(url, **keys)
-        self.obstore = self._obstore()
+        self.obstore = obstore_on(server)
         self.boto3 = self._boto3()
         self.minio = self._minio()
 
@@ -145,18 +161,6 @@ class Peers:
             "cloudpathlib": by_cloudpathlib,
             "minio": by_minio,
         }
-
-    def _obstore(self) -> Any:
-        from obstore.store import S3Store
-
-        return S3Store(
-            self.bucket,
-            endpoint=self.server.endpoint,
-            region=self.server.region,
-            access_key_id=self.server.access_key,
-            secret_access_key=self.server.secret_key,
-            client_options={"allow_http": True},
-        )
 
     def _boto3(self) -> Any:
         import boto3

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
+from contestants import obstore_on
 from measure import OURS, Figure, compare, progress
-from obstore.store import S3Store
 
 from rex.attach import open_storage
 
@@ -105,7 +105,7 @@ class _Contestants:
             OURS: lambda: self._ours(f"file://{source}", self._named(self._place())),
             "rclone": lambda: self._rclone(str(source), self._remote(self._place())),
             "s5cmd": lambda: self._s5cmd(
-                f"{source}/", f"s3://{self._server.bucket}/{self._place()}/"
+                f"{source}/", f"s3://{self._server.bucket}/{self._place()}"
             ),
             BARE: lambda: self._put(source, self._place()),
         }
@@ -147,7 +147,7 @@ class _Contestants:
         """Name a place as an operator would, in rex.toml, with the keys."""
         server = self._server
         lines = {
-            "url": f"s3://{self._server.bucket}/{place}?endpoint={self._server.endpoint}",
+            "url": f"s3://{server.bucket}/{place}?endpoint={server.endpoint}",
             "access_key": server.access_key,
             "secret_key": server.secret_key,
         }
@@ -170,19 +170,19 @@ class _Contestants:
 
     def _s5cmd(self, source: str, dest: str) -> None:
         endpoint = ("--endpoint-url", self._server.endpoint)
-        self._run("s5cmd", *endpoint, "--log", "error", "cp", source, f"{dest.rstrip('/')}/")
+        self._run("s5cmd", *endpoint, "--log", "error", "cp", source, f"{dest}/")
 
     def _put(self, source: Path, place: str) -> None:
-        store = self._store()
+        store = obstore_on(self._server)
 
         def put(path: Path) -> None:
             key = f"{place}/{path.relative_to(source).as_posix()}"
             obstore.put(store, key, path.read_bytes(), use_multipart=False)
 
-        self._each(put, (path for path in source.glob("*/*/*/*/*")))
+        self._each(put, source.glob("*/*/*/*/*"))
 
     def _get(self, place: str, target: str) -> None:
-        store = self._store()
+        store = obstore_on(self._server)
 
         def get(key: str) -> None:
             path = Path(target, key.removeprefix(f"{place}/"))
@@ -195,26 +195,14 @@ class _Contestants:
     def _each(self, act: Callable[[Any], object], items: Iterable[object]) -> None:
         """Act on bunches, so that the threads themselves cost little."""
         with concurrent.futures.ThreadPoolExecutor(int(WORKERS)) as pool:
-            bunches = iter(lambda: [*itertools.islice(rest, self._bunch)], [])
             rest = iter(items)
+            bunches = iter(lambda: [*itertools.islice(rest, self._bunch)], [])
             for _ in pool.map(lambda bunch: [act(item) for item in bunch], bunches):
                 pass
 
     @property
     def _bunch(self) -> int:
         return max(min(self._number // int(WORKERS), 8), 1)
-
-    def _store(self) -> S3Store:
-        server = self._server
-        return S3Store(
-            server.bucket,
-            endpoint=server.endpoint,
-            access_key_id=server.access_key,
-            secret_access_key=server.secret_key,
-            region="us-east-1",
-            virtual_hosted_style_request=False,
-            client_options={"allow_http": True},
-        )
 
     def _run(self, command: str, *arguments: str) -> None:
         subprocess.run(

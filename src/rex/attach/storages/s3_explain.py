@@ -194,7 +194,7 @@ def _our_headers(link: SignedLink) -> dict[str, str]:
         headers = {}
     ours = {name.lower(): value for name, value in headers.items()} | {"if-none-match": "*"}
     if link.sent and "content-type" not in link.sent:
-        return (link.sent or {}) | ours
+        return link.sent | ours
     # The type alone may have been chosen by who made the link.
     return ours
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rex.attach.signing.signed_link import SignedLink
 
-__all__ = ["policy_reasons"]
+__all__ = ["UNCHANGED", "policy_reasons"]
 
 UNNAMED = ("policy", "x-amz-signature", "file")
 """What needs no condition."""

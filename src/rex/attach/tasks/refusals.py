@@ -8,6 +8,7 @@ from urllib.parse import unquote, unquote_plus
 
 from rex.attach.signing.reason import Reason, certain, likely, possible, quoted
 from rex.attach.signing.signed_link import part_of
+from rex.attach.tasks.policy import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,6 @@ __all__ = ["EXPIRED", "NEW_LINK", "is_clock", "is_expired", "refusal_reasons"]
 
 EXPIRED = "The link has expired."
 NEW_LINK = "Make a new link."
-UNCHANGED = "Send the fields that the link came with, all of them and no other, before the file."
 HEADERS = "Send just the headers that the link came with, and no other that begins with x-amz-."
 
 _BY_CODE = {
