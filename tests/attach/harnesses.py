@@ -18,6 +18,7 @@ from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
 from rex.attach.storages.secret_file import SECRET_NAME
+from rex.attach.storages.tree import MARKER
 
 if TYPE_CHECKING:
     from attach.service import Service
@@ -70,7 +71,12 @@ class LocalHarness(ServedHarness):
         """Walk the directory; the only file in an attachment's directory is its own."""
         assert isinstance(storage, LocalStorage)
         root = Path(storage.directory)
-        kept = {root / SECRET_NAME, root / ".uploads", *(root / handle[1:] for handle in storage)}
+        kept = {
+            root / SECRET_NAME,
+            root / MARKER,
+            root / ".uploads",
+            *(root / handle[1:] for handle in storage),
+        }
         kept |= {directory for path in kept for directory in path.parents}
         records = {path for path in root.rglob(".*.json") if path.parent in kept}
         return sorted(str(path) for path in {*root.rglob("*")} - kept - records)
@@ -157,4 +163,19 @@ def s3_client(endpoint: str, access_key: str, secret_key: str) -> Any:
         endpoint_url=endpoint,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
+    )
+
+
+def again(storage: Storage) -> Any:
+    """Open another storage over the same place."""
+    if isinstance(storage, LocalStorage):
+        return LocalStorage(storage.directory)
+    assert isinstance(storage, S3Storage)
+    keys = storage._credentials()
+    return S3Storage(
+        storage.bucket,
+        endpoint=storage.endpoint,
+        access_key=keys.access_key,
+        secret_key=keys.secret_key,
+        prefix=storage.prefix,
     )

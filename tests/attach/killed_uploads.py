@@ -35,7 +35,7 @@ PART_SIZE = 5 * 1024 * 1024
 SIZE = PART_SIZE + 100_000
 PIECE = PART_SIZE - 1000
 """So the first piece is a tail, and the second one makes a part of it."""
-CHANGES = ("write", "fsync", "link", "rename", "unlink", "mkdir", "setxattr")
+CHANGES = ("write", "ftruncate", "fsync", "link", "rename", "unlink", "mkdir", "setxattr")
 
 
 def content() -> bytes:

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
     import pytest
 
-CALLS = ("mkdir", "open", "link", "write", "fsync", "unlink", "rmdir", "setxattr", "fchmod")
+CALLS = (
+    "mkdir",
+    "open",
+    "link",
+    "rename",
+    "write",
+    "ftruncate",
+    "fsync",
+    "unlink",
+    "rmdir",
+    "setxattr",
+    "fchmod",
+)
 """What a storage does to a directory, and all the moments at which the power may go."""
 
 

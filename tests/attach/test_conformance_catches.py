@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attach import broken_hooks, broken_links, broken_listing, broken_uploads, broken_verbs
+from attach import (
+    broken_hooks,
+    broken_links,
+    broken_listing,
+    broken_puts,
+    broken_uploads,
+    broken_verbs,
+)
 from attach.broken import BROKEN
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
 from rex.attach.conformance import failures, promises, promises_for
@@ -23,7 +30,14 @@ if TYPE_CHECKING:
 
 MODULES = {
     module.__name__
-    for module in (broken_hooks, broken_links, broken_listing, broken_uploads, broken_verbs)
+    for module in (
+        broken_hooks,
+        broken_links,
+        broken_listing,
+        broken_puts,
+        broken_uploads,
+        broken_verbs,
+    )
 }
 BY_NAME = {promise.__name__: promise for promise in promises}
 

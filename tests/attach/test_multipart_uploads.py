@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from attach.s3_uploads import CONTENT, PARTS, abort_unfinished
+from rex.attach.conformance.samples import at_once
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
+from rex.attach.storages.s3_control import S3Failure
 from rex.core import Error, Kind
 from served import reserved_port
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from rex.attach.multipart import MultipartUploads
     from rex.attach_demo.seaweedfs import SeaweedFS
 
+COMPLETIONS = int(os.environ.get("REX_TRUST_COMPLETIONS", "5"))
 NAME = "Straße 中文 (1).bin"
 
 
@@ -185,18 +190,52 @@ def test_a_repeated_completion_finds_what_the_first_made(
     storage: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that repeats a request whose answer was lost is told that all is well."""
-    complete = storage._control.complete
+    asked = storage._control._asked
 
-    def twice(*arguments: Any) -> None:
-        complete(*arguments)
-        complete(*arguments)
+    def lose_the_answer(operation: str, *arguments: Any) -> Any:
+        answer = asked(operation, *arguments)
+        if operation == "complete_multipart_upload":
+            monkeypatch.undo()
+            raise S3Failure("RequestTimeout")
+        return answer
 
     handle = storage.reserve("a.txt")
     upload_id = storage.multipart.create(handle)
     named = sent(storage, handle, upload_id, [b"content"])
-    monkeypatch.setattr(storage._control, "complete", twice)
+    monkeypatch.setattr(storage._control, "_asked", lose_the_answer)
+    storage.multipart.complete(handle, upload_id, named)
     storage.multipart.complete(handle, upload_id, named)
     assert b"content" == storage.open(handle).read()
+    (_, etag), *_ = named
+    other = [(1, etag.translate(str.maketrans("0123456789", "1234567890")))]
+    assert Kind.NOT_FOUND == refusal(storage.multipart.complete, handle, upload_id, other)
+
+
+def test_of_two_who_complete_at_once_one_succeeds(
+    storage: S3Storage, report_figure: Callable[[str], None]
+) -> None:
+    """The other is told that the attachment exists, and what is stored was acknowledged."""
+    contents = [b"one" * 1000, b"two" * 1000]
+    outcomes: list[set[Any]] = []
+    for _ in range(COMPLETIONS):
+        handle = storage.reserve("a.bin")
+        ids = [storage.multipart.create(handle) for _ in contents]
+        named = [
+            sent(storage, handle, upload_id, [content])
+            for upload_id, content in zip(ids, contents, strict=True)
+        ]
+        complete = storage.multipart.complete
+        acts = [
+            partial(complete, handle, upload_id, parts)
+            for upload_id, parts in zip(ids, named, strict=True)
+        ]
+        raised = at_once(acts)
+        stored = storage.open(handle).read()
+        assert [contents.index(stored)] == [n for n, each in enumerate(raised) if each is None]
+        outcomes.append({getattr(each, "kind", each) for each in raised})
+    assert [{None, Kind.EXISTS}] * COMPLETIONS == outcomes
+    abort_unfinished(storage)
+    report_figure(f"two completions at once, {COMPLETIONS} times: one winner each time")
 
 
 @pytest.mark.parametrize("number", [0, -1, 10_001, "x", "1", None, 1.0, True])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from attach.fake_server import Answer, Request, fake_server
+from attach.harnesses import again
+from rex.attach import open_storage
+from rex.attach.multipart import Part
 from rex.attach.signing.sigv4 import Credentials
+from rex.attach.storages import s3_control
 from rex.attach.storages.s3_control import S3Control, S3Failure
-from rex.core import Kind
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +26,9 @@ if TYPE_CHECKING:
 KEYS = Credentials("key", "a-canary-of-a-secret")
 
 
-def control(endpoint: str, *, keys: Callable[[], Credentials] = lambda: KEYS) -> S3Control:
+def control(
+    endpoint: str, *, keys: Callable[[], Credentials] = lambda: KEYS, timeout: float = 2
+) -> S3Control:
     """Give what asks a server about a bucket."""
     return S3Control(
         "bucket",
@@ -30,7 +37,8 @@ def control(endpoint: str, *, keys: Callable[[], Credentials] = lambda: KEYS) ->
         addressing="path",
         credentials=keys,
         ca_file=None,
-        timeout=2,
+        timeout=timeout,
+        checksums=True,
     )
 
 
@@ -151,3 +159,93 @@ def test_a_forked_child_asks_with_a_client_of_its_own(s3: S3Storage) -> None:
     assert mine is s3._control._client()
     with pytest.raises(S3Failure):
         s3._control.list_parts(s3._path(handle[1:]), upload_id)
+
+
+ODD = ["", "<html>Welcome</html>", '{"ok": true}', "<ListBucketResult/>", "<a>"]
+"""Answers with status 200 that are not those of an S3 server."""
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_an_odd_answer_is_not_taken_for_a_good_one(body: str) -> None:
+    """An absence is never read as emptiness, and no library's own exception comes out."""
+    with fake_server(lambda _: Answer(200, body)) as endpoint:
+        asking = control(endpoint, timeout=0.2)
+        for ask in (
+            lambda: asking.create_multipart("key", {}),
+            lambda: asking.upload_part("key", "id", 1, b"x"),
+            lambda: asking.list_parts("key", "id"),
+            lambda: asking.complete("key", "id", [Part(1, 1, '"x"')]),
+            lambda: asking.head("key"),
+            lambda: list(asking.objects("")),
+            lambda: asking.list_multiparts("key"),
+            lambda: list(asking.unfinished("")),
+        ):
+            with pytest.raises(S3Failure) as caught:
+                ask()
+            assert Kind.UNAVAILABLE == caught.value.kind
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_a_storage_does_not_believe_an_odd_answer(body: str) -> None:
+    """Whichever operation meets it, the server is at fault, and nothing is empty or missing."""
+    with fake_server(lambda _: Answer(200, body)) as endpoint:
+        storage = open_storage(
+            f"s3://bucket?endpoint={endpoint}", access_key="k", secret_key="s", timeout=0.2
+        )
+        handle = storage.reserve("a.txt")
+        for operation in (
+            lambda: storage.open(handle),
+            lambda: storage.info(handle),
+            lambda: storage.put(handle, bytes(9 * 1024 * 1024)),
+            lambda: storage.add("a.txt", bytes(9 * 1024 * 1024)),
+            lambda: storage.remove(handle),
+            lambda: list(storage),
+            lambda: handle in storage,
+            lambda: storage.uploads.info(handle),
+            lambda: storage.uploads.append(handle, 0, b"x"),
+            lambda: list(storage.leftovers(datetime.datetime.now(datetime.UTC))),
+            lambda: storage.multipart.create(handle),
+            lambda: storage.multipart.complete(handle, "id", [(1, "x")]),
+        ):
+            with pytest.raises(Error) as caught:
+                operation()
+            assert Kind.UNAVAILABLE == caught.value.kind
+        storage.close()
+
+
+def test_a_request_is_repeated_as_long_as_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After passing failures, with growing pauses, until the time is over; others end it."""
+    asked: list[str] = []
+    now = [0.0]
+    answers = {"key": Answer(503, error("SlowDown")), "other": Answer(403, error("AccessDenied"))}
+
+    def answer(request: Request) -> Answer:
+        asked.append(request.path.split("?")[0].rpartition("/")[2])
+        return answers[asked[-1]]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(s3_control, "_now", lambda: now[0])
+    monkeypatch.setattr(s3_control, "_sleep", sleep)
+    with fake_server(answer) as endpoint:
+        for key in answers:
+            with pytest.raises(S3Failure):
+                control(endpoint, timeout=30).abort(key, "id")
+    assert 1 == asked.count("other")
+    assert 10 < asked.count("key") < 30
+    assert 25 < now[0] <= 30
+
+
+def test_no_variable_of_aws_disturbs(s3: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However wrong it is: our settings are all that counts."""
+    from botocore.session import Session
+
+    for variables in (each[1] for each in Session.SESSION_VARIABLES.values()):
+        for name in [variables] if isinstance(variables, str) else variables or ():
+            monkeypatch.setenv(name, "not what was expected")
+    monkeypatch.setenv("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "legacy")
+    handle = s3.reserve("a.txt")
+    storage = again(s3)
+    storage.multipart.abort(handle, storage.multipart.create(handle))
+    storage.close()

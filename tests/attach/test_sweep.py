@@ -98,7 +98,7 @@ def test_all_that_is_left_in_a_directory_is_found(storage: LocalStorage) -> None
     assert set() == swept(sweep(storage, delete=True, now=now))
     [attachment] = storage
     assert b"kept" == storage.open(attachment).read()
-    kept = {attachment[1:], ".uploads"}
+    kept = {attachment[1:], ".uploads", ".rex-attach"}
     kept |= {str(path) for path in Path(attachment[1:]).parents} - {"."}
     assert kept == tree(storage)
 
@@ -320,7 +320,9 @@ def test_nothing_is_touched_while_uploads_run(bucket: S3Storage) -> None:
         is_over.set()
         sweeper.join()
     assert found
-    assert set() == set().union(*found)
+    # Of an upload that is over, the record goes first, and a sweep may be quicker with the rest.
+    over = tuple(f".drafts/{handle[1:].rpartition('/')[0]}/tail-" for handle in bucket)
+    assert all(what is What.FILE and name.startswith(over) for what, name in set().union(*found))
     assert [5, 2 * PART + 5, 3 * PART] == sorted({bucket.info(handle).size for handle in bucket})
     assert 9 == len([*bucket])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import errno
 import hashlib
 import itertools
 import json
@@ -15,18 +17,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import obstore
 import pytest
 
 from attach import killed_uploads
-from attach.harnesses import LocalHarness, S3Harness
+from attach.harnesses import LocalHarness, S3Harness, again
 from attach.recorded_disk import Disk
-from rex.attach.storages import s3_drafts
+from rex.attach.leftover import What
+from rex.attach.storages import local_drafts, s3_drafts
 from rex.attach.storages.feeding import feed
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.local_drafts import LocalDrafts
 from rex.attach.storages.objectstore import PART_SIZE
 from rex.attach.storages.s3 import S3Storage
 from rex.attach.storages.s3_control import S3Failure
+from rex.attach.tasks import sweep
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -38,21 +43,6 @@ if TYPE_CHECKING:
 HANGS = 30
 _random = random.Random  # content, no secret
 KILLED = Path(killed_uploads.__file__)
-
-
-def again(storage: Storage) -> Any:
-    """Give another storage over the same place."""
-    if isinstance(storage, LocalStorage):
-        return LocalStorage(storage.directory)
-    assert isinstance(storage, S3Storage)
-    keys = storage._credentials()
-    return S3Storage(
-        storage.bucket,
-        endpoint=storage.endpoint,
-        access_key=keys.access_key,
-        secret_key=keys.secret_key,
-        prefix=storage.prefix,
-    )
 
 
 def failure_of(verb: Callable[..., Any], *arguments: Any, **options: Any) -> Kind:
@@ -92,8 +82,11 @@ def _survives(disk: Disk, handle: str, content: bytes) -> bool:
         return found[f"attachments{handle}"].content.startswith(content)
     identifier = handle.split("/")[4]
     data = found.get(f"attachments/.uploads/{identifier}.data")
-    record = f"attachments/.uploads/{identifier}.key" in found
-    return record and data is not None and data.content.startswith(content)
+    record = found.get(f"attachments/.uploads/{identifier}.key")
+    if record is None or data is None:
+        return False
+    size = int(record.content.split(b"\n")[1])
+    return len(content) <= size <= len(data.content) and data.content.startswith(content)
 
 
 @pytest.mark.usefixtures("file_system")
@@ -178,20 +171,118 @@ def test_every_sync_of_an_upload_is_needed(
         assert not _survives(disk, upload.handle, b"content")
 
 
-def test_what_a_killed_process_wrote_is_synced_before_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_later_sync_vouches_for_what_a_killed_process_wrote(local: LocalStorage) -> None:
+    """Its sync may have failed before it died; the next append cuts its bytes off."""
+    handle = local.uploads.create("scan.png", size=10).handle
+    local.uploads.append(handle, 0, b"abc")
+    with place(local, handle, "data").open("ab") as file:
+        file.write(b"0123456789")
+    assert 3 == local.uploads.info(handle).offset
+    local.uploads.append(handle, 3, b"def")
+    assert b"abcdef" == place(local, handle, "data").read_bytes()
+    local.uploads.append(handle, 6, b"ghij")
+    assert b"abcdefghij" == read(local, handle)
+
+
+@pytest.fixture
+def failing_syncs(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return a set of endings: the next sync of a file whose name has one of them fails, once."""
+    fsync, failing = os.fsync, set[str]()
+
+    def fsync_or_fail(fd: int) -> None:
+        name = str(Path(f"/proc/self/fd/{fd}").readlink())
+        if hit := {ending for ending in failing if name.endswith(ending)}:
+            failing.difference_update(hit)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync_or_fail)
+    return failing
+
+
+@pytest.mark.parametrize("ending", [".data", " (deleted)", ".uploads"])
+def test_an_offset_that_is_told_was_synced(
+    ending: str, local: LocalStorage, failing_syncs: set[str]
 ) -> None:
-    """It may have been killed before it synced what is there."""
-    disk = Disk(tmp_path)
-    storage = LocalStorage(tmp_path / "attachments")
-    with disk.recorded(monkeypatch):
-        storage.check()
-        handle = storage.uploads.create("scan.png", size=10).handle
-        with place(storage, handle, "data").open("ab") as file:
-            file.write(b"abc")
-        assert not _survives(disk, handle, b"abc")
-        assert 3 == storage.uploads.info(handle).offset
-        assert _survives(disk, handle, b"abc")
+    """A piece whose sync failed does not count, although the next sync succeeds."""
+    handle = local.uploads.create("scan.png", size=12).handle
+    local.uploads.append(handle, 0, b"abc")
+    failing_syncs.add(ending)
+    assert Kind.CORRUPT == failure_of(local.uploads.append, handle, 3, b"lost")
+    assert set() == failing_syncs
+    assert 3 == local.uploads.info(handle).offset
+    local.uploads.append(handle, 3, b"defghijkl")
+    assert b"abcdefghijkl" == read(local, handle)
+
+
+def test_what_could_not_be_synced_is_cut_off(
+    local: LocalStorage, failing_syncs: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the failing append itself, or, where that fails too, by the next one."""
+    handle = local.uploads.create("scan.png", size=6).handle
+    local.uploads.append(handle, 0, b"abc")
+    data = place(local, handle, "data")
+    failing_syncs.add(".data")
+    failure_of(local.uploads.append, handle, 3, b"xyz")
+    assert b"abc" == data.read_bytes()
+    failing_syncs.add(".data")
+    with monkeypatch.context() as patch:
+        cuts = iter([os.ftruncate])
+
+        def cut_once(fd: int, size: int) -> None:
+            for cut in cuts:
+                cut(fd, size)
+                return
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        patch.setattr(os, "ftruncate", cut_once)
+        failure_of(local.uploads.append, handle, 3, b"xyz")
+    assert b"abcxyz" == data.read_bytes()
+    assert 3 == local.uploads.info(handle).offset
+    local.uploads.append(handle, 3, b"def")
+    assert b"abcdef" == read(local, handle)
+
+
+def test_a_long_piece_is_recorded_on_its_way(
+    local: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a process that is killed loses little of it: by size, or by time."""
+    handle = local.uploads.create("scan.png", size=9).handle
+    seen: list[int] = []
+    now = 0.0
+
+    def content() -> Iterator[bytes]:
+        nonlocal now
+        yield b"abc"
+        seen.append(local.uploads.info(handle).offset)
+        yield b"def"
+        seen.append(local.uploads.info(handle).offset)
+        now = local_drafts.CHECKPOINT_SECONDS
+        yield b"g"
+        seen.append(local.uploads.info(handle).offset)
+        yield b"hi"
+
+    monkeypatch.setattr(local_drafts, "CHECKPOINT_SIZE", 6)
+    monkeypatch.setattr(local_drafts, "_clock", lambda: now)
+    local.uploads.append(handle, 0, content())
+    assert [0, 6, 7] == seen
+    assert b"abcdefghi" == read(local, handle)
+
+
+def test_all_of_an_upload_counts_although_it_could_not_be_placed(
+    local: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was durable before, so the client need not send it again."""
+
+    def full(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    handle = local.uploads.create("scan.png", size=6).handle
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "_durable_day", full)
+        assert Kind.UNAVAILABLE == failure_of(local.uploads.append, handle, 0, b"abcdef")
+    assert local.uploads.info(handle).is_complete
+    assert b"abcdef" == read(local, handle)
 
 
 @pytest.mark.parametrize("ending", ["data", "key"])
@@ -274,7 +365,7 @@ def test_a_record_that_cannot_be_read_is_corrupt(local: LocalStorage) -> None:
     upload, other = local.uploads.create("a.bin"), local.uploads.create("b.bin")
     path = place(local, upload.handle, "key")
     for record in (b"{", b"[]", b"{}", b'{"handle": 1}', b"\xff", b""):
-        path.write_bytes(upload.handle[1:].encode() + b"\n" + record)
+        path.write_bytes(upload.handle[1:].encode() + b"\n0\n" + record)
         kind = failure_of(local.uploads.info, upload.handle)
         assert kind in (Kind.CORRUPT, Kind.NOT_FOUND)
         assert {upload.handle, other.handle} == {*local.uploads.list()}
@@ -329,7 +420,7 @@ LocalStorage(sys.argv[1]).uploads.append(sys.argv[2], 0, content())
 
 @pytest.mark.parametrize("is_killed", [True, False])
 def test_one_process_at_a_time_appends(local: LocalStorage, *, is_killed: bool) -> None:
-    """Another is told so, until the first is done or dead; what it had written is kept."""
+    """Another is told so, until the first is done or dead."""
     upload = local.uploads.create("a.bin", size=6)
     with subprocess.Popen(
         [sys.executable, "-c", APPENDING, local.directory, upload.handle],
@@ -341,13 +432,13 @@ def test_one_process_at_a_time_appends(local: LocalStorage, *, is_killed: bool) 
         assert b"has come\n" == process.stdout.readline()
         assert Kind.BUSY == failure_of(local.uploads.append, upload.handle, 0, b"xyz")
         assert Kind.BUSY == failure_of(local.uploads.remove, upload.handle)
-        assert 3 == local.uploads.info(upload.handle).offset
+        assert 0 == local.uploads.info(upload.handle).offset
         if is_killed:
             process.kill()
         process.stdin.close()
         process.wait(HANGS)
     if is_killed:
-        local.uploads.append(upload.handle, 3, b"def")
+        local.uploads.append(upload.handle, 0, b"abcdef")
     assert b"abcdef" == read(local, upload.handle)
 
 
@@ -363,7 +454,7 @@ def test_an_upload_goes_on_wherever_its_process_was_killed(
     report_figure: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Right before each change that it makes to the storage, and nothing is left over."""
+    """Right before each change that it makes to the storage; a sweep leaves nothing else."""
     monkeypatch.setattr(s3_drafts, "PART_SIZE", killed_uploads.PART_SIZE)
     harness: Any = LocalHarness()
     if where == "s3":
@@ -391,6 +482,8 @@ def test_an_upload_goes_on_wherever_its_process_was_killed(
                 handle = storage.uploads.join("a.bin", [handle])
             assert expected == read(storage, handle)
         assert len(told) == len(list(storage))
+        later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=10)
+        assert all(swept.is_fine for swept in sweep(storage, delete=True, now=later))
         assert [] == list(storage.uploads.list())
         assert [] == harness.leftovers(storage)
     report_figure(f"{kind} killed at {len(killed)} points, {where}: all complete, none left over")
@@ -444,7 +537,7 @@ def test_a_small_upload_is_like_an_attachment_that_was_added(s3: S3Storage) -> N
 
 @pytest.mark.parametrize("is_part", [False, True])
 def test_an_upload_that_somebody_else_ended_is_gone(s3: S3Storage, *, is_part: bool) -> None:
-    """As a bucket's rule does with old multipart uploads; what was left of it is cleaned up."""
+    """As a lifecycle rule does with old multipart uploads; a sweep removes what is left of it."""
     handle = s3.uploads.create("a.bin", size=PART_SIZE + 10, is_part=is_part).handle
     s3.uploads.append(handle, 0, bytes(PART_SIZE + 5))
     client = s3._control._client()
@@ -455,7 +548,48 @@ def test_an_upload_that_somebody_else_ended_is_gone(s3: S3Storage, *, is_part: b
     offset = PART_SIZE + 5
     assert Kind.NOT_FOUND == failure_of(s3.uploads.append, handle, offset, b"12345")
     assert Kind.NOT_FOUND == failure_of(s3.uploads.info, handle)
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=s3.upload_expires)
+    swept = list(sweep(s3, delete=True, now=later + datetime.timedelta(days=2)))
+    assert {What.FILE} == {found.what for found in swept}
     assert Kind.NOT_FOUND == failure_of(s3.uploads.remove, handle)
+
+
+def test_one_answer_that_an_upload_is_gone_ends_nothing(
+    s3: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was acknowledged of it is still there when the server knows it again."""
+    data = _random(13).randbytes(PART_SIZE + 10)
+    handle = s3.uploads.create("a.bin", size=len(data)).handle
+    s3.uploads.append(handle, 0, data[:-5])
+
+    def forget(*_: object) -> NoReturn:
+        raise S3Failure("NoSuchUpload")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3._control, "list_parts", forget)
+        assert Kind.UNAVAILABLE == failure_of(s3.uploads.info, handle)
+        assert Kind.UNAVAILABLE == failure_of(s3.uploads.append, handle, len(data) - 5, b"12345")
+        patch.setattr(s3._control, "list_multiparts", lambda _: [])
+        assert Kind.NOT_FOUND == failure_of(s3.uploads.info, handle)
+    assert len(data) - 5 == s3.uploads.info(handle).offset
+    s3.uploads.append(handle, len(data) - 5, data[-5:])
+    assert data == read(s3, handle)
+
+
+def test_a_damaged_record_on_a_server_is_corrupt(s3: S3Storage) -> None:
+    """The upload stays, and others are listed."""
+    handle = s3.uploads.create("a.bin", size=10).handle
+    other = s3.uploads.create("b.bin", size=10).handle
+    path = s3._path(f".drafts/{handle[1:].rpartition('/')[0]}/record")
+    kept = bytes(obstore.get(s3._store(), path).bytes())
+    for damaged in (b"", b"{}", b"[]\n{}", kept[1:], b'{"key": 1}\n'):
+        obstore.put(s3._store(), path, damaged)
+        assert failure_of(s3.uploads.info, handle) in (Kind.CORRUPT, Kind.NOT_FOUND)
+        assert [other] == list(s3.uploads.list())
+    obstore.put(s3._store(), path, kept)
+    s3.uploads.append(handle, 0, b"0123456789")
+    assert b"0123456789" == read(s3, handle)
+    s3.uploads.remove(other)
 
 
 def _slowly(storage: Storage, handle: str, before: bytes, failure: Exception) -> Any:
@@ -561,13 +695,16 @@ def test_a_completion_whose_answer_was_lost_has_happened(
     code: str, s3: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that is repeated is refused; what the first one made is looked at."""
-    complete = s3._control.complete
+    asked = s3._control._asked
 
-    def twice(*arguments: Any) -> NoReturn:
-        complete(*arguments)
-        raise S3Failure(code)
+    def lose_the_answer(operation: str, *arguments: Any) -> Any:
+        answer = asked(operation, *arguments)
+        if operation == "complete_multipart_upload":
+            monkeypatch.undo()
+            raise S3Failure(code)
+        return answer
 
-    monkeypatch.setattr(s3._control, "complete", twice)
+    monkeypatch.setattr(s3._control, "_asked", lose_the_answer)
     data = _random(11).randbytes(PART_SIZE + 5)
     handle = s3.uploads.create("a.bin", size=len(data)).handle
     assert s3.uploads.append(handle, 0, data).is_complete

@@ -201,7 +201,7 @@ def test_uploads_in_parts_are_spans(told: Told, s3: S3Storage) -> None:
 FAILURES: dict[str, Callable[[Storage], object]] = {
     "not-found": lambda storage: storage.open(GONE),
     "ill-formed": lambda storage: storage.info(FORGED),
-    "exists": lambda storage: storage.put(storage.add("a", b""), b""),
+    "exists": lambda storage: storage.put(storage.add("a", b""), b"other"),
     "too-large": lambda storage: storage.add("a", b"more than eight"),
     "corrupt": lambda storage: storage.add("a", b"content", digest="0" * 64),
     "unsupported": lambda storage: storage.download_link(GONE),

@@ -72,13 +72,23 @@ class AsyncStorage:
         *,
         content_type: str | None = None,
         digest: str | None = None,
+        idempotent: bool = True,
     ) -> None:
-        """Store the attachment of a reserved handle; see `add`."""
+        """Store the attachment of a reserved handle; see `Storage.put`.
+
+        When the task is cancelled, the attachment may be stored or not: nothing is taken back,
+        since an earlier call may have stored it.
+        """
         source = Source(content)
         call = self._adders.submit(
-            self.storage.put, handle, source.content, content_type=content_type, digest=digest
+            self.storage.put,
+            handle,
+            source.content,
+            content_type=content_type,
+            digest=digest,
+            idempotent=idempotent,
         )
-        await fed(call, source, self._workers, lambda _: self.storage.remove(handle))
+        await fed(call, source, self._workers)
 
     @property
     def uploads(self) -> AsyncUploads:

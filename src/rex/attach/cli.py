@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -12,27 +13,36 @@ import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, TextIO
 
 import click
 
 from rex.attach.content import CHUNK_SIZE
 from rex.attach.handle import FALLBACK_NAME, parse_handle
-from rex.attach.tasks.command import copy, sweep, verify
+from rex.attach.tasks.command import (
+    copy,
+    expect_used,
+    opened,
+    storage_of,
+    storage_option,
+    sweep,
+    verify,
+)
 from rex.attach.tasks.doctor_command import doctor
 from rex.attach.tasks.explain_command import explain
-from rex.attach.wiring import allowed_origins, get_storage
-from rex.core import Error, Kind, Rex
+from rex.attach.wiring import allowed_origins
+from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
 from rex.core.click_types import DURATION, SIZE
-from rex.core.command import pass_rex
+from rex.core.command import application_settings
+from rex.core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from rex.attach.info import Info
     from rex.attach.link import PresignedLink
-    from rex.attach.storage import UploadMethod
+    from rex.attach.storage import Storage, UploadMethod
 
 __all__ = ["attach"]
 
@@ -40,6 +50,25 @@ BIG = 8 * 1024 * 1024
 """From this many bytes on, a terminal is shown how far it has gone."""
 LOOKUPS = 16
 """How many attachments `ls -l` asks about at once."""
+
+
+P = ParamSpec("P")
+
+
+def _pass_storage(
+    *, create: bool = False
+) -> Callable[[Callable[Concatenate[Storage, P], None]], Callable[P, None]]:
+    """Give a command the storage of the application as its first argument: see `opened`."""
+
+    def wrap(command: Callable[Concatenate[Storage, P], None]) -> Callable[P, None]:
+        @functools.wraps(command)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            with opened(click.get_current_context(), create=create) as storage:
+                command(storage, *args, **kwargs)
+
+        return run
+
+    return wrap
 
 
 @click.group()
@@ -56,8 +85,10 @@ def attach() -> None:
 )
 @click.option("--name", help="The name of the file; without it, that of FILE.")
 @click.option("--type", "content_type", help="The content type; without it, the name decides.")
-@pass_rex
-def add(_: Rex, files: tuple[str, ...], name: str | None, content_type: str | None) -> None:
+@_pass_storage(create=True)
+def add(
+    storage: Storage, files: tuple[str, ...], name: str | None, content_type: str | None
+) -> None:
     """Store files, or standard input for -, and print their handles.
 
     \b
@@ -67,7 +98,6 @@ def add(_: Rex, files: tuple[str, ...], name: str | None, content_type: str | No
     """  # noqa: D301 - click wants the character itself
     if name is not None and len(files) > 1:
         raise click.UsageError("--name is for one file.")
-    storage = get_storage()
 
     def store(path: str) -> None:
         with contextlib.ExitStack() as stack:
@@ -86,15 +116,15 @@ def add(_: Rex, files: tuple[str, ...], name: str | None, content_type: str | No
 @attach.command()
 @click.argument("handle")
 @click.option("-o", "--output", metavar="FILE", help="Write to a file, or into a directory.")
-@pass_rex
-def get(_: Rex, handle: str, output: str | None) -> None:
+@_pass_storage()
+def get(storage: Storage, handle: str, output: str | None) -> None:
     """Write the content of an attachment to standard output, or to a file.
 
     The file appears when it is complete; one of the same name is replaced.
     """
     if output is None and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("The content may not suit a terminal; use -o FILE, or -o - for it.")
-    with get_storage().open(handle) as stream, contextlib.ExitStack() as stack:
+    with storage.open(handle) as stream, contextlib.ExitStack() as stack:
         info = stream.info
         if output in (None, "-"):
             target = _standard(sys.stdout)
@@ -110,12 +140,15 @@ def get(_: Rex, handle: str, output: str | None) -> None:
 @click.option("--day", metavar="YYYY-MM-DD", help="Only those of one day (UTC).")
 @click.option("--after", metavar="HANDLE", help="Only those after this one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@pass_rex
-def ls(_: Rex, *, is_long: bool, day: str | None, after: str | None, as_json: bool) -> None:
+@_pass_storage()
+def ls(
+    storage: Storage, *, is_long: bool, day: str | None, after: str | None, as_json: bool
+) -> None:
     """List attachments, in the order of their handles."""
-    handles = get_storage().list(day=day, after=after)
+    expect_used(storage)
+    handles = storage.list(day=day, after=after)
     if is_long:
-        for info in _infos(handles):
+        for info in _infos(storage, handles):
             click.echo(json.dumps(info.as_dict()) if as_json else _line(info))
     else:
         for handle in handles:
@@ -125,31 +158,59 @@ def ls(_: Rex, *, is_long: bool, day: str | None, after: str | None, as_json: bo
 @attach.command("stat")
 @click.argument("handle")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-@pass_rex
-def show(_: Rex, handle: str, *, as_json: bool) -> None:
+@_pass_storage()
+def show(storage: Storage, handle: str, *, as_json: bool) -> None:
     """Show what is known of an attachment: size in bytes, type, time, etag, SHA-256."""
-    known = get_storage().info(handle).as_dict()
+    known = storage.info(handle).as_dict()
     if as_json:
         click.echo(json.dumps(known, indent=2))
     else:
         for name, value in known.items():
-            click.echo(f"{name.replace('_', ' ') + ':':<14}{'-' if value is None else value}")
+            text = "-" if value is None else printable(str(value))
+            click.echo(f"{name.replace('_', ' ') + ':':<14}{text}")
 
 
 @attach.command()
 @click.argument("handles", nargs=-1, required=True)
-@pass_rex
-def rm(_: Rex, handles: tuple[str, ...]) -> None:
+@_pass_storage()
+def rm(storage: Storage, handles: tuple[str, ...]) -> None:
     """Remove attachments for good."""
-    _each(handles, get_storage().remove)
+    _each(handles, storage.remove)
 
 
 @attach.command()
 @click.argument("name")
-@pass_rex
-def reserve(_: Rex, name: str) -> None:
+@_pass_storage()
+def reserve(storage: Storage, name: str) -> None:
     """Print a new handle, for `rex attach link --upload`; nothing is stored."""
-    click.echo(get_storage().reserve(name))
+    click.echo(storage.reserve(name))
+
+
+@attach.command()
+@storage_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.pass_context
+def init(ctx: click.Context, *, given: str | None, as_json: bool) -> None:
+    """Make the directory of a storage and its marker, where they are missing.
+
+    The marker tells the directory from the empty mount point of a disk that is not mounted. An
+    application makes a directory and its marker itself when it starts for the first time; commands
+    for maintenance make neither. A bucket needs no marker, and is only checked.
+
+    STORAGE is a URL, or a name in the table [storages] of rex.toml; see `rex attach copy`.
+
+    \b
+    Examples:
+      rex attach init
+      rex attach init --storage file:///srv/attachments
+    """  # noqa: D301 - click wants the character itself
+    with contextlib.closing(storage_of(ctx, given)) as storage:
+        is_made = storage.init()
+        storage.check(create=False)
+        if as_json:
+            click.echo(json.dumps({"storage": repr(storage), "made": is_made}))
+        else:
+            click.echo(f"{storage!r}: {'made' if is_made else 'nothing to make'}")
 
 
 attach.add_command(copy)
@@ -169,9 +230,9 @@ attach.add_command(sweep)
 @click.option("--filename", help="The name to download as.")
 @click.option("--expires", type=DURATION, help="How long it works, as in 1h; at most 7d.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-@pass_rex
+@_pass_storage()
 def link(
-    _: Rex,
+    storage: Storage,
     handle: str,
     *,
     upload: bool,
@@ -192,7 +253,6 @@ def link(
         raise click.UsageError(
             "--method, --max-size and --type go with --upload; --inline and --filename do not."
         )
-    storage = get_storage()
     if upload:
         made = storage.upload_link(
             handle,
@@ -213,8 +273,8 @@ def link(
 @click.option("--origin", "origins", multiple=True, help="A site, as https://example.org.")
 @click.option("--apply", is_flag=True, help="Give the bucket the rule that is needed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-@pass_rex
-def cors(rex: Rex, *, origins: tuple[str, ...], apply: bool, as_json: bool) -> None:
+@_pass_storage()
+def cors(storage: Storage, *, origins: tuple[str, ...], apply: bool, as_json: bool) -> None:
     """Show, or set, which sites' pages may use the links to the bucket.
 
     Without --origin, it is about the sites in the setting attach_origins. Rules that others have
@@ -224,8 +284,8 @@ def cors(rex: Rex, *, origins: tuple[str, ...], apply: bool, as_json: bool) -> N
     Example:
       rex attach cors --origin https://example.org --apply
     """  # noqa: D301 - click wants the character itself
-    bucket = get_storage().cors
-    asked = origins or tuple(allowed_origins(rex.settings))
+    bucket = storage.cors
+    asked = origins or tuple(allowed_origins(application_settings(click.get_current_context())))
     needed = bucket.needed(asked) if asked or apply else None
     if apply:
         bucket.allow(asked)
@@ -260,9 +320,7 @@ def _each(items: Iterable[str], act: Callable[[str], None]) -> None:
     click.get_current_context().exit(code)
 
 
-def _infos(handles: Iterator[str]) -> Iterator[Info]:
-    storage = get_storage()
-
+def _infos(storage: Storage, handles: Iterator[str]) -> Iterator[Info]:
     def look_up(handle: str) -> Info | None:
         try:
             return storage.info(handle)
@@ -278,7 +336,7 @@ def _infos(handles: Iterator[str]) -> Iterator[Info]:
 
 def _line(info: Info) -> str:
     time = info.modified.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return f"{info.size:>14}  {time}  {info.content_type:<28}  {info.handle}"
+    return printable(f"{info.size:>14}  {time}  {info.content_type:<28}  {info.handle}")
 
 
 def _curl(made: PresignedLink, name: str) -> str:

@@ -7,13 +7,15 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from rex.core import Error, Kind
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from rex.attach.content import Content
 
-__all__ = ["Draft", "Drafts", "Holds"]
+__all__ = ["Draft", "Drafts", "Holds", "unreadable"]
 
 
 class Draft(NamedTuple):
@@ -38,7 +40,10 @@ class Drafts(abc.ABC):
 
     @abc.abstractmethod
     def load(self, key: str) -> Draft:
-        """Give a draft as it stands; must raise `FileNotFoundError` when there is none."""
+        """Return a draft; must raise `FileNotFoundError` when there is none.
+
+        Its `size` counts what outlasts a power cut, whatever failed before. Nothing is removed.
+        """
 
     @abc.abstractmethod
     def save(self, key: str, record: bytes) -> None:
@@ -48,8 +53,8 @@ class Drafts(abc.ABC):
     def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
         """Store all that the content gives at the end of the draft, for good.
 
-        The end was at `offset`; where somebody may have gone on since, in spite of `hold`, that
-        has to be a `CONFLICT`.
+        The end was at `offset`; where another process may have gone on since, in spite of `hold`,
+        that has to be a `CONFLICT`. What cannot be made durable is cut off.
         Where the content raises, what came before is stored all the same, and the exception
         passes. When as many bytes come as are `lacking`, `publish` follows at once.
         """
@@ -67,8 +72,8 @@ class Drafts(abc.ABC):
         """
 
     @abc.abstractmethod
-    def remove(self, key: str) -> None:
-        """Remove a draft and its bytes; must not fail when there is none."""
+    def remove(self, key: str) -> bool:
+        """Remove a draft and its bytes; return False when there is none."""
 
     @abc.abstractmethod
     def keys(self) -> Iterator[str]:
@@ -101,3 +106,8 @@ class Holds:
             yield
         finally:
             self._held.discard(key)
+
+
+def unreadable(handle: str) -> Error:
+    """Return the error for a record that is damaged; the draft stays."""
+    return Error("The record of the upload cannot be read", handle, kind=Kind.CORRUPT)

@@ -80,8 +80,20 @@ class Hooks(abc.ABC):
         ours may be among them.
         """
 
-    def _check(self) -> None:
-        """Make sure that the storage can be used; raise an `Error` that says what is wrong."""
+    def _check(self, *, create: bool) -> None:
+        """Make sure that the storage can be used; raise an `Error` that says what is wrong.
+
+        Without `create`, nothing may be made: `ABSENT` where the place does not exist, `EMPTY`
+        where it does not look like a storage.
+        """
+
+    def _is_untouched(self) -> bool:
+        """Tell whether nothing shows that this place was ever used as a storage."""
+        return next(self._list(None, None), None) is None
+
+    def _init(self) -> bool:
+        """Make the place of the storage, where that takes anything; return whether it did."""
+        return False
 
     def _drafts(self) -> Drafts:
         """Give what keeps attachments that arrive piece by piece."""

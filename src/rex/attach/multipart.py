@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from rex.attach.content_type import content_type_for
@@ -59,7 +60,15 @@ class Multipart(abc.ABC):
 
     @abc.abstractmethod
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        """Make the object of the parts; must raise when there is one, if the server can tell."""
+        """Make the object of the parts; must raise `FileExistsError` where another one exists.
+
+        What another client stored must stay, as far as the server makes completing conditional. A
+        repetition, after an answer that was lost, is a success.
+        """
+
+    @abc.abstractmethod
+    def is_made_of(self, key: str, etags: Sequence[str]) -> bool:
+        """Tell whether the object is the one that parts with these ETags make, where it can."""
 
     @abc.abstractmethod
     def abort(self, key: str, upload_id: str) -> None:
@@ -175,14 +184,22 @@ class MultipartUploads:
         with Watched("multipart.complete", self._storage, handle, INFO) as seen:
             key = self._checked(handle, upload_id)
             named = _named(parts)
-            there = {part.number: part for part in self._parts(handle, key, upload_id)}
+            try:
+                there = {part.number: part for part in self._parts(handle, key, upload_id)}
+            except Error as error:
+                # An earlier call may have completed it, whose answer was lost.
+                etags = [named[number] for number in sorted(named)]
+                with self._storage._mapped(handle):
+                    if error.kind is Kind.NOT_FOUND and self._hooks.is_made_of(key, etags):
+                        return
+                raise
             missing = [
                 n for n, etag in named.items() if n not in there or _bare(there[n].etag) != etag
             ]
             if missing:
                 numbers = ", ".join(map(str, missing[:10]))
                 raise Error(
-                    "The server has not got these parts as they were named",
+                    "These parts are missing on the server or have a different ETag",
                     f"{handle}: {numbers}",
                     kind=Kind.CONFLICT,
                 )
@@ -190,14 +207,7 @@ class MultipartUploads:
             size = seen.size = sum(part.size for part in chosen)
             self._check_size(handle, upload_id, size, max_size)
             with self._storage._mapped(handle):
-                self._check_new(key)
-                try:
-                    self._hooks.complete(key, upload_id, chosen)
-                except Exception:
-                    # A request that was repeated finds what its first try made.
-                    if self._stored_size(key) != size:
-                        raise
-                self._check_stored(handle, key, size)
+                self._hooks.complete(key, upload_id, chosen)
 
     @final
     def abort(self, handle: str, upload_id: str) -> None:
@@ -291,27 +301,9 @@ class MultipartUploads:
             raise Error("Attachment is too large", reason, kind=Kind.TOO_LARGE)
 
     def _check_new(self, key: str) -> None:
-        # Completing is not conditional on every server, so ask before.
-        if self._stored_size(key) is not None:
+        with suppress(FileNotFoundError):
+            self._storage._head(key)
             raise FileExistsError
-
-    def _check_stored(self, handle: str, key: str, size: int) -> None:
-        stored = self._stored_size(key)
-        if stored != size:
-            if stored is not None:
-                self._storage._delete(key)
-            raise Error(
-                "The server did not store all of the attachment",
-                f"{handle}: {stored or 0} of {size} bytes",
-                kind=Kind.CORRUPT,
-            )
-
-    def _stored_size(self, key: str) -> int | None:
-        """Give the size of the attachment, or None when there is none."""
-        try:
-            return self._storage._head(key).size
-        except FileNotFoundError:
-            return None
 
 
 def _check_number(number: object) -> None:

@@ -104,7 +104,7 @@ class Storage(Hooks):
         with Watched("add", self, None, INFO) as seen:
             handle = seen.handle = make_handle(name)
             seen.content = self._content(content, digest)
-            self._stored(self._put_new, handle, seen.content, content_type)
+            self._add(handle, seen.content, content_type)
             return handle
 
     @final
@@ -115,15 +115,31 @@ class Storage(Hooks):
         *,
         content_type: str | None = None,
         digest: str | None = None,
+        idempotent: bool = True,
     ) -> None:
         """Store the attachment of a reserved handle: see `add`.
 
-        Errors: also `EXISTS` when it is there already; nothing is changed then.
+        An attachment never changes: where one exists, nothing is stored. If it has the same bytes
+        and the same type, that is a success all the same, so that a caller who does not know what
+        became of a first try (a time limit, a lost answer, a killed process) can try again. With
+        `idempotent` false, it is `EXISTS`, too. Of several who put different bytes at once, exactly
+        one succeeds, on servers that make completing an upload conditional (`rex attach doctor`
+        tells). When this raises anything but `EXISTS`, the attachment may be stored or not; it is
+        never stored in part, and what was there before is never removed.
+
+        Errors: as `add`, and `EXISTS`.
         """
         with Watched("put", self, handle, INFO) as seen:
-            key_of(handle)
-            seen.content = self._content(content, digest)
-            self._stored(self._put, handle, seen.content, content_type)
+            key = key_of(handle)
+            stored = seen.content = self._content(content, digest)
+            media_type = content_type_for(_name(handle), content_type)
+            try:
+                with self._mapped(handle, stored):
+                    self._put(key, stored, media_type)
+            except Error as error:
+                is_same = idempotent and error.kind is Kind.EXISTS
+                if not is_same or not self._is_stored(handle, stored, media_type):
+                    raise
 
     @final
     def reserve(self, name: str) -> str:
@@ -325,13 +341,33 @@ class Storage(Hooks):
             )
 
     @final
-    def check(self) -> None:
-        """Make sure that the storage can be used, as far as that can be known without writing.
+    def check(self, *, create: bool = True) -> None:
+        """Make sure that the storage can be used, as an application does when it starts.
 
-        Errors: the `kind` says what is wrong, and the message names the setting to change.
+        A directory is made if only its last component is missing, and gets its marker if it is new
+        or holds attachments. With `create` false, as for maintenance, nothing is made.
+
+        Errors: the `kind` says what is wrong, and the message names the setting to change. With
+        `create` false also `ABSENT`, where the directory or bucket does not exist, and `EMPTY` for
+        an empty directory without a marker, which may be the mount point of a disk.
         """
-        with Watched("check", self):
-            self._check()
+        with Watched("check", self), self._mapped(None):
+            self._check(create=create)
+
+    @final
+    def is_untouched(self) -> bool:
+        """Tell whether nothing is in the storage, and a directory has no marker either."""
+        with self._mapped(None):
+            return self._is_untouched()
+
+    @final
+    def init(self) -> bool:
+        """Make the directory of a storage and its marker; return whether anything was missing.
+
+        Other storages need nothing made.
+        """
+        with self._mapped(None):
+            return self._init()
 
     @final
     @functools.cached_property
@@ -396,17 +432,37 @@ class Storage(Hooks):
             raise Error("Ill-formed SHA-256", shown(digest), kind=Kind.ILL_FORMED)
         return Content(content, max_size=self.max_size, digest=digest)
 
-    def _stored(
-        self,
-        put: Callable[[str, Content, str], None],
-        handle: str,
-        content: Content,
-        content_type: str | None,
-    ) -> None:
-        """Store with one of the hooks, under a handle that is known to be well formed."""
+    def _add(self, handle: str, content: Content, content_type: str | None) -> None:
+        """Store under a handle that was just made."""
         media_type = content_type_for(_name(handle), content_type)
         with self._mapped(handle, content):
-            put(handle[1:], content, media_type)
+            self._put_new(handle[1:], content, media_type)
+
+    def _is_stored(self, handle: str, content: Content, media_type: str) -> bool:
+        """Compare content, of which some may have been read, with the attachment of a handle."""
+        with self._mapped(handle, content):
+            try:
+                metadata = self._head(handle[1:])
+            except FileNotFoundError:
+                return False
+            sizes = (None, metadata.size)
+            if content.known_size not in sizes or metadata.content_type != media_type:
+                return False
+            for _ in content:
+                if content.size > metadata.size:
+                    return False
+            if content.size != metadata.size:
+                return False
+            return content.digest == (metadata.digest or self._stored_digest(handle[1:]))
+
+    def _stored_digest(self, key: str) -> str:
+        """Compute the SHA-256 of an object whose digest was not recorded."""
+        from hashlib import sha256
+
+        digest, body = sha256(), self._get(key, 0)
+        for chunk in body.chunks:
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def _described(self, handle: str) -> Info:
         """Tell what is known of an attachment, when that is a part of another verb."""

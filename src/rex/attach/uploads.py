@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 from rex.attach.content import Content
 from rex.attach.content_type import content_type_for
+from rex.attach.drafts import unreadable
 from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, shown
 from rex.attach.watching.watched import INFO, Watched
 from rex.core import Error, Kind
@@ -104,9 +105,10 @@ class Uploads:
             return self._completed(upload, None, seen) if upload.is_complete else upload
 
     def info(self, handle: str) -> Upload:
-        """Tell how far an upload is.
+        """Return how far an upload is; its offset outlasts a power cut.
 
-        Of an upload that is complete it tells as long as the attachment exists.
+        A complete upload is known as long as its attachment exists. Nothing is removed, also when
+        the upload has expired: `rex.attach.tasks.sweep` does that.
 
         Errors: `NOT_FOUND`, also when it has expired; `ILL_FORMED`.
         """
@@ -183,7 +185,7 @@ class Uploads:
             # It counts as one verb, and its bytes have been counted when they came.
             storage, handle = self._storage, make_handle(name)
             content = storage._content(chunks)  # noqa: SLF001 - as above
-            storage._stored(storage._put_new, handle, content, content_type)  # noqa: SLF001
+            storage._add(handle, content, content_type)  # noqa: SLF001
             seen.handle, seen.size = handle, content.size
             for part in handles:
                 with suppress(Error):  # it is stored; a part that stays expires
@@ -208,8 +210,8 @@ class Uploads:
 
     def _removed(self, handle: str) -> None:
         with self._held(handle), self._mapped(handle):
-            self._drafts.load(handle[1:])
-            self._drafts.remove(handle[1:])
+            if not self._drafts.remove(handle[1:]):
+                raise FileNotFoundError
 
     def stored(self, handle: str) -> Upload:
         """Tell what is stored of an upload, also when it has expired; nothing is changed.
@@ -225,11 +227,10 @@ class Uploads:
             return _decode(handle, *draft)
 
     def _load(self, handle: str) -> Upload:
-        key, upload = key_of(handle), self.stored(handle)
+        upload = self.stored(handle)
         if upload.expires_at is None or upload.expires_at > _now():
             return upload
-        with self._mapped(handle), suppress(BlockingIOError), self._drafts.hold(key):
-            self._drafts.remove(key)
+        # Nothing is removed: the clock of this machine may be wrong.
         raise Error("The upload has expired", handle, kind=Kind.NOT_FOUND)
 
     def _completed(self, upload: Upload, digest: str | None, seen: Watched | None = None) -> Upload:
@@ -332,4 +333,4 @@ def _decode(handle: str, record: bytes, offset: int) -> Upload:
         expires_at = datetime.datetime.fromisoformat(fields.pop("expires_at"))
         return Upload(handle=handle, offset=offset, expires_at=expires_at, **fields)
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise Error("The record of the upload cannot be read", handle, kind=Kind.CORRUPT) from None
+        raise unreadable(handle) from None

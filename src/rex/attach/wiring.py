@@ -21,6 +21,13 @@ DIRECTORY = Setting(
     typed.path,
     help="the directory to keep attachments in",
 )
+REQUIRE_MARKER = Setting(
+    "attach_dir_require_marker",
+    typed.boolean,
+    False,
+    help="whether the directory must exist and have its marker, as it has not while its disk is "
+    "not mounted",
+)
 BUCKET = Setting(
     "attach_s3_bucket",
     typed.text,
@@ -80,6 +87,12 @@ TIMEOUT = Setting(
     typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
     30.0,
     help="how long to repeat a failing request, and to wait for a silent server",
+)
+CHECKSUMS = Setting(
+    "attach_s3_checksums",
+    typed.boolean,
+    True,
+    help="whether to send checksums, so that the server refuses what was damaged on the way",
 )
 MAX_SIZE = Setting(
     "attach_max_size",
@@ -188,9 +201,9 @@ def open_storage(url: str, /, **options: object) -> Storage:
     `url` is ``file:///directory``, ``s3://bucket/prefix?endpoint=…&region=…`` or ``memory:``.
     `options`, in the URL's query or given as arguments, are the settings of S3 without their
     ``attach_s3_`` (`endpoint`, `public_endpoint`, `region`, `access_key`, `secret_key`,
-    `session_token`, `addressing`, `ca_file`, `timeout`) and `max_size`, `link_expires`,
-    `upload_expires`, `url` and `secret`. The secret ones cannot stand in the URL, since URLs are
-    shown and logged.
+    `session_token`, `addressing`, `ca_file`, `timeout`, `checksums`) and `max_size`,
+    `link_expires`, `upload_expires`, `url` and `secret`. The secret ones cannot stand in the URL,
+    since URLs are shown and logged.
 
     Errors: `CONFIGURATION`, which says what is wrong with the URL or an option. The server is
     not asked; `check` does that.
@@ -255,6 +268,8 @@ def _query(query: str) -> dict[str, object]:
 
 
 def _setting_name(option: str) -> str:
+    if option == "require_marker":
+        return REQUIRE_MARKER.name
     general = f"attach_{option}"
     is_general = any(setting.name == general for setting in _GENERAL)
     return general if is_general else f"attach_s3_{option}"
@@ -265,7 +280,7 @@ def _make_local(settings: Settings) -> Storage:
 
     directory = settings[DIRECTORY]
     assert directory is not None  # noqa: S101 - that is why we are here
-    return LocalStorage(directory, **_options(settings))
+    return LocalStorage(directory, require_marker=settings[REQUIRE_MARKER], **_options(settings))
 
 
 def _make_s3(settings: Settings) -> Storage:
@@ -291,6 +306,7 @@ def _make_s3(settings: Settings) -> Storage:
         addressing=settings[ADDRESSING.name],
         ca_file=settings[CA_FILE],
         timeout=settings[TIMEOUT],
+        checksums=settings[CHECKSUMS],
         **_options(settings),
     )
 
@@ -321,6 +337,7 @@ package = Package(
     help="keeps the files that users upload",
     settings=(
         DIRECTORY,
+        REQUIRE_MARKER,
         BUCKET,
         ENDPOINT,
         PUBLIC_ENDPOINT,
@@ -332,6 +349,7 @@ package = Package(
         ADDRESSING,
         CA_FILE,
         TIMEOUT,
+        CHECKSUMS,
         FALLBACK,
         *_GENERAL,
         ACCESS,

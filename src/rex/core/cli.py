@@ -37,6 +37,8 @@ EXIT_CODES = {
     Kind.CORRUPT: 11,
     Kind.CONFLICT: 12,
     Kind.BUSY: 13,
+    Kind.ABSENT: 14,
+    Kind.EMPTY: 15,
 }
 """The exit code of a command that fails, by the kind of its error."""
 

@@ -15,6 +15,7 @@ from rex.core import package as packages
 from rex.core.cli import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE
 from rex.core.configuration import DEFAULT_FILE, Configuration
 from rex.core.error import Error, Kind
+from rex.core.printable import printable
 from rex.core.serve_command import serve
 from rex.core.settings_command import settings
 from rex.core.version import __version__
@@ -134,6 +135,7 @@ def _report(ctx: click.Context, error: Exception) -> int:
         text = f"rex: Cannot be read or written:\n    {error}"
     else:
         text = f"rex: unexpected {type(error).__name__}: {error} (see where: rex --traceback …)"
+    text = "\n".join(map(printable, text.split("\n")))
     configuration = ctx.find_object(Configuration)
     click.echo(text if configuration is None else configuration.masked(text), err=True)
     if isinstance(error, Error):

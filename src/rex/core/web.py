@@ -52,6 +52,8 @@ STATUSES = {
     Kind.UNSUPPORTED: 422,
     Kind.CONFIGURATION: 503,
     Kind.UNAVAILABLE: 503,
+    Kind.ABSENT: 503,
+    Kind.EMPTY: 503,
     Kind.CORRUPT: 500,
     Kind.INTERNAL: 500,
 }

@@ -24,6 +24,7 @@ from rex.attach.conformance import (
     names,
     piecewise,
     piecewise_together,
+    putting,
     reading,
     refusing,
     removing,
@@ -38,6 +39,7 @@ __all__ = ["Failure", "Harness", "Promise", "failures", "promises", "promises_fo
 
 themes = (
     storing,
+    putting,
     refusing,
     describing,
     reading,

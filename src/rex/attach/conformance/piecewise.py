@@ -259,22 +259,25 @@ def uploads_are_listed_until_they_are_complete(harness: Harness) -> None:
 
 
 @upload_promise(supported=True)
-def an_upload_that_has_expired_is_gone(harness: Harness) -> None:
-    """It is removed when somebody asks for it; what became an attachment stays."""
+def an_upload_that_has_expired_takes_nothing_more(harness: Harness) -> None:
+    """It is not found; only what removes it on purpose removes it, for a clock may be wrong."""
     with harness.storage() as storage:
-        finished = storage.uploads.create("a.bin", size=4).handle
-        storage.uploads.append(finished, 0, b"data")
-        storage.upload_expires = 0
-        for verb in ("info", "append"):
-            upload = storage.uploads.create("a.bin", size=4)
+        uploads, lifetime = storage.uploads, storage.upload_expires
+        finished = uploads.create("a.bin", size=4).handle
+        uploads.append(finished, 0, b"data")
+        for size in (4, LARGE):
+            data = sample(size)
+            storage.upload_expires = 0
+            upload = uploads.create("a.bin", size=size)
             expect_true("its end is told", upload.expires_at is not None)
-            arguments: Any = (0, b"data") if verb == "append" else ()
-            gone = getattr(storage.uploads, verb)
-            expect_error(Kind.NOT_FOUND, verb, gone, upload.handle, *arguments)
-            expect_error(Kind.NOT_FOUND, "info", storage.uploads.info, upload.handle)
-            expect_error(Kind.NOT_FOUND, "remove", storage.uploads.remove, upload.handle)
+            expect_error(Kind.NOT_FOUND, "info", uploads.info, upload.handle)
+            expect_error(Kind.NOT_FOUND, "append", uploads.append, upload.handle, 0, data)
+            expect("uploads", [upload.handle], list(uploads.list()))
+            uploads.remove(upload.handle)
+            expect("uploads", [], list(uploads.list()))
+            storage.upload_expires = lifetime
         expect_content(storage, finished, b"data")
-        expect("offset", 4, storage.uploads.info(finished).offset)
+        expect("offset", 4, uploads.info(finished).offset)
         expect("other things in the storage", [], harness.leftovers(storage))
 
 

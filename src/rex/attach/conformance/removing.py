@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, ParamSpec
+from functools import partial
+from typing import TYPE_CHECKING
 
 from rex.attach.conformance.expectations import (
     expect,
@@ -12,16 +12,12 @@ from rex.attach.conformance.expectations import (
     expect_true,
 )
 from rex.attach.conformance.promise import promise
-from rex.attach.conformance.samples import MIB, sample
+from rex.attach.conformance.samples import MIB, at_once, sample
 from rex.core import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rex.attach.conformance.harness import Harness
     from rex.attach.storage import Storage
-
-P = ParamSpec("P")
 
 
 @promise
@@ -87,7 +83,7 @@ def of_two_removers_at_least_one_succeeds(harness: Harness) -> None:
     with harness.storage() as storage:
         for number in range(6):
             handle = storage.add(f"{number}.txt", b"data")
-            outcomes = _at_once(2, storage.remove, handle)
+            outcomes = at_once([partial(storage.remove, handle)] * 2)
             kinds = [getattr(outcome, "kind", outcome) for outcome in outcomes]
             expect_true(f"one remover succeeds: {kinds}", None in kinds)
             expect("outcomes of the removers", set(), {*kinds} - {None, Kind.NOT_FOUND})
@@ -107,32 +103,8 @@ def adding_and_removing_at_once_loses_nothing(harness: Harness) -> None:
                     expect("content", b"data", stream.read())
                 storage.remove(handle)
 
-        expect("outcomes", [None] * 8, _at_once(8, add_and_remove))
+        expect("outcomes", [None] * 8, at_once([add_and_remove] * 8))
         expect_nothing_stored(harness, storage)
-
-
-def _at_once(
-    threads: int, act: Callable[P, None], *args: P.args, **kwargs: P.kwargs
-) -> list[BaseException | None]:
-    """Act in many threads, which begin together; give what each raised."""
-    outcomes: list[BaseException | None] = []
-    barrier = threading.Barrier(threads)
-
-    def run() -> None:
-        barrier.wait()
-        try:
-            act(*args, **kwargs)
-        except Exception as failure:  # noqa: BLE001 - it is the outcome
-            outcomes.append(failure)
-        else:
-            outcomes.append(None)
-
-    running = [threading.Thread(target=run) for _ in range(threads)]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-    return outcomes
 
 
 def _expect_not_there(storage: Storage, handle: str) -> None:

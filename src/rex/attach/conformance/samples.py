@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["MIB", "FailingFile", "ShortFile", "failing", "sample", "sliced"]
+__all__ = ["MIB", "FailingFile", "ShortFile", "at_once", "failing", "sample", "sliced"]
 
 MIB = 1024 * 1024
 
@@ -28,6 +30,22 @@ def failing(failure: BaseException, size: int) -> Iterator[bytes]:
     """Give so many bytes, and then fail."""
     yield from sliced(sample(size), MIB)
     raise failure
+
+
+def at_once(acts: Sequence[Callable[[], object]]) -> list[BaseException | None]:
+    """Call in threads that begin together; return what each raised."""
+    barrier = threading.Barrier(len(acts))
+
+    def run(act: Callable[[], object]) -> BaseException | None:
+        barrier.wait()
+        try:
+            act()
+        except Exception as failure:  # noqa: BLE001 - it is the outcome
+            return failure
+        return None
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
 
 
 class ShortFile:

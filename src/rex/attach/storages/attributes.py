@@ -75,7 +75,7 @@ def remove_beside(name: str, parent: int) -> None:
 
 def beside(name: str) -> str:
     """Give the name of the file that has the attributes of a file called `name`."""
-    return f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.json"
 
 
 def _encode(attributes: dict[str, str]) -> bytes:

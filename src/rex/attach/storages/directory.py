@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = [
+    "DIRECTORY_MODE",
     "NOTHING_THERE",
     "Directory",
     "NewFile",
@@ -28,6 +29,7 @@ __all__ = [
     "make_directory",
     "open_directory",
     "open_file",
+    "sync_directory",
     "write_all",
 ]
 
@@ -51,20 +53,29 @@ class Directory:
     def __init__(self, path: str, fd: int) -> None:
         self.path = path
         self.fd = fd
+        self._status = os.fstat(fd)
 
     def __del__(self) -> None:
         os.close(self.fd)
 
-    def still_at(self, root: int) -> bool:
-        """Tell whether its path below the root still leads to this very directory.
+    @property
+    def device(self) -> int:
+        """The device that it is on (``st_dev``)."""
+        return self._status.st_dev
+
+    def is_same(self, status: os.stat_result) -> bool:
+        """Tell whether a status is that of this very directory.
 
         As long as it is open, no other can have its inode number.
         """
+        return os.path.samestat(status, self._status)
+
+    def still_at(self, root: int) -> bool:
+        """Tell whether its path below the root still leads to this very directory."""
         try:
-            there = os.stat(self.path, dir_fd=root, follow_symlinks=False)
+            return self.is_same(os.stat(self.path, dir_fd=root, follow_symlinks=False))
         except OSError:
             return False
-        return os.path.samestat(there, os.fstat(self.fd))
 
 
 def open_directory(name: str, parent: int) -> int:
@@ -84,6 +95,16 @@ def make_directory(name: str, parent: int) -> int:
     if mode != wanted:
         os.fchmod(fd, wanted)
     return fd
+
+
+def sync_directory(fd: int) -> None:
+    """Write the names in an open directory to the disk, durably.
+
+    XFS answers 0 to the fsync of a directory although the file system has been shut down; fstat
+    fails then.
+    """
+    os.fsync(fd)
+    os.fstat(fd)
 
 
 @contextmanager

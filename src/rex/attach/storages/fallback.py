@@ -61,9 +61,15 @@ class FallbackStorage(Storage):
         self.new.close()
         self.old.close()
 
-    def _check(self) -> None:
-        self.new._check()
-        self.old._check()
+    def _check(self, *, create: bool) -> None:
+        self.new._check(create=create)
+        self.old._check(create=False)
+
+    def _is_untouched(self) -> bool:
+        return self.new._is_untouched() and self.old._is_untouched()
+
+    def _init(self) -> bool:
+        return self.new._init()
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
         if _tried(self.old, key, lambda storage: storage._head(key)) is not None:

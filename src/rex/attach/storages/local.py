@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack
 
 from rex.attach.content import READ_SIZE, Content
@@ -22,7 +23,6 @@ from rex.attach.storages.attributes import (
     write_beside,
 )
 from rex.attach.storages.directory import (
-    DIRECTORY_MODE,
     NOTHING_THERE,
     Directory,
     NewFile,
@@ -31,14 +31,18 @@ from rex.attach.storages.directory import (
     make_directory,
     open_directory,
     open_file,
+    sync_directory,
 )
 from rex.attach.storages.linux import open_without_links
-from rex.attach.storages.secret_file import own_secret
+from rex.attach.storages.local_drafts import PLACE
+from rex.attach.storages.secret_file import SECRET_NAME, own_secret
 from rex.attach.storages.served import ServedStorage
+from rex.attach.storages.tree import Tree
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from rex.attach.doctor import Doctor
     from rex.attach.drafts import Drafts
@@ -62,30 +66,40 @@ class LocalStorage(ServedStorage):
     """
 
     def __init__(
-        self, directory: str | os.PathLike[str], **options: Unpack[StorageOptions]
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        require_marker: bool = False,
+        **options: Unpack[StorageOptions],
     ) -> None:
-        """Use a directory, which `check` makes if only its last component is missing."""
+        """Use a directory, which `check` makes if only its last component is missing.
+
+        With `require_marker`, `check` makes none, and accepts none without its marker.
+        """
         super().__init__(**options)
         self.directory = os.path.abspath(directory)
+        self.tree = Tree(self.directory)
+        self._require_marker = require_marker
         self._day: Directory | None = None
 
     def __repr__(self) -> str:
         return f"LocalStorage({self.directory!r})"
 
     def close(self) -> None:
-        """Let go of the directory of the day."""
+        """Release the root, and the directory of the day."""
         super().close()
         self._day = None
+        self.tree.forget()
 
-    def _check(self) -> None:
+    def _check(self, *, create: bool) -> None:
+        create = create and not self._require_marker
         try:
-            with suppress(FileExistsError):
-                os.mkdir(self.directory, DIRECTORY_MODE)
-                os.chmod(self.directory, DIRECTORY_MODE)
-                _sync(os.path.dirname(self.directory))
-            os.stat(f"{self.directory}/.")  # for `_root`, what is no directory is gone
-            with self._root() as root, NewFile(root):
-                pass
+            is_new = create and self.tree.make()
+            if not create and not os.path.lexists(self.directory):
+                raise self._absent()
+            os.stat(f"{self.directory}/.")  # for the tree, what is not a directory is gone
+            with self._root() as root:
+                _try_to_store(root)
         except FileNotFoundError:
             raise self._unusable("its parent directory does not exist") from None
         except NotADirectoryError:
@@ -93,10 +107,50 @@ class LocalStorage(ServedStorage):
         except OSError as failure:
             reason = failure.strerror or str(failure)
             raise self._unusable(f"attachments cannot be stored in it: {reason}") from None
+        self._check_marker(create=create, is_new=is_new)
+
+    def _check_marker(self, *, create: bool, is_new: bool) -> None:
+        if self.tree.marker() is not None:
+            return
+        is_used = not self._is_untouched()
+        if create and (is_new or is_used):
+            self.tree.mark()
+        elif create:
+            import logging  # which takes a while, and tells operations that they may be watched
+
+            logging.getLogger("rex.attach").warning(
+                "%s is empty and has no marker (.rex-attach): is a disk not mounted? "
+                "rex attach init makes the marker",
+                self.directory,
+            )
+        elif self._require_marker or not is_used:
+            raise Error(
+                "The directory of attachments has no marker (.rex-attach)",
+                f"{self.directory}: mount its disk, or make the marker: rex attach init",
+                kind=Kind.CONFIGURATION if self._require_marker else Kind.EMPTY,
+            )
+
+    def _is_untouched(self) -> bool:
+        if self.tree.marker() is not None:
+            return False
+        with self._root() as root:
+            names = set(os.listdir(root))
+        return not names & {PLACE, SECRET_NAME} and next(self.list(), None) is None
+
+    def _init(self) -> bool:
+        is_new = self.tree.make()
+        return self.tree.mark() or is_new
 
     def _own_secret(self) -> bytes:
         with self._root() as root:
             return own_secret(root)
+
+    def _absent(self) -> Error:
+        return Error(
+            "The directory of attachments does not exist",
+            f"{self.directory}: mount its disk, or make it: rex attach init",
+            kind=Kind.ABSENT,
+        )
 
     def _unusable(self, reason: str) -> Error:
         return Error(
@@ -113,10 +167,25 @@ class LocalStorage(ServedStorage):
                 file.write(chunk)
             self._publish(root, file, key, content_type, content.digest)
 
+    def _put_new(self, key: str, content: Content, content_type: str) -> None:
+        try:
+            self._put(key, content, content_type)
+        except FileExistsError:
+            raise
+        except BaseException:
+            # Under a key that others know, it might be theirs by now.
+            with suppress(OSError):
+                self._discard(key)
+            raise
+
     def _publish(
         self, root: int, file: NewFile | OpenFile, key: str, content_type: str, digest: str
     ) -> None:
-        """Give a file that is whole its place, for good."""
+        """Place a whole file under its key, durably.
+
+        Where this fails with anything but `FileExistsError`, the file may have its place all the
+        same.
+        """
         attributes = {"content_type": content_type, "sha256": digest}
         if attach_attributes(file.fd, attributes):
             attributes = {}
@@ -135,6 +204,9 @@ class LocalStorage(ServedStorage):
                         f"/{key}",
                         kind=Kind.UNAVAILABLE,
                     ) from None
+            except FileExistsError:
+                self._sync_names(root, key)  # its writer may not have, and others rely on it
+                raise
             except BaseException:
                 self._tidy(root, key)
                 raise
@@ -152,17 +224,27 @@ class LocalStorage(ServedStorage):
         parent = make_directory(identifier, day)
         try:
             file.link(name, parent)
-            try:
-                if attributes:
-                    write_beside(attributes, name, parent)
-                os.fsync(parent)
-                os.fsync(day)
-            except BaseException:
-                os.unlink(name, dir_fd=parent)
-                remove_beside(name, parent)
-                raise
+            if attributes:
+                write_beside(attributes, name, parent)
+            sync_directory(parent)
+            sync_directory(day)
         finally:
             os.close(parent)
+
+    def _sync_names(self, root: int, key: str) -> None:
+        """Make the place of an attachment durable; it may be gone by now."""
+        with suppress(FileNotFoundError), descend(root, key.split("/")[:-1]) as opened:
+            for directory in reversed(opened):
+                sync_directory(directory)
+
+    def _discard(self, key: str) -> None:
+        """Remove what a failed add may have left."""
+        *names, name = key.split("/")
+        with self._root() as root:
+            with suppress(FileNotFoundError), descend(root, names) as opened:
+                os.unlink(name, dir_fd=opened[-1])
+                remove_beside(name, opened[-1])
+            self._tidy(root, key)
 
     def _durable_day(self, root: int, path: str) -> Directory:
         """Open the directory of a day; it outlasts a power cut, and so do all above it.
@@ -177,7 +259,7 @@ class LocalStorage(ServedStorage):
             for name in path.split("/"):
                 opened.append(make_directory(name, opened[-1]))
             for parent in reversed(opened[:-1]):
-                os.fsync(parent)
+                sync_directory(parent)
             day = Directory(path, os.dup(opened[-1]))
         finally:
             for fd in opened[1:]:
@@ -219,13 +301,14 @@ class LocalStorage(ServedStorage):
 
     def _open_at_once(self, key: str, *, is_cached: bool = False) -> tuple[int, Metadata] | None:
         """Open the file of an attachment in one call, if it can be done."""
-        fd = open_without_links(f"{self.directory}/{key}", is_cached=is_cached)
+        fd = open_without_links(f"{self.tree.real_path}/{key}", is_cached=is_cached)
         if fd is None:
             return None
         metadata = None
         try:
             status, attributes = os.fstat(fd), attributes_of(fd)
-            if attributes is not None and stat.S_ISREG(status.st_mode):
+            is_ours = stat.S_ISREG(status.st_mode) and self.tree.is_on_device(status.st_dev)
+            if attributes is not None and is_ours:
                 metadata = _metadata(status, attributes, key.rpartition("/")[2])
         finally:
             if metadata is None:
@@ -237,7 +320,8 @@ class LocalStorage(ServedStorage):
         opened_at_once = self._open_at_once(key)
         if opened_at_once is not None:
             return opened_at_once
-        # It is not there, or its attributes are beside it, or the system cannot do this.
+        # It is not there, its attributes are beside it, the root is another one or was not opened
+        # yet, or the system cannot do this.
         *names, name = key.split("/")
         with self._root() as root, descend(root, names) as opened:
             fd, status = open_file(name, opened[-1])
@@ -260,7 +344,7 @@ class LocalStorage(ServedStorage):
                     self._drafts().remove(key)
                 os.unlink(name, dir_fd=opened[-1])
                 remove_beside(name, opened[-1])
-                os.fsync(opened[-1])
+                sync_directory(opened[-1])
             self._tidy(root, key)
 
     def _tidy(self, root: int, key: str) -> None:
@@ -283,21 +367,8 @@ class LocalStorage(ServedStorage):
         with self._root() as root:
             yield from local_leftovers(root, before)
 
-    @contextmanager
-    def _root(self) -> Iterator[int]:
-        fd = self._open_root()
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-
-    def _open_root(self) -> int:
-        try:
-            return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            raise Error(
-                "There is no directory of attachments", self.directory, kind=Kind.UNAVAILABLE
-            ) from None
+    def _root(self) -> AbstractContextManager[int]:
+        return self.tree.opened()
 
 
 class _Chunks(Iterator[bytes]):
@@ -407,9 +478,9 @@ def _content_type(name: str, recorded: str | None) -> str:
         return content_type_for(name)
 
 
-def _sync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _try_to_store(root: int) -> None:
+    """Give a new file a name and take it away again, as storing an attachment does."""
+    with NewFile(root) as file:
+        name = f".partial-{secrets.token_hex(16)}"
+        file.link(name, root)
+        os.unlink(name, dir_fd=root)

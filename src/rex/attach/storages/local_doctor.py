@@ -6,14 +6,15 @@ import os
 import re
 import shlex
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from rex.attach.doctor import Doctor, Step, fine, left_out, warning, wrong
 from rex.attach.storages import secret_file
 from rex.attach.storages.attributes import attach_attributes
 from rex.attach.storages.directory import NewFile
+from rex.attach.storages.tree import MARKER
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ class LocalDoctor(Doctor):
         self._local = storage
         self._path = storage.directory
         self._quoted = shlex.quote(self._path)
-        self._is_made = False
 
     def first(self) -> list[Step]:
         there, usable = ("directory",), self.required
         return [
             Step("directory", self._directory),
             Step("permissions", self._permissions, there),
+            Step("marker", self._marker, usable),
             Step("file system", self._file_system, there),
             Step("space", self._space, there),
             Step("unnamed files", self._unnamed, usable),
@@ -56,35 +57,42 @@ class LocalDoctor(Doctor):
             Step("secret", self._secret, there),
         ]
 
-    def leave(self) -> None:
-        """Remove the directory if it was made for this."""
-        if self._is_made:
-            with suppress(OSError):  # somebody uses it by now
-                os.rmdir(self._path)
-
     def _directory(self) -> Finding:
-        if os.path.lexists(self._path):
-            if os.path.isdir(self._path):
-                return fine(self._path)
-            what = "a broken link" if not os.path.exists(self._path) else "no directory"
+        if not os.path.lexists(self._path):
             return wrong(
-                f"{self._path} is {what}",
-                "give the path of a directory in attach_dir, or move away what stands there",
+                f"{self._path} does not exist",
+                "if it is on a disk, mount that; or let rex make it, as an application does when "
+                "it starts:",
+                *self._init,
             )
-        try:
-            self._local._check()
-        except Error as error:
-            return wrong(
-                f"{self._path} does not exist, and cannot be made: {error.payload}",
-                "make it (if it is on a disk, mount that first):",
-                f"$ install -d -m 0750 -o {os.geteuid()} -g {os.getegid()} {self._quoted}",
-            )
-        finally:
-            self._is_made = os.path.isdir(self._path)
-        return warning(
-            f"{self._path} does not exist; an application makes it when it starts",
-            "if it is on a disk, mount that first",
+        if os.path.isdir(self._path):
+            return fine(self._path)
+        what = "a broken link" if not os.path.exists(self._path) else "not a directory"
+        return wrong(
+            f"{self._path} is {what}",
+            "give the path of a directory in attach_dir, or move away what has its name",
         )
+
+    @property
+    def _init(self) -> Sequence[str]:
+        parent = shlex.quote(os.path.dirname(self._path))
+        command = f"$ rex attach init --storage file://{shlex.quote(quote(self._path))}"
+        if os.path.isdir(os.path.dirname(self._path)):
+            return (command,)
+        return f"$ install -d -m 0750 -o {os.geteuid()} -g {os.getegid()} {parent}", command
+
+    def _marker(self) -> Finding:
+        tree = self._local.tree
+        marker = tree.marker()
+        if marker is not None:
+            return fine(f"{MARKER}: {marker}")
+        advice = "mount its disk; or, if attachments are to be kept here:"
+        if self._local._is_untouched():
+            found = f"{self._path} is empty and has no marker: is a disk not mounted?"
+            return wrong(found, advice, *self._init)
+        if self._local._require_marker:
+            return wrong("there is no marker (attach_dir_require_marker)", advice, *self._init)
+        return warning("there is none yet", "an application makes it when it starts")
 
     def _permissions(self) -> Finding:
         status = os.stat(self._path)
@@ -99,7 +107,7 @@ class LocalDoctor(Doctor):
         ]
         found = f"owner {owner}, mode {stat.S_IMODE(status.st_mode):04o}; we are {we}"
         if not lacking:
-            return fine(found)
+            return self._open_to_others() or fine(found)
         found = f"we may not {' or '.join(lacking)} in it: {found}"
         if os.statvfs(self._path).f_flag & os.ST_RDONLY:
             return wrong(
@@ -111,6 +119,19 @@ class LocalDoctor(Doctor):
         if status.st_uid == os.geteuid():
             return wrong(found, f"$ chmod u+rwx {self._quoted}")
         return wrong(found, f"$ chown -R {we} {self._quoted}")
+
+    def _open_to_others(self) -> Finding | None:
+        """Find a directory on the path that everybody may write to, without a sticky bit."""
+        path = Path(os.path.realpath(self._path))
+        for each in (path, *path.parents):
+            mode = each.stat().st_mode
+            if mode & stat.S_IWOTH and (each == path or not mode & stat.S_ISVTX):
+                return warning(
+                    f"{each} has mode {stat.S_IMODE(mode):04o}: every user of this machine may "
+                    "replace what is in it",
+                    f"$ chmod o-w {shlex.quote(str(each))}",
+                )
+        return None
 
     def _mount(self) -> tuple[str, str]:
         """Give where the file system is mounted, and its kind; see proc_pid_mountinfo(5)."""

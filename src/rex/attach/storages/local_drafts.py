@@ -6,19 +6,22 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rex.attach.content import CHUNK_SIZE
-from rex.attach.drafts import Draft, Drafts
+from rex.attach.drafts import Draft, Drafts, unreadable
 from rex.attach.storages.directory import (
     NewFile,
     OpenFile,
     descend,
     make_directory,
     open_file,
+    sync_directory,
     write_all,
 )
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,21 +30,31 @@ if TYPE_CHECKING:
     from rex.attach.content import Content
     from rex.attach.storages.local import LocalStorage
 
-__all__ = ["LocalDrafts"]
+__all__ = ["PLACE", "LocalDrafts"]
 
 PLACE = ".uploads"
 """The directory of the drafts, in the storage's; listing passes over it."""
 
 MAX_RECORD_BYTES = 65536
-_APPEND = os.O_WRONLY | os.O_APPEND
+CHECKPOINT_SIZE = 64 * 1024 * 1024
+CHECKPOINT_SECONDS = 5.0
+"""What a killed process has not recorded yet has to be sent again: at most so much, or so long."""
+
+_clock = time.monotonic
 
 
 class LocalDrafts(Drafts):
     """Drafts in a directory, each two files called by its UUID: ``.data`` and ``.key``.
 
-    The record is written last when a draft begins, so that what has no record is not there. It is
-    removed last when a draft ends, so that whoever finds it alone can remove it. Whoever changes a
-    draft holds a lock on its data, which ends with the process.
+    The record (``.key``) holds the key, how many bytes of the data are durable, and the record of
+    the upload. Bytes count once their sync has succeeded and the record says so: Linux reports a
+    failed write-back once, and a process may die before it learns of one, so no later sync can
+    vouch for bytes that somebody else wrote. What the data has beyond that is cut off by the next
+    append.
+
+    The record is written last when a draft begins, and removed first when a draft ends: what has no
+    record does not exist. Whoever changes a draft holds a lock on its data, which ends with the
+    process.
     """
 
     def __init__(self, storage: LocalStorage) -> None:
@@ -55,61 +68,72 @@ class LocalDrafts(Drafts):
                 with NewFile(place) as data:
                     os.fsync(data.fd)
                     data.link(_data(key), place)
-                self._write_record(place, key, record)
-                os.fsync(root)
+                _write_record(place, key, record, 0)
+                sync_directory(root)
             finally:
                 os.close(place)
 
     def load(self, key: str) -> Draft:
         with self._place() as place:
-            its_key, _, record = _read(_record(key), place).partition(b"\n")
-            if its_key != key.encode():
-                raise FileNotFoundError
-            try:
-                fd, status = open_file(_data(key), place)
-            except FileNotFoundError:
-                if not _stands(_data(key), place):
-                    self._remove(place, key)  # whoever did came to an end before
-                raise
-            try:
-                os.fsync(fd)  # whoever appended may have come to an end before
-            finally:
-                os.close(fd)
-        return Draft(record, status.st_size)
+            draft = _recorded(place, key)
+            sync_directory(place)  # its writer may have died before
+            with self._opened(key, place=place) as (_, status):
+                if status.st_size < draft.size:
+                    raise Error(
+                        "The data of the upload is shorter than what was recorded",
+                        f"/{key}: {status.st_size} of {draft.size} bytes",
+                        kind=Kind.CORRUPT,
+                    )
+                # With a second name, it is the attachment already, and was synced before.
+                is_placed = status.st_nlink > 1
+                return draft._replace(size=status.st_size) if is_placed else draft
 
     def save(self, key: str, record: bytes) -> None:
         with self._place() as place:
-            self._write_record(place, key, record)
+            _write_record(place, key, record, _recorded(place, key).size)
 
     def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
-        del offset, lacking
-        with self._opened(key, _APPEND) as fd:
+        with self._place() as place, self._opened(key, os.O_WRONLY, place=place) as (fd, _):
+            writing = _Writing(place, key, fd, offset)
             try:
                 for chunk in content:
-                    write_all(fd, chunk)
+                    writing.write(chunk)
             finally:
-                os.fsync(fd)
+                # What completes the upload needs no record: it gets its place next.
+                writing.end(is_recorded=content.size != lacking)
 
     def read(self, key: str) -> Iterator[bytes]:
-        with self._opened(key) as fd:
-            while chunk := os.read(fd, CHUNK_SIZE):
+        size = self.load(key).size
+        with self._opened(key) as (fd, _):
+            while size and (chunk := os.read(fd, min(size, CHUNK_SIZE))):
+                size -= len(chunk)
                 yield chunk
 
     def publish(self, key: str, content_type: str, digest: str | None) -> None:
-        if digest is None:
-            digest = self._digest(key)
         with self._root() as root, self._place() as place:
-            with self._opened(key) as fd:
+            with self._opened(key, place=place) as (fd, status):
+                if digest is None:
+                    with os.fdopen(os.dup(fd), "rb") as data:
+                        digest = hashlib.file_digest(data, "sha256").hexdigest()
                 file = OpenFile(fd, _data(key), place)
                 try:
                     self._storage._publish(root, file, key, content_type, digest)  # noqa: SLF001 - its own
                 except FileExistsError:
-                    _publish_again(root, file, key)
+                    if not _is_placed(root, file, key):
+                        raise
+                except BaseException:
+                    # All of it is durable, so that the client need not send it again.
+                    with suppress(OSError):
+                        _write_record(place, key, _recorded(place, key).record, status.st_size)
+                    raise
             self._remove(place, key)
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: str) -> bool:
         with suppress(FileNotFoundError), self._place() as place:
-            self._remove(place, key)
+            if _read(_record(key), place).partition(b"\n")[0] == key.encode():
+                self._remove(place, key)
+                return True
+        return False
 
     def keys(self) -> Iterator[str]:
         try:
@@ -123,35 +147,28 @@ class LocalDrafts(Drafts):
 
     @contextmanager
     def hold(self, key: str) -> Iterator[None]:
-        with self._opened(key, _APPEND) as fd:
+        with self._opened(key, os.O_WRONLY) as (fd, _):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
 
-    def _digest(self, key: str) -> str:
-        found = hashlib.sha256()
-        for chunk in self.read(key):
-            found.update(chunk)
-        return found.hexdigest()
-
-    def _write_record(self, place: int, key: str, record: bytes) -> None:
-        with NewFile(place) as file:
-            file.write(key.encode() + b"\n" + record)
-            os.fsync(file.fd)
-            file.replace(_record(key), place)
-        os.fsync(place)
-
     def _remove(self, place: int, key: str) -> None:
-        for name in (_data(key), _record(key)):
+        for name in (_record(key), _data(key)):
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=place)
-        os.fsync(place)
+        sync_directory(place)
 
     @contextmanager
-    def _opened(self, key: str, flags: int = os.O_RDONLY) -> Iterator[int]:
-        with self._place() as place:
-            fd, _ = open_file(_data(key), place, flags)
+    def _opened(
+        self, key: str, flags: int = os.O_RDONLY, *, place: int | None = None
+    ) -> Iterator[tuple[int, os.stat_result]]:
+        """Open the data of a draft, in a place that is open already or not."""
+        if place is None:
+            with self._place() as opened:
+                fd, status = open_file(_data(key), opened, flags)
+        else:
+            fd, status = open_file(_data(key), place, flags)
         try:
-            yield fd
+            yield fd, status
         finally:
             os.close(fd)
 
@@ -164,15 +181,72 @@ class LocalDrafts(Drafts):
         return self._storage._root()  # noqa: SLF001 - its own
 
 
-def _publish_again(root: int, file: OpenFile, key: str) -> None:
-    """Make durable what a process that came to an end then may not have."""
+class _Writing:
+    """Bytes on their way to the end of a draft, recorded as soon as they are durable."""
+
+    def __init__(self, place: int, key: str, fd: int, offset: int) -> None:
+        self._place = place
+        self._key = key
+        self._fd = fd
+        self._recorded = offset
+        self._position = offset
+        self._due = _clock() + CHECKPOINT_SECONDS
+        self._has_failed = False
+        if os.fstat(fd).st_nlink > 1:  # an attachment, which nothing may change
+            raise FileExistsError
+        os.ftruncate(fd, offset)
+        os.lseek(fd, offset, os.SEEK_SET)
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Write a chunk; make what came so far durable when it is time."""
+        write_all(self._fd, chunk)
+        self._position += len(chunk)
+        if self._position - self._recorded >= CHECKPOINT_SIZE or _clock() >= self._due:
+            self.end(is_recorded=True)
+
+    def end(self, *, is_recorded: bool) -> None:
+        """Make what was written durable, or cut it off; record how much that is."""
+        if self._has_failed:
+            return
+        self._position = os.lseek(self._fd, 0, os.SEEK_CUR)
+        try:
+            os.fsync(self._fd)
+        except BaseException:
+            self._has_failed = True  # another sync would succeed, and mean nothing
+            os.ftruncate(self._fd, self._recorded)
+            raise
+        if is_recorded and self._position != self._recorded:
+            record = _recorded(self._place, self._key).record
+            _write_record(self._place, self._key, record, self._position)
+            self._recorded = self._position
+            self._due = _clock() + CHECKPOINT_SECONDS
+
+
+def _write_record(place: int, key: str, record: bytes, size: int) -> None:
+    with NewFile(place) as file:
+        file.write(f"{key}\n{size}\n".encode() + record)
+        os.fsync(file.fd)
+        file.replace(_record(key), place)
+    sync_directory(place)
+
+
+def _recorded(place: int, key: str) -> Draft:
+    """Read the record of a draft; another key is another draft, which does not exist."""
+    its_key, _, rest = _read(_record(key), place).partition(b"\n")
+    if its_key != key.encode():
+        raise FileNotFoundError
+    size, _, record = rest.partition(b"\n")
+    if not size.isdigit():
+        raise unreadable(f"/{key}")
+    return Draft(record, int(size))
+
+
+def _is_placed(root: int, file: OpenFile, key: str) -> bool:
+    """Tell whether the attachment of the key is this very file."""
     *names, name = key.split("/")
     with descend(root, names) as opened:
         there = os.stat(name, dir_fd=opened[-1], follow_symlinks=False)
-        if not os.path.samestat(there, os.fstat(file.fd)):
-            raise FileExistsError
-        for directory in reversed(opened):
-            os.fsync(directory)
+        return os.path.samestat(there, os.fstat(file.fd))
 
 
 def _identifier(key: str) -> str:
@@ -185,14 +259,6 @@ def _data(key: str) -> str:
 
 def _record(key: str) -> str:
     return f"{_identifier(key)}.key"
-
-
-def _stands(name: str, place: int) -> bool:
-    try:
-        os.stat(name, dir_fd=place, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _read(name: str, place: int) -> bytes:

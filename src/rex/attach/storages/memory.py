@@ -116,8 +116,8 @@ class _MemoryDrafts(Drafts):
         self._storage._put(key, Content(self._find(key)[1]), content_type)  # noqa: SLF001 - its own
         del self._held[key]
 
-    def remove(self, key: str) -> None:
-        self._held.pop(key, None)
+    def remove(self, key: str) -> bool:
+        return self._held.pop(key, None) is not None
 
     def keys(self) -> Iterator[str]:
         return iter(sorted(self._held))

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
     from rex.attach.content import Content
 
-__all__ = ["ObjectStorage", "Runtime", "object_headers"]
+__all__ = [
+    "PARTS_IN_FLIGHT",
+    "PART_SIZE",
+    "ObjectStorage",
+    "Runtime",
+    "etag_of",
+    "object_headers",
+    "part_size",
+]
 
 T = TypeVar("T")
 
@@ -141,23 +149,23 @@ class ObjectStorage(Storage):
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
         whole = self._whole(content)
-        if whole is None:
-            # Completing an upload in parts is not conditional on every server, so ask before.
-            try:
-                self._head(key)
-            except FileNotFoundError:
-                self._put_parts(key, content, content_type)
-                return
-            raise FileExistsError
-        try:
+        if whole is not None:
             self._put_whole(key, whole, content, content_type, mode="create")
-        except obstore.exceptions.AlreadyExistsError:
-            # A request that was repeated finds what its first try stored.
-            if self._head(key).digest != content.digest:
-                raise
+            return
+        # Not every server makes completing an upload conditional, so ask before.
+        if self._exists(key):
+            raise FileExistsError
+        self._put_large(key, content, content_type)
+
+    @abc.abstractmethod
+    def _put_large(self, key: str, content: Content, content_type: str) -> None:
+        """Store content of more than one request under a new key that others may know.
+
+        As `_put`: where another object is there in the end, it must stay as it is.
+        """
 
     def _put_new(self, key: str, content: Content, content_type: str) -> None:
-        # Without a condition, which servers take time to see to.
+        # Without a condition, which costs servers time.
         whole = self._whole(content)
         if whole is None:
             self._put_parts(key, content, content_type)
@@ -166,7 +174,7 @@ class ObjectStorage(Storage):
 
     def _whole(self, content: Content) -> bytes | None:
         """Give all of the content if it is sent in one request."""
-        content.limit(_part_size(content) * MAX_PARTS, "the most that fits into its parts")
+        content.limit(part_size(content) * MAX_PARTS, "the most that fits into its parts")
         return content.whole(PART_SIZE)
 
     def _put_whole(
@@ -202,14 +210,14 @@ class ObjectStorage(Storage):
                 chunks,
                 attributes=attributes,
                 use_multipart=True,
-                chunk_size=_part_size(content),
+                chunk_size=part_size(content),
                 max_concurrency=PARTS_IN_FLIGHT,
             ),
         )
         try:
             self._check_stored(key, content.size)
         except BaseException:
-            with suppress(Exception):
+            with suppress(Exception):  # under a key that was just made, it is this very object
                 obstore.delete(self._store(), self._path(key))
             raise
 
@@ -230,6 +238,13 @@ class ObjectStorage(Storage):
     def _head(self, key: str) -> Metadata:
         return _metadata(obstore.get(self._store(), self._path(key), options={"head": True}))
 
+    def _exists(self, key: str) -> bool:
+        try:
+            self._head(key)
+        except FileNotFoundError:
+            return False
+        return True
+
     def _delete(self, key: str) -> None:
         # The server answers the same whether there was an object or not.
         self._head(key)
@@ -244,7 +259,9 @@ class ObjectStorage(Storage):
         )
         for page in Runtime.watch(pages):
             for meta in page:
-                yield meta["path"].removeprefix(self.prefix)
+                key = meta["path"].removeprefix(self.prefix)
+                if after is None or key > after:  # not every server begins where it is asked to
+                    yield key
 
     def _translated(self, failure: Exception, handle: str | None) -> Error | None:
         if isinstance(failure, FileNotFoundError) and "<Code>NoSuchBucket</Code>" in str(failure):
@@ -270,8 +287,8 @@ def _reason(failure: Exception) -> str:
     return f" ({reason[:300]})" if reason.isprintable() else ""
 
 
-def _part_size(content: Content) -> int:
-    """Choose parts so large that the content fits into as many as there may be."""
+def part_size(content: Content) -> int:
+    """Return the size of parts with which the content fits into as many as there may be."""
     parts_of_a_mib = -(-(content.known_size or 0) // (MAX_PARTS * MIB))
     return max(PART_SIZE, parts_of_a_mib * MIB)
 
@@ -283,9 +300,17 @@ def _metadata(result: Any) -> Metadata:
         size=meta["size"],
         modified=meta["last_modified"],
         content_type=attributes.get("Content-Type", DEFAULT_TYPE),
-        etag=meta["e_tag"] or f'"{meta["last_modified"].timestamp():.0f}-{meta["size"]:x}"',
+        etag=etag_of(meta),
         digest=attributes.get(_DIGEST),
     )
+
+
+def etag_of(meta: Any) -> str:
+    """Return the ETag of an object, which every object server names; a stray page has none."""
+    etag = meta["e_tag"]
+    if not etag:
+        raise obstore.exceptions.GenericError("an answer without an ETag")
+    return str(etag)
 
 
 def _checked_prefix(prefix: str) -> str:

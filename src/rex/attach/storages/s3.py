@@ -8,7 +8,9 @@ import hashlib
 import hmac
 import logging
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Unpack
+from urllib.parse import urlsplit
 
 from obstore.exceptions import UnauthenticatedError
 from obstore.store import S3Store
@@ -24,8 +26,9 @@ from rex.attach.signing.sigv4 import (
     sign_policy,
 )
 from rex.attach.storages.objectstore import ObjectStorage, object_headers
-from rex.attach.storages.s3_control import S3Control, S3Failure
-from rex.attach.storages.s3_multipart import S3Multipart
+from rex.attach.storages.proxies import proxy_for
+from rex.attach.storages.s3_control import FIRST_PAUSE, LONGEST_PAUSE, S3Control, S3Failure
+from rex.attach.storages.s3_multipart import S3Multipart, send_parts
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig, S3Credential
 
+    from rex.attach.content import Content
     from rex.attach.doctor import Doctor
     from rex.attach.drafts import Drafts
     from rex.attach.leftover import Leftover
@@ -53,6 +57,10 @@ _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 """What any server takes for the name of a bucket; AWS takes less."""
 CONNECT_SECONDS = 5
+MAX_RETRIES = 1_000_000
+"""obstore stops after 10 otherwise, within seconds; the time that is given decides."""
+NO_PROXY = "http://127.0.0.1:9"
+"""A dead end for every host but the endpoint, to which a redirect may lead."""
 MAX_POST_BYTES = 5 * 1024**3
 """The most that S3 takes in one form upload."""
 TOKENS_PURPOSE = b"rex.attach: the secret of tokens"
@@ -77,6 +85,7 @@ class S3Storage(ObjectStorage):
         addressing: Addressing | None = None,
         ca_file: str | None = None,
         timeout: float = 30,
+        checksums: bool = True,
         **options: Unpack[StorageOptions],
     ) -> None:
         """Use a bucket; nothing is asked of the server yet.
@@ -86,7 +95,8 @@ class S3Storage(ObjectStorage):
         provides them. `addressing` says where the bucket's name goes: into the host (the default
         at AWS) or into the path (elsewhere). `ca_file` is a PEM file of certificates to trust
         besides the system's. A request that fails is repeated for `timeout` seconds, and
-        a server that is silent for so long has failed.
+        a server that is silent for so long has failed. With `checksums`, the SHA-256 of whatever is
+        sent goes along, and the server refuses what was damaged on the way.
         """
         super().__init__(prefix=prefix, **options)
         keys = given_keys(access_key, _secret(secret_key), _secret(session_token))
@@ -100,6 +110,7 @@ class S3Storage(ObjectStorage):
         self.endpoint = _origin(endpoint or endpoint_for(self.region))
         self.addressing: Addressing = addressing or _usual_addressing(endpoint, bucket)
         self._ca_file = ca_file
+        self._checksums = checksums
         self._bucket_url = self._place_bucket(self.endpoint)
         self._public_url = self._place_bucket(_origin(public_endpoint or self.endpoint))
 
@@ -125,6 +136,10 @@ class S3Storage(ObjectStorage):
         }
         if self._ca_file is not None:
             options["root_certificate"] = read_ca_file(self._ca_file)
+        proxy = proxy_for(self.endpoint)
+        options["proxy_url"] = proxy or NO_PROXY
+        if proxy is None:  # or obstore would look at the environment for itself
+            options["proxy_excludes"] = urlsplit(endpoint).hostname or ""
         return S3Store(
             self.bucket,
             # All that the environment of the process could turn against our settings.
@@ -134,6 +149,7 @@ class S3Storage(ObjectStorage):
                 "skip_signature": False,
                 "s3_express": False,
                 "conditional_put": "etag",
+                **({"checksum_algorithm": "sha256"} if self._checksums else {}),
             },
             region=self.region,
             virtual_hosted_style_request=virtual,
@@ -142,7 +158,15 @@ class S3Storage(ObjectStorage):
             # This must not hold the storage, which holds the client: no collector sees into that.
             credential_provider=_keys_for_obstore(self._credentials),
             client_options=options,
-            retry_config={"retry_timeout": datetime.timedelta(seconds=self.timeout)},
+            retry_config={
+                "retry_timeout": datetime.timedelta(seconds=self.timeout),
+                "max_retries": MAX_RETRIES,
+                "backoff": {
+                    "init_backoff": datetime.timedelta(seconds=FIRST_PAUSE),
+                    "max_backoff": datetime.timedelta(seconds=LONGEST_PAUSE),
+                    "base": 2,
+                },
+            },
         )
 
     @functools.cached_property
@@ -155,7 +179,25 @@ class S3Storage(ObjectStorage):
             credentials=self._credentials,
             ca_file=self._ca_file,
             timeout=self.timeout,
+            checksums=self._checksums,
         )
+
+    def _put_large(self, key: str, content: Content, content_type: str) -> None:
+        control, path = self._control, self._path(key)
+        headers = object_headers(key, content_type)
+        upload_id = control.create_multipart(path, headers, content.known_digest)
+        try:
+            parts = send_parts(control, path, upload_id, content)
+            control.complete(path, upload_id, parts)
+        except BaseException:
+            with suppress(S3Failure):  # it may be complete, and is over then
+                control.abort(path, upload_id)
+            raise
+
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        folder = self.prefix if day is None else self._path(day.isoformat().replace("-", "/") + "/")
+        for found in self._control.objects(folder, None if after is None else self._path(after)):
+            yield found.key.removeprefix(self.prefix)
 
     def _doctors(self) -> Sequence[Doctor]:
         from rex.attach.storages.s3_doctor import S3Doctor
@@ -206,7 +248,8 @@ class S3Storage(ObjectStorage):
                 return error.kind, f"{error.message}{reason}"
         return super()._explain(failure)
 
-    def _check(self) -> None:
+    def _check(self, *, create: bool) -> None:
+        del create  # nothing is made in a bucket
         from rex.attach.storages.s3_check import check_bucket
 
         url = presign_url(

@@ -29,8 +29,8 @@ def check_bucket(
 ) -> None:
     """Ask for a listing of the bucket with a link, and explain what is wrong with the answer.
 
-    Errors: `CONFIGURATION`, which names the setting; `DENIED` when a permission is missing;
-    `UNAVAILABLE` when the server answers that it has a problem of its own.
+    Errors: `CONFIGURATION`, which names the setting; `ABSENT` without a bucket; `DENIED` when a
+    permission is missing; `UNAVAILABLE` when the server answers that it has a problem of its own.
     """
     status, headers, body = _ask(url, endpoint, ca_file, timeout)
     if status == http.client.OK and b"<ListBucketResult" in body:
@@ -46,7 +46,8 @@ def check_bucket(
     if code in _WRONG_SETTING:
         setting, phrase = _WRONG_SETTING[code]
         shown = {"attach_s3_bucket": bucket, "attach_s3_region": region}.get(setting)
-        _fail(f"{phrase} (setting {setting})", shown or f"{endpoint}: {code}: {message}")
+        kind = Kind.ABSENT if code == "NoSuchBucket" else Kind.CONFIGURATION
+        _fail(f"{phrase} (setting {setting})", shown or f"{endpoint}: {code}: {message}", kind)
     if code == "RequestTimeTooSkewed":
         _fail("The clock of this machine is wrong", f"{endpoint}: {message}")
     if code == "AccessDenied":
@@ -109,8 +110,8 @@ def trusting(ca_file: str) -> ssl.SSLContext:
     return context
 
 
-def _fail(message: str, payload: str) -> NoReturn:
-    raise Error(message, payload, kind=Kind.CONFIGURATION) from None
+def _fail(message: str, payload: str, kind: Kind = Kind.CONFIGURATION) -> NoReturn:
+    raise Error(message, payload, kind=kind) from None
 
 
 def element(body: bytes, name: str) -> str:

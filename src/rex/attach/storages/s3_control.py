@@ -1,52 +1,79 @@
-"""What an S3 server is asked besides objects: uploads in parts, and which sites may use a bucket.
+"""Requests to an S3 server besides those for objects: multipart uploads, listings, bucket rules.
 
-botocore does it; it is imported when it is first needed, since that takes a third of a second.
+botocore sends them; it is imported when it is first needed, since that takes a third of a second.
 """
 
 from __future__ import annotations
 
+import base64
+import datetime
+import hashlib
 import os
+import random
+import re
 import ssl
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rex.attach.multipart import MAX_PARTS, Part
+from rex.attach.storages.proxies import proxy_for
 from rex.attach.storages.s3_codes import S3_CODES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    import datetime
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rex.attach.signing.credentials import CredentialsProvider
 
-__all__ = ["S3Control", "S3Failure"]
+__all__ = ["Found", "S3Control", "S3Failure", "etag_of_parts"]
 
-ATTEMPTS = 2
 CONNECT_SECONDS = 5
 MAX_TEXT = 300
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
+"""Seconds between two tries of a request; each pause is about twice the one before."""
+
+_MD5 = re.compile("[0-9a-f]{32}")
+_sleep = time.sleep
 
 
 class S3Failure(Exception):  # noqa: N818 - an `Error` is made of it
     """What the server answered instead: S3's own code and message, or none if there was none.
 
-    `kind` and `phrase` say what it means.
+    `kind` and `phrase` say what it means, and `is_passing` whether another try may help.
     """
 
-    def __init__(self, code: str, message: str = "") -> None:
+    def __init__(self, code: str, message: str = "", *, is_passing: bool = False) -> None:
         super().__init__(code, message)
         self.code = code
+        self.is_passing = is_passing or code in _PASSING
         self.kind, phrase = _BY_CODE.get(code, _UNKNOWN)
         details = ": ".join(text for text in (code, message) if text)[:MAX_TEXT]
         is_vague = self.kind is Kind.UNAVAILABLE and details.isprintable()
         self.phrase = f"{phrase} ({details})" if is_vague else phrase
 
 
+class Found(NamedTuple):
+    """An object, as the server describes it."""
+
+    size: int
+    etag: str
+
+
+class Listed(NamedTuple):
+    """An object in a listing."""
+
+    key: str
+    size: int
+    modified: datetime.datetime
+
+
 class S3Control:
     """Asks a server about one bucket; keys are those of objects, with the storage's prefix.
 
-    Errors are `S3Failure`, and those of the credentials. May be used from any thread, and in a
-    forked child.
+    A request that fails in passing is repeated for `timeout` seconds. With `checksums`, a checksum
+    of every part goes along, for the server to compare. Errors are `S3Failure`, and those of the
+    credentials. May be used from any thread, and in a forked child.
     """
 
     def __init__(
@@ -59,6 +86,7 @@ class S3Control:
         credentials: CredentialsProvider,
         ca_file: str | None,
         timeout: float,
+        checksums: bool,
     ) -> None:
         self._bucket = bucket
         self._endpoint = endpoint
@@ -67,6 +95,7 @@ class S3Control:
         self._credentials = credentials
         self._ca_file = ca_file
         self._timeout = timeout
+        self._checksums = checksums
         self._made: tuple[int, Any] = (0, None)
 
     def __repr__(self) -> str:
@@ -74,26 +103,29 @@ class S3Control:
 
     # Uploads in parts.
 
-    def create_multipart(self, key: str, headers: Mapping[str, str]) -> str:
-        """Begin an upload; give its id. The headers are those of `object_headers`."""
-        answer = self._ask(
-            "create_multipart_upload",
-            Key=key,
-            **{name.replace("-", ""): value for name, value in headers.items()},
-        )
-        upload_id: str = answer["UploadId"]
-        return upload_id
+    def create_multipart(
+        self, key: str, headers: Mapping[str, str], digest: str | None = None
+    ) -> str:
+        """Begin a multipart upload; return its id.
+
+        The headers are those of `object_headers`. `digest` is recorded with the object.
+        """
+        given: dict[str, object] = {name.replace("-", ""): value for name, value in headers.items()}
+        if digest is not None:
+            given["Metadata"] = {"sha256": digest}
+        return str(self._ask("create_multipart_upload", "UploadId", Key=key, **given)["UploadId"])
 
     def list_multiparts(self, key: str) -> list[str]:
-        """Give the ids of the uploads that have begun for a key and not ended."""
-        uploads = self._ask("list_multipart_uploads", Prefix=key).get("Uploads", ())
+        """Return the ids of the multipart uploads of a key that have not ended."""
+        page = self._ask("list_multipart_uploads", "Bucket", Prefix=key)
+        uploads = page.get("Uploads", ())
         return [upload["UploadId"] for upload in uploads if upload["Key"] == key]
 
     def unfinished(self, prefix: str) -> Iterator[tuple[str, str, datetime.datetime]]:
         """Give the uploads behind a prefix that have not ended: key, id, and when each began."""
         markers: dict[str, str] = {}
         while True:
-            page = self._ask("list_multipart_uploads", Prefix=prefix, **markers)
+            page = self._ask("list_multipart_uploads", "Bucket", Prefix=prefix, **markers)
             for upload in page.get("Uploads", ()):
                 yield upload["Key"], upload["UploadId"], upload["Initiated"]
             following = {
@@ -104,44 +136,120 @@ class S3Control:
                 return
             markers = following
 
-    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> str:
-        """Send one part, of at least 5 MiB unless it is the last; give its ETag."""
-        answer = self._ask("upload_part", Key=key, UploadId=upload_id, PartNumber=number, Body=data)
-        etag: str = answer["ETag"]
-        return etag
+    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
+        """Send one part, of at least 5 MiB unless it is the last.
+
+        Its MD5 goes along: the server knows what to compare whoever began the upload, while any
+        other checksum has to be agreed on when an upload begins, and repeated when it ends.
+        """
+        given = {}
+        if self._checksums:
+            md5 = hashlib.md5(data, usedforsecurity=False)
+            given["ContentMD5"] = base64.b64encode(md5.digest()).decode()
+        answer = self._ask(
+            "upload_part",
+            "ETag",
+            Key=key,
+            UploadId=upload_id,
+            PartNumber=number,
+            Body=data,
+            **given,
+        )
+        return Part(number, len(data), answer["ETag"])
 
     def list_parts(self, key: str, upload_id: str) -> Iterator[Part]:
-        """Give the parts that are there, in the order of their numbers."""
+        """Return the parts that the server has, in the order of their numbers."""
         parts: dict[int, Part] = {}
         marker = 0
         while True:
-            page = self._ask("list_parts", Key=key, UploadId=upload_id, PartNumberMarker=marker)
+            page = self._ask(
+                "list_parts", "UploadId", Key=key, UploadId=upload_id, PartNumberMarker=marker
+            )
             for part in page.get("Parts", ()):
                 number = part["PartNumber"]
-                parts[number] = Part(number=number, size=part["Size"], etag=part["ETag"])
+                parts[number] = Part(number, part["Size"], part["ETag"])
             # SeaweedFS lists part 10,000 before 1,000, and takes all after it for listed.
             following = max((number for number in parts if number < MAX_PARTS), default=0)
             if not page.get("IsTruncated") or following <= marker:
                 return iter(sorted(parts.values()))
             marker = following
 
-    def complete(self, key: str, upload_id: str, parts: Iterable[tuple[int, str]]) -> None:
-        """Make the object of the parts (number and ETag), unless there is one.
+    def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+        """Make the object of these parts, unless the key has another object.
 
-        Not every server can make that a condition; the others replace what is there.
+        Raises `FileExistsError` then, and changes nothing. Where the server does not make
+        completing conditional, a client that completes another upload at the same moment may
+        replace the object. Where an answer was lost, the ETag of the object tells whether these
+        parts made it.
         """
-        named = [{"PartNumber": number, "ETag": etag} for number, etag in parts]
+        size = sum(part.size for part in parts)
+        expected = etag_of_parts([part.etag for part in parts])
+        # Not every server makes completing conditional, so look before.
+        found, etag = self.head(key), None
+        if found is None:
+            try:
+                etag = self._completed(key, upload_id, parts)
+            except S3Failure:
+                found = self.head(key)
+                if found is None:
+                    raise
+            else:
+                found = self.head(key)
+        ours = {etag, expected} - {None}
+        if found is not None and found.size == size and found.etag in ours:
+            if etag is None:  # maybe of another upload with the same bytes, and ours has not ended
+                with suppress(S3Failure):
+                    self.abort(key, upload_id)
+            return
+        if found is not None and found.etag != etag:
+            raise FileExistsError
+        stored = 0 if found is None else found.size
+        raise S3Failure("Incomplete", f"{stored} of {size} bytes were stored")
+
+    def _completed(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:
+        """Complete an upload; return the ETag of what was made."""
+        named = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
         asked = {"Key": key, "UploadId": upload_id, "MultipartUpload": {"Parts": named}}
+        complete = "complete_multipart_upload"
         try:
-            self._ask("complete_multipart_upload", **asked, IfNoneMatch="*")
+            answer = self._ask(complete, "ETag", **asked, IfNoneMatch="*")
         except S3Failure as failure:
             if failure.code != "NotImplemented":
                 raise
-            self._ask("complete_multipart_upload", **asked)
+            answer = self._ask(complete, "ETag", **asked)
+        return str(answer["ETag"])
+
+    def head(self, key: str) -> Found | None:
+        """Describe the object of a key, or return None where there is none."""
+        try:
+            answer = self._ask("head_object", "ETag", Key=key)
+        except S3Failure as failure:
+            if failure.code in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+        return Found(answer["ContentLength"], answer["ETag"])
 
     def abort(self, key: str, upload_id: str) -> None:
         """End an upload and remove its parts."""
         self._ask("abort_multipart_upload", Key=key, UploadId=upload_id)
+
+    # Objects.
+
+    def objects(self, prefix: str, after: str | None = None) -> Iterator[Listed]:
+        """Yield the objects behind a prefix and after a key, in the order of their keys.
+
+        The keys are exactly those of the server: obstore trims slashes, and refuses some keys that
+        others may have made.
+        """
+        options: dict[str, str] = {} if after is None else {"StartAfter": after}
+        while True:
+            page = self._ask("list_objects_v2", "IsTruncated", Prefix=prefix, **options)
+            for found in page.get("Contents", ()):
+                yield Listed(found["Key"], found["Size"], found["LastModified"])
+            following = page.get("NextContinuationToken")
+            if not page["IsTruncated"] or not following:
+                return
+            options = {"ContinuationToken": following}
 
     # Which sites' pages may use the bucket.
 
@@ -161,10 +269,27 @@ class S3Control:
 
     # How the server is asked.
 
-    def _ask(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        client = self._client()
+    def _ask(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
+        """Send a request, until `timeout` has passed; an answer lacks nothing of `required`."""
+        deadline = _now() + self._timeout
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return self._asked(operation, required, arguments)
+            except S3Failure as failure:
+                if not failure.is_passing or _now() + pause > deadline:
+                    raise
+            _sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _asked(
+        self, operation: str, required: tuple[str, ...], arguments: dict[str, Any]
+    ) -> dict[str, Any]:
         with _explained():
+            client = self._client()
             answer: dict[str, Any] = getattr(client, operation)(Bucket=self._bucket, **arguments)
+        if any(name not in answer for name in required):
+            raise S3Failure("MalformedAnswer", f"an answer without {', '.join(required)}")
         return answer
 
     def _client(self) -> Any:
@@ -178,21 +303,27 @@ class S3Control:
 
     def _make_client(self) -> Any:
         from botocore.config import Config
+        from botocore.parsers import ResponseParserFactory
         from botocore.session import Session
 
         # Nothing in the environment or in the files of AWS may turn against our settings.
-        nothing = {
-            "profile": (None, None, None, None),
-            "config_file": (None, None, os.devnull, None),
-            "credentials_file": (None, None, os.devnull, None),
+        defaults = {
+            name: (None, None, default, None)
+            for name, (_, _, default, _) in Session.SESSION_VARIABLES.items()
         }
-        session = Session(session_vars=nothing)
+        files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+        session = Session(session_vars=defaults | files)
         session.register_component("credential_provider", _Provider(self._credentials))
+        parsers = ResponseParserFactory()
+        parsers.set_parser_defaults(timestamp_parser=_parsed_time)
+        session.register_component("response_parser_factory", parsers)
+        proxy = proxy_for(self._endpoint)
         config = Config(
             signature_version="s3v4",
             connect_timeout=min(CONNECT_SECONDS, self._timeout),
             read_timeout=self._timeout,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": 1},
+            proxies={} if proxy is None else {"http": proxy, "https": proxy},
             s3={
                 "addressing_style": self._addressing,
                 "us_east_1_regional_endpoint": "regional",
@@ -251,10 +382,62 @@ def _explained() -> Iterator[None]:
         raise
     except Exception as failure:  # noqa: BLE001 - whatever botocore or a library below it raises
         answer = getattr(failure, "response", None)
-        error = answer.get("Error", {}) if isinstance(answer, dict) else {}
+        if not isinstance(answer, dict):
+            raise S3Failure(type(failure).__name__, is_passing=_is_of_network(failure)) from None
+        error = answer.get("Error", {})
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code, message = str(error.get("Code", "")), str(error.get("Message", ""))
-        raise S3Failure(code or type(failure).__name__, message) from None
+        is_passing = status in (429, 500, 502, 503, 504)
+        raise S3Failure(code or type(failure).__name__, message, is_passing=is_passing) from None
 
+
+def _is_of_network(failure: Exception) -> bool:
+    from botocore.exceptions import ConnectionError as NoConnection
+    from botocore.exceptions import HTTPClientError, SSLError
+    from botocore.parsers import ResponseParserError
+
+    passing = (HTTPClientError, NoConnection, ResponseParserError)
+    return isinstance(failure, passing) and not isinstance(failure, SSLError)
+
+
+def etag_of_parts(etags: Sequence[str]) -> str | None:
+    """Return the ETag of the object that parts make, where theirs are MD5 sums.
+
+    S3 documents no rule; the servers that we know take the MD5 of the MD5 sums.
+    """
+    sums = [etag.strip('"') for etag in etags]
+    if not all(_MD5.fullmatch(each) for each in sums):
+        return None
+    joined = b"".join(map(bytes.fromhex, sums))
+    return f'"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(sums)}"'
+
+
+def _parsed_time(text: str) -> datetime.datetime:
+    """Read a time; botocore's own parser takes most of the time of a listing."""
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        from botocore.utils import parse_timestamp
+
+        parsed: datetime.datetime = parse_timestamp(text)
+        return parsed
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+_PASSING = frozenset(
+    {
+        "BadDigest",
+        "InternalError",
+        "MalformedAnswer",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+    }
+)
+"""The codes after which another try may help."""
 
 _UNKNOWN = (Kind.UNAVAILABLE, "The server does not answer as it should")
 
@@ -268,6 +451,7 @@ _BY_CODE = {
     "InvalidArgument": (Kind.ILL_FORMED, "The server does not understand the request"),
     "EntityTooSmall": (Kind.ILL_FORMED, "A part but the last is smaller than 5 MiB"),
     "PreconditionFailed": (Kind.EXISTS, "Attachment exists already"),
-    "ConditionalRequestConflict": (Kind.EXISTS, "Attachment exists already"),
+    "ConditionalRequestConflict": (Kind.CONFLICT, "Another upload is being completed"),
+    "Incomplete": (Kind.CORRUPT, "The server did not store all of the attachment"),
     "MethodNotAllowed": S3_CODES["NotImplemented"],
 }

@@ -123,12 +123,12 @@ class S3Doctor(S3SettingsDoctor):
             self._needed = "s3:PutObject"
             begun[handle] = uploads.create(handle, "text/plain")
             with self._s3._mapped(handle):
-                etag = control.upload_part(uploads.key(handle), begun[handle], 1, CONTENT)
+                part = control.upload_part(uploads.key(handle), begun[handle], 1, CONTENT)
             self._needed = "s3:ListMultipartUploadParts"
-            if [(1, len(CONTENT))] != [part[:2] for part in uploads.parts(handle, begun[handle])]:
+            if [part] != [*uploads.parts(handle, begun[handle])]:
                 return wrong("the server does not list the part that was sent")
             self._needed = "s3:GetObject"  # it is looked at, before and after
-            uploads.complete(handle, begun[handle], [(1, etag)])
+            uploads.complete(handle, begun[handle], [(1, part.etag)])
             del begun[handle]
             begun[other] = uploads.create(other, "text/plain")
             self._needed = "s3:ListBucketMultipartUploads"

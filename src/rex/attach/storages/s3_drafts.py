@@ -9,16 +9,19 @@ becomes less.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import obstore
+from obstore.exceptions import AlreadyExistsError
 
 from rex.attach.content import CHUNK_SIZE, Content
-from rex.attach.drafts import Draft, Drafts, Holds
+from rex.attach.drafts import Draft, Drafts, Holds, unreadable
 from rex.attach.multipart import MAX_PARTS, Part
-from rex.attach.storages.objectstore import PART_SIZE, Runtime, object_headers
+from rex.attach.storages.objectstore import PART_SIZE, Runtime, etag_of, object_headers
 from rex.attach.storages.s3_control import S3Failure
 from rex.core import Error, Kind
 
@@ -120,23 +123,36 @@ class S3Drafts(Drafts):
         last = self._last.pop(key, None)
         state, data = self._stored(key) if last is None else last
         if state.upload_id is None:
-            self._storage._put(key, Content(data), content_type)  # noqa: SLF001 - its own
+            self._place(key, data, content_type)
         else:
             self._complete(state, data)
         self._remove(key)
 
-    def remove(self, key: str) -> None:
+    def _place(self, key: str, data: bytes, content_type: str) -> None:
+        """Store what never became a multipart upload."""
+        content = Content(data)
         try:
-            state = self._state(key)
+            self._storage._put(key, content, content_type)  # noqa: SLF001 - its own
+        except (FileExistsError, AlreadyExistsError):
+            # An earlier try may have stored it, and died before it removed the record.
+            if self._storage._head(key).digest != hashlib.sha256(data).hexdigest():  # noqa: SLF001 - its own
+                raise
+
+    def remove(self, key: str) -> bool:
+        try:
+            state = self._record(key)
         except FileNotFoundError:
-            return
+            return False
         target = self._path(_target(state))
-        if state.upload_id is None:
-            for upload_id in self._begun(target):
+        begun = self._begun(target) if state.upload_id is None else [state.upload_id]
+        for upload_id in begun:
+            try:
                 self._control.abort(target, upload_id)
-        elif not state.is_whole:
-            self._control.abort(target, state.upload_id)
+            except S3Failure as failure:
+                if failure.kind is not Kind.NOT_FOUND:  # complete, or ended by somebody else
+                    raise
         self._remove(key)
+        return True
 
     def keys(self) -> Iterator[str]:
         return (state.key for state in self._states())
@@ -144,6 +160,17 @@ class S3Drafts(Drafts):
     def targets(self) -> Iterator[str]:
         """Give the paths of the objects that drafts will make of their multipart uploads."""
         return (self._path(_target(state)) for state in self._states())
+
+    def is_over(self, path: str) -> bool:
+        """Tell whether the upload of a record, by its path, was completed or ended otherwise."""
+        try:
+            self._state(self._recorded(path).key)
+        except FileNotFoundError:
+            return True
+        except Error as error:
+            if error.kind is not Kind.CORRUPT:
+                raise
+        return False
 
     def hold(self, key: str) -> AbstractContextManager[None]:
         return self._holds.hold(key)
@@ -164,8 +191,8 @@ class S3Drafts(Drafts):
             state = state._replace(upload_id=begun[0])
             self._save(state)
         assert state.upload_id is not None  # noqa: S101 - now there is one
-        etag = self._control.upload_part(target, state.upload_id, number, data)
-        return state._replace(parts=[*state.parts, Part(number, len(data), etag)], tail=0)
+        part = self._control.upload_part(target, state.upload_id, number, data)
+        return state._replace(parts=[*state.parts, part], tail=0)
 
     def _begun(self, target: str) -> list[str]:
         """Find what a process began that ended before it could note it; some may not look."""
@@ -185,16 +212,7 @@ class S3Drafts(Drafts):
         if rest:
             state = self._send(state, rest)
         assert state.upload_id is not None  # noqa: S101 - there are parts
-        target = self._path(_target(state))
-        parts = [(part.number, part.etag) for part in state.parts]
-        try:
-            self._control.complete(target, state.upload_id, parts)
-        except S3Failure:
-            # A request that was repeated finds what its first try made.
-            if self._size(target) != state.size:
-                raise
-        if self._size(target) != state.size:
-            raise Error("The server did not store all of the upload", kind=Kind.CORRUPT)
+        self._control.complete(self._path(_target(state)), state.upload_id, state.parts)
 
     # What stands on the server.
 
@@ -206,21 +224,27 @@ class S3Drafts(Drafts):
         return state
 
     def _states(self) -> Iterator[_State]:
-        """Give all drafts by their records alone."""
-        for page in obstore.list(self._store, self._path(PLACE)):
-            for meta in page:
-                if meta["path"].endswith(f"/{RECORD}"):
-                    with suppress(FileNotFoundError):
-                        yield self._recorded(meta["path"])
+        """Yield all drafts by their records alone; one whose record is damaged is left out."""
+        for found in self._control.objects(self._path(f"{PLACE}/")):
+            if found.key.endswith(f"/{RECORD}"):
+                with suppress(FileNotFoundError, Error):
+                    yield self._recorded(found.key)
 
     def _recorded(self, path: str) -> _State:
         head, _, record = self._read(path).partition(b"\n")
-        return _State(**json.loads(head), record=record)
+        try:
+            return _State(**json.loads(head), record=record)
+        except (ValueError, TypeError):
+            raise unreadable(path) from None
 
-    def _state(self, key: str) -> _State:
+    def _record(self, key: str) -> _State:
         state = self._recorded(self._path(f"{_place(key)}/{RECORD}"))
         if state.key != key:
             raise FileNotFoundError
+        return state
+
+    def _state(self, key: str) -> _State:
+        state = self._record(key)
         if state.upload_id is not None:
             state = state._replace(parts=self._parts(state))
         if state.is_whole:
@@ -228,14 +252,9 @@ class S3Drafts(Drafts):
         return state._replace(tail=self._longest_tail(state))
 
     def _longest_tail(self, state: _State) -> int:
-        name = f"/tail-{len(state.parts)}-"
-        sizes = [
-            int(meta["path"].rpartition("-")[2])
-            for page in obstore.list(self._store, self._path(_place(state.key)))
-            for meta in page
-            if name in meta["path"]
-        ]
-        return max(sizes, default=0)
+        form = re.compile(rf"tail-{len(state.parts)}-([0-9]+)")
+        names = (path.rpartition("/")[2] for path in self._paths(state.key))
+        return max((int(found[1]) for name in names if (found := form.fullmatch(name))), default=0)
 
     def _parts(self, state: _State) -> list[Part]:
         assert state.upload_id is not None  # noqa: S101 - asked before
@@ -245,12 +264,17 @@ class S3Drafts(Drafts):
         except S3Failure as failure:
             if failure.kind is not Kind.NOT_FOUND:
                 raise
-        # The upload was completed, or ended by somebody.
         size = self._size(target) if state.is_part else None
-        if size is None:
-            self._remove(state.key)
-            raise FileNotFoundError
-        return [Part(WHOLE, size, "")]
+        if size is not None:
+            return [Part(WHOLE, size, "")]
+        if state.upload_id in self._begun(target):
+            raise Error(
+                "The server contradicts itself about the upload",
+                f"/{state.key}",
+                kind=Kind.UNAVAILABLE,
+            )
+        # It was completed, or somebody else ended it. What is left of it is for sweep.
+        raise FileNotFoundError
 
     def _save(self, state: _State) -> None:
         known = {
@@ -273,25 +297,24 @@ class S3Drafts(Drafts):
             raise _gone_on(state.key) from None
 
     def _read(self, path: str) -> bytes:
-        return bytes(obstore.get(self._store, path).bytes())
+        result = obstore.get(self._store, path)
+        etag_of(result.meta)  # or it is no object
+        return bytes(result.bytes())
 
     def _write(self, name: str, data: bytes) -> None:
         obstore.put(self._store, self._path(name), data, use_multipart=False)
 
     def _size(self, path: str) -> int | None:
-        try:
-            return obstore.head(self._store, path)["size"]
-        except FileNotFoundError:
-            return None
+        found = self._control.head(path)
+        return None if found is None else found.size
+
+    def _paths(self, key: str) -> Iterator[str]:
+        """Yield the paths of the objects in the folder of a draft."""
+        return (found.key for found in self._control.objects(self._path(f"{_place(key)}/")))
 
     def _remove(self, key: str) -> None:
-        paths = [
-            meta["path"]
-            for page in obstore.list(self._store, self._path(_place(key)))
-            for meta in page
-        ]
-        # The record goes last: as long as it is there, the rest is found.
-        for path in sorted(paths, key=lambda path: path.endswith(f"/{RECORD}")):
+        # The record goes first: without it, the draft does not exist, and sweep finds the rest.
+        for path in sorted(self._paths(key), key=lambda path: not path.endswith(f"/{RECORD}")):
             obstore.delete(self._store, path)
 
     @property

@@ -46,7 +46,7 @@ def s3_leftovers(storage: S3Storage, before: datetime.datetime) -> Iterator[Left
             size = _size(control, path, upload_id)
             clear = partial(_abort, control, path, upload_id)
             yield Leftover(What.PARTS, name, began + lifetime, size, clear)
-    yield from _without_record(storage, before)
+    yield from _of_drafts(storage, before, lifetime)
 
 
 def lifecycle(prefix: str, days: int) -> list[dict[str, Any]]:
@@ -68,19 +68,24 @@ def lifecycle(prefix: str, days: int) -> list[dict[str, Any]]:
     ]
 
 
-def _without_record(storage: S3Storage, before: datetime.datetime) -> Iterator[Leftover]:
-    """Find objects of drafts whose record is gone, or never came."""
-    pages = obstore.list(storage._store(), storage._path(PLACE))
-    found = itertools.chain.from_iterable(pages)
-    for folder, metas in itertools.groupby(found, lambda meta: meta["path"].rpartition("/")[0]):
-        objects = {meta["path"]: meta for meta in metas}
-        if f"{folder}/{RECORD}" in objects:
-            continue
-        for path, meta in objects.items():
-            if meta["last_modified"] < before:
+def _of_drafts(
+    storage: S3Storage, before: datetime.datetime, lifetime: datetime.timedelta
+) -> Iterator[Leftover]:
+    """Find objects of drafts whose record is gone, or whose upload has ended long ago."""
+    found = storage._control.objects(storage._path(f"{PLACE}/"))
+    for folder, group in itertools.groupby(found, lambda each: each.key.rpartition("/")[0]):
+        objects = {each.key: each for each in group}
+        record = objects.pop(f"{folder}/{RECORD}", None)
+        if record is not None:
+            is_old = record.modified + lifetime < before
+            if not is_old or not S3Drafts(storage).is_over(record.key):
+                continue
+            objects = {record.key: record, **objects}
+        for path, each in objects.items():
+            if each.modified < before:
                 clear = partial(_delete, storage, path)
                 name = path.removeprefix(storage.prefix)
-                yield Leftover(What.FILE, name, meta["last_modified"], meta["size"], clear)
+                yield Leftover(What.FILE, name, each.modified, each.size, clear)
 
 
 def _size(control: S3Control, path: str, upload_id: str) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import collections
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from rex.attach.multipart import Multipart, Part
-from rex.attach.storages.objectstore import object_headers
+from rex.attach.storages.objectstore import PARTS_IN_FLIGHT, object_headers, part_size
+from rex.attach.storages.s3_control import etag_of_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rex.attach.content import Content
     from rex.attach.link import PresignedLink
     from rex.attach.storages.s3_control import S3Control
 
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
         ) -> PresignedLink: ...
 
 
-__all__ = ["S3Multipart"]
+__all__ = ["S3Multipart", "send_parts"]
 
 
 class S3Multipart(Multipart):
@@ -49,8 +53,12 @@ class S3Multipart(Multipart):
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Make the object, on the condition that there is none."""
-        named = [(part.number, part.etag) for part in parts]
-        self._control.complete(self.prefix + key, upload_id, named)
+        self._control.complete(self.prefix + key, upload_id, parts)
+
+    def is_made_of(self, key: str, etags: Sequence[str]) -> bool:
+        """Compare the ETag of the object with that of these parts."""
+        found = self._control.head(self.prefix + key)
+        return found is not None and found.etag == etag_of_parts(etags)
 
     def abort(self, key: str, upload_id: str) -> None:
         """End an upload."""
@@ -78,3 +86,30 @@ class S3Multipart(Multipart):
     def sign_abort(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
         """Sign AbortMultipartUpload."""
         return self._sign("DELETE", key, seconds, query={"uploadId": upload_id})
+
+
+def send_parts(control: S3Control, path: str, upload_id: str, content: Content) -> list[Part]:
+    """Send all of the content in parts, a few at a time; it is read in the caller's thread."""
+    sent: list[Part] = []
+    with ThreadPoolExecutor(PARTS_IN_FLIGHT, "rex.attach.parts") as pool:
+        flying: collections.deque[Future[Part]] = collections.deque()
+        try:
+            for number, data in enumerate(_cut(content, part_size(content)), 1):
+                if len(flying) == PARTS_IN_FLIGHT:
+                    sent.append(flying.popleft().result())
+                flying.append(pool.submit(control.upload_part, path, upload_id, number, data))
+            sent += [part.result() for part in flying]
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return sent
+
+
+def _cut(content: Content, size: int) -> Iterator[bytes]:
+    data = bytearray()
+    for chunk in content:
+        data += chunk
+        while len(data) >= size:
+            yield bytes(data[:size])
+            del data[:size]
+    if data:
+        yield bytes(data)

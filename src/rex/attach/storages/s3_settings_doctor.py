@@ -187,7 +187,7 @@ class S3SettingsDoctor(Doctor):
     def _refusal(self) -> Error | None:
         """What the check of the bucket says."""
         try:
-            self._s3._check()
+            self._s3._check(create=False)
         except Error as error:
             return error
         return None
@@ -223,7 +223,7 @@ class S3SettingsDoctor(Doctor):
 
     def _works_otherwise(self) -> bool:
         try:
-            self._other._check()
+            self._other._check(create=False)
         except Error:
             return False
         return True

@@ -8,7 +8,7 @@ import secrets
 import stat
 from contextlib import suppress
 
-from rex.attach.storages.directory import NewFile, open_file
+from rex.attach.storages.directory import NewFile, open_file, sync_directory
 from rex.core import Error, Kind
 
 __all__ = ["SECRET_NAME", "own_secret"]
@@ -32,7 +32,7 @@ def own_secret(root: int) -> bytes:
         os.fsync(file.fd)
         with suppress(FileExistsError):  # another process was first
             file.link(SECRET_NAME, root)
-    os.fsync(root)
+    sync_directory(root)
     try:
         return _read(root)
     except FileNotFoundError:
@@ -47,6 +47,9 @@ def _read(root: int) -> bytes:
             raise _unusable("it is a symbolic link") from None
         raise
     try:
+        # The owner of the directory may replace the file anyway.
+        if status.st_uid not in (os.geteuid(), os.fstat(root).st_uid):
+            raise _unusable(f"it belongs to another user ({status.st_uid})")
         if stat.S_IMODE(status.st_mode) & 0o077:
             raise _unusable(f"others may use it; its mode must be {SECRET_MODE:04o}")
         secret = os.read(fd, SECRET_BYTES + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
+import logging
 import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
@@ -23,11 +24,12 @@ from rex.attach.tasks.sweeping import sweep as sweep_all
 from rex.attach.tasks.verifying import WORKERS as READERS
 from rex.attach.tasks.verifying import State
 from rex.attach.tasks.verifying import verify as verify_all
-from rex.attach.wiring import get_storage, open_storage
+from rex.attach.wiring import make_storage, open_storage
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
 from rex.core.click_types import DURATION, SIZE
-from rex.core.command import application
+from rex.core.command import application_settings
+from rex.core.printable import printable
 from rex.core.setting import did_you_mean
 
 if TYPE_CHECKING:
@@ -41,7 +43,16 @@ if TYPE_CHECKING:
     from rex.attach.tasks.verifying import Verified
     from rex.core.configuration import Configuration
 
-__all__ = ["copy", "storage_given", "storage_option", "sweep", "verify"]
+__all__ = [
+    "copy",
+    "expect_used",
+    "opened",
+    "storage_given",
+    "storage_of",
+    "storage_option",
+    "sweep",
+    "verify",
+]
 
 SHOWN_EVERY = 0.2
 """Seconds between two looks at how far it is, on a terminal."""
@@ -130,9 +141,9 @@ def _referenced(
 @_rate
 @_workers(WORKERS)
 @_json
-@click.pass_obj
+@click.pass_context
 def copy(
-    configuration: Configuration,
+    ctx: click.Context,
     *,
     source: str,
     dest: str,
@@ -169,12 +180,8 @@ def copy(
     """  # noqa: D301 - click wants the character itself
     if delete_extra and not (yes or is_dry):
         click.confirm(f"Remove from {dest} whatever is not in {source}?", abort=True, err=True)
-    with contextlib.ExitStack() as stack:
-        ours, theirs = (
-            stack.enter_context(storage_given(configuration, given)) for given in (source, dest)
-        )
-        for storage in (ours, theirs):
-            storage.check()
+    with opened(ctx, source) as ours, opened(ctx, dest) as theirs:
+        expect_used(ours)
         results = copy_all(
             ours,
             theirs,
@@ -187,7 +194,7 @@ def copy(
         tally = _Tally(Outcome, ours)
         if is_dry:
             tally.prefix = "Nothing was changed; would be: "
-        _tell(results, tally, as_json=as_json)
+        _tell(results, tally, as_json=as_json, may_be_none=since is not None)
 
 
 @click.command()
@@ -237,7 +244,8 @@ def verify(
     if after is not None:
         parse_handle(after)
     handles = _referenced(file, shell, query, database)
-    with _opened(ctx, given) as storage:
+    with opened(ctx, given) as storage:
+        expect_used(storage)
         results = verify_all(
             storage,
             handles=handles,
@@ -248,7 +256,8 @@ def verify(
         )
         tally = _Tally(State, storage if handles is None and sample == 100 else None)  # noqa: PLR2004 - all
         try:
-            _tell(results, tally, as_json=as_json)
+            may_be_none = after is not None or sample < 100  # noqa: PLR2004 - percent
+            _tell(results, tally, as_json=as_json, may_be_none=may_be_none)
         except KeyboardInterrupt:
             if tally.done_to is not None:
                 click.echo(f"rex: go on with --after {tally.done_to}", err=True)
@@ -306,31 +315,47 @@ def sweep(
     referenced = _referenced(file, shell, query, database)
     if lifecycle and (delete or referenced is not None):
         raise click.UsageError("--lifecycle only prints rules; it goes with --grace alone.")
-    with _opened(ctx, given) as storage:
+    with opened(ctx, given) as storage:
         if lifecycle:
             rules = lifecycle_of(storage, grace=grace)
             click.echo(json.dumps({"Rules": rules}, indent=2))
             return
+        expect_used(storage)
         results = sweep_all(
             storage, delete=delete, grace=grace, referenced=referenced, workers=workers
         )
         tally = _Tally(What, None, "Nothing is left over.")
         if not delete:
             tally.prefix = "Nothing was removed; would be: "
-        _tell(results, tally, as_json=as_json, shows_all=True)
+        _tell(results, tally, as_json=as_json, shows_all=True, may_be_none=True)
+
+
+def storage_of(ctx: click.Context, given: str | None) -> Storage:
+    """Open the application's storage, or the one that was given."""
+    logging.getLogger("rex").addHandler(logging.NullHandler())  # the command reports failures
+    if given is None:
+        return make_storage(application_settings(ctx))
+    return storage_given(ctx.find_root().obj, given)
 
 
 @contextlib.contextmanager
-def _opened(ctx: click.Context, given: str | None) -> Iterator[Storage]:
-    """Open the application's storage, or another one."""
-    with contextlib.ExitStack() as stack:
-        if given is None:
-            stack.enter_context(application(ctx))
-            yield get_storage()
-        else:
-            storage = stack.enter_context(storage_given(ctx.find_root().obj, given))
-            storage.check()
-            yield storage
+def opened(
+    ctx: click.Context, given: str | None = None, *, create: bool = False
+) -> Iterator[Storage]:
+    """Open a storage for a command; without `create`, nothing is made."""
+    with contextlib.closing(storage_of(ctx, given)) as storage:
+        storage.check(create=create)
+        yield storage
+
+
+def expect_used(storage: Storage) -> None:
+    """Refuse a storage in which nothing is. Errors: `EMPTY`."""
+    if storage.is_untouched():
+        raise Error(
+            "There is nothing in the storage",
+            f"{storage!r}: is it the right directory, or bucket and prefix?",
+            kind=Kind.EMPTY,
+        )
 
 
 def storage_given(configuration: Configuration, given: str) -> Storage:
@@ -358,6 +383,7 @@ def _tell(
     *,
     as_json: bool,
     shows_all: bool = False,
+    may_be_none: bool = False,
 ) -> None:
     """Print what is wrong, or all as JSON, and a sum; end with an exit code if anything is."""
     with contextlib.closing(results), contextlib.closing(tally):
@@ -369,10 +395,13 @@ def _tell(
             elif shows_all or not result.is_fine:
                 tally.close()
                 reason = f": {result.reason}" if result.reason else ""
-                click.echo(f"{kind}  {result.handle}{reason}")
+                # A hostile source may have named it.
+                click.echo(printable(f"{kind}  {result.handle}{reason}"))
     click.echo(json.dumps({"summary": tally.as_dict()}) if as_json else tally.summary())
     if tally.is_bad:
         raise click.exceptions.Exit(EXIT_CODES[Kind.CORRUPT])
+    if not tally.total and not may_be_none:
+        raise click.exceptions.Exit(EXIT_CODES[Kind.EMPTY])
 
 
 class _Tally:
@@ -409,13 +438,18 @@ class _Tally:
             click.echo(f"\r\x1b[2K{self._progress(now - self._began)}", nl=False, err=True)
         return kind
 
+    @property
+    def total(self) -> int:
+        """How many there were, of any kind."""
+        return self._counts.total()
+
     def close(self) -> None:
         """Take away what is shown of the progress."""
         if self._is_shown:
             click.echo("\r\x1b[2K", nl=False, err=True)
 
     def _progress(self, seconds: float) -> str:
-        done, mebibytes = self._counts.total(), self._bytes / MIB
+        done, mebibytes = self.total, self._bytes / MIB
         shown = f"{done:,}, {mebibytes:,.0f} MiB, {mebibytes / seconds:.1f} MiB/s"
         if self._total < done:
             return shown

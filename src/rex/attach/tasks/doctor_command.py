@@ -16,6 +16,7 @@ from rex.attach.wiring import allowed_origins, make_storage
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
 from rex.core.command import application_settings
+from rex.core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +64,8 @@ def doctor(
             if not as_json and found.storage != storage:
                 storage = found.storage
                 lines = [storage, *lines]
-            click.echo(ctx.find_root().obj.masked("\n".join(lines)))
+            text = "\n".join(map(printable, lines))
+            click.echo(ctx.find_root().obj.masked(text))
     counts = {verdict.value: verdicts[verdict] for verdict in Verdict}
     if as_json:
         click.echo(json.dumps({"summary": counts}))

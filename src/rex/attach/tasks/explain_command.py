@@ -16,6 +16,7 @@ from rex.attach.wiring import is_configured, make_storage
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
 from rex.core.command import application_settings
+from rex.core.printable import printable
 
 if TYPE_CHECKING:
     from rex.attach.storage import Storage
@@ -133,7 +134,7 @@ def _tell(explanation: Explanation, *, as_json: bool) -> None:
             click.echo(json.dumps({**each._asdict(), "certainty": each.certainty.value}))
         else:
             click.echo(f"{each.reason} ({each.certainty.value})")
-            click.echo(f"    why:     {each.evidence}\n    change:  {each.change}")
+            click.echo(f"    why:     {printable(each.evidence)}\n    change:  {each.change}")
     unexplained = explanation.is_refused and not explanation.reasons
     if as_json:
         summary = {"reasons": len(explanation.reasons), "checked": explanation.checked}

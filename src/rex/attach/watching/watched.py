@@ -51,6 +51,7 @@ ILL_FORMED = Kind.ILL_FORMED.value
 ALARMING = frozenset(
     kind.value
     for kind in (
+        Kind.ABSENT,
         Kind.CONFIGURATION,
         Kind.CORRUPT,
         Kind.DENIED,

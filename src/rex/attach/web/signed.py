@@ -142,7 +142,10 @@ class Signed:
         self, permission: Permission, content: AsyncIterator[bytes], status: int
     ) -> Response:
         handle = f"/{permission.key}"
-        await self._storage.aio.put(handle, content, content_type=permission.content_type)
+        # A link works once, as those of S3.
+        await self._storage.aio.put(
+            handle, content, content_type=permission.content_type, idempotent=False
+        )
         info = await self._storage.aio.info(handle)
         location = f"{(self._storage.url or '').rstrip('/')}{quote(handle)}"
         return Response(status_code=status, headers={"ETag": info.etag, "Location": location})

@@ -1,0 +1,261 @@
+"""Promises on `put`: an attachment never changes, and a caller may try again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+from rex.attach.conformance.expectations import (
+    expect,
+    expect_content,
+    expect_error,
+    expect_nothing_stored,
+    expect_raises,
+    expect_true,
+)
+from rex.attach.conformance.promise import promise, upload_promise
+from rex.attach.conformance.samples import MIB, at_once, failing, sample, sliced
+from rex.core import Error, Kind
+
+# An answer is lost between the storage's own method and the operation that calls it.
+# ruff: noqa: SLF001
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rex.attach.conformance.harness import Harness
+    from rex.attach.storage import Storage
+
+SIZES = (1000, 9 * MIB)
+"""In bytes: what a server takes in one request, and more."""
+
+HANGS = 30
+"""Seconds after which a thread does not wait but hang."""
+
+
+@promise
+def what_is_put_under_a_reserved_handle_comes_back(harness: Harness) -> None:
+    """It is an attachment like one that was added, of the type that was given."""
+    with harness.storage() as storage:
+        for size in (0, *SIZES):
+            handle, data = storage.reserve("a b.png"), sample(size)
+            storage.put(handle, sliced(data, MIB), content_type="x/special")
+            expect_content(storage, handle, data)
+            info = storage.info(handle)
+            expect("name and type", ("a b.png", "x/special"), (info.name, info.content_type))
+            expect("attachments listed", [handle], list(storage))
+            storage.remove(handle)
+        expect_nothing_stored(harness, storage)
+
+
+@promise
+def other_bytes_are_not_put_over_an_attachment(harness: Harness) -> None:
+    """They are refused with `EXISTS`, whatever the sizes are, and nothing changes."""
+    with harness.storage() as storage:
+        for size in SIZES:
+            handle, data = storage.reserve("a.bin"), sample(size)
+            storage.put(handle, data)
+            before = storage.info(handle)
+            for other in (b"", sample(size, "other"), data[:-1], data + b"x", sample(9 * MIB, "x")):
+                for content in (other, sliced(other, MIB)):
+                    expect_error(Kind.EXISTS, "put", storage.put, handle, content)
+            expect_content(storage, handle, data)
+            expect("what is known of it", before, storage.info(handle))
+        added = storage.add("a.bin", b"data")
+        expect_error(Kind.EXISTS, "put over what was added", storage.put, added, b"other")
+        expect_content(storage, added, b"data")
+        expect("other things in the storage", [], harness.leftovers(storage))
+
+
+@promise
+def the_same_bytes_can_be_put_again(harness: Harness) -> None:
+    """That is a success, which changes nothing: a caller who lost an answer tries again."""
+    with harness.storage() as storage:
+        for size in (0, *SIZES):
+            handle, data = storage.reserve("a.bin"), sample(size)
+            storage.put(handle, data)
+            before = storage.info(handle)
+            for content in (data, sliced(data, MIB)):
+                storage.put(handle, content)
+            harness.again(storage).put(handle, data)
+            expect_content(storage, handle, data)
+            expect("what is known of it", before, storage.info(handle))
+        expect("other things in the storage", [], harness.leftovers(storage))
+
+
+@promise
+def the_same_bytes_of_another_type_exist_already(harness: Harness) -> None:
+    """The type belongs to an attachment, which never changes."""
+    with harness.storage() as storage:
+        for size in SIZES:
+            handle, data = storage.reserve("a.bin"), sample(size)
+            storage.put(handle, data, content_type="x/one")
+            expect_error(Kind.EXISTS, "put", storage.put, handle, data, content_type="x/other")
+            expect("content type", "x/one", storage.info(handle).content_type)
+
+
+@promise
+def a_put_that_is_not_idempotent_takes_place_once(harness: Harness) -> None:
+    """Then the same bytes are refused, too, as a link that works once refuses them."""
+    with harness.storage() as storage:
+        for size in SIZES:
+            handle, data = storage.reserve("a.bin"), sample(size)
+            storage.put(handle, data, idempotent=False)
+            expect_error(Kind.EXISTS, "put", storage.put, handle, data, idempotent=False)
+            expect_content(storage, handle, data)
+
+
+@promise
+def of_several_who_put_at_once_one_succeeds(harness: Harness) -> None:
+    """The others are told `EXISTS`, and what is stored is what was acknowledged."""
+    with harness.storage() as storage:
+        large, small = 9 * MIB, 1000
+        for sizes in ((small,) * 4, (large, large), (large, large + 1), (large, small)) * 2:
+            contents = [sample(size, str(number)) for number, size in enumerate(sizes)]
+            handle = storage.reserve("a.bin")
+            outcomes = at_once([_putting(storage, handle, content) for content in contents])
+            winners = [n for n, outcome in enumerate(outcomes) if outcome is None]
+            expect(f"winners among {outcomes}", 1, len(winners))
+            kinds = {getattr(outcome, "kind", outcome) for outcome in outcomes}
+            expect("outcomes", {None, Kind.EXISTS}, kinds)
+            expect_content(storage, handle, contents[winners[0]])
+        expect("other things in the storage", [], harness.leftovers(storage))
+
+
+@promise
+def all_who_put_the_same_bytes_at_once_succeed(harness: Harness) -> None:
+    """What each of them was told is true."""
+    with harness.storage() as storage:
+        for size in SIZES:
+            handle, data = storage.reserve("a.bin"), sample(size)
+            outcomes = at_once([_putting(storage, handle, data) for _ in range(3)])
+            expect("outcomes", [None] * 3, outcomes)
+            expect_content(storage, handle, data)
+        expect("other things in the storage", [], harness.leftovers(storage))
+
+
+@promise
+def a_put_whose_answer_was_lost_can_be_repeated(harness: Harness) -> None:
+    """It was stored, and the caller learned only of a failure."""
+    with harness.storage() as storage:
+        for size in SIZES:
+            handle, data = storage.reserve("a.bin"), sample(size)
+            loose: Any = storage
+            put = storage._put
+
+            def lost(*arguments: Any, put: Callable[..., None] = put) -> None:
+                put(*arguments)
+                raise Error("The answer was lost", kind=Kind.UNAVAILABLE)
+
+            loose._put = lost
+            try:
+                expect_error(Kind.UNAVAILABLE, "put", storage.put, handle, data)
+            finally:
+                del loose._put
+            storage.put(handle, data)
+            expect_content(storage, handle, data)
+            expect_error(Kind.EXISTS, "put of others", storage.put, handle, b"other")
+
+
+@promise
+def a_put_that_fails_takes_nothing_away(harness: Harness) -> None:
+    """Where its content fails, what was there stays, and where nothing was, nothing is left."""
+    with harness.storage() as storage:
+        for size in SIZES:
+            handle, failure = storage.reserve("a.bin"), ValueError("broken")
+            expect_raises(ValueError, "put", storage.put, handle, failing(failure, size))
+            expect_nothing_stored(harness, storage)
+            data = sample(size)
+            storage.put(handle, data)
+            for content in (failing(failure, size), failing(failure, size + 1)):
+                expect_raises(Exception, "put", storage.put, handle, content)
+            expect_error(Kind.CORRUPT, "put", storage.put, handle, data, digest="0" * 64)
+            expect_content(storage, handle, data)
+            expect("other things in the storage", [], harness.leftovers(storage))
+            storage.remove(handle)
+
+
+@promise
+def a_put_that_is_cancelled_takes_nothing_back(harness: Harness) -> None:
+    """It may be a repetition, and what the first one has stored was acknowledged."""
+    with harness.storage() as storage:
+        for size in SIZES:
+            handle, data = storage.reserve("a.bin"), sample(size)
+            storage.put(handle, data)
+            asyncio.run(_cancelled_put(storage, handle, data))
+            expect_content(storage, handle, data)
+
+
+@upload_promise(supported=True)
+def an_upload_in_pieces_does_not_replace_what_was_put(harness: Harness) -> None:
+    """Who comes second is told `EXISTS`, be it the upload or the put."""
+    with harness.storage() as storage:
+        for size in SIZES:
+            data, other = sample(size), sample(size, "other")
+            handle = storage.uploads.create("a.bin", size=size).handle
+            storage.uploads.append(handle, 0, data[:-1])
+            storage.put(handle, other)
+            append = storage.uploads.append
+            expect_error(Kind.EXISTS, "append", append, handle, size - 1, data[-1:])
+            expect_content(storage, handle, other)
+            storage.uploads.remove(handle)
+            expect_content(storage, handle, other)
+
+            handle = storage.uploads.create("a.bin", size=size).handle
+            storage.uploads.append(handle, 0, data)
+            expect_error(Kind.EXISTS, "put", storage.put, handle, other)
+            expect_content(storage, handle, data)
+
+
+@upload_promise(supported=True)
+def of_an_upload_and_a_put_at_once_one_succeeds(harness: Harness) -> None:
+    """What is stored is what was acknowledged."""
+    with harness.storage() as storage:
+        for size in (*SIZES, *SIZES):
+            contents = [sample(size, "upload"), sample(size, "put")]
+            handle = storage.uploads.create("a.bin", size=size).handle
+            append, first = storage.uploads.append, contents[0]
+            append(handle, 0, first[:-1])
+            outcomes = at_once(
+                [
+                    lambda: append(handle, size - 1, first[-1:]),  # noqa: B023 - called in here
+                    _putting(storage, handle, contents[1]),
+                ]
+            )
+            winners = [n for n, outcome in enumerate(outcomes) if outcome is None]
+            expect(f"winners among {outcomes}", 1, len(winners))
+            expect_content(storage, handle, contents[winners[0]])
+            if winners == [1]:
+                storage.uploads.remove(handle)
+        expect("other things in the storage", [], harness.leftovers(storage))
+
+
+def _putting(storage: Storage, handle: str, content: bytes) -> Callable[[], None]:
+    return lambda: storage.put(handle, content)
+
+
+async def _cancelled_put(storage: Storage, handle: str, data: bytes) -> None:
+    """Put in a task that is cancelled when the storage is done, and the caller not told yet."""
+    loop, done, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    loose: Any = storage
+    put = storage.put
+
+    def slow(*arguments: Any, **options: Any) -> None:
+        try:
+            put(*arguments, **options)
+        finally:
+            loop.call_soon_threadsafe(done.set)
+        go_on.wait(HANGS)
+
+    loose.put = slow
+    try:
+        putting = asyncio.create_task(storage.aio.put(handle, data))
+        await asyncio.wait_for(done.wait(), HANGS)
+        putting.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        (outcome,) = await asyncio.gather(putting, return_exceptions=True)
+        expect_true("a cancelled put says so", isinstance(outcome, asyncio.CancelledError))
+    finally:
+        del loose.put
