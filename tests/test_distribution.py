@@ -45,6 +45,8 @@ VERBS = [
     "cors",
     "download_link",
     "info",
+    "init",
+    "is_untouched",
     "leftovers",
     "lifecycle",
     "links_are_served",
@@ -57,8 +59,8 @@ VERBS = [
     "reserve",
     "signs_at_once",
     "stat",
-    "strays",
     "tokens",
+    "unknown_keys",
     "upload_link",
     "uploads",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from rex.attach.storages.fallback import FallbackStorage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.secret_file import SECRET_NAME
+from rex.attach.storages.tree import MARKER
 from rex.attach.tasks import Finding, Verdict, examine
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ FINE, WARNING, WRONG, NOT_TRIED = Verdict
 NOBODY = 65534
 SITE = "https://pages.example.org"
 STEPS = (
-    *("directory", "permissions", "file system", "space", "unnamed files", "hard links"),
+    *("directory", "permissions", "marker", "file system", "space", "unnamed files", "hard links"),
     *("attributes", "fsync", "secret", "list", "write", "conditional write", "read", "range read"),
     *("info", "post link", "put link", "get link", "cors", "remove"),
 )
@@ -55,6 +57,7 @@ def root() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="rex-doctor-") as directory:
         path = Path(directory)
         path.chmod(0o755)
+        LocalStorage(path).init()
         yield path
 
 
@@ -123,10 +126,12 @@ def with_secret(content: bytes, mode: int) -> Callable[[Path], Path]:
 
 
 CASES = {
-    "missing": Case(missing, "directory", ("does not exist", "$ install -d -m 0750", "/not/there")),
-    "missing, with spaces": Case(missing_with_spaces, "directory", ("/not/there  yet; rm'",)),
-    "not there yet": Case(not_there_yet, "directory", ("when it starts", "mount"), WARNING),
-    "a file": Case(file_instead, "directory", ("is no directory", "attach_dir")),
+    "missing": Case(missing, "directory", ("does not exist", "$ install -d -m 0750", "/not")),
+    "missing, with spaces": Case(
+        missing_with_spaces, "directory", ("/not/there%20%20yet%3B%20rm",)
+    ),
+    "not there yet": Case(not_there_yet, "directory", ("mount", "$ rex attach init")),
+    "a file": Case(file_instead, "directory", ("is not a directory", "attach_dir")),
     "a broken link": Case(broken_link, "directory", ("a broken link", "attach_dir")),
     "a secret for all": Case(
         with_secret(bytes(32), 0o644), "secret", ("others may use it", "$ chmod 0600", SECRET_NAME)
@@ -166,7 +171,7 @@ def test_a_file_system_that_can_less_is_good_enough(root: Path) -> None:
     findings = examined(LocalStorage(root))
     assert set() == verdicts(findings, WRONG)
     assert verdicts(findings, WARNING) <= {"unnamed files", "attributes"}
-    assert {} == {path: found for path, found in contents(root).items() if path != str(root)}
+    assert [root / MARKER] == [*root.iterdir()]
 
 
 def test_links_of_the_service_are_tried(root: Path) -> None:
@@ -187,7 +192,7 @@ def test_no_secret_is_made(root: Path) -> None:
     findings = examined(storage, SITE)
     assert {"post link", "put link", "get link", "cors"} == verdicts(findings, NOT_TRIED)
     assert "no secret yet" in told(findings)
-    assert [] == [*root.iterdir()]
+    assert [root / MARKER] == [*root.iterdir()]
 
 
 def test_a_service_that_does_not_run_is_named(root: Path) -> None:
@@ -205,24 +210,24 @@ def test_a_service_with_another_secret_is_named(root: Path) -> None:
         findings = examined(LocalStorage(root, url=served.url, secret="s" * 32))
     assert {"post link", "put link", "get link"} == verdicts(findings, WRONG)
     assert "attach_secret" in told(findings)
-    assert [] == [*root.iterdir()]
+    assert [root / MARKER] == [*root.iterdir()]
 
 
 def test_wherever_it_is_given_up_nothing_is_left(root: Path) -> None:
-    """After each step in turn, also of a directory that was made for it."""
-    for steps in range(len(STEPS) + 1):
-        with LocalStorage(root / "new") as storage:
+    """After each step in turn; and a directory that is missing is not made."""
+    for steps, path in itertools.product(range(len(STEPS) + 1), (root, root / "new")):
+        with LocalStorage(path) as storage:
             findings = examine(storage)
             for _ in range(steps):
                 next(findings)
             findings.close()
-        assert [] == [*root.iterdir()]
+        assert [root / MARKER] == [*root.iterdir()]
 
 
 def test_both_storages_of_a_move_are_examined(root: Path) -> None:
     """One after the other, and by name; nothing is uploaded to the older one by links."""
     for name in ("new", "old"):
-        (root / name).mkdir()
+        LocalStorage(root / name).init()
     storages = LocalStorage(root / "new"), LocalStorage(root / "old")
     findings = examined(FallbackStorage(*storages))
     assert set() == verdicts(findings, WRONG)
@@ -334,6 +339,7 @@ EXAMINE = """
 
     if len(sys.argv) > 2:
         with tempfile.TemporaryDirectory() as directory, LocalStorage(directory) as storage:
+            storage.init()
             list(examine(storage))  # imports all that the other user may not read
         os.setgroups([])
         os.setgid(int(sys.argv[2]))
@@ -361,7 +367,8 @@ if os.geteuid() != 0:
 
     def test_a_directory_that_we_may_not_write_is_named(root: Path) -> None:
         """It is ours, so that its mode is what to change."""
-        (root / "attachments").mkdir(mode=0o500)
+        LocalStorage(root / "attachments").init()
+        (root / "attachments").chmod(0o500)
         findings = examined(LocalStorage(root / "attachments"))
         assert {"permissions"} == verdicts(findings, WRONG)
         assert f"$ chmod u+rwx {root}/attachments" in told(findings)
@@ -375,18 +382,18 @@ if OBSTACLE is None:
     def test_the_directory_of_another_user_is_named(root: Path, mode: int, lacking: str) -> None:
         """With the command that makes it ours."""
         directory = root / "attachments"
-        directory.mkdir()
+        LocalStorage(directory).init()
         directory.chmod(mode)
         findings = findings_of([*PYTHON, str(directory), str(NOBODY)])
         assert {"permissions"} == verdicts(findings, WRONG), told(findings)
         assert f"we may not {lacking} in it" in told(findings)
         assert f"$ chown -R {NOBODY}:{NOBODY} {directory}" in told(findings)
-        assert [] == [*directory.iterdir()]
+        assert [directory / MARKER] == [*directory.iterdir()]
 
     def test_a_secret_of_another_user_is_named(root: Path) -> None:
         """The directory is ours, and the secret is not."""
         directory = root / "attachments"
-        directory.mkdir()
+        LocalStorage(directory).init()
         with_secret(bytes(32), 0o600)(directory)
         os.chown(directory, NOBODY, NOBODY)
         findings = findings_of([*PYTHON, str(directory), str(NOBODY)])
@@ -400,7 +407,7 @@ if OBSTACLE is None:
         findings = findings_of(command)
         assert {"permissions"} == verdicts(findings, WRONG), told(findings)
         assert f"$ mount -o remount,rw {root}" in told(findings)
-        assert [] == [*root.iterdir()]
+        assert [root / MARKER] == [*root.iterdir()]
 
     def test_a_full_disk_is_named(root: Path) -> None:
         """A small file system in memory; afterwards there is what was there before."""
@@ -409,8 +416,8 @@ if OBSTACLE is None:
             'cd "$1"; shift; "$@"; test "$(ls -A)" = .full'
         )
         findings = findings_of([*IN_NAMESPACE, script, "sh", str(root), *PYTHON, str(root)])
-        assert {"space"} == verdicts(findings, WARNING), told(findings)
-        assert {"fsync", "write"} == verdicts(findings, WRONG), told(findings)
+        assert {"permissions", "space"} == verdicts(findings, WARNING), told(findings)
+        assert {"marker", "fsync", "write"} == verdicts(findings, WRONG), told(findings)
         assert "make room" in told(findings)
 
     def test_a_directory_that_cannot_be_changed_is_named(root: Path) -> None:
@@ -422,3 +429,27 @@ if OBSTACLE is None:
             subprocess.run(["chattr", "-i", str(root)], check=True)
         assert {"permissions"} == verdicts(findings, WRONG), told(findings)
         assert f"$ chattr -i {root}" in told(findings)
+
+
+def test_an_empty_directory_without_a_marker_is_named(root: Path) -> None:
+    """It may be the mount point of a disk that is not mounted."""
+    (root / "empty").mkdir()
+    findings = examined(LocalStorage(root / "empty"))
+    assert {"marker"} == verdicts(findings, WRONG), told(findings)
+    assert "$ rex attach init" in told(findings)
+    LocalStorage(root / "empty").add("a.txt", b"a")
+    assert {"marker"} == verdicts(examined(LocalStorage(root / "empty")), WARNING)
+
+
+def test_a_directory_that_every_user_may_write_to_is_a_warning(root: Path) -> None:
+    """Also where one above it is; a sticky one above it, as /tmp, is not."""
+    storage = LocalStorage(root / "attachments")
+    storage.init()
+    for path, mode in ((root, 0o777), (root / "attachments", 0o777), (root, 0o1777)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        findings = examined(storage)
+        expected = set() if mode == 0o1777 else {"permissions"}
+        assert expected == verdicts(findings, WARNING), told(findings)
+        assert not expected or f"$ chmod o-w {path}" in told(findings)
+        path.chmod(before)

@@ -57,7 +57,7 @@ def test_a_new_root_gets_its_marker(root: Path) -> None:
         assert str(UUID(marker.strip())) == marker.strip()
         storage.check()
         handle = storage.add("a.txt", b"a")
-        assert ([handle], []) == (list(storage), list(storage.strays()))
+        assert ([handle], []) == (list(storage), list(storage.unknown_keys()))
     assert marker == marker_of(root)
 
 

@@ -6,6 +6,7 @@ import abc
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.failures import explain_os_error
+from rex.attach.handle import handle_of
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ class Hooks(abc.ABC):
         Lazily, and without failing over what is added or removed meanwhile. Keys that are not
         ours may be among them.
         """
+
+    def _unknown_keys(self) -> Iterator[str]:
+        """Yield the keys of what is neither an attachment nor made by the storage itself."""
+        return (key for key in self._list(None, None) if handle_of(key) is None)
 
     def _check(self, *, create: bool) -> None:
         """Make sure that the storage can be used; raise an `Error` that says what is wrong.

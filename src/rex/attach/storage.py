@@ -223,12 +223,14 @@ class Storage(Hooks):
         return self._handles(date, None if after is None else key_of(after))
 
     @final
-    def strays(self) -> Iterator[str]:
-        """List the keys of what others put where attachments are; it is left alone."""
+    def unknown_keys(self) -> Iterator[str]:
+        """List the keys of what others put where attachments are, exactly as they named it.
+
+        No other operation touches it. A key may hold any character: see `rex.core.printable` before
+        showing it.
+        """
         with self._mapped(None):
-            for key in self._list(None, None):
-                if handle_of(key) is None:
-                    yield key
+            yield from self._unknown_keys()
 
     @final
     def leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:

@@ -103,6 +103,10 @@ class FallbackStorage(Storage):
         both = (_listed(storage, day, after) for storage in (self.new, self.old))
         return (key for key, _ in itertools.groupby(heapq.merge(*both)))
 
+    def _unknown_keys(self) -> Iterator[str]:
+        both = (storage._unknown_keys() for storage in self._both)
+        return (key for key, _ in itertools.groupby(heapq.merge(*both)))
+
     def _holding(self, key: str, call: Callable[[Storage], T]) -> T:
         """Ask the one of both that has it."""
         found = _tried(self.new, key, call)

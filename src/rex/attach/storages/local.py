@@ -23,18 +23,17 @@ from rex.attach.storages.attributes import (
     write_beside,
 )
 from rex.attach.storages.directory import (
-    NOTHING_THERE,
     Directory,
     NewFile,
     OpenFile,
     descend,
     make_directory,
-    open_directory,
     open_file,
     sync_directory,
 )
 from rex.attach.storages.linux import open_without_links
 from rex.attach.storages.local_drafts import PLACE
+from rex.attach.storages.local_listing import keys, unknown_keys
 from rex.attach.storages.secret_file import SECRET_NAME, own_secret
 from rex.attach.storages.served import ServedStorage
 from rex.attach.storages.tree import Tree
@@ -359,7 +358,11 @@ class LocalStorage(ServedStorage):
     def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
         with self._root() as root:
             only = [] if day is None else day.isoformat().split("-")
-            yield from _keys(root, "", only, [] if after is None else after.split("/"))
+            yield from keys(root, "", only, [] if after is None else after.split("/"))
+
+    def _unknown_keys(self) -> Iterator[str]:
+        with self._root() as root:
+            yield from unknown_keys(root)
 
     def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
         from rex.attach.storages.local_leftovers import local_leftovers
@@ -416,45 +419,6 @@ def _cached(fd: int, position: int, size: int) -> bytes | None:
     except OSError:  # it is on the disk, or the file system cannot tell
         return None
     return bytes(content) if read == size else None
-
-
-DEPTH = 5
-"""The parts of a key: year, month, day, identifier, name."""
-
-
-def _keys(parent: int, prefix: str, only: list[str], after: list[str]) -> Iterator[str]:
-    """Give the keys below an open directory in order; hold the names of one directory at a time.
-
-    `only` names the directories to go into, level by level; `after` is the rest of the key after
-    which to begin, when it lies in this directory.
-    """
-    is_last = prefix.count("/") == DEPTH - 1
-    for name in only[:1] or sorted(_names(parent, files=is_last)):
-        if after and name < after[0]:
-            continue
-        here = after[1:] if after and name == after[0] else []
-        if is_last:
-            if not after or name != after[0]:
-                yield prefix + name
-            continue
-        try:
-            child = open_directory(name, parent)
-        except OSError as failure:
-            if failure.errno in NOTHING_THERE:
-                continue
-            raise
-        try:
-            yield from _keys(child, f"{prefix}{name}/", only[1:], here)
-        finally:
-            os.close(child)
-
-
-def _names(parent: int, *, files: bool) -> Iterator[str]:
-    with os.scandir(parent) as entries:
-        for entry in entries:
-            wanted = entry.is_file if files else entry.is_dir
-            if not entry.name.startswith(".") and wanted(follow_symlinks=False):
-                yield entry.name
 
 
 def _metadata(status: os.stat_result, attributes: dict[str, str], name: str) -> Metadata:

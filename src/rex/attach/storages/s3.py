@@ -27,6 +27,7 @@ from rex.attach.signing.sigv4 import (
 )
 from rex.attach.storages.objectstore import ObjectStorage, object_headers
 from rex.attach.storages.proxies import proxy_for
+from rex.attach.storages.s3_codes import PLACE
 from rex.attach.storages.s3_control import FIRST_PAUSE, LONGEST_PAUSE, S3Control, S3Failure
 from rex.attach.storages.s3_multipart import S3Multipart, send_parts
 from rex.core import Error, Kind, Secret
@@ -197,7 +198,9 @@ class S3Storage(ObjectStorage):
     def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
         folder = self.prefix if day is None else self._path(day.isoformat().replace("-", "/") + "/")
         for found in self._control.objects(folder, None if after is None else self._path(after)):
-            yield found.key.removeprefix(self.prefix)
+            key = found.key.removeprefix(self.prefix)
+            if not key.startswith(f"{PLACE}/"):
+                yield key
 
     def _doctors(self) -> Sequence[Doctor]:
         from rex.attach.storages.s3_doctor import S3Doctor

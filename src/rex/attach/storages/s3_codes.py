@@ -1,10 +1,13 @@
-"""What S3's own codes mean, whatever library met them: a kind and a phrase for each."""
+"""What all that speaks S3 here shares: the meaning of its codes, and the folder of uploads."""
 
 from __future__ import annotations
 
 from rex.core import Kind
 
-__all__ = ["S3_CODES"]
+__all__ = ["PLACE", "S3_CODES"]
+
+PLACE = ".drafts"
+"""The folder of the drafts, behind the storage's prefix; no attachment's key is in it."""
 
 S3_CODES = {
     "AccessDenied": (Kind.DENIED, "The server does not permit this"),

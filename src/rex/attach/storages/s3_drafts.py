@@ -22,6 +22,7 @@ from rex.attach.content import CHUNK_SIZE, Content
 from rex.attach.drafts import Draft, Drafts, Holds, unreadable
 from rex.attach.multipart import MAX_PARTS, Part
 from rex.attach.storages.objectstore import PART_SIZE, Runtime, etag_of, object_headers
+from rex.attach.storages.s3_codes import PLACE
 from rex.attach.storages.s3_control import S3Failure
 from rex.core import Error, Kind
 
@@ -33,10 +34,7 @@ if TYPE_CHECKING:
 
     from rex.attach.storages.s3 import S3Storage
 
-__all__ = ["PLACE", "RECORD", "S3Drafts"]
-
-PLACE = ".drafts"
-"""The folder of the drafts, behind the storage's prefix; no attachment's key is in it."""
+__all__ = ["RECORD", "S3Drafts"]
 
 RECORD = "record"
 """The name of a draft's record in its folder; while it is there, so is the draft."""

@@ -12,8 +12,9 @@ import obstore
 
 from rex.attach.handle import handle_of
 from rex.attach.leftover import Leftover, What
+from rex.attach.storages.s3_codes import PLACE
 from rex.attach.storages.s3_control import S3Failure
-from rex.attach.storages.s3_drafts import PLACE, RECORD, S3Drafts
+from rex.attach.storages.s3_drafts import RECORD, S3Drafts
 from rex.core import Kind
 
 if TYPE_CHECKING:

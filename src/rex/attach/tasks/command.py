@@ -392,7 +392,7 @@ def _tell(
             told = {**result._asdict(), tally.name: kind}
             if as_json:
                 click.echo(json.dumps(told, default=str))
-            elif shows_all or not result.is_fine:
+            elif shows_all or not result.is_fine or kind == Outcome.UNKNOWN.value:
                 tally.close()
                 reason = f": {result.reason}" if result.reason else ""
                 # A hostile source may have named it.
@@ -440,8 +440,8 @@ class _Tally:
 
     @property
     def total(self) -> int:
-        """How many there were, of any kind."""
-        return self._counts.total()
+        """How many there were, of any kind but what is not an attachment."""
+        return self._counts.total() - self._counts[Outcome.UNKNOWN.value]
 
     def close(self) -> None:
         """Take away what is shown of the progress."""

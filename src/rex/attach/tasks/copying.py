@@ -48,8 +48,8 @@ class Outcome(enum.Enum):
     """It is in the other storage alone, and stays there."""
     REMOVED = "removed"
     """It was in the other storage alone, and was removed from it."""
-    REFUSED = "refused"
-    """The source holds this under a name that is no handle; it was left alone."""
+    UNKNOWN = "unknown"
+    """The source has this under a key that is not a handle; it is not copied."""
     FAILED = "failed"
     """It could not be copied, for the reason given."""
 
@@ -58,7 +58,7 @@ class Copied(NamedTuple):
     """What became of one attachment, and why."""
 
     handle: str
-    """Its handle, or for `REFUSED` what stands in the place of one."""
+    """Its handle, or for `UNKNOWN` the key as the source has it."""
     outcome: Outcome
     size: int = 0
     """The bytes that were copied."""
@@ -66,8 +66,8 @@ class Copied(NamedTuple):
 
     @property
     def is_fine(self) -> bool:
-        """Whether the attachment is now in the other storage as it is in the source."""
-        return self.outcome not in (Outcome.DIFFERS, Outcome.REFUSED, Outcome.FAILED)
+        """Whether this is as it should be: copied, there already, or not an attachment."""
+        return self.outcome not in (Outcome.DIFFERS, Outcome.FAILED)
 
 
 def copy(
@@ -134,14 +134,14 @@ class _Job:
             self._delete_extra = False  # it may be a disk that is not mounted
         after = None if since is None else f"/{since.isoformat().replace('-', '/')}/{_FIRST}"
         yield from _merged(self._source.list(after=after), self._dest.list(after=after))
-        for key in self._source.strays():
+        for key in self._source.unknown_keys():
             yield _Found(key, in_source=True, in_dest=False, is_handle=False)
 
     def settle(self, found: _Found) -> Copied:
         """See to one attachment."""
         handle = found.handle
         if not found.is_handle:
-            return Copied(handle, Outcome.REFUSED, reason="not the name of an attachment")
+            return Copied(handle, Outcome.UNKNOWN, reason="not an attachment")
         try:
             if not found.in_source:
                 return self._extra(handle)
