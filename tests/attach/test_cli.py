@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from rex.attach.storages.local import LocalStorage
+from rex.attach.storages.tree import MARKER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def rex(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
     """Run `rex` in an empty directory, with the attachments in another."""
+    LocalStorage(tmp_path / "attachments").init()
 
     def run(
         *arguments: str, given: bytes | None = None, **environment: str
@@ -302,7 +306,7 @@ def test_ctrl_c_during_an_add_leaves_nothing(tmp_path: Path) -> None:
     program.send_signal(signal.SIGINT)
     out, error = program.communicate(timeout=60)
     assert (130, b"", b"") == (program.returncode, out, error)
-    assert [] == [*(tmp_path / "attachments").iterdir()]
+    assert [tmp_path / "attachments" / MARKER] == [*(tmp_path / "attachments").iterdir()]
 
 
 def added(rex: Callable[..., subprocess.CompletedProcess[bytes]]) -> str:

@@ -14,6 +14,8 @@ import pytest
 
 from attach.fake_server import silent_server
 from attach.harnesses import s3_client
+from rex.attach.storages.local import LocalStorage
+from rex.attach.storages.tree import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,14 +59,15 @@ def contents(server: SeaweedFS, bucket: str) -> list[str]:
 
 def test_a_person_gets_a_line_for_each_step(tmp_path: Path) -> None:
     """What it is about, and a sum; it ends with 0 if nothing is wrong."""
+    LocalStorage(tmp_path).init()
     done = run({"attach_dir": tmp_path})
     assert (0, "") == (done.returncode, done.stderr)
     first, second, *steps, last = done.stdout.splitlines()
     assert ["fine", "settings", "attach_dir"] == first.split()
     assert f"LocalStorage({str(tmp_path)!r})" == second
     assert {"fine", "left out"} == {line[:8].strip() for line in steps}
-    assert "17 fine, 4 left out" == last
-    assert not any(tmp_path.iterdir())
+    assert "18 fine, 4 left out" == last
+    assert [tmp_path / MARKER] == [*tmp_path.iterdir()]
 
 
 def test_a_script_gets_json(seaweedfs: SeaweedFS) -> None:
@@ -121,13 +124,14 @@ def test_settings_that_make_no_storage_are_the_first_finding(name: str) -> None:
 def test_another_storage_is_examined(tmp_path: Path) -> None:
     """By its URL, or its name in rex.toml; one that is not there is a finding too."""
     (tmp_path / "rex.toml").write_text(f'[storages]\nold = "file://{tmp_path}/old"\n')
+    LocalStorage(tmp_path / "old").init()
     for given in ("old", f"file://{tmp_path}/old", "memory:"):
         done = run({}, "--storage", given, cwd=tmp_path)
         assert (0, "") == (done.returncode, done.stderr)
     done = run({}, "--storage", "olt", cwd=tmp_path)
     assert 11 == done.returncode
     assert "did you mean old" in done.stdout
-    assert ["rex.toml"] == [path.name for path in tmp_path.iterdir()]
+    assert {"rex.toml", "old"} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_sites_of_the_setting_are_tried(seaweedfs: SeaweedFS) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
+import hashlib
 import itertools
 import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from attach.fake_server import (
     Answer,
@@ -25,7 +30,7 @@ from rex.attach.storages import s3
 from rex.attach.storages.fallback import FallbackStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
-from rex.attach.tasks import Finding, Verdict, examine
+from rex.attach.tasks import Finding, Verdict, examine, lifecycle
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 
 if TYPE_CHECKING:
@@ -239,14 +244,42 @@ def second(method: str, status: int) -> Callable[[Passing], Passing | tuple[int,
     return change
 
 
-def with_checksum(status: int) -> Callable[[Passing], Passing | tuple[int, str]]:
-    """Answer whatever carries a checksum."""
+def not_looking_at(header: str, algorithm: str) -> Callable[[Passing], Passing | tuple[int, str]]:
+    """Say that a body was stored whose checksum is another one, and do not store it."""
 
     def change(asked: Passing) -> Passing | tuple[int, str]:
-        names = {name.lower() for name in asked.headers}
-        return (status, "") if "x-amz-checksum-sha256" in names else asked
+        given = {name.lower(): value for name, value in asked.headers.items()}.get(header)
+        right = base64.b64encode(hashlib.new(algorithm, asked.body).digest()).decode()
+        if given in (None, right):
+            return asked
+        return 200, "<a/>"
 
     return change
+
+
+@contextlib.contextmanager
+def replacing_on_completion(ward: Ward) -> Iterator[S3Storage]:
+    """Put a proxy before the server that drops the condition of completing an upload.
+
+    The header is signed, so the proxy signs anew, as no proxy in production can.
+    """
+
+    def change(asked: Passing) -> Passing:
+        if asked.method != "POST" or "uploadId=" not in asked.path:
+            return asked
+        kept = {
+            name: value
+            for name, value in asked.headers.items()
+            if name.lower() in ("host", "content-type", "content-length")
+        }
+        request = AWSRequest("POST", ward.server.endpoint + asked.path, kept, asked.body)
+        request.context["payload_signing_enabled"] = True
+        keys = Credentials(ward.server.access_key, ward.server.secret_key)
+        S3SigV4Auth(keys, "s3", "us-east-1").add_auth(request)
+        return asked._replace(headers=dict(request.headers.items()))
+
+    with proxy(ward.server.endpoint, change) as address:
+        yield ward.storage_of(endpoint=address)
 
 
 LINKS = ("post link", "put link", "get link")
@@ -334,8 +367,23 @@ CASES = {
         behind(second("PUT", 200)), "put link", ("worked twice", "If-None-Match")
     ),
     "other bytes are given": Case(behind(refusing("GET", 200)), "get link", ("other bytes",)),
-    "checksums are not looked at": Case(
-        behind(with_checksum(200), is_public=False), "checksum", ("wrong x-amz-checksum",), WARNING
+    "checksums of objects are not compared": Case(
+        behind(not_looking_at("x-amz-checksum-sha256", "sha256"), is_public=False),
+        "checksum",
+        ("a damaged object is taken",),
+        WARNING,
+    ),
+    "checksums of parts are not compared": Case(
+        behind(not_looking_at("content-md5", "md5"), is_public=False),
+        "checksum",
+        ("a damaged part taken",),
+        WARNING,
+    ),
+    "no checksums are sent": Case(
+        with_options(checksums=False), "checksum", ("attach_s3_checksums",), WARNING
+    ),
+    "completing replaces": Case(
+        replacing_on_completion, "conditional completion", ("replaces the other",), WARNING
     ),
     "public: nobody": Case(
         with_options(public_endpoint=refused_address()),
@@ -409,6 +457,7 @@ def test_a_bucket_that_is_set_up_rightly_is_fine(ward: Ward) -> None:
     assert [
         *("credentials", "endpoint", "clock", "region", "keys", "addressing", "bucket", "list"),
         *("write", "conditional write", "read", "range read", "info", "checksum", "multipart"),
+        *("conditional completion", "versions"),
         *(*LINKS, "cors", "remove"),
     ] == [found.step for found in findings]
 
@@ -514,8 +563,9 @@ def test_what_cannot_be_removed_is_told(ward: Ward) -> None:
     with proxy(ward.server.endpoint, refusing("DELETE", 403, denied)) as endpoint:
         findings = examined(ward, ward.storage_of(endpoint=endpoint))
     wrong = {found.step: told(found) for found in findings if found.verdict is WRONG}
-    assert {"multipart", "remove", "clean-up"} == set(wrong)
-    assert POLICY.format("s3:AbortMultipartUpload") in wrong["multipart"]
+    assert {"checksum", "multipart", "remove", "clean-up"} == set(wrong)
+    assert POLICY.format("s3:AbortMultipartUpload") in wrong["checksum"]
+    assert "remains" in wrong["checksum"]
     assert "remains" in wrong["multipart"]
     assert POLICY.format("s3:DeleteObject") in wrong["remove"]
     command = wrong["clean-up"].partition("$ rex attach rm ")[2].split()
@@ -525,3 +575,22 @@ def test_what_cannot_be_removed_is_told(ward: Ward) -> None:
                 storage.remove(handle)
         for upload in ward.client.list_multipart_uploads(Bucket=ward.bucket)["Uploads"]:
             storage._control.abort(upload["Key"], upload["UploadId"])
+
+
+def test_a_bucket_that_keeps_versions_is_a_warning(ward: Ward) -> None:
+    """What is removed stays readable; a rule of ours removes it, and the server takes the rule."""
+    name = f"versions-{next(BUCKETS)}"
+    ward.server.create_bucket(name)
+    client = s3_client(ward.server.endpoint, ward.server.access_key, ward.server.secret_key)
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    storage = ward.storage_of(bucket=name)
+    findings = {found.step: found for found in examined(ward, storage)}
+    assert WARNING is findings["versions"].verdict
+    assert "--noncurrent" in told(findings["versions"])
+    rules = [*lifecycle(storage, noncurrent=36 * 3600)]
+    assert {"NoncurrentDays": 2} == rules[0]["NoncurrentVersionExpiration"]
+    client.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules})
+    handle = storage.add("a.txt", b"secret")
+    storage.remove(handle)
+    versions = client.list_object_versions(Bucket=name, Prefix=handle[1:])["Versions"]
+    assert [handle[1:]] == [version["Key"] for version in versions]

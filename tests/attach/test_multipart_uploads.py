@@ -190,10 +190,10 @@ def test_a_repeated_completion_finds_what_the_first_made(
     storage: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that repeats a request whose answer was lost is told that all is well."""
-    asked = storage._control._asked
+    asked = storage._control.ask_once
 
-    def lose_the_answer(operation: str, *arguments: Any) -> Any:
-        answer = asked(operation, *arguments)
+    def lose_the_answer(operation: str, *required: str, **arguments: Any) -> Any:
+        answer = asked(operation, *required, **arguments)
         if operation == "complete_multipart_upload":
             monkeypatch.undo()
             raise S3Failure("RequestTimeout")
@@ -202,7 +202,7 @@ def test_a_repeated_completion_finds_what_the_first_made(
     handle = storage.reserve("a.txt")
     upload_id = storage.multipart.create(handle)
     named = sent(storage, handle, upload_id, [b"content"])
-    monkeypatch.setattr(storage._control, "_asked", lose_the_answer)
+    monkeypatch.setattr(storage._control, "ask_once", lose_the_answer)
     storage.multipart.complete(handle, upload_id, named)
     storage.multipart.complete(handle, upload_id, named)
     assert b"content" == storage.open(handle).read()

@@ -65,7 +65,7 @@ def test_right_settings_are_accepted(good: dict[str, Any]) -> None:
 def test_a_missing_bucket(good: dict[str, Any], refuse: Callable[..., Error]) -> None:
     """The name that was given is shown."""
     error = refuse({**good, "attach_s3_bucket": "no-such-bucket"})
-    assert error.kind == Kind.CONFIGURATION
+    assert error.kind == Kind.ABSENT
     assert error.message == "The bucket does not exist (setting attach_s3_bucket)"
     assert error.payload == "no-such-bucket"
 

@@ -167,6 +167,12 @@ def test_another_storage_is_swept_and_its_rules_are_printed(rex: Run, seaweedfs:
         "AWS_ACCESS_KEY_ID": seaweedfs.access_key,
         "AWS_SECRET_ACCESS_KEY": seaweedfs.secret_key,
     }
+    assert 15 == rex("--storage", url, **keys).returncode  # nothing is there at all
+    options = {name.removeprefix("AWS_").lower(): value for name, value in keys.items()}
+    with open_storage(
+        url, access_key=options["access_key_id"], secret_key=options["secret_access_key"]
+    ) as storage:
+        storage.add("a.txt", b"a")
     assert b"Nothing is left over.\n" == rex("--storage", url, **keys).stdout
     rules = json.loads(rex("--storage", url, "--lifecycle", **keys).stdout)["Rules"]
     assert [{"Prefix": "swept/"}, {"Prefix": "swept/.drafts/"}] == [one["Filter"] for one in rules]

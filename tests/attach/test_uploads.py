@@ -695,16 +695,16 @@ def test_a_completion_whose_answer_was_lost_has_happened(
     code: str, s3: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that is repeated is refused; what the first one made is looked at."""
-    asked = s3._control._asked
+    asked = s3._control.ask_once
 
-    def lose_the_answer(operation: str, *arguments: Any) -> Any:
-        answer = asked(operation, *arguments)
+    def lose_the_answer(operation: str, *required: str, **arguments: Any) -> Any:
+        answer = asked(operation, *required, **arguments)
         if operation == "complete_multipart_upload":
             monkeypatch.undo()
             raise S3Failure(code)
         return answer
 
-    monkeypatch.setattr(s3._control, "_asked", lose_the_answer)
+    monkeypatch.setattr(s3._control, "ask_once", lose_the_answer)
     data = _random(11).randbytes(PART_SIZE + 5)
     handle = s3.uploads.create("a.bin", size=len(data)).handle
     assert s3.uploads.append(handle, 0, data).is_complete

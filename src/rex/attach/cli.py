@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, TextIO
 import click
 
 from rex.attach.content import CHUNK_SIZE
-from rex.attach.handle import FALLBACK_NAME, parse_handle
+from rex.attach.handle import FALLBACK_NAME, make_handle, parse_handle
 from rex.attach.tasks.command import (
     copy,
     expect_used,
@@ -180,10 +180,9 @@ def rm(storage: Storage, handles: tuple[str, ...]) -> None:
 
 @attach.command()
 @click.argument("name")
-@_pass_storage()
-def reserve(storage: Storage, name: str) -> None:
+def reserve(name: str) -> None:
     """Print a new handle, for `rex attach link --upload`; nothing is stored."""
-    click.echo(storage.reserve(name))
+    click.echo(make_handle(name))
 
 
 @attach.command()

@@ -122,8 +122,11 @@ class Hooks(abc.ABC):
         """
         return iter(())
 
-    def _lifecycle(self, days: int) -> list[dict[str, Any]]:
-        """Give the lifecycle rules of a bucket, in S3's words, that remove the same after days."""
+    def _lifecycle(self, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
+        """Return the lifecycle rules of a bucket, in S3's words, that remove the same after days.
+
+        With `noncurrent` (days), also older versions of what was removed.
+        """
         raise self._has_no_bucket()
 
     def _doctors(self) -> Sequence[Doctor]:

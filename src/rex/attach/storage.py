@@ -205,7 +205,11 @@ class Storage(Hooks):
 
     @final
     def remove(self, handle: str) -> None:
-        """Remove an attachment for good. Errors: `NOT_FOUND`, `ILL_FORMED`."""
+        """Remove an attachment for good. Errors: `NOT_FOUND`, `ILL_FORMED`.
+
+        A bucket that keeps versions keeps its bytes as an older version, until a lifecycle rule
+        removes it.
+        """
         with Watched("remove", self, handle, INFO), self._mapped(handle):
             self._delete(key_of(handle))
 
@@ -244,12 +248,13 @@ class Storage(Hooks):
                 yield found._replace(clear=functools.partial(self._cleared, found))
 
     @final
-    def lifecycle(self, days: int) -> Sequence[dict[str, Any]]:
-        """Give the rules with which a bucket by itself removes what nobody finished after days.
+    def lifecycle(self, days: int, noncurrent: int | None = None) -> Sequence[dict[str, Any]]:
+        """Return the rules with which a bucket removes abandoned uploads after days.
 
-        They are those of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
+        With `noncurrent` (days), also the versions that it keeps of removed attachments. They are
+        those of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
         """
-        return self._lifecycle(days)
+        return self._lifecycle(days, noncurrent)
 
     @final
     def __iter__(self) -> Iterator[str]:

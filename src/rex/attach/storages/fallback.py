@@ -135,8 +135,8 @@ class FallbackStorage(Storage):
             with storage._mapped(None):
                 yield from storage._leftovers(before)
 
-    def _lifecycle(self, days: int) -> list[dict[str, Any]]:
-        return self.new._lifecycle(days)
+    def _lifecycle(self, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
+        return self.new._lifecycle(days, noncurrent)
 
     def _cors(self) -> list[dict[str, Any]]:
         return self.new._cors()

@@ -220,10 +220,10 @@ class S3Storage(ObjectStorage):
 
         return s3_leftovers(self, before)
 
-    def _lifecycle(self, days: int) -> list[dict[str, Any]]:
+    def _lifecycle(self, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
         from rex.attach.storages.s3_leftovers import lifecycle
 
-        return lifecycle(self.prefix, days)
+        return lifecycle(self.prefix, days, noncurrent)
 
     def _cors(self) -> list[dict[str, Any]]:
         return self._control.cors()

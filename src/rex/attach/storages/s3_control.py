@@ -267,6 +267,17 @@ class S3Control:
         """Replace all rules of the bucket."""
         self._ask("put_bucket_cors", CORSConfiguration={"CORSRules": rules})
 
+    # Versions.
+
+    def keeps_versions(self) -> bool:
+        """Tell whether the bucket keeps what is removed or replaced as an older version."""
+        try:
+            return self._ask("get_bucket_versioning").get("Status") == "Enabled"
+        except S3Failure as failure:
+            if failure.kind is Kind.UNSUPPORTED:
+                return False
+            raise
+
     # How the server is asked.
 
     def _ask(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
@@ -275,16 +286,15 @@ class S3Control:
         pause = FIRST_PAUSE
         while True:
             try:
-                return self._asked(operation, required, arguments)
+                return self.ask_once(operation, *required, **arguments)
             except S3Failure as failure:
                 if not failure.is_passing or _now() + pause > deadline:
                     raise
             _sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _asked(
-        self, operation: str, required: tuple[str, ...], arguments: dict[str, Any]
-    ) -> dict[str, Any]:
+    def ask_once(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
+        """Send a request of botocore's, and do not repeat it."""
         with _explained():
             client = self._client()
             answer: dict[str, Any] = getattr(client, operation)(Bucket=self._bucket, **arguments)

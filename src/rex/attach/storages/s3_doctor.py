@@ -15,6 +15,7 @@ from rex.attach.cors import METHODS
 from rex.attach.doctor import Step, fine, warning, wrong
 from rex.attach.signing.sigv4 import encode_path, presign_url
 from rex.attach.storages.s3_check import element
+from rex.attach.storages.s3_control import S3Failure
 from rex.attach.storages.s3_settings_doctor import HOST_ADVICE, S3SettingsDoctor
 from rex.core import Error, Kind
 
@@ -35,7 +36,6 @@ _PERMISSIONS = {
     "list": "s3:ListBucket",
     "write": "s3:PutObject",
     "conditional write": "s3:GetObject",  # what is there is looked at
-    "checksum": "s3:PutObject",
     "post link": "s3:PutObject",
     "put link": "s3:PutObject",
     "read": "s3:GetObject",
@@ -44,7 +44,9 @@ _PERMISSIONS = {
     "get link": "s3:GetObject",
     "remove": "s3:DeleteObject",
 }
-_OF_BUCKET = ("s3:ListBucket", "s3:ListBucketMultipartUploads")
+_IN_PARTS = ("checksum", "multipart", "conditional completion")
+"""The steps that need one permission after another: see `S3Doctor._needed`."""
+_OF_BUCKET = ("s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketVersioning")
 _BY_METHOD = {"POST": "s3:PutObject", "PUT": "s3:PutObject", "GET": "s3:GetObject"}
 
 
@@ -74,24 +76,68 @@ class S3Doctor(S3SettingsDoctor):
         return [
             Step("checksum", functools.partial(self._checksum, reserve), ("write",)),
             Step("multipart", functools.partial(self._multipart, reserve), ("write",)),
+            Step(
+                "conditional completion",
+                functools.partial(self._completion, reserve),
+                ("multipart",),
+            ),
+            Step("versions", self._versions, ("write",)),
         ]
 
     # What S3 has besides the verbs.
 
     def _checksum(self, reserve: Callable[[], str]) -> Finding:
+        """Send an object and a part that were damaged on the way, as far as the server can tell."""
+        self._needed = "s3:PutObject"
+        verified = "the server does not notice what is damaged on the way; rex attach verify does"
+        if not self._s3._checksums:
+            return warning("none are sent (attach_s3_checksums)", verified)
         handle = reserve()
-        answer = self._send_with(handle, CONTENT, CONTENT)
-        if not answer.ok:
-            code = element(answer.body, "Code")
-            return fine(f"refused ({answer.status} {code}), and not needed")
         if self._send_with(reserve(), CONTENT, b"other").ok:
-            return warning(
-                "a wrong x-amz-checksum-sha256 is taken",
-                "the server does not notice what is damaged on the way; rex attach verify does",
-            )
+            return warning("a damaged object is taken", verified)
+        if not self._send_with(handle, CONTENT, CONTENT).ok:
+            return wrong("checksums are refused", "attach_s3_checksums=false")
+        if self._takes_damaged_part(reserve()):
+            return warning("a damaged object is refused, and a damaged part taken", verified)
         looked = self._send("HEAD", handle, {"x-amz-checksum-mode": "ENABLED"})
         kept = "kept" if looked.headers.get("x-amz-checksum-sha256") else "not kept"
-        return fine(f"a wrong x-amz-checksum-sha256 is refused, and the right one {kept}")
+        return fine(f"what is damaged on the way is refused; the SHA-256 is {kept}")
+
+    def _takes_damaged_part(self, handle: str) -> bool:
+        uploads, control = self._s3.multipart, self._s3._control
+        upload_id = uploads.create(handle, "text/plain")
+        part = {"Key": uploads.key(handle), "UploadId": upload_id, "PartNumber": 1}
+        md5 = base64.b64encode(hashlib.md5(b"other", usedforsecurity=False).digest()).decode()
+        try:
+            control.ask_once("upload_part", Body=CONTENT, ContentMD5=md5, **part)
+        except S3Failure:
+            return False
+        finally:
+            self._abort(handle, upload_id)
+        return True
+
+    def _completion(self, reserve: Callable[[], str]) -> Finding:
+        """Complete two uploads of one handle, as two clients at the same moment."""
+        uploads, control, handle = self._s3.multipart, self._s3._control, reserve()
+        key = uploads.key(handle)
+        begun: list[str] = []
+        try:
+            begun.append(uploads.create(handle, "text/plain"))
+            begun.append(uploads.create(handle, "text/plain"))
+            with self._s3._mapped(handle):
+                parts = [control.upload_part(key, each, 1, CONTENT) for each in begun]
+                control.complete(key, begun[0], [parts[0]])
+                is_replaced = self._completes(key, begun[1], parts[1].etag)
+        finally:
+            for upload_id in begun:
+                self._abort(handle, upload_id)
+        if is_replaced:
+            return warning(
+                "completing an upload is not conditional: of two uploads of more than 8 MiB to one "
+                "handle at the same moment, the later one replaces the other",
+                "give each upload a handle of its own, as add and all services of rex do",
+            )
+        return fine("what is stored is not replaced by completing an upload")
 
     def _send_with(self, handle: str, content: bytes, summed: bytes) -> Answer:
         digest = base64.b64encode(hashlib.sha256(summed).digest()).decode()
@@ -152,10 +198,40 @@ class S3Doctor(S3SettingsDoctor):
                 raise
         self._needed = needed
 
+    def _completes(self, key: str, upload_id: str, etag: str) -> bool:
+        """Complete an upload although its key has an object, on the condition that it has none."""
+        try:
+            self._s3._control.ask_once(
+                "complete_multipart_upload",
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
+                IfNoneMatch="*",
+            )
+        except S3Failure:
+            return False
+        return True
+
+    def _versions(self) -> Finding:
+        try:
+            if not self._s3._control.keeps_versions():
+                return fine("the bucket keeps none: what is removed is gone")
+        except S3Failure as failure:
+            if failure.kind is not Kind.DENIED:
+                raise
+            permission = "s3:GetBucketVersioning"
+            return warning("whether the bucket keeps any is not known", *self._policy(permission))
+        return warning(
+            "the bucket keeps versions: the bytes of a removed attachment stay, readable for "
+            "whoever has keys",
+            "let a lifecycle rule remove them, as data protection may demand:",
+            "$ rex attach sweep --lifecycle --noncurrent 1d",
+        )
+
     # What to change.
 
     def advice(self, step: str, error: Error) -> Sequence[str]:
-        permission = self._needed if step == "multipart" else _PERMISSIONS.get(step)
+        permission = self._needed if step in _IN_PARTS else _PERMISSIONS.get(step)
         if step == "remove" and "s3:GetObject" in self._lacking:
             permission = "s3:GetObject"  # it is looked at first
         if error.kind is Kind.DENIED and permission is not None:

@@ -50,10 +50,20 @@ def s3_leftovers(storage: S3Storage, before: datetime.datetime) -> Iterator[Left
     yield from _of_drafts(storage, before, lifetime)
 
 
-def lifecycle(prefix: str, days: int) -> list[dict[str, Any]]:
-    """Give the rules for a bucket that remove the same, days after it was begun."""
+def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
+    """Return the rules for a bucket that remove the same, days after it was begun.
+
+    With `noncurrent` (days), also the versions that a bucket keeps of what was removed.
+    """
     aborted = {"DaysAfterInitiation": days}
+    versions = {
+        "ID": f"{RULE_ID}-versions",
+        "Status": "Enabled",
+        "Filter": {"Prefix": prefix},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": noncurrent},
+    }
     return [
+        *([] if noncurrent is None else [versions]),
         {
             "ID": f"{RULE_ID}-parts",
             "Status": "Enabled",

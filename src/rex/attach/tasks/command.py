@@ -278,6 +278,12 @@ def verify(
 @click.option(
     "--lifecycle", is_flag=True, help="Print rules with which the bucket does it by itself."
 )
+@click.option(
+    "--noncurrent",
+    type=DURATION,
+    metavar="DURATION",
+    help="With --lifecycle: also remove versions of removed attachments after so long.",
+)
 @_workers(SWEEPERS)
 @_json
 @click.pass_context
@@ -292,6 +298,7 @@ def sweep(
     query: str | None,
     database: str | None,
     lifecycle: bool,
+    noncurrent: float | None,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -301,6 +308,8 @@ def sweep(
     and, given the handles that the application refers to, all other attachments. What is younger
     than --grace or in use stays. The handles have to be all of them, and the grace longer than what
     may pass between an upload and the application's referring to it.
+
+    A bucket with versions keeps those of removed attachments; a rule of --noncurrent removes them.
 
     The rules of --lifecycle are for `aws s3api put-bucket-lifecycle-configuration`, which replaces
     those that the bucket has; no rule can know what the application refers to.
@@ -314,10 +323,12 @@ def sweep(
     """  # noqa: D301 - click wants the character itself
     referenced = _referenced(file, shell, query, database)
     if lifecycle and (delete or referenced is not None):
-        raise click.UsageError("--lifecycle only prints rules; it goes with --grace alone.")
+        raise click.UsageError("--lifecycle only prints rules: give no --delete and no handles.")
+    if noncurrent is not None and not lifecycle:
+        raise click.UsageError("--noncurrent goes with --lifecycle.")
     with opened(ctx, given) as storage:
         if lifecycle:
-            rules = lifecycle_of(storage, grace=grace)
+            rules = lifecycle_of(storage, grace=grace, noncurrent=noncurrent)
             click.echo(json.dumps({"Rules": rules}, indent=2))
             return
         expect_used(storage)

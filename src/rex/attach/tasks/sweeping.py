@@ -77,13 +77,22 @@ def sweep(
     return job.all(handles, workers)
 
 
-def lifecycle(storage: Storage, *, grace: float = GRACE) -> Sequence[dict[str, Any]]:
-    """Give the lifecycle rules with which a bucket sweeps by itself what nobody finished.
+def lifecycle(
+    storage: Storage, *, grace: float = GRACE, noncurrent: float | None = None
+) -> Sequence[dict[str, Any]]:
+    """Return the lifecycle rules with which a bucket removes abandoned uploads.
 
-    They leave an upload as long as it may take and `grace` seconds more, in whole days. They are
-    those of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
+    They leave an upload as long as it may take and `grace` seconds more. With `noncurrent`
+    (seconds), the bucket also removes the versions that it keeps of removed attachments. All is in
+    whole days. The rules are those of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED`
+    without a bucket.
     """
-    return storage.lifecycle(int(-(-(storage.upload_expires + grace) // DAY)))
+    days = _days(storage.upload_expires + grace)
+    return storage.lifecycle(days, None if noncurrent is None else max(1, _days(noncurrent)))
+
+
+def _days(seconds: float) -> int:
+    return int(-(-seconds // DAY))
 
 
 def _checked(storage: Storage, referenced: Iterable[str]) -> set[str]:
