@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import errno
 import gc
+import os
 import random
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from attach.harnesses import LocalHarness
+import pytest
+
+from attach.harnesses import LocalHarness, MemoryHarness
 from rex.attach.aio import WORKERS
+from rex.attach.conformance.samples import MIB, sample
 from rex.attach.reader import Body
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.workers import Source
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from rex.attach.aio import AsyncStorage
+    from rex.attach.aio import AsyncReader, AsyncStorage
+    from rex.attach.conformance import Harness
     from rex.attach.content import Content
 
 HANGS = 30
@@ -131,8 +138,8 @@ def test_what_a_cancelled_task_left_reading_is_closed_when_it_has_read() -> None
     is_read, go_on = threading.Event(), threading.Event()
     get = hooks._get
 
-    def slow(key: str, start: int) -> Body:
-        metadata, chunks = get(key, start)
+    def slow(key: str, start: int, end: int | None) -> Body:
+        metadata, chunks, _ = get(key, start, end)
 
         def waiting() -> Iterator[bytes]:
             is_read.set()
@@ -157,6 +164,50 @@ def test_what_a_cancelled_task_left_reading_is_closed_when_it_has_read() -> None
         await closing
 
     with storage:
+        asyncio.run(live(storage.aio))
+
+
+@pytest.mark.parametrize("harness", [MemoryHarness(), LocalHarness()], ids=["memory", "directory"])
+@pytest.mark.parametrize("piece", [-1, 1000, 300_000])
+def test_damage_is_noticed_before_the_last_bytes_are_given(harness: Harness, piece: int) -> None:
+    """Whether they are read in a thread, or at once in the event loop."""
+    data = sample(MIB)
+
+    async def live(aio: AsyncStorage) -> None:
+        handle = await aio.add("a.bin", data)
+        assert harness.damage(aio.storage, handle)
+        got = bytearray()
+
+        async def read_all(stream: AsyncReader) -> None:
+            while chunk := await stream.read(piece):
+                got.extend(chunk)
+
+        async with await aio.open(handle) as stream:
+            with pytest.raises(Error, match="Attachment is damaged") as caught:
+                await read_all(stream)
+            assert caught.value.kind is Kind.CORRUPT
+            assert len(got) < MIB
+            with pytest.raises(Error, match="Attachment is damaged"):
+                await stream.read(MIB)
+            assert MIB - 5 == await stream.seek(-5, os.SEEK_END)
+            assert data[-5:] == await stream.read()
+
+    with harness.storage() as storage:
+        asyncio.run(live(storage.aio))
+
+
+def test_an_asynchronous_reader_has_the_attributes_of_a_file() -> None:
+    """As `Reader` has; and seeking before its start is an OSError."""
+
+    async def live(aio: AsyncStorage) -> None:
+        async with await aio.open(await aio.add("a b.txt", b"content"), length=3) as stream:
+            assert ("a b.txt", "rb") == (stream.name, stream.mode)
+            with pytest.raises(OSError, match="negative seek position") as caught:
+                await stream.seek(-1)
+            assert errno.EINVAL == caught.value.errno
+            assert b"con" == await stream.read()
+
+    with MemoryStorage() as storage:
         asyncio.run(live(storage.aio))
 
 

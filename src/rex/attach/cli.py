@@ -18,6 +18,7 @@ import click
 
 from rex.attach.content import CHUNK_SIZE
 from rex.attach.handle import FALLBACK_NAME, parse_handle
+from rex.attach.storage import MAX_POSITION
 from rex.attach.tasks.command import copy, sweep, verify
 from rex.attach.tasks.doctor_command import doctor
 from rex.attach.tasks.explain_command import explain
@@ -94,7 +95,8 @@ def get(_: Rex, handle: str, output: str | None) -> None:
     """
     if output is None and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("The content may not suit a terminal; use -o FILE, or -o - for it.")
-    with get_storage().open(handle) as stream, contextlib.ExitStack() as stack:
+    storage = get_storage()
+    with storage.open(handle, length=MAX_POSITION) as stream, contextlib.ExitStack() as stack:
         info = stream.info
         if output in (None, "-"):
             target = _standard(sys.stdout)
@@ -336,6 +338,8 @@ def _replacement(path: Path) -> Iterator[BinaryIO]:
                 os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
             yield file
         partial.replace(path)
+    except Error:  # of what is read meanwhile
+        raise
     except OSError as failure:
         reason = f"{path}: {failure.strerror}"
         raise Error("Cannot be written", reason, kind=Kind.DENIED) from None

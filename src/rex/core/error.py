@@ -53,10 +53,10 @@ class Error(Exception):
     about (it is printed with `str`); `kind` says what sort of failure it is. Exceptions are told
     apart by `kind`, and the printed name is always `rex.core.Error`.
 
-    For code that knows files only, an error is also the `OSError` that the system would raise:
+    For code that expects a file, an error is also the `OSError` that the system would raise:
     `FileNotFoundError` for `NOT_FOUND`, `FileExistsError` for `EXISTS`, `PermissionError` for
     `DENIED`, plain `OSError` for `UNAVAILABLE` and `CORRUPT`. Our own ``except OSError`` therefore
-    comes after ``except Error`` wherever both can happen.
+    follows an ``except Error`` wherever both can occur.
     """
 
     def __new__(cls, *args: object, kind: Kind = Kind.INTERNAL, **_: object) -> Self:
