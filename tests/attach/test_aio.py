@@ -6,13 +6,17 @@ import asyncio
 import concurrent.futures
 import errno
 import gc
+import io
 import os
 import random
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import httpx
 import pytest
+from fastapi import FastAPI, UploadFile
 
 from attach.harnesses import LocalHarness, MemoryHarness
 from rex.attach.aio import WORKERS
@@ -23,11 +27,11 @@ from rex.attach.workers import Source
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from rex.attach.aio import AsyncReader, AsyncStorage
     from rex.attach.conformance import Harness
-    from rex.attach.content import Content
+    from rex.attach.content import AsyncBinaryFile, Content
 
 HANGS = 30
 
@@ -194,6 +198,118 @@ def test_damage_is_noticed_before_the_last_bytes_are_given(harness: Harness, pie
 
     with harness.storage() as storage:
         asyncio.run(live(storage.aio))
+
+
+async def an_upload(data: bytes) -> UploadFile:
+    """Give what FastAPI gives an endpoint: a form's file, of which it has no name."""
+    return UploadFile(io.BytesIO(data))
+
+
+async def a_file(data: bytes) -> anyio.AsyncFile[bytes]:
+    """Give an asynchronous file, which iterates over its lines."""
+    return anyio.wrap_file(io.BytesIO(data))
+
+
+async def a_stream(data: bytes) -> asyncio.StreamReader:
+    """Give what asyncio reads from a connection."""
+    reader = asyncio.StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    return reader
+
+
+async def a_reader(data: bytes) -> AsyncReader:
+    """Give an attachment of another storage."""
+    aio = MemoryStorage().aio
+    return await aio.open(await aio.add("a.bin", data))
+
+
+ASYNC_FILES = [an_upload, a_file, a_stream, a_reader]
+
+
+@pytest.mark.parametrize("source", ASYNC_FILES)
+@pytest.mark.parametrize("size", [0, 5, 3 * MIB + 5])
+def test_asynchronous_files_of_every_make_are_content(
+    source: Callable[[bytes], Awaitable[AsyncBinaryFile]], size: int
+) -> None:
+    """For `add`, `put` and `uploads.append`; they are read to their end."""
+    data = sample(size)
+
+    async def live(aio: AsyncStorage) -> None:
+        added = await aio.add(None, await source(data))
+        put = await aio.reserve(None)
+        await aio.put(put, await source(data))
+        uploaded = (await aio.uploads.create(None)).handle
+        await aio.uploads.append(uploaded, 0, await source(data), size=size)
+        for handle in (added, put, uploaded):
+            async with await aio.open(handle) as stream:
+                assert data == await stream.read()
+                assert "attachment" == stream.name
+
+    with MemoryStorage() as storage:
+        asyncio.run(live(storage.aio))
+
+
+def test_an_endpoint_stores_what_it_is_sent() -> None:
+    """The first line that users of FastAPI write, with the types that mypy sees."""
+    storage = MemoryStorage()
+    app = FastAPI()
+
+    @app.post("/")
+    async def endpoint(file: UploadFile) -> str:
+        return await storage.aio.add(file.filename, file, content_type=file.content_type)
+
+    async def live() -> str:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            answer = await client.post("/", files={"file": ("ü.png", sample(2 * MIB), "image/png")})
+            handle: str = answer.raise_for_status().json()
+            return handle
+
+    with storage:
+        info = storage.info(asyncio.run(live()))
+    assert ("ü.png", 2 * MIB, "image/png") == (info.name, info.size, info.content_type)
+
+
+def test_text_of_an_asynchronous_file_is_refused() -> None:
+    """As that of any other file, with a hint."""
+
+    async def live(aio: AsyncStorage) -> None:
+        async with await anyio.open_file(__file__) as file:
+            text: Any = file
+            with pytest.raises(Error, match=r"got str \(open the file in binary mode\)") as caught:
+                await aio.add("a.py", text)
+        assert caught.value.kind is Kind.ILL_FORMED
+
+    with MemoryStorage() as storage:
+        asyncio.run(live(storage.aio))
+
+
+def test_a_cancelled_add_of_an_asynchronous_file_leaves_nothing() -> None:
+    """Cancelled while the file is awaited, and nothing is read of it afterwards."""
+    reads = 0
+
+    class Hanging:
+        async def read(self, size: int, /) -> bytes:
+            nonlocal reads
+            reads += 1
+            if reads > 1:
+                is_waiting.set()
+                await asyncio.Event().wait()
+            return bytes(size)
+
+    async def live(aio: AsyncStorage) -> None:
+        add = asyncio.create_task(aio.add("a.bin", Hanging()))
+        await asyncio.wait_for(is_waiting.wait(), HANGS)
+        add.cancel()
+        await asyncio.wait({add})
+        assert add.cancelled()
+
+    is_waiting = asyncio.Event()
+    with MemoryStorage() as storage:
+        asyncio.run(live(storage.aio))
+        assert [] == list(storage)
+    assert 2 == reads
 
 
 def test_an_asynchronous_reader_has_the_attributes_of_a_file() -> None:
