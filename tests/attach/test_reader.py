@@ -118,19 +118,26 @@ def test_a_stream_that_gets_somewhere_is_not_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "failure",
+    ("failure", "caught_as"),
     [
-        Error("Not yours", kind=Kind.DENIED),
-        Error("Not there", kind=Kind.NOT_FOUND),
-        FileNotFoundError(),
+        (Error("Not yours", kind=Kind.DENIED), PermissionError),
+        (Error("Not there", kind=Kind.NOT_FOUND), FileNotFoundError),
+        (FileNotFoundError(), FileNotFoundError),
+        (Error("No bucket", kind=Kind.CONFIGURATION), OSError),
+        (Error("Forked", kind=Kind.UNSUPPORTED), OSError),
+        (Error("Odd", kind=Kind.INTERNAL), OSError),
     ],
+    ids=repr,
 )
-def test_what_will_not_pass_is_not_tried_again(failure: Exception) -> None:
-    """Only what may pass by itself is tried again; the rest comes out, with its kind."""
+def test_what_will_not_pass_is_not_tried_again(
+    failure: Exception, caught_as: type[Exception]
+) -> None:
+    """What will not pass comes out, with its kind, and as what a file would raise."""
     storage = Line((2500, failure))
-    with opened(storage) as stream, pytest.raises(Error) as caught:
+    with opened(storage) as stream, pytest.raises(caught_as) as caught:
         stream.read()
-    assert caught.value.kind in {Kind.DENIED, Kind.NOT_FOUND}
+    assert isinstance(caught.value, Error)
+    assert getattr(failure, "kind", Kind.NOT_FOUND) is caught.value.kind
     assert [0] == storage.asked
 
 

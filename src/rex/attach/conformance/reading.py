@@ -172,20 +172,22 @@ def seeking_before_the_start_is_refused(harness: Harness) -> None:
 
 @promise
 def random_seeks_read_as_in_a_file_in_memory(harness: Harness) -> None:
-    """Seeks and reads in any order give the same as with `io.BytesIO`."""
+    """Seeks and reads in any order give the same as with `io.BytesIO`, whatever the name."""
     data = sample(5 * MIB)
     chance = random.Random(20261123)  # noqa: S311 - the same steps each time, no secret
-    with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
-        model = io.BytesIO(data)
-        for step in range(150):
-            whence = chance.choice((io.SEEK_SET, io.SEEK_CUR, io.SEEK_END))
-            base = (0, model.tell(), len(data))[whence]
-            reach = chance.choice((10, 70_000, len(data)))
-            target = max(0, min(len(data) + 10, base + chance.randint(-reach, reach)))
-            size = chance.choice((0, 1, 10, 4096, 65_536, 300_000))
-            what = f"step {step}: seek({target - base}, {whence}) and read({size})"
-            expect(what, model.seek(target), stream.seek(target - base, whence))
-            expect(what, model.read(size), stream.read(size))
+    with harness.storage() as storage:
+        for name in ("a", "a.zip"):
+            model = io.BytesIO(data)
+            with storage.open(storage.add(name, data)) as stream:
+                for step in range(100):
+                    whence = chance.choice((io.SEEK_SET, io.SEEK_CUR, io.SEEK_END))
+                    base = (0, model.tell(), len(data))[whence]
+                    reach = chance.choice((10, 70_000, len(data)))
+                    target = max(0, min(len(data) + 10, base + chance.randint(-reach, reach)))
+                    size = chance.choice((0, 1, 10, 4096, 65_536, 300_000))
+                    what = f"{name}, {step}: seek({target - base}, {whence}) and read({size})"
+                    expect(what, model.seek(target), stream.seek(target - base, whence))
+                    expect(what, model.read(size), stream.read(size))
 
 
 @promise
@@ -313,6 +315,10 @@ def an_archive_can_be_read_in_place(harness: Harness) -> None:
         with storage.open(handle) as stream:
             expected = hashlib.sha256(archive.getvalue()).hexdigest()
             expect("digest", expected, hashlib.file_digest(stream, "sha256").hexdigest())
+        for content in (b"", b"x", b"no archive at all" * 3):
+            with storage.open(storage.add("files.zip", content)) as stream:
+                what = f"whether {len(content)} bytes are an archive"
+                expect(what, False, zipfile.is_zipfile(stream))
 
 
 def _read_cached_or_whole(storage: Storage, handle: str) -> bytes:
