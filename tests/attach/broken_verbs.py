@@ -196,7 +196,7 @@ class SharesItsReaders(MemoryStorage):
 
 @caught_by("a_part_can_be_opened_by_its_length")
 class IgnoresLengths(MemoryStorage):
-    """Whatever length is asked for, reading goes on to the end."""
+    """A length is ignored, and reading goes on to the end."""
 
     def open(self, handle: str, **options: Any) -> Reader:  # type: ignore[misc]  # broken
         return sound.open(self, handle, **options | {"length": None})

@@ -51,7 +51,7 @@ class CountingRelay:
         return methods
 
     def received(self) -> int:
-        """Give the number of bytes that the server has sent since the last call."""
+        """Return the number of bytes that the server has sent since the last call."""
         received, self._received = self._received, 0
         return received
 

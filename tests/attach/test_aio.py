@@ -201,17 +201,17 @@ def test_damage_is_noticed_before_the_last_bytes_are_given(harness: Harness, pie
 
 
 async def an_upload(data: bytes) -> UploadFile:
-    """Give what FastAPI gives an endpoint: a form's file, of which it has no name."""
+    """Return what FastAPI passes to an endpoint: a form's file, here without a name."""
     return UploadFile(io.BytesIO(data))
 
 
 async def a_file(data: bytes) -> anyio.AsyncFile[bytes]:
-    """Give an asynchronous file, which iterates over its lines."""
+    """Return an asynchronous file, which iterates over its lines."""
     return anyio.wrap_file(io.BytesIO(data))
 
 
 async def a_stream(data: bytes) -> asyncio.StreamReader:
-    """Give what asyncio reads from a connection."""
+    """Return what asyncio reads from a connection."""
     reader = asyncio.StreamReader()
     reader.feed_data(data)
     reader.feed_eof()
@@ -219,7 +219,7 @@ async def a_stream(data: bytes) -> asyncio.StreamReader:
 
 
 async def a_reader(data: bytes) -> AsyncReader:
-    """Give an attachment of another storage."""
+    """Return an open attachment of another storage."""
     aio = MemoryStorage().aio
     return await aio.open(await aio.add("a.bin", data))
 

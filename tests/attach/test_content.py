@@ -121,7 +121,7 @@ class Decoded:
 
 
 def django_file(data: bytes) -> Any:
-    """Give what Django makes of a large file in a form."""
+    """Return what Django makes of a large file in a form."""
     from django.conf import settings
     from django.core.files.uploadedfile import TemporaryUploadedFile
 
@@ -134,14 +134,14 @@ def django_file(data: bytes) -> Any:
 
 
 def small_django_file(data: bytes) -> Any:
-    """Give what Django makes of a small file in a form."""
+    """Return what Django makes of a small file in a form."""
     from django.core.files.uploadedfile import InMemoryUploadedFile
 
     return InMemoryUploadedFile(io.BytesIO(data), "file", "a.bin", None, len(data), None)
 
 
 def spooled(data: bytes) -> Any:
-    """Give what Starlette makes of a file in a form: in memory, or on the disk by now."""
+    """Return what Starlette makes of a file in a form: in memory, or on the disk by now."""
     file = tempfile.SpooledTemporaryFile(max_size=1000)  # noqa: SIM115 - its user closes it
     file.write(data)
     file.seek(0)
@@ -149,7 +149,7 @@ def spooled(data: bytes) -> Any:
 
 
 def appending(data: bytes) -> Any:
-    """Give an unbuffered file that is open for appending too."""
+    """Return an unbuffered file that is open for appending too."""
     with tempfile.NamedTemporaryFile(buffering=0) as file:
         file.write(data)
         appended = Path(file.name).open("ab+", buffering=0)  # noqa: SIM115 - its user closes it
@@ -158,7 +158,7 @@ def appending(data: bytes) -> Any:
 
 
 def zip_member(data: bytes) -> Any:
-    """Give a file in an archive."""
+    """Return a file in an archive."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
         written.writestr("a.bin", data)
@@ -181,7 +181,7 @@ SOURCES: dict[str, Callable[[bytes], Any]] = {
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("size", [0, 7, 3 * CHUNK_SIZE + 5])
 def test_a_file_of_any_make_is_not_thought_to_have_become_shorter(source: str, size: int) -> None:
-    """Whatever it takes itself for, all that it reads is content."""
+    """All that it reads is content, also where its position and its end mislead."""
     data = sample(size)
     with contextlib.closing(SOURCES[source](data)) as file:
         assert data == b"".join(Content(file))

@@ -208,7 +208,7 @@ FIRST = (0, MIN_REQUEST)
         ("A.JPEG", [FIRST, (MIN_REQUEST, None)]),
     ],
 )
-def test_all_is_requested_as_long_as_nobody_seeks(
+def test_all_is_requested_as_long_as_there_is_no_seek(
     name: str, requests: list[tuple[int, int | None]]
 ) -> None:
     """Where the name is that of a format that is read in parts, all but the beginning."""
@@ -413,7 +413,7 @@ def test_what_is_not_read_in_order_is_not_compared() -> None:
 
 
 def test_reading_what_is_fine_raises_no_false_alarm() -> None:
-    """Peeking, telling, seeking to where it stands, and coming back are all no damage."""
+    """Peeking, telling, seeking to the present position, and coming back are not damage."""
     storage = Ranged()
     data = sample(MIB)
     with storage.open(storage.add("a.bin", data)) as stream:
@@ -438,7 +438,7 @@ def test_reading_what_is_fine_raises_no_false_alarm() -> None:
 def test_seeks_in_any_order_give_the_right_bytes(
     name: str, breaks: list[int], steps: list[tuple[int, int]], then: str
 ) -> None:
-    """Whatever was requested before, and whatever broke; and all of it is compared at the end."""
+    """After any requests and breaks; all of it is compared at the end."""
     data = sample(300_000)
     storage = Ranged()
     handle = storage.add(name, data)

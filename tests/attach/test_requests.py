@@ -137,7 +137,7 @@ def test_columns_are_transferred_and_what_is_between_is_not(
 
 
 def test_a_length_is_one_request_for_just_that(storage: Storage, relay: CountingRelay) -> None:
-    """And one past the end is for all there is, whatever the name."""
+    """A length past the end is for all there is, under any name."""
     data = sample(6 * MIB)
     handle = storage.add("a.zip", data)
     forget(relay)

@@ -111,7 +111,7 @@ def test_groups_are_split_by_error_and_by_what_the_system_calls_it() -> None:
 
 
 def test_an_error_may_have_heirs_of_its_own() -> None:
-    """Whatever arguments they take; their kind does not make another class of them."""
+    """They may take any arguments, and their kind does not make another class of them."""
 
     class Heir(Error):  # noqa: N818 - of a test
         def __init__(self) -> None:

@@ -246,7 +246,7 @@ class Stream(io.RawIOBase):
             self._requested = self._fetched = self._kept_from + len(self._kept)
 
     def _next(self, wanted: int, resumes: int) -> bytes | None:
-        """Give the next chunk, or None when the request ended or broke, and another is needed."""
+        """Return the next chunk, or None when the request ended or broke and another is needed."""
         try:
             with self._mapped():
                 if self._chunks is None:

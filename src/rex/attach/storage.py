@@ -144,7 +144,7 @@ class Storage(Hooks):
         Its position is `start`, in bytes from the beginning: what comes before is not requested
         unless the caller seeks back. Past the end there is nothing to read, as after a seek. With
         `length`, reading ends after so many bytes, and one request is for just these; a length past
-        the end stands for all the rest. Without it, the first request is for all the rest, or for
+        the end means all the rest. Without it, the first request is for all the rest, or for
         64 KiB where the name is that of a format that libraries read in parts (zip, Parquet,
         images: see `rex.attach.formats`). After a seek, requests are for what is read.
 
@@ -510,7 +510,7 @@ def _check_position(what: str, given: int) -> None:
 
 
 def _first_end(name: str, start: int, length: int | None) -> int | None:
-    """Choose where the first request ends; None stands for the end of the attachment."""
+    """Choose where the first request ends; None is the end of the attachment."""
     if length is not None:
         end = start + max(length, 1)  # no request is for nothing
         return end if end < MAX_POSITION else None

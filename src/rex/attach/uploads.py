@@ -128,8 +128,8 @@ class Uploads:
         """Store more of an upload, whose `offset` (bytes) the caller has to know.
 
         `size` tells how many bytes there will be, where `create` was not told. What the content
-        gives before it raises is stored; then its exception passes, as it stands. The same goes for
-        a file that became shorter while it was stored (`CORRUPT`).
+        gives before it raises is stored; then its exception propagates unchanged. The same holds
+        for a file that became shorter while it was stored (`CORRUPT`).
 
         Errors: `NOT_FOUND`; `CONFLICT` when the upload is at another offset, or its size is known
         to be another; `BUSY` while somebody else appends; `TOO_LARGE` for more than there should

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["memory", "directory", "s3"])
 def harness(request: pytest.FixtureRequest) -> Any:
-    """Give the harness of each kind of storage."""
+    """Return the harness of each kind of storage."""
     if request.param == "memory":
         return MemoryHarness()
     if request.param == "directory":
@@ -29,7 +29,7 @@ def harness(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def storage(harness: Harness) -> Iterator[Storage]:
-    """Give an empty storage of each kind."""
+    """Yield an empty storage of each kind."""
     with harness.storage() as storage:
         yield storage
 

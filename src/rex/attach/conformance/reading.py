@@ -172,7 +172,7 @@ def seeking_before_the_start_is_refused(harness: Harness) -> None:
 
 @promise
 def random_seeks_read_as_in_a_file_in_memory(harness: Harness) -> None:
-    """Seeks and reads in any order give the same as with `io.BytesIO`, whatever the name."""
+    """Seeks and reads in any order give the same as with `io.BytesIO`, under any name."""
     data = sample(5 * MIB)
     chance = random.Random(20261123)  # noqa: S311 - the same steps each time, no secret
     with harness.storage() as storage:
