@@ -47,7 +47,7 @@ class LosesTheLastByte(Changing):
     """The last byte is lost."""
 
     def _changed(self, metadata: Metadata, data: bytes) -> tuple[Metadata, bytes]:
-        return metadata._replace(size=max(len(data) - 1, 0)), data[:-1]
+        return metadata._replace(size=max(len(data) - 1, 0), digest=None), data[:-1]
 
 
 @caught_by("content_around_a_mebibyte_comes_back", "one_huge_chunk_is_stored_whole")
@@ -127,54 +127,67 @@ class TellsTheEpoch(Changing):
 class TellsAnotherTimeWhenOpened(MemoryStorage):
     """Opened, an attachment has the time of the answer and not its own."""
 
-    def _get(self, key: str, start: int) -> Body:
-        metadata, chunks = super()._get(key, start)
-        return Body(metadata._replace(modified=datetime.datetime.now(datetime.UTC)), chunks)
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        body = super()._get(key, start, end)
+        now = datetime.datetime.now(datetime.UTC)
+        return body._replace(metadata=body.metadata._replace(modified=now))
 
 
 @caught_by("seeking_goes_where_it_is_told", "random_seeks_read_as_in_a_file_in_memory")
 class BeginsAByteLate(MemoryStorage):
     """A range begins one byte behind where it should."""
 
-    def _get(self, key: str, start: int) -> Body:
-        return super()._get(key, start + 1 if start else 0)
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        return super()._get(key, start + 1 if start else 0, end)
+
+
+@caught_by("seeking_goes_where_it_is_told", "a_part_can_be_opened_by_its_length")
+class TakesTheEndForALength(MemoryStorage):
+    """The bytes before the end of a range are given, as many as it is long."""
+
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        if end is None:
+            return super()._get(key, start, end)
+        metadata, data = self._find(key)
+        return Body(metadata, iter([data[end - start : end]]), end)
 
 
 @caught_by("seeking_goes_where_it_is_told", "many_threads_can_read_at_once")
 class IgnoresRanges(MemoryStorage):
     """Whatever range is asked for, the whole is given."""
 
-    def _get(self, key: str, start: int) -> Body:
+    def _get(self, key: str, start: int, end: int | None) -> Body:
         del start
-        return super()._get(key, 0)
+        return super()._get(key, 0, end)
 
 
 @caught_by("an_attachment_can_be_opened_in_the_middle")
 class TakesThePartForTheWhole(MemoryStorage):
     """Opened in the middle, an attachment has the size of what is left."""
 
-    def _get(self, key: str, start: int) -> Body:
-        metadata, chunks = super()._get(key, start)
-        return Body(metadata._replace(size=max(metadata.size - start, 0)), chunks)
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        body = super()._get(key, start, end)
+        size = max(body.metadata.size - start, 0)
+        return body._replace(metadata=body.metadata._replace(size=size))
 
 
 @caught_by("opening_past_the_end_reads_nothing")
 class MissesItPastTheEnd(MemoryStorage):
     """A start past the end is taken for an attachment that is not there."""
 
-    def _get(self, key: str, start: int) -> Body:
+    def _get(self, key: str, start: int, end: int | None) -> Body:
         if start > self._head(key).size:
             raise FileNotFoundError
-        return super()._get(key, start)
+        return super()._get(key, start, end)
 
 
 @caught_by("opening_what_is_not_there_fails_at_once", "what_is_removed_is_gone")
 class OpensLazily(MemoryStorage):
     """What is missing is noticed at the first read."""
 
-    def _get(self, key: str, start: int) -> Body:
+    def _get(self, key: str, start: int, end: int | None) -> Body:
         try:
-            return super()._get(key, start)
+            return super()._get(key, start, end)
         except FileNotFoundError:
             now = datetime.datetime.now(datetime.UTC)
             return Body(Metadata(1, now, "text/plain", '"missing"', None), iter([]))
@@ -208,7 +221,11 @@ class RemovesTheFolder(MemoryStorage):
         }
 
 
-@caught_by("what_never_was_is_not_found", "opening_what_is_not_there_fails_at_once")
+@caught_by(
+    "what_never_was_is_not_found",
+    "opening_what_is_not_there_fails_at_once",
+    "what_is_missing_can_be_caught_as_a_missing_file",
+)
 class LetsItsOwnExceptionsOut(MemoryStorage):
     """What is missing is a KeyError."""
 

@@ -44,7 +44,11 @@ class DropsWhatBrokeOff(Pieces):
         self._held[key] = record, data + b"".join(content)
 
 
-@caught_by("what_comes_before_a_failure_is_kept", "coroutines_take_uploads_in_pieces")
+@caught_by(
+    "what_comes_before_a_failure_is_kept",
+    "what_came_of_a_piece_that_became_shorter_is_kept",
+    "coroutines_take_uploads_in_pieces",
+)
 class LosesWhatBrokeOff(Broken):
     """What came before the content failed is thrown away."""
 

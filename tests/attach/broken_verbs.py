@@ -7,11 +7,14 @@ They show that the promises would catch a mistake in `rex.attach.storage` too.
 
 from __future__ import annotations
 
+import io
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attach.broken import caught_by
 from rex.attach.aio import AsyncStorage
+from rex.attach.comparison import Comparison
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.workers import Source, fed
 from rex.core import Error, Kind
@@ -31,7 +34,7 @@ sound = MemoryStorage
 class StoresEqualNamesOnce(MemoryStorage):
     """A second attachment of the same name takes the place of the first."""
 
-    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         for handle in self:
             if handle.endswith(f"/{name}"):
                 self.remove(handle)
@@ -42,7 +45,7 @@ class StoresEqualNamesOnce(MemoryStorage):
 class ClosesTheFile(MemoryStorage):
     """The caller's file is closed."""
 
-    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         handle = sound.add(self, name, content, **options)
         if hasattr(content, "close"):
             content.close()
@@ -53,7 +56,7 @@ class ClosesTheFile(MemoryStorage):
 class RewindsTheFile(MemoryStorage):
     """The caller's file is read from its beginning."""
 
-    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         if hasattr(content, "seek"):
             content.seek(0)
         return sound.add(self, name, content, **options)
@@ -63,9 +66,31 @@ class RewindsTheFile(MemoryStorage):
 class ReadsOnce(MemoryStorage):
     """A file is thought to give all at the first read."""
 
-    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         if hasattr(content, "read"):
             content = content.read(1 << 30)
+        return sound.add(self, name, content, **options)
+
+
+@caught_by("a_file_that_became_shorter_is_refused")
+class StoresWhatIsLeft(MemoryStorage):
+    """A file that ends early is stored as far as it goes."""
+
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        if hasattr(content, "read"):
+            content = iter(partial(content.read, 1 << 20), b"")
+        return sound.add(self, name, content, **options)
+
+
+@caught_by("a_file_that_grows_is_stored_to_its_end")
+class StopsWhereTheFileEnded(MemoryStorage):
+    """A file is stored as far as it went at first."""
+
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        if isinstance(content, io.BytesIO):
+            left = len(content.getvalue()) - content.tell()
+            sizes = [min(1 << 20, left - done) for done in range(0, left, 1 << 20)]
+            content = [content.read(size) for size in sizes]
         return sound.add(self, name, content, **options)
 
 
@@ -73,7 +98,7 @@ class ReadsOnce(MemoryStorage):
 class StopsAtAnEmptyChunk(MemoryStorage):
     """An empty chunk is taken for the end."""
 
-    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         if isinstance(content, list):
             content = iter(iter(content).__next__, b"")
         return sound.add(self, name, content, **options)
@@ -83,7 +108,7 @@ class StopsAtAnEmptyChunk(MemoryStorage):
 class KeepsChunksOfOthers(MemoryStorage):
     """Chunks are collected, although they may be views of a buffer in use."""
 
-    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         return sound.add(self, name, b"".join([*content]), **options)
 
 
@@ -91,7 +116,7 @@ class KeepsChunksOfOthers(MemoryStorage):
 class WrapsWhatTheContentRaises(MemoryStorage):
     """An exception of the caller's content is turned into one of ours."""
 
-    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         try:
             return sound.add(self, name, content, **options)
         except (OSError, ValueError) as failure:
@@ -111,7 +136,7 @@ class TakesFailuresForItsOwn(MemoryStorage):
 class SwallowsInterrupts(MemoryStorage):
     """Ctrl-C while the content is read becomes an error like any other."""
 
-    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         try:
             return sound.add(self, name, content, **options)
         except (KeyboardInterrupt, SystemExit) as interrupt:
@@ -139,7 +164,7 @@ class HasALowerLimit(MemoryStorage):
 class StoresWhatIsReserved(MemoryStorage):
     """A reserved handle is an empty attachment already."""
 
-    def reserve(self, name: str) -> str:  # type: ignore[misc]  # broken
+    def reserve(self, name: Any) -> str:  # type: ignore[misc]  # broken
         return self.add(name, b"")
 
 
@@ -147,12 +172,12 @@ class StoresWhatIsReserved(MemoryStorage):
 class TakesNamesAsTheyAre(MemoryStorage):
     """A name is only rid of its slashes."""
 
-    def reserve(self, name: str) -> str:  # type: ignore[misc]  # broken
-        return sound.reserve(self, "x").removesuffix("x") + name.replace("/", "_")
+    def reserve(self, name: Any) -> str:  # type: ignore[misc]  # broken
+        return f"{sound.reserve(self, 'x').removesuffix('x')}{name.replace('/', '_')}"
 
-    def add(self, name: str, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+    def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         handle = sound.add(self, name, content, **options)
-        renamed = handle.rpartition("/")[0] + "/" + name.replace("/", "_")
+        renamed = f"{handle.rpartition('/')[0]}/{name.replace('/', '_')}"
         self._objects[renamed[1:]] = self._objects.pop(handle[1:])
         return renamed
 
@@ -161,12 +186,93 @@ class TakesNamesAsTheyAre(MemoryStorage):
 class SharesItsReaders(MemoryStorage):
     """Who opens an attachment again gets the same reader."""
 
-    def open(self, handle: str, *, start: int = 0) -> Reader:  # type: ignore[misc]  # broken
+    def open(self, handle: str, **options: Any) -> Reader:  # type: ignore[misc]  # broken
         readers: dict[str, Reader] = self.__dict__.setdefault("readers", {})
         if handle not in readers:
-            readers[handle] = sound.open(self, handle, start=start)
+            readers[handle] = sound.open(self, handle, **options)
             readers[handle].close = lambda: None  # type: ignore[method-assign]  # broken
         return readers[handle]
+
+
+@caught_by("a_part_can_be_opened_by_its_length")
+class IgnoresLengths(MemoryStorage):
+    """A length is ignored, and reading goes on to the end."""
+
+    def open(self, handle: str, **options: Any) -> Reader:  # type: ignore[misc]  # broken
+        return sound.open(self, handle, **options | {"length": None})
+
+
+class OpensAnother(MemoryStorage):
+    """Changes the stream that is read from; the base of others."""
+
+    def open(self, handle: str, **options: Any) -> Reader:  # type: ignore[misc]  # broken
+        reader = sound.open(self, handle, **options)
+        stream: Any = reader.stream
+        self._change(stream)
+        return reader
+
+    def _change(self, stream: Any) -> None:
+        raise NotImplementedError
+
+
+@caught_by("damage_is_noticed_before_the_last_byte_is_read")
+class ComparesNothing(OpensAnother):
+    """What is read is not compared with what was recorded."""
+
+    def _change(self, stream: Any) -> None:
+        stream._comparison = Comparison(stream.info._replace(digest=None))
+
+
+@caught_by("damage_is_noticed_before_the_last_byte_is_read")
+class ComparesTooLate(OpensAnother):
+    """All is given, and then said to be damaged."""
+
+    def _change(self, stream: Any) -> None:
+        def readinto(buffer: Any) -> int:
+            with suppress(Error):
+                stream._comparison.passing(stream.tell(), stream._rest[: len(buffer)])
+            if stream.tell() == stream.info.size:
+                raise Error("Too late", stream.info.handle, kind=Kind.CORRUPT)
+            comparison, stream._comparison = stream._comparison, silent
+            size: int = type(stream).readinto(stream, buffer)
+            stream._comparison = comparison
+            return size
+
+        silent = Comparison(stream.info._replace(digest=None))
+        stream.readinto = readinto
+
+
+@caught_by("seeking_before_the_start_is_refused")
+class SeeksLikeBytesInMemory(OpensAnother):
+    """A negative position is a ValueError, as of `io.BytesIO`, whose users expect that."""
+
+    def _change(self, stream: Any) -> None:
+        def seek(offset: int, whence: int = 0) -> int:
+            try:
+                position: int = type(stream).seek(stream, offset, whence)
+            except OSError as failure:
+                raise ValueError("negative seek value") from failure
+            return position
+
+        stream.seek = seek
+
+
+@caught_by("an_open_attachment_has_the_attributes_of_a_file")
+class IsCalledByItsHandle(OpensAnother):
+    """The name of what is open is where it is stored."""
+
+    def _change(self, stream: Any) -> None:
+        stream.name = stream.info.handle
+
+
+@caught_by("a_file_without_a_name_gets_one")
+class WantsNames(MemoryStorage):
+    """A file that has no name is refused."""
+
+    def reserve(self, name: Any) -> str:  # type: ignore[misc]  # broken
+        if name is None:
+            raise Error("A file name must be a string", kind=Kind.ILL_FORMED)
+        return sound.reserve(self, name)
 
 
 @caught_by("a_handle_that_is_none_is_not_read")
@@ -238,7 +344,7 @@ class GivesNoLinkForALink(MemoryStorage):
 class Forgetful(AsyncStorage):
     """Coroutines that forget what was cancelled."""
 
-    async def add(self, name: str, content: Any, **options: Any) -> str:
+    async def add(self, name: Any, content: Any, **options: Any) -> str:
         """Store it, and undo nothing."""
         source = Source(content)
         call = self._adders.submit(self.storage.add, name, source.content, **options)
@@ -250,3 +356,20 @@ class KeepsWhatWasCancelled(MemoryStorage):
     """What was stored although its task was cancelled stays."""
 
     aio = property(Forgetful)  # type: ignore[misc]  # broken
+
+
+class Synchronous(AsyncStorage):
+    """Coroutines that take what the verbs take, and no more."""
+
+    async def add(self, name: Any, content: Any, **options: Any) -> str:
+        """Store it, if it is a file."""
+        if hasattr(content, "read"):
+            return await self.run(self.storage.add, name, content, **options)
+        return await super().add(name, content, **options)
+
+
+@caught_by("an_asynchronous_file_can_be_added")
+class KnowsNoAsynchronousFiles(MemoryStorage):
+    """A file whose `read` has to be awaited is refused."""
+
+    aio = property(Synchronous)  # type: ignore[misc]  # broken

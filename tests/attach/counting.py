@@ -1,4 +1,4 @@
-"""A relay in front of a server that counts the requests that pass through it."""
+"""A relay in front of a server that counts the requests and the bytes that pass through it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class CountingRelay:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._methods: list[str] = []
+        self._received = 0
         self.endpoint = ""
 
     def __enter__(self) -> Self:
@@ -49,6 +50,11 @@ class CountingRelay:
         methods, self._methods = self._methods, []
         return methods
 
+    def received(self) -> int:
+        """Return the number of bytes that the server has sent since the last call."""
+        received, self._received = self._received, 0
+        return received
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to = await asyncio.open_connection("127.0.0.1", self._port)
         await asyncio.gather(self._pass(reader, to, count=True), self._pass(there, writer))
@@ -60,6 +66,8 @@ class CountingRelay:
             while chunk := await source.read(65536):
                 if count:
                     self._methods += [match[1].decode() for match in REQUEST.finditer(chunk)]
+                else:
+                    self._received += len(chunk)
                 to.write(chunk)
                 await to.drain()
         except ConnectionError:

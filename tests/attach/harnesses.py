@@ -54,6 +54,13 @@ class MemoryHarness(ServedHarness):
         """Give a new storage."""
         return MemoryStorage(max_size=max_size)
 
+    def damage(self, storage: Storage, handle: str) -> bool:
+        """Change the first byte."""
+        assert isinstance(storage, MemoryStorage)
+        metadata, data = storage._objects[handle[1:]]
+        storage._objects[handle[1:]] = metadata, flipped(data)
+        return True
+
 
 class LocalHarness(ServedHarness):
     """In a directory, a temporary file or an empty directory would be left over."""
@@ -81,6 +88,15 @@ class LocalHarness(ServedHarness):
         records = {path for path in root.rglob(".*.json") if path.parent in kept}
         return sorted(str(path) for path in {*root.rglob("*")} - kept - records)
 
+    def damage(self, storage: Storage, handle: str) -> bool:
+        """Change the first byte of the file."""
+        assert isinstance(storage, LocalStorage)
+        with Path(storage.directory, handle[1:]).open("r+b") as file:
+            byte = file.read(1)
+            file.seek(0)
+            file.write(flipped(byte))
+        return True
+
     def clean(self, storage: Storage) -> None:
         """Remove the directory."""
         super().clean(storage)
@@ -95,8 +111,17 @@ class MovingHarness(Harness):
         self._old = LocalHarness()
 
     def open(self, *, max_size: int | None = None) -> Storage:
-        """Give both."""
-        return FallbackStorage(MemoryStorage(max_size=max_size), self._old.open())
+        """Give both; an older directory that is empty needs its marker."""
+        old = self._old.open()
+        old.init()
+        return FallbackStorage(MemoryStorage(max_size=max_size), old)
+
+    def damage(self, storage: Storage, handle: str) -> bool:
+        """Change the first byte of what is in memory, or in the directory."""
+        assert isinstance(storage, FallbackStorage)
+        if handle in storage.new:
+            return MemoryHarness().damage(storage.new, handle)
+        return self._old.damage(storage.old, handle)
 
     def leftovers(self, storage: Storage) -> list[str]:
         """Look into the directory."""
@@ -144,6 +169,17 @@ class S3Harness(Harness):
         unfinished = self._listed(storage, "list_multipart_uploads", "Uploads")
         return sorted((objects - kept) | unfinished)
 
+    def damage(self, storage: Storage, handle: str) -> bool:
+        """Store other bytes in place of the object, and leave the rest of it."""
+        assert isinstance(storage, S3Storage)
+        server = self.server
+        client = s3_client(server.endpoint, server.access_key, server.secret_key)
+        place = {"Bucket": storage.bucket, "Key": storage.prefix + handle[1:]}
+        found = client.get_object(**place)
+        kept = {name: found[name] for name in ("ContentType", "Metadata")}
+        client.put_object(**place, **kept, Body=flipped(found["Body"].read()))
+        return True
+
     def _listed(self, storage: S3Storage, operation: str, what: str) -> set[str]:
         """Give the keys behind the prefix, which no other test has."""
         server = self.server
@@ -152,6 +188,11 @@ class S3Harness(Harness):
             Bucket=storage.bucket, Prefix=storage.prefix
         )
         return {found["Key"] for page in pages for found in page.get(what, ())}
+
+
+def flipped(data: bytes) -> bytes:
+    """Change the first byte."""
+    return bytes([data[0] ^ 1]) + data[1:]
 
 
 @functools.cache

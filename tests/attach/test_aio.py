@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import errno
 import gc
+import io
+import os
 import random
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from attach.harnesses import LocalHarness
+import anyio
+import httpx
+import pytest
+from fastapi import FastAPI, UploadFile
+
+from attach.harnesses import LocalHarness, MemoryHarness
 from rex.attach.aio import WORKERS
+from rex.attach.conformance.samples import MIB, sample
 from rex.attach.reader import Body
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.workers import Source
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from rex.attach.aio import AsyncStorage
-    from rex.attach.content import Content
+    from rex.attach.aio import AsyncReader, AsyncStorage
+    from rex.attach.conformance import Harness
+    from rex.attach.content import AsyncBinaryFile, Content
 
 HANGS = 30
 
@@ -131,8 +142,8 @@ def test_what_a_cancelled_task_left_reading_is_closed_when_it_has_read() -> None
     is_read, go_on = threading.Event(), threading.Event()
     get = hooks._get
 
-    def slow(key: str, start: int) -> Body:
-        metadata, chunks = get(key, start)
+    def slow(key: str, start: int, end: int | None) -> Body:
+        metadata, chunks, _ = get(key, start, end)
 
         def waiting() -> Iterator[bytes]:
             is_read.set()
@@ -157,6 +168,162 @@ def test_what_a_cancelled_task_left_reading_is_closed_when_it_has_read() -> None
         await closing
 
     with storage:
+        asyncio.run(live(storage.aio))
+
+
+@pytest.mark.parametrize("harness", [MemoryHarness(), LocalHarness()], ids=["memory", "directory"])
+@pytest.mark.parametrize("piece", [-1, 1000, 300_000])
+def test_damage_is_noticed_before_the_last_bytes_are_given(harness: Harness, piece: int) -> None:
+    """Whether they are read in a thread, or at once in the event loop."""
+    data = sample(MIB)
+
+    async def live(aio: AsyncStorage) -> None:
+        handle = await aio.add("a.bin", data)
+        assert harness.damage(aio.storage, handle)
+        got = bytearray()
+
+        async def read_all(stream: AsyncReader) -> None:
+            while chunk := await stream.read(piece):
+                got.extend(chunk)
+
+        async with await aio.open(handle) as stream:
+            with pytest.raises(Error, match="Attachment is damaged") as caught:
+                await read_all(stream)
+            assert caught.value.kind is Kind.CORRUPT
+            assert len(got) < MIB
+            with pytest.raises(Error, match="Attachment is damaged"):
+                await stream.read(MIB)
+            assert MIB - 5 == await stream.seek(-5, os.SEEK_END)
+            assert data[-5:] == await stream.read()
+
+    with harness.storage() as storage:
+        asyncio.run(live(storage.aio))
+
+
+async def an_upload(data: bytes) -> UploadFile:
+    """Return what FastAPI passes to an endpoint: a form's file, here without a name."""
+    return UploadFile(io.BytesIO(data))
+
+
+async def a_file(data: bytes) -> anyio.AsyncFile[bytes]:
+    """Return an asynchronous file, which iterates over its lines."""
+    return anyio.wrap_file(io.BytesIO(data))
+
+
+async def a_stream(data: bytes) -> asyncio.StreamReader:
+    """Return what asyncio reads from a connection."""
+    reader = asyncio.StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    return reader
+
+
+async def a_reader(data: bytes) -> AsyncReader:
+    """Return an open attachment of another storage."""
+    aio = MemoryStorage().aio
+    return await aio.open(await aio.add("a.bin", data))
+
+
+ASYNC_FILES = [an_upload, a_file, a_stream, a_reader]
+
+
+@pytest.mark.parametrize("source", ASYNC_FILES)
+@pytest.mark.parametrize("size", [0, 5, 3 * MIB + 5])
+def test_asynchronous_files_of_every_make_are_content(
+    source: Callable[[bytes], Awaitable[AsyncBinaryFile]], size: int
+) -> None:
+    """For `add`, `put` and `uploads.append`; they are read to their end."""
+    data = sample(size)
+
+    async def live(aio: AsyncStorage) -> None:
+        added = await aio.add(None, await source(data))
+        put = await aio.reserve(None)
+        await aio.put(put, await source(data))
+        uploaded = (await aio.uploads.create(None)).handle
+        await aio.uploads.append(uploaded, 0, await source(data), size=size)
+        for handle in (added, put, uploaded):
+            async with await aio.open(handle) as stream:
+                assert data == await stream.read()
+                assert "attachment" == stream.name
+
+    with MemoryStorage() as storage:
+        asyncio.run(live(storage.aio))
+
+
+def test_an_endpoint_stores_what_it_is_sent() -> None:
+    """The first line that users of FastAPI write, with the types that mypy sees."""
+    storage = MemoryStorage()
+    app = FastAPI()
+
+    @app.post("/")
+    async def endpoint(file: UploadFile) -> str:
+        return await storage.aio.add(file.filename, file, content_type=file.content_type)
+
+    async def live() -> str:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            answer = await client.post("/", files={"file": ("ü.png", sample(2 * MIB), "image/png")})
+            handle: str = answer.raise_for_status().json()
+            return handle
+
+    with storage:
+        info = storage.info(asyncio.run(live()))
+    assert ("ü.png", 2 * MIB, "image/png") == (info.name, info.size, info.content_type)
+
+
+def test_text_of_an_asynchronous_file_is_refused() -> None:
+    """As that of any other file, with a hint."""
+
+    async def live(aio: AsyncStorage) -> None:
+        async with await anyio.open_file(__file__) as file:
+            text: Any = file
+            with pytest.raises(Error, match=r"got str \(open the file in binary mode\)") as caught:
+                await aio.add("a.py", text)
+        assert caught.value.kind is Kind.ILL_FORMED
+
+    with MemoryStorage() as storage:
+        asyncio.run(live(storage.aio))
+
+
+def test_a_cancelled_add_of_an_asynchronous_file_leaves_nothing() -> None:
+    """Cancelled while the file is awaited, and nothing is read of it afterwards."""
+    reads = 0
+
+    class Hanging:
+        async def read(self, size: int, /) -> bytes:
+            nonlocal reads
+            reads += 1
+            if reads > 1:
+                is_waiting.set()
+                await asyncio.Event().wait()
+            return bytes(size)
+
+    async def live(aio: AsyncStorage) -> None:
+        add = asyncio.create_task(aio.add("a.bin", Hanging()))
+        await asyncio.wait_for(is_waiting.wait(), HANGS)
+        add.cancel()
+        await asyncio.wait({add})
+        assert add.cancelled()
+
+    is_waiting = asyncio.Event()
+    with MemoryStorage() as storage:
+        asyncio.run(live(storage.aio))
+        assert [] == list(storage)
+    assert 2 == reads
+
+
+def test_an_asynchronous_reader_has_the_attributes_of_a_file() -> None:
+    """As `Reader` has; and seeking before its start is an OSError."""
+
+    async def live(aio: AsyncStorage) -> None:
+        async with await aio.open(await aio.add("a b.txt", b"content"), length=3) as stream:
+            assert ("a b.txt", "rb") == (stream.name, stream.mode)
+            with pytest.raises(OSError, match="negative seek position") as caught:
+                await stream.seek(-1)
+            assert errno.EINVAL == caught.value.errno
+            assert b"con" == await stream.read()
+
+    with MemoryStorage() as storage:
         asyncio.run(live(storage.aio))
 
 

@@ -112,6 +112,21 @@ def test_a_get_that_fails_leaves_no_file(
     assert [] == [*(tmp_path / "work").iterdir()]
 
 
+def test_a_damaged_attachment_leaves_no_file(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """The exit code and the message name the attachment, not the file to be written."""
+    (handle,) = lines(rex("attach", "add", "--name", "a.bin", "-", given=bytes(3_000_000)))
+    with (tmp_path / "attachments" / handle[1:]).open("r+b") as file:
+        file.write(b"\1")
+    for output in ("a.bin", "-"):
+        result = rex("attach", "get", "-o", output, handle)
+        assert 11 == result.returncode
+        assert f"rex: Attachment is damaged:\n    {handle}: its" in result.stderr.decode()
+        assert len(result.stdout) < 3_000_000
+    assert [] == [*(tmp_path / "work").iterdir()]
+
+
 def test_a_file_that_is_replaced_keeps_its_place_and_mode(
     rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
 ) -> None:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import bz2
+import contextlib
+import gzip
 import hashlib
 import io
+import os
+import tempfile
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rex.attach.conformance.samples import sample
 from rex.attach.content import CHUNK_SIZE, Content
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+SYSTEM_FILES = [
+    path for path in map(Path, ("/proc/self/limits", "/sys/class/net/lo/mtu")) if path.exists()
+]
+LEFT_OUT = () if SYSTEM_FILES else ("files of the system as content (needs /proc and /sys)",)
 
 CHUNKS = st.lists(st.binary(max_size=50), max_size=10)
 
@@ -91,6 +104,138 @@ def test_a_file_past_its_end_has_nothing_left() -> None:
     file = io.BytesIO(b"0123456789")
     file.seek(40)
     assert Content(file).known_size == 0
+
+
+class Decoded:
+    """A file that decodes what it reads, and for all else is the file that it reads from."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        """Read half as many bytes."""
+        return bytes.fromhex(self._file.read(2 * size).decode())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def django_file(data: bytes) -> Any:
+    """Return what Django makes of a large file in a form."""
+    from django.conf import settings
+    from django.core.files.uploadedfile import TemporaryUploadedFile
+
+    if not settings.configured:
+        settings.configure()
+    uploaded = TemporaryUploadedFile("a.bin", "image/png", len(data), None)
+    uploaded.write(data)
+    uploaded.seek(0)
+    return uploaded
+
+
+def small_django_file(data: bytes) -> Any:
+    """Return what Django makes of a small file in a form."""
+    from django.core.files.uploadedfile import InMemoryUploadedFile
+
+    return InMemoryUploadedFile(io.BytesIO(data), "file", "a.bin", None, len(data), None)
+
+
+def spooled(data: bytes) -> Any:
+    """Return what Starlette makes of a file in a form: in memory, or on the disk by now."""
+    file = tempfile.SpooledTemporaryFile(max_size=1000)  # noqa: SIM115 - its user closes it
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+def appending(data: bytes) -> Any:
+    """Return an unbuffered file that is open for appending too."""
+    with tempfile.NamedTemporaryFile(buffering=0) as file:
+        file.write(data)
+        appended = Path(file.name).open("ab+", buffering=0)  # noqa: SIM115 - its user closes it
+    appended.seek(0)
+    return appended
+
+
+def zip_member(data: bytes) -> Any:
+    """Return a file in an archive."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
+        written.writestr("a.bin", data)
+    return zipfile.ZipFile(archive).open("a.bin")
+
+
+SOURCES: dict[str, Callable[[bytes], Any]] = {
+    "memory": io.BytesIO,
+    "Django, large": django_file,
+    "Django, small": small_django_file,
+    "spooled": spooled,
+    "appending": appending,
+    "gzip": lambda data: gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(data))),
+    "bzip2": lambda data: bz2.BZ2File(io.BytesIO(bz2.compress(data))),
+    "zip": zip_member,
+    "decoded": lambda data: Decoded(io.BytesIO(data.hex().encode())),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("size", [0, 7, 3 * CHUNK_SIZE + 5])
+def test_a_file_of_any_make_is_not_thought_to_have_become_shorter(source: str, size: int) -> None:
+    """All that it reads is content, also where its position and its end mislead."""
+    data = sample(size)
+    with contextlib.closing(SOURCES[source](data)) as file:
+        assert data == b"".join(Content(file))
+
+
+if SYSTEM_FILES:
+
+    @pytest.mark.parametrize("path", SYSTEM_FILES, ids=str)
+    @pytest.mark.parametrize("buffering", [-1, 0])
+    def test_a_file_of_the_system_is_read_whatever_size_it_reports(
+        path: Path, buffering: int
+    ) -> None:
+        """Those in /proc report none, and those in /sys a page."""
+        with path.open("rb", buffering) as file:
+            assert path.read_bytes() == b"".join(Content(file))
+
+
+@pytest.mark.parametrize("buffering", [-1, 0])
+@pytest.mark.parametrize("cut", [0, 1, CHUNK_SIZE, 2 * CHUNK_SIZE + 3])
+def test_a_file_that_was_cut_is_corrupt(buffering: int, cut: int) -> None:
+    """Wherever reading has got to; the error says how much came of how much."""
+    with tempfile.NamedTemporaryFile(buffering=buffering) as file:
+        for start in range(0, 3 * CHUNK_SIZE, CHUNK_SIZE):
+            file.write(sample(CHUNK_SIZE, str(start)))
+        file.seek(5)
+        content = Content(file)
+        next(content)
+        os.truncate(file.name, cut)
+        with pytest.raises(Error, match="became shorter") as caught:
+            list(content)
+        assert caught.value.kind is Kind.CORRUPT
+        assert f"{content.size} bytes came of {3 * CHUNK_SIZE - 5}" == caught.value.payload
+        assert content.failure is caught.value
+
+
+def test_a_file_that_was_cut_to_where_it_was_read_from_anyway_is_no_shorter() -> None:
+    """What lies before its position does not count."""
+    file = io.BytesIO(b"0123456789")
+    file.seek(20)
+    content = Content(file)
+    file.truncate(3)
+    assert [] == list(content)
+
+
+def test_a_file_that_fails_while_it_is_measured_is_read_from_its_position() -> None:
+    """A damaged archive is not stored from where its damage was found."""
+    data = sample(CHUNK_SIZE)
+    packed = gzip.compress(data)
+    with gzip.GzipFile(fileobj=io.BytesIO(packed[:-8] + bytes(8))) as file:
+        content = Content(file)
+        assert content.known_size is None
+        assert 0 == file.tell()
+        with pytest.raises(gzip.BadGzipFile):
+            list(content)
 
 
 def test_sized_content_over_the_limit_is_refused_at_once() -> None:

@@ -37,9 +37,9 @@ class Watched(MemoryStorage):
         self.read: list[str] = []
         self.meanwhile: Callable[[str], object] = bool
 
-    def _get(self, key: str, start: int) -> Body:
+    def _get(self, key: str, start: int, end: int | None) -> Body:
         self.read.append(f"/{key}")
-        body = super()._get(key, start)
+        body = super()._get(key, start, end)
         self.meanwhile(f"/{key}")
         return body
 

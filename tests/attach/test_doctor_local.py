@@ -250,16 +250,16 @@ class Overwriting(MemoryStorage):
 class Unranged(MemoryStorage):
     """A storage that is broken on purpose: it gives all from the beginning."""
 
-    def _get(self, key: str, start: int) -> Body:
+    def _get(self, key: str, start: int, end: int | None) -> Body:
         del start
-        return super()._get(key, 0)
+        return super()._get(key, 0, end)
 
 
 class Changing(MemoryStorage):
     """A storage that is broken on purpose: it gives other bytes."""
 
-    def _get(self, key: str, start: int) -> Body:
-        body = super()._get(key, start)
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        body = super()._get(key, start, end)
         return body._replace(chunks=(bytes(len(chunk)) for chunk in body.chunks))
 
 

@@ -117,8 +117,8 @@ def test_a_reader_goes_on_in_the_other_storage() -> None:
     """It began in the old one, whose stream broke; the attachment has been copied meanwhile."""
 
     class Breaking(MemoryStorage):
-        def _get(self, key: str, start: int) -> Body:
-            body = super()._get(key, start)
+        def _get(self, key: str, start: int, end: int | None) -> Body:
+            body = super()._get(key, start, end)
             return body._replace(chunks=iter([next(body.chunks)]))
 
     old, new = Breaking(), MemoryStorage()

@@ -159,7 +159,15 @@ def test_a_hostile_name_becomes_harmless(name: str, expected: str) -> None:
     assert expected == safe_file_name(name)
 
 
-@pytest.mark.parametrize("name", [None, 7, b"name.txt", ["name.txt"]])
+def test_a_file_without_a_name_is_called_as_if_nothing_were_left_of_one() -> None:
+    """A form may name none; `safe_file_name` itself wants a string."""
+    assert make_handle(None).endswith("/attachment")
+    nameless: Any = None
+    with pytest.raises(Error, match="A file name must be a string"):
+        safe_file_name(nameless)
+
+
+@pytest.mark.parametrize("name", [7, b"name.txt", ["name.txt"]])
 def test_a_name_is_a_string(name: Any) -> None:
     """What is no string is refused, not turned into one."""
     with pytest.raises(Error, match="A file name must be a string") as caught:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import io
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +12,11 @@ import pytest
 
 from attach.counting import CountingRelay
 from rex.attach import open_storage
+from rex.attach.conformance.samples import sample
 from rex.core import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rex.attach import Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
@@ -66,6 +69,94 @@ def test_a_far_seek_is_one_more_request(storage: Storage, relay: CountingRelay) 
         stream.seek(11 * MIB)
         stream.read(10)
         assert ["GET"] == relay.taken()
+
+
+def test_measuring_before_reading_is_no_further_request(
+    storage: Storage, relay: CountingRelay
+) -> None:
+    """As those do who ask for the size first, by a seek to the end and back."""
+    handle = storage.add("a.txt", bytes(3 * MIB))
+    relay.taken()
+    with storage.open(handle) as stream:
+        assert 3 * MIB == stream.seek(0, io.SEEK_END)
+        assert 0 == stream.seek(0)
+        assert 3 * MIB == len(stream.read())
+    assert ["GET"] == relay.taken()
+
+
+def test_what_is_read_in_parts_is_transferred_in_parts(
+    storage: Storage, relay: CountingRelay
+) -> None:
+    """An archive's list, one file in it, the head of an image, and then all of each, once."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as written:
+        for number in range(200):
+            written.writestr(f"dir/member{number:04}.bin", sample(200_000, str(number)))
+    handle = storage.add("a.zip", archive.getvalue())
+    reads: list[tuple[float, int, Callable[[zipfile.ZipFile], object]]] = [
+        (128_000, 4, lambda opened: opened.namelist()),
+        (500_000, 6, lambda opened: opened.read("dir/member0150.bin")),
+        (1.02 * len(archive.getvalue()), 20, lambda opened: opened.testzip()),
+    ]
+    for most, requests, read in reads:
+        forget(relay)
+        with storage.open(handle) as stream, zipfile.ZipFile(stream) as opened:
+            read(opened)
+        assert relay.received() <= most
+        assert len(relay.taken()) <= requests
+    image = storage.add("a.jpeg", bytes(14 * MIB))
+    forget(relay)
+    with storage.open(image) as stream:
+        assert bytes(10) == stream.read(10)
+        stream.seek(0)
+        assert bytes(20) == stream.read(20)
+    assert ["GET"] == relay.taken()
+    assert relay.received() <= 128_000
+
+
+def forget(relay: CountingRelay) -> None:
+    """Begin to count."""
+    relay.taken()
+    relay.received()
+
+
+def test_columns_are_transferred_and_what_is_between_is_not(
+    storage: Storage, relay: CountingRelay
+) -> None:
+    """Each part that is read at once, wherever it is, is one request of little more."""
+    data = sample(24 * MIB)
+    handle = storage.add("a.parquet", data)
+    forget(relay)
+    parts = [(start, 800_001) for start in range(MIB, 24 * MIB, 5 * MIB)]
+    with storage.open(handle) as stream:
+        for start, length in [(24 * MIB - 8, 8), *parts]:
+            stream.seek(start)
+            assert data[start : start + length] == stream.read(length)
+    assert ["GET"] * (2 + len(parts)) == relay.taken()
+    assert relay.received() <= 1.15 * sum(length for _, length in parts) + 64 * 1024
+
+
+def test_a_length_is_one_request_for_just_that(storage: Storage, relay: CountingRelay) -> None:
+    """A length past the end is for all there is, under any name."""
+    data = sample(6 * MIB)
+    handle = storage.add("a.zip", data)
+    forget(relay)
+    with storage.open(handle, start=MIB, length=100_000) as stream:
+        assert data[MIB : MIB + 100_000] == stream.read()
+    assert ["GET"] == relay.taken()
+    assert relay.received() <= 102_000
+    with storage.open(handle, length=2**63 - 1) as stream:
+        assert data == stream.read()
+    assert ["GET"] == relay.taken()
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.zip"])
+def test_an_empty_attachment_can_be_opened_by_any_name(storage: Storage, name: str) -> None:
+    """Though a server has no part of nothing to give."""
+    handle = storage.add(name, b"")
+    for options in ({}, {"length": 10}, {"start": 5}, {"start": 5, "length": 0}):
+        with storage.open(handle, **options) as stream:
+            assert (0, b"") == (stream.info.size, stream.read())
 
 
 def test_info_and_stat_are_one_request(storage: Storage, relay: CountingRelay) -> None:

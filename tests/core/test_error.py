@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import pickle
 import threading
 import traceback
@@ -56,6 +57,68 @@ def test_a_pickled_error_comes_back_whole(protocol: int) -> None:
     assert (restored.message, restored.payload, restored.kind) == ("Gone", "/x", Kind.NOT_FOUND)
     assert restored.context == (("While reading", "y"), ("At last", None))
     assert str(restored) == str(error)
+
+
+SYSTEM = {
+    Kind.NOT_FOUND: (FileNotFoundError, errno.ENOENT),
+    Kind.EXISTS: (FileExistsError, errno.EEXIST),
+    Kind.DENIED: (PermissionError, errno.EACCES),
+    Kind.UNAVAILABLE: (OSError, errno.EIO),
+    Kind.CORRUPT: (OSError, errno.EIO),
+}
+"""What the system would raise in place of an error."""
+
+
+@pytest.mark.parametrize("kind", SYSTEM)
+def test_code_that_knows_files_only_can_catch_an_error(kind: Kind) -> None:
+    """It is what the system would raise, with its number; all else is as with any other error."""
+    base, number = SYSTEM[kind]
+    error = Error("Gone", "/x", kind=kind)
+    assert isinstance(error, base)
+    assert (number, "Gone") == (error.errno, error.strerror)
+    assert ("Gone", "/x") == error.args
+    assert "rex.core.Error: Gone:\n    /x\n" == "".join(traceback.format_exception_only(error))
+    assert f"Error('Gone', '/x', kind={kind})" == repr(error)
+
+
+@pytest.mark.parametrize("kind", set(Kind) - set(SYSTEM))
+def test_an_error_that_no_file_has_is_not_one_of_the_system(kind: Kind) -> None:
+    """Code that catches what a file raises does not hide a wrong argument or setting."""
+    assert not isinstance(Error("Wrong", kind=kind), OSError)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_an_error_of_any_kind_can_come_out_of_a_file(kind: Kind) -> None:
+    """It is an `OSError` then, and nothing else about it is another; also after pickling."""
+    error = Error("Gone", "/x", kind=kind).wrap("While reading")
+    raised = error.as_os_error()
+    assert isinstance(raised, OSError)
+    assert (raised is error) == isinstance(error, OSError)
+    for each in (raised, copy.copy(raised), pickle.loads(pickle.dumps(raised))):  # noqa: S301 - our own
+        assert issubclass(type(each), OSError)
+        assert (str(error), repr(error), kind) == (str(each), repr(each), each.kind)
+        assert error.args == each.args
+
+
+def test_groups_are_split_by_error_and_by_what_the_system_calls_it() -> None:
+    """``except*`` finds an error under both of its names."""
+    errors = [Error("a", kind=Kind.NOT_FOUND), Error("b")]
+    group = ExceptionGroup("two", [*errors, ValueError("c")])
+    for known, expected in ((FileNotFoundError, errors[:1]), (Error, errors)):
+        found, _ = group.split(known)
+        assert found is not None
+        assert expected == [*found.exceptions]
+
+
+def test_an_error_may_have_heirs_of_its_own() -> None:
+    """They may take any arguments, and their kind does not make another class of them."""
+
+    class Heir(Error):  # noqa: N818 - of a test
+        def __init__(self) -> None:
+            super().__init__("Gone", kind=Kind.NOT_FOUND)
+
+    assert type(Heir()) is Heir
+    assert Kind.NOT_FOUND is Heir().kind
 
 
 def test_a_copied_error_can_be_wrapped_on_its_own() -> None:

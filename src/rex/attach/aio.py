@@ -11,9 +11,9 @@ from rex.attach.workers import Source, Workers, fed
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-    from rex.attach.content import Chunk, ContentSource
+    from rex.attach.content import AsyncContentSource
     from rex.attach.info import Info
     from rex.attach.link import PresignedLink
     from rex.attach.reader import Reader
@@ -49,15 +49,17 @@ class AsyncStorage:
 
     async def add(
         self,
-        name: str,
-        content: ContentSource | AsyncIterable[Chunk],
+        name: str | None,
+        content: AsyncContentSource,
         *,
         content_type: str | None = None,
         digest: str | None = None,
     ) -> str:
-        """Store an attachment; `content` may also be an asynchronous iterable of bytes.
+        """Store an attachment.
 
-        When the task is cancelled, the attachment is not stored.
+        `content` may also be an asynchronous file, whose `read` is awaited (as that of FastAPI's
+        `UploadFile`), or an asynchronous iterable of bytes. When the task is cancelled, the
+        attachment is not stored.
         """
         source = Source(content)
         call = self._adders.submit(
@@ -68,7 +70,7 @@ class AsyncStorage:
     async def put(
         self,
         handle: str,
-        content: ContentSource | AsyncIterable[Chunk],
+        content: AsyncContentSource,
         *,
         content_type: str | None = None,
         digest: str | None = None,
@@ -95,13 +97,13 @@ class AsyncStorage:
         """Uploads piece by piece; see `Storage.uploads`."""
         return AsyncUploads(self.storage.uploads, self._workers, self._adders)
 
-    async def reserve(self, name: str) -> str:
+    async def reserve(self, name: str | None) -> str:
         """Make the handle of an attachment that somebody else will upload."""
         return self.storage.reserve(name)
 
-    async def open(self, handle: str, *, start: int = 0) -> AsyncReader:
-        """Open an attachment for reading, from `start` on (bytes)."""
-        reader = await self.run(self.storage.open, handle, start=start)
+    async def open(self, handle: str, *, start: int = 0, length: int | None = None) -> AsyncReader:
+        """Open an attachment for reading, from `start` on, at most `length` bytes."""
+        reader = await self.run(self.storage.open, handle, start=start, length=length)
         return AsyncReader(reader, self._workers)
 
     async def info(self, handle: str) -> Info:
@@ -200,7 +202,7 @@ class AsyncUploads:
 
     async def create(
         self,
-        name: str,
+        name: str | None,
         *,
         size: int | None = None,
         content_type: str | None = None,
@@ -225,7 +227,7 @@ class AsyncUploads:
         self,
         handle: str,
         offset: int,
-        content: ContentSource | AsyncIterable[Chunk],
+        content: AsyncContentSource,
         *,
         size: int | None = None,
     ) -> Upload:
@@ -237,7 +239,7 @@ class AsyncUploads:
         return await fed(call, source, self._workers)
 
     async def join(
-        self, name: str, parts: Sequence[str], *, content_type: str | None = None
+        self, name: str | None, parts: Sequence[str], *, content_type: str | None = None
     ) -> str:
         """Store an attachment that consists of complete uploads made for that."""
         join = self._uploads.join
@@ -265,6 +267,16 @@ class AsyncReader:
     def info(self) -> Info:
         """What is known of the attachment."""
         return self._reader.info
+
+    @property
+    def name(self) -> str:
+        """The name of the file, as a file has it."""
+        return self._stream.name
+
+    @property
+    def mode(self) -> str:
+        """The mode, as a file has it."""
+        return self._stream.mode
 
     async def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes, or all that are left.

@@ -19,6 +19,7 @@ import click
 
 from rex.attach.content import CHUNK_SIZE
 from rex.attach.handle import FALLBACK_NAME, make_handle, parse_handle
+from rex.attach.storage import MAX_POSITION
 from rex.attach.tasks.command import (
     copy,
     expect_used,
@@ -124,7 +125,7 @@ def get(storage: Storage, handle: str, output: str | None) -> None:
     """
     if output is None and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("The content may not suit a terminal; use -o FILE, or -o - for it.")
-    with storage.open(handle) as stream, contextlib.ExitStack() as stack:
+    with storage.open(handle, length=MAX_POSITION) as stream, contextlib.ExitStack() as stack:
         info = stream.info
         if output in (None, "-"):
             target = _standard(sys.stdout)
@@ -393,6 +394,8 @@ def _replacement(path: Path) -> Iterator[BinaryIO]:
                 os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
             yield file
         partial.replace(path)
+    except Error:  # of what is read meanwhile
+        raise
     except OSError as failure:
         reason = f"{path}: {failure.strerror}"
         raise Error("Cannot be written", reason, kind=Kind.DENIED) from None

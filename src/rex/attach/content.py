@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import AsyncIterable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-__all__ = ["CHUNK_SIZE", "READ_SIZE", "BinaryFile", "Content", "ContentSource"]
+__all__ = [
+    "CHUNK_SIZE",
+    "READ_SIZE",
+    "AsyncBinaryFile",
+    "AsyncContentSource",
+    "BinaryFile",
+    "Content",
+    "ContentSource",
+]
 
 CHUNK_SIZE = 1024 * 1024
 """The size, in bytes, of the chunks in which content is read and written."""
@@ -26,19 +34,28 @@ class BinaryFile(Protocol):
         """Give at most `size` bytes; none at the end."""
 
 
+class AsyncBinaryFile(Protocol):
+    """What an asynchronous file must offer to be stored, as FastAPI's `UploadFile` does."""
+
+    async def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes; none at the end."""
+
+
 Chunk: TypeAlias = bytes | bytearray | memoryview
 ContentSource: TypeAlias = str | Chunk | BinaryFile | Iterable[Chunk]
+AsyncContentSource: TypeAlias = ContentSource | AsyncBinaryFile | AsyncIterable[Chunk]
 
 
 class Content(Iterator["bytes | memoryview"]):
     """An iterator over the chunks of what the caller gave.
 
-    A file is read from where it stands, never closed, and need not be seekable. The chunks can be
-    had once. What the caller's own file or iterable raises passes through, and is kept in
-    `failure`, so that it is not mistaken for a failure of the storage.
+    A file is read from its position to its end, never closed, and need not be seekable. The
+    chunks can be had once. What the caller's own file or iterable raises passes through, and is
+    kept in `failure`, so that it is not mistaken for a failure of the storage.
 
     Errors: `ILL_FORMED` when this is not content, or text that should be bytes; `TOO_LARGE` over
-    `max_size` bytes; `CORRUPT` at the end when its SHA-256 is not `digest`.
+    `max_size` bytes; `CORRUPT` at the end when its SHA-256 is not `digest`, or when the file has
+    become shorter since it was measured.
     """
 
     known_size: int | None
@@ -146,7 +163,8 @@ def _open(source: ContentSource) -> tuple[Iterator[Chunk], int | None]:
         view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
         return _slices(view), len(view)
     if hasattr(source, "read"):
-        return iter(lambda: source.read(CHUNK_SIZE), b""), _remaining(source)
+        extent = _extent(source)
+        return _read(source, extent), None if extent is None else max(extent.end - extent.start, 0)
     try:
         return iter(source), None
     except TypeError:
@@ -168,19 +186,46 @@ def _slices(view: memoryview) -> Iterator[memoryview]:
     return (view[start : start + CHUNK_SIZE] for start in range(0, len(view), CHUNK_SIZE))
 
 
-def _remaining(file: object) -> int | None:
-    """Give the number of bytes from where a file stands to its end, if it can tell."""
+class _Extent(NamedTuple):
+    """The position and the end of a file, in bytes."""
+
+    start: int
+    end: int
+
+
+def _read(file: Any, extent: _Extent | None) -> Iterator[Chunk]:
+    """Yield the chunks of a file to its present end. Errors: `CORRUPT` if that came nearer."""
+    size = 0
+    while (chunk := file.read(CHUNK_SIZE)) != b"":
+        yield chunk
+        size += memoryview(chunk).nbytes
+    if extent is None or size >= extent.end - extent.start:
+        return
+    # What is read need not be what was measured: a wrapper may decode, a system file pretend.
+    now = _extent(file)
+    if now is not None and now.end < extent.end:
+        raise Error(
+            "The content became shorter while it was stored",
+            f"{size} bytes came of {extent.end - extent.start}",
+            kind=Kind.CORRUPT,
+        )
+
+
+def _extent(file: Any) -> _Extent | None:
+    """Measure a file, and leave its position; return None if it cannot be measured."""
     try:
-        if not file.seekable():  # type: ignore[attr-defined]  # whatever it lacks says: not known
+        if not file.seekable() or hasattr(file, "encoding"):
             return None
-        position: int = file.tell()  # type: ignore[attr-defined]  # as above
-        end: int = file.seek(0, 2)  # type: ignore[attr-defined]  # as above
-        file.seek(position)  # type: ignore[attr-defined]  # as above
+        start = file.tell()
     except (AttributeError, OSError, ValueError):
         return None
-    is_binary = not hasattr(file, "encoding")
-    known = is_binary and isinstance(end, int) and isinstance(position, int)
-    return max(end - position, 0) if known else None
+    try:
+        end = file.seek(0, 2)
+    except (AttributeError, OSError, ValueError):
+        end = None
+    if file.tell() != start:
+        file.seek(start)
+    return _Extent(start, end) if isinstance(start, int) and isinstance(end, int) else None
 
 
 def _bytes_of(chunk: object) -> bytes | memoryview:

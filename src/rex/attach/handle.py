@@ -74,12 +74,16 @@ class Handle(NamedTuple):
     """The name of the file, as `safe_file_name` leaves it."""
 
 
-def make_handle(name: str) -> str:
-    """Make a new handle for a file called `name`.
+def make_handle(name: str | None) -> str:
+    """Make a new handle for a file called `name`; without one (None), for `FALLBACK_NAME`.
 
-    Errors: `ILL_FORMED` when `name` is not a string. Any string is fine: see `safe_file_name`.
+    Errors: `ILL_FORMED` when `name` is neither a string nor None. Any string is fine: see
+    `safe_file_name`.
     """
     from uuid import uuid4
+
+    if name is None:
+        name = FALLBACK_NAME
 
     day = datetime.datetime.now(datetime.UTC).date().isoformat().replace("-", "/")
     return f"/{day}/{uuid4()}/{safe_file_name(name)}"

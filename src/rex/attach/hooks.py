@@ -50,8 +50,11 @@ class Hooks(abc.ABC):
         self._put(key, content, content_type)
 
     @abc.abstractmethod
-    def _get(self, key: str, start: int) -> Body:
-        """Give the object and its bytes from `start` (bytes, 0 or more) to the end.
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        """Return the object, and its bytes from `start` (0 or more) to before `end`.
+
+        `end` is after `start`; None, and what is past the end, is the end of the object. Where
+        stopping there saves nothing, the bytes may go on to the end; `Body.end` says which.
 
         Must raise `FileNotFoundError` here, not later, when there is none. When `start` is not
         before the end, it may raise anything else instead; what it gives is not read then.

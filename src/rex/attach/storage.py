@@ -11,13 +11,15 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
+from rex.attach.comparison import compare
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type
+from rex.attach.formats import is_read_in_parts
 from rex.attach.handle import handle_of, key_of, make_handle, safe_file_name, shown
 from rex.attach.hooks import Hooks
 from rex.attach.info import Info, Metadata
 from rex.attach.link import PresignedLink, link_seconds
-from rex.attach.reader import Body, Reader, Stream
+from rex.attach.reader import MIN_REQUEST, Body, Reader, Stream
 from rex.attach.watching.watched import INFO, Watched, moved
 from rex.core import Error, Kind, Secret
 
@@ -83,7 +85,7 @@ class Storage(Hooks):
     @final
     def add(
         self,
-        name: str,
+        name: str | None,
         content: ContentSource,
         *,
         content_type: str | None = None,
@@ -91,15 +93,17 @@ class Storage(Hooks):
     ) -> str:
         """Store an attachment; return its handle once it is stored for good.
 
-        `name` is the name of the file, which is made harmless first. `content` is a string
-        (stored as UTF-8), bytes, a file open in binary mode (read from where it stands, not
-        closed), or an iterable of bytes. `content_type` is what to serve it as; without it, the
-        name decides. `digest` is the SHA-256 of the bytes in hexadecimal, where it is known: other
-        bytes are not stored. When this raises, nothing is left in the storage (a server that goes
-        away in the middle may keep what it had, since it cannot be told).
+        `name` is the name of the file, which is made harmless first; without a name (None), the
+        file is called ``attachment``. `content` is a string (stored as UTF-8), bytes, a file open
+        in binary mode (read from its position to its end, not closed), or an iterable of bytes.
+        `content_type` is what to serve it as; without it, the name decides. `digest` is the SHA-256
+        of the bytes in hexadecimal, where it is known: other bytes are not stored. When this
+        raises, nothing is left in the storage (a server that goes away in the middle may keep what
+        it had, since it cannot be told).
 
-        Errors: `ILL_FORMED` (name, content, type or digest), `TOO_LARGE`, `CORRUPT` for another
-        digest, and whatever the caller's own content raises, as it stands.
+        Errors: `ILL_FORMED` (name, content, type or digest); `TOO_LARGE`; `CORRUPT` for another
+        digest, or for a file that became shorter while it was stored. What `content` raises
+        propagates unchanged.
         """
         with Watched("add", self, None, INFO) as seen:
             handle = seen.handle = make_handle(name)
@@ -142,40 +146,47 @@ class Storage(Hooks):
                     raise
 
     @final
-    def reserve(self, name: str) -> str:
+    def reserve(self, name: str | None) -> str:
         """Make the handle of an attachment that will be stored later, or uploaded with a link.
 
-        Nothing is stored. Errors: `ILL_FORMED` when `name` is not a string.
+        Nothing is stored. Errors: `ILL_FORMED` when `name` is neither a string nor None.
         """
         return make_handle(name)
 
     @final
-    def open(self, handle: str, *, start: int = 0) -> Reader:
+    def open(self, handle: str, *, start: int = 0, length: int | None = None) -> Reader:
         """Open an attachment for reading, as a seekable binary file.
 
-        It stands at `start`, a number of bytes from the beginning: what comes before is not asked
-        for unless one seeks back. Past the end there is nothing to read, as after a seek.
+        Its position is `start`, in bytes from the beginning: what comes before is not requested
+        unless the caller seeks back. Past the end there is nothing to read, as after a seek. With
+        `length`, reading ends after so many bytes, and one request is for just these; a length past
+        the end means all the rest. Without it, the first request is for all the rest, or for
+        64 KiB where the name is that of a format that libraries read in parts (zip, Parquet,
+        images: see `rex.attach.formats`). After a seek, requests are for what is read.
 
         Errors, raised here and not at the first read: `NOT_FOUND`, `ILL_FORMED`.
         """
         with Watched("open", self, handle) as seen:
             key = key_of(handle)
-            if not isinstance(start, int) or not 0 <= start <= MAX_POSITION:
-                raise Error("The start is a number of bytes", shown(start), kind=Kind.ILL_FORMED)
+            _check_position("start", start)
+            if length is not None:
+                _check_position("length", length)
+            end = _first_end(_name(handle), start, length)
             with self._mapped(handle):
-                body = self._begun(key, start)
+                body = self._begun(key, start, end)
             info = _info(handle, body.metadata)
             seen.size = info.size
             fetch = functools.partial(self._get, key)
             mapped = functools.partial(self._mapped, handle)
-            return Reader(Stream(info, body.chunks, fetch, mapped, start))
+            return Reader(Stream(info, body, fetch, mapped, start=start, length=length))
 
     @final
     def read_cached(self, handle: str) -> tuple[Info, bytes] | None:
         """Give a small attachment and its bytes if they are in this machine's memory already.
 
         Or else None, also where that cannot be known. This waits for no disk and no server, so
-        that an event loop may call it. Errors: as `open`, where they are found without waiting.
+        that an event loop may call it. Errors: as `open`, where they are found without waiting;
+        `CORRUPT` when the bytes do not have the SHA-256 that was recorded.
         """
         with Watched("read_cached", self, handle) as seen, self._mapped(handle):
             cached = self._get_cached(key_of(handle))
@@ -183,9 +194,11 @@ class Storage(Hooks):
                 seen.is_moot = True
                 return None
             metadata, content = cached
+            info = _info(handle, metadata)
+            compare(info, content)
             seen.size = len(content)
             moved("out", seen.size)
-            return _info(handle, metadata), content
+            return info, content
 
     @final
     def info(self, handle: str) -> Info:
@@ -466,7 +479,7 @@ class Storage(Hooks):
         """Compute the SHA-256 of an object whose digest was not recorded."""
         from hashlib import sha256
 
-        digest, body = sha256(), self._get(key, 0)
+        digest, body = sha256(), self._get(key, 0, None)
         for chunk in body.chunks:
             digest.update(chunk)
         return digest.hexdigest()
@@ -477,15 +490,15 @@ class Storage(Hooks):
         with self._mapped(handle):
             return _info(handle, self._head(key))
 
-    def _begun(self, key: str, start: int) -> Body:
+    def _begun(self, key: str, start: int, end: int | None) -> Body:
         """Give the object and its bytes from `start`, which may be past the end."""
         try:
-            return self._get(key, start)
+            return self._get(key, start, end)
         except FileNotFoundError:
             raise
         except Exception:
             # A server refuses to begin past the end (RFC 9110, section 15.5.17).
-            metadata = self._head(key) if start else None
+            metadata = None if start == 0 and end is None else self._head(key)
             if metadata is None or start < metadata.size:
                 raise
             return Body(metadata, iter(()))
@@ -552,6 +565,19 @@ class _Mapped:
 def _name(handle: str) -> str:
     """Give the name of the file in a handle that is known to be well formed."""
     return handle.rpartition("/")[2]
+
+
+def _check_position(what: str, given: int) -> None:
+    if not isinstance(given, int) or not 0 <= given <= MAX_POSITION:
+        raise Error(f"The {what} is a number of bytes", shown(given), kind=Kind.ILL_FORMED)
+
+
+def _first_end(name: str, start: int, length: int | None) -> int | None:
+    """Choose where the first request ends; None is the end of the attachment."""
+    if length is not None:
+        end = start + max(length, 1)  # no request is for nothing
+        return end if end < MAX_POSITION else None
+    return start + MIN_REQUEST if is_read_in_parts(name) else None
 
 
 def _info(handle: str, metadata: Metadata) -> Info:

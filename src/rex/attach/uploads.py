@@ -71,7 +71,7 @@ class Uploads:
 
     def create(
         self,
-        name: str,
+        name: str | None,
         *,
         size: int | None = None,
         content_type: str | None = None,
@@ -130,7 +130,8 @@ class Uploads:
         """Store more of an upload, whose `offset` (bytes) the caller has to know.
 
         `size` tells how many bytes there will be, where `create` was not told. What the content
-        gives before it raises is stored; then its exception passes, as it stands.
+        gives before it raises is stored; then its exception propagates unchanged. The same holds
+        for a file that became shorter while it was stored (`CORRUPT`).
 
         Errors: `NOT_FOUND`; `CONFLICT` when the upload is at another offset, or its size is known
         to be another; `BUSY` while somebody else appends; `TOO_LARGE` for more than there should
@@ -162,7 +163,9 @@ class Uploads:
             digest = stream.digest if offset == 0 else None
             return self._completed(upload, digest, seen) if upload.is_complete else upload
 
-    def join(self, name: str, parts: Sequence[str], *, content_type: str | None = None) -> str:
+    def join(
+        self, name: str | None, parts: Sequence[str], *, content_type: str | None = None
+    ) -> str:
         """Store an attachment that consists of complete uploads made for that; give its handle.
 
         The parts are no uploads any more afterwards.

@@ -6,14 +6,17 @@ import asyncio
 import concurrent.futures
 import contextvars
 import functools
+import inspect
 import os
 import threading
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+
+from rex.attach.content import CHUNK_SIZE
 
 if TYPE_CHECKING:
-    from rex.attach.content import Chunk, ContentSource
+    from rex.attach.content import AsyncContentSource, Chunk, ContentSource
 
 __all__ = ["Source", "Workers", "fed"]
 
@@ -88,6 +91,19 @@ class Workers:
             self._pool = None
 
 
+class _FileChunks(AsyncIterator[bytes]):
+    """The chunks of an asynchronous file."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    async def __anext__(self) -> bytes:
+        chunk: bytes = await self._file.read(CHUNK_SIZE)
+        if chunk == b"":
+            raise StopAsyncIteration
+        return chunk
+
+
 class Source:
     """Content on its way from a task to a worker thread, which can be cut off.
 
@@ -95,8 +111,9 @@ class Source:
     task, in `feed`, answers. All that concerns the loop happens in its own thread.
     """
 
-    def __init__(self, content: ContentSource | AsyncIterable[Chunk]) -> None:
-        self._content = content
+    def __init__(self, content: AsyncContentSource) -> None:
+        is_file = inspect.iscoroutinefunction(getattr(content, "read", None))
+        self._content: Any = _FileChunks(content) if is_file else content
         self._loop = asyncio.get_running_loop()
         self._requests: asyncio.Queue[_Request | None] = asyncio.Queue()
         self._lock = threading.Lock()
@@ -112,7 +129,8 @@ class Source:
             return self
         if isinstance(self._content, Iterator):
             return self._checked(self._content)
-        return self._content
+        content: ContentSource = self._content
+        return content
 
     async def feed(self) -> None:
         """Answer what the thread asks for, until it has finished."""
@@ -143,7 +161,8 @@ class Source:
     def read(self, size: int, /) -> bytes:
         """Read from the caller's file, unless it was cut off."""
         self._check()
-        return self._content.read(size)  # type: ignore[union-attr]  # a file, or we are not asked
+        data: bytes = self._content.read(size)
+        return data
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._content, name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import errno
+from typing import Any, Self
 
 __all__ = ["Error", "Kind"]
 
@@ -53,11 +55,24 @@ class Error(Exception):
 
     `message` is a phrase without a full stop or a colon; `payload` is what the message is
     about (it is printed with `str`); `kind` says what sort of failure it is. Exceptions are told
-    apart by `kind`, never by subclass, so that the printed name is always `rex.core.Error`.
+    apart by `kind`, and the printed name is always `rex.core.Error`.
+
+    For code that expects a file, an error is also the `OSError` that the system would raise:
+    `FileNotFoundError` for `NOT_FOUND`, `FileExistsError` for `EXISTS`, `PermissionError` for
+    `DENIED`, plain `OSError` for `UNAVAILABLE` and `CORRUPT`. Our own ``except OSError`` therefore
+    follows an ``except Error`` wherever both can occur.
     """
+
+    def __new__(cls, *args: object, kind: Kind = Kind.INTERNAL, **_: object) -> Self:
+        """Choose the class by the kind."""
+        chosen: Any = _BY_KIND.get(kind, cls) if cls is Error else cls
+        # OSError takes its attributes here; all others forget the arguments.
+        made: Self = super(Error, chosen).__new__(chosen, _ERRNO.get(kind, errno.EIO), *args[:1])
+        return made
 
     def __init__(self, message: str, payload: object = None, *, kind: Kind = Kind.INTERNAL) -> None:
         super().__init__(message, payload)
+        self.args = (message, payload)
         self.message = message
         self.payload = payload
         self.kind = kind
@@ -72,6 +87,14 @@ class Error(Exception):
         self.context = (*self.context, (message, payload))
         return self
 
+    def as_os_error(self) -> Error:
+        """Return this error, or one like it where this is not an `OSError`."""
+        if isinstance(self, OSError):
+            return self
+        error = _OSError(self.message, self.payload, kind=self.kind)
+        error.context = self.context
+        return error
+
     def __str__(self) -> str:
         paragraphs = ((self.message, self.payload), *self.context)
         return "\n".join(_paragraph(message, payload) for message, payload in paragraphs)
@@ -82,15 +105,20 @@ class Error(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # A payload is for printing, and need not be made for travelling.
         context = tuple((message, _printed(payload)) for message, payload in self.context)
-        return _restore, (self.message, _printed(self.payload), self.kind, context)
+        is_os_error = isinstance(self, OSError)
+        return _restore, (self.message, _printed(self.payload), self.kind, context, is_os_error)
 
 
 def _restore(
-    message: str, payload: object, kind: Kind, context: tuple[tuple[str, object], ...]
+    message: str,
+    payload: object,
+    kind: Kind,
+    context: tuple[tuple[str, object], ...],
+    is_os_error: bool,  # noqa: FBT001 - pickle knows no keywords
 ) -> Error:
     error = Error(message, payload, kind=kind)
     error.context = context
-    return error
+    return error.as_os_error() if is_os_error else error
 
 
 def _printed(payload: object) -> object:
@@ -105,3 +133,23 @@ def _paragraph(message: str, payload: object) -> str:
 
 # Tracebacks and doctests show the public name.
 Error.__module__ = "rex.core"
+
+
+def _error_and(base: type[OSError]) -> type[Error]:
+    """Make the class of the errors that are of another class too; it has no name of its own."""
+    return type("Error", (Error, base), {"__module__": "rex.core", "__doc__": Error.__doc__})
+
+
+_OSError = _error_and(OSError)
+_BY_KIND = {
+    Kind.NOT_FOUND: _error_and(FileNotFoundError),
+    Kind.EXISTS: _error_and(FileExistsError),
+    Kind.DENIED: _error_and(PermissionError),
+    Kind.UNAVAILABLE: _OSError,
+    Kind.CORRUPT: _OSError,
+}
+_ERRNO = {
+    Kind.NOT_FOUND: errno.ENOENT,
+    Kind.EXISTS: errno.EEXIST,
+    Kind.DENIED: errno.EACCES,
+}

@@ -13,18 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rex.attach import Storage
+    from rex.attach.conformance import Harness
     from rex.attach.storages.s3 import S3Storage
 
 
 @pytest.fixture(params=["memory", "directory", "s3"])
-def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
-    """Give an empty storage of each kind."""
+def harness(request: pytest.FixtureRequest) -> Any:
+    """Return the harness of each kind of storage."""
     if request.param == "memory":
-        harness: Any = MemoryHarness()
-    elif request.param == "directory":
-        harness = LocalHarness()
-    else:
-        harness = S3Harness(request.getfixturevalue("seaweedfs"))
+        return MemoryHarness()
+    if request.param == "directory":
+        return LocalHarness()
+    return S3Harness(request.getfixturevalue("seaweedfs"))
+
+
+@pytest.fixture
+def storage(harness: Harness) -> Iterator[Storage]:
+    """Yield an empty storage of each kind."""
     with harness.storage() as storage:
         yield storage
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import contextvars
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
 import pytest
@@ -11,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from attach.harnesses import S3Harness
+from rex.attach import get_storage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.web import Access, attachments
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 FOLDER = "/2026/11/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab"
+HANGS = 30
+"""Seconds after which a test does not wait but hang."""
 ANYBODY = Access(access_rule("anybody", None))
 
 
@@ -261,6 +267,111 @@ def test_a_rule_of_the_application_is_asked() -> None:
     assert 404 == ask(signed_in, "GET", f"{FOLDER}/a.txt").status_code
     handle = f"{FOLDER}/a.txt"
     assert [(None, "download", handle), ("alice", "download", handle)] == asked
+
+
+def test_plain_rules_wait_side_by_side() -> None:
+    """Ten requests are asked about at once, though each rule blocks until all ten are."""
+    together = threading.Barrier(10)
+
+    def rule(*_: object) -> bool:
+        together.wait(HANGS)
+        return True
+
+    app = attachments(MemoryStorage(), Access(rule))
+
+    async def live() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await asyncio.gather(*(client.get("/") for _ in range(10)))
+
+    assert [200] * 10 == [answer.status_code for answer in asyncio.run(live())]
+
+
+def test_a_plain_rule_has_the_context_of_the_request(tmp_path: Path) -> None:
+    """Variables of the context are as the host has set them, and the application is active."""
+    tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant")
+    seen: list[tuple[str, Storage, threading.Thread]] = []
+
+    def rule(*_: object) -> bool:
+        seen.append((tenant.get(), get_storage(), threading.current_thread()))
+        return True
+
+    with Rex("rex.attach", attach_dir=tmp_path) as rex:
+        storage = get_storage()
+    app = attachments(storage, Access(rule))
+
+    async def host(scope: Any, receive: Any, send: Any) -> None:
+        tenant.set("ours")
+        with rex:
+            await app(scope, receive, send)
+
+    assert 200 == ask(host, "GET", "/").status_code
+    ((found, active, thread),) = seen
+    assert ("ours", storage) == (found, active)
+    assert thread is not threading.main_thread()
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (Error("Not now", kind=Kind.UNAVAILABLE), 503),
+        (Error("Not you", kind=Kind.DENIED), 403),
+        (ZeroDivisionError("mine"), 500),
+        (PermissionError("mine"), 500),
+        (StopIteration("mine"), 500),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_rule_raises_is_answered(failure: Exception, status: int, *, is_async: bool) -> None:
+    """An `Error` by its kind, and anything else as our own mistake, whichever rule raises it."""
+
+    def rule(*_: object) -> bool:
+        raise failure
+
+    async def later(*_: object) -> bool:
+        raise failure
+
+    app = attachments(MemoryStorage(), Access(later if is_async else rule))
+    assert status == ask(app, "GET", "/").status_code
+
+
+class AsyncRule:
+    """A rule that is an object."""
+
+    async def __call__(self, *_: object) -> bool:
+        """Allow it, in the thread of the event loop."""
+        return await allowing_later()
+
+
+async def allowing_later(*_: object) -> bool:
+    """Allow it, in the thread of the event loop."""
+    await asyncio.sleep(0)
+    return threading.current_thread() is threading.main_thread()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [allowing_later, AsyncRule(), partial(allowing_later, 7), lambda *_: allowing_later()],
+    ids=["function", "object", "partial", "plain function that returns a coroutine"],
+)
+def test_an_asynchronous_rule_is_awaited_in_the_event_loop(rule: Any) -> None:
+    """However it is written."""
+    assert 200 == ask(attachments(MemoryStorage(), Access(rule)), "GET", "/").status_code
+
+
+@pytest.mark.parametrize(("name", "status"), [("nobody", 403), ("anybody", 200), ("bearer", 200)])
+def test_our_own_rules_need_no_thread(
+    monkeypatch: pytest.MonkeyPatch, name: str, status: int
+) -> None:
+    """They do not wait for anything."""
+
+    def refused(*_: object) -> NoReturn:
+        raise AssertionError("a thread is asked for")
+
+    monkeypatch.setattr("rex.attach.web.access.run_in_threadpool", refused)
+    app = attachments(MemoryStorage(), Access(access_rule(name, Secret("first"))))
+    assert status == ask(app, "GET", "/", headers={"Authorization": "Bearer first"}).status_code
 
 
 @pytest.mark.parametrize(

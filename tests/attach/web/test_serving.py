@@ -19,7 +19,6 @@ from attach.web.virtual_time import VirtualTime
 from rex.attach import open_storage
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.content import READ_SIZE
-from rex.attach.reader import Body
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.web.serving import serve
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach import Storage
+    from rex.attach.conformance import Harness
     from rex.attach.info import Metadata
+    from rex.attach.reader import Body
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 DATA = sample(3 * MIB + 5)
@@ -56,10 +57,10 @@ class Watched(MemoryStorage):
         self.heads += 1
         return super()._head(key)
 
-    def _get(self, key: str, start: int) -> Body:
+    def _get(self, key: str, start: int, end: int | None) -> Body:
         self.starts.append(start)
-        metadata, chunks = super()._get(key, start)
-        return Body(metadata, WatchedChunks(self, chunks))
+        body = super()._get(key, start, end)
+        return body._replace(chunks=WatchedChunks(self, body.chunks))
 
 
 class WatchedChunks:
@@ -532,6 +533,30 @@ def test_a_client_that_cannot_be_sent_to_ends_the_stream() -> None:
 
     stream(storage, handle, send)
     assert storage.opened == 0
+
+
+@pytest.mark.parametrize("name", ["a.bin", "a.zip"])
+@pytest.mark.parametrize("size", [1000, 3 * MIB + 5])
+def test_what_is_damaged_is_never_sent_whole(harness: Harness, name: str, size: int) -> None:
+    """What is small is not sent at all; of the rest, the last bytes are not, but a part is."""
+    with harness.storage() as storage:
+        handle = storage.add(name, DATA[:size])
+        assert harness.damage(storage, handle)
+        got = bytearray()
+        messages: list[Any] = []
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+            got.extend(message.get("body", b""))
+
+        with pytest.raises(Error, match="Attachment is damaged") as caught:
+            stream(storage, handle, send)
+        assert caught.value.kind is Kind.CORRUPT
+        assert len(got) < size
+        assert all(message.get("more_body", True) for message in messages)
+        if size > MIB:
+            answer = ask(storage, handle, {"Range": "bytes=500-799"})
+            assert (206, DATA[500:800]) == (answer.status_code, answer.content)
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 3])

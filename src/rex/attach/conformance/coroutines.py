@@ -80,6 +80,31 @@ def every_content_can_be_added_by_coroutine(harness: Harness) -> None:
 
 
 @promise
+def an_asynchronous_file_can_be_added(harness: Harness) -> None:
+    """A file whose `read` is awaited is read to its end, for `add`, `put` and `append`."""
+    data = sample(9 * MIB)
+
+    async def live(aio: AsyncStorage) -> None:
+        original = await aio.add("a.bin", _AsyncFile(data))
+        async with await aio.open(original) as stream:
+            copy = await aio.add("b.bin", stream)
+        reserved = await aio.reserve("c.bin")
+        await aio.put(reserved, _AsyncFile(data))
+        for handle in (original, copy, reserved):
+            async with await aio.open(handle) as stream:
+                expect("content", data, await stream.read())
+        failure = OSError("mine")
+        try:
+            await aio.add("a.bin", _AsyncFile(data, failure))
+        except OSError as raised:
+            expect_true("what the file raises comes out as it is", raised is failure)
+        else:
+            raise AssertionError("a file that fails was stored")
+
+    _run(harness, live)
+
+
+@promise
 def an_asynchronous_reader_can_seek(harness: Harness) -> None:
     """`aio.open` gives a reader that reads, seeks and tells."""
     data = sample(2 * MIB)
@@ -249,6 +274,21 @@ async def _later(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     for chunk in chunks:
         await asyncio.sleep(0)
         yield chunk
+
+
+class _AsyncFile:
+    """A file whose `read` has to be awaited, and may fail where another would end."""
+
+    def __init__(self, data: bytes, failure: Exception | None = None) -> None:
+        self._file = io.BytesIO(data)
+        self._failure = failure
+
+    async def read(self, size: int = -1, /) -> bytes:
+        await asyncio.sleep(0)
+        chunk = self._file.read(size)
+        if not chunk and self._failure is not None:
+            raise self._failure
+        return chunk
 
 
 async def _stuck(size: int, waiting: asyncio.Event) -> AsyncIterator[bytes]:

@@ -47,6 +47,13 @@ class Harness(abc.ABC):
         """
         return []
 
+    def damage(self, storage: Storage, handle: str) -> bool:  # noqa: ARG002 - as above
+        """Change one byte of what is stored, behind the storage's back, and nothing else.
+
+        Return whether that was done; False means that it cannot be done.
+        """
+        return False
+
     def clean(self, storage: Storage) -> None:
         """Let go of a storage, and remove what is in it where that does not go by itself."""
         storage.close()

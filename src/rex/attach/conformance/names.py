@@ -88,6 +88,14 @@ CHANGED = {
 
 
 @promise
+def a_file_without_a_name_gets_one(harness: Harness) -> None:
+    """A name that is None, as forms can omit it, becomes ``attachment``."""
+    with harness.storage() as storage:
+        for handle in (storage.add(None, b"data"), storage.reserve(None)):
+            expect("name", "attachment", handle.rpartition("/")[2])
+
+
+@promise
 def a_handle_has_its_form(harness: Harness) -> None:
     """A handle is ``/YYYY/MM/DD/<uuid4>/<name>``, of today (UTC), added or reserved."""
     with harness.storage() as storage:

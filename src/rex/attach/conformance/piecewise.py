@@ -15,7 +15,7 @@ from rex.attach.conformance.expectations import (
     expect_true,
 )
 from rex.attach.conformance.promise import upload_promise
-from rex.attach.conformance.samples import MIB, failing, sample, sliced
+from rex.attach.conformance.samples import MIB, CutFile, failing, sample, sliced
 from rex.core import Kind
 
 if TYPE_CHECKING:
@@ -123,6 +123,20 @@ def what_comes_before_a_failure_is_kept(harness: Harness) -> None:
                 expect("offset", start + size, storage.uploads.info(handle).offset)
             storage.uploads.append(handle, 2 * size, rest)
             expect_content(storage, handle, data + data + rest)
+
+
+@upload_promise(supported=True)
+def what_came_of_a_piece_that_became_shorter_is_kept(harness: Harness) -> None:
+    """A file that became shorter while it was appended is `CORRUPT`; what it had is stored."""
+    with harness.storage() as storage:
+        for size, cut in ((2 * MIB, MIB), (2 * LARGE, LARGE)):
+            data = sample(size)
+            handle = storage.uploads.create("a.log", size=size).handle
+            append = storage.uploads.append
+            expect_error(Kind.CORRUPT, "append", append, handle, 0, CutFile(data, cut))
+            expect("offset", cut, storage.uploads.info(handle).offset)
+            append(handle, cut, data[cut:])
+            expect_content(storage, handle, data)
 
 
 @upload_promise(supported=True)

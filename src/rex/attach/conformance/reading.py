@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import random
@@ -15,6 +16,8 @@ from rex.core import Kind
 
 if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
+    from rex.attach.reader import Reader
+    from rex.attach.storage import Storage
 
 
 @promise
@@ -40,6 +43,26 @@ def an_attachment_can_be_opened_in_the_middle(harness: Harness) -> None:
                 expect(f"info after open at {start}", storage.info(handle), stream.info)
                 expect("seek back to the start", 0, stream.seek(0))
                 expect("read after seek back", data[:10], stream.read(10))
+
+
+@promise
+def a_part_can_be_opened_by_its_length(harness: Harness) -> None:
+    """Opened with a length, reading ends after it or at the end, and the info is of the whole."""
+    data = sample(MIB + 5)
+    with harness.storage() as storage:
+        for name in ("a", "a.zip"):
+            handle = storage.add(name, data)
+            for start, length in ((0, 0), (0, 1), (7, MIB), (MIB, 5), (MIB, 100), (0, 2**63 - 1)):
+                what = f"{length} bytes at {start}"
+                with storage.open(handle, start=start, length=length) as stream:
+                    expect(f"read after open of {what}", data[start:][:length], stream.read())
+                    expect(f"read again after {what}", b"", stream.read(1))
+                    expect(f"size told after open of {what}", len(data), stream.info.size)
+                    expect("seek back to the start", 0, stream.seek(0))
+                    expect("read after seek back", data[: start + length][:10], stream.read(10))
+        for length in (-1, 2**63):
+            what = f"a length of {length}"
+            expect_error(Kind.ILL_FORMED, what, storage.open, handle, length=length)
 
 
 @promise
@@ -136,30 +159,35 @@ def seeking_past_the_end_reads_nothing(harness: Harness) -> None:
 
 @promise
 def seeking_before_the_start_is_refused(harness: Harness) -> None:
-    """A negative position is a ValueError, and so is a `whence` that there is not."""
+    """A negative position is an OSError, as in a file; an unknown `whence` is a ValueError."""
     with harness.storage() as storage, storage.open(storage.add("a", b"0123456789")) as stream:
-        expect_raises(ValueError, "seek(-1)", stream.seek, -1)
-        expect_raises(ValueError, "seek(-11, 2)", stream.seek, -11, io.SEEK_END)
+        refused = [(-1, io.SEEK_SET), (-11, io.SEEK_END), (-1, io.SEEK_CUR)]
+        for offset, whence in refused:
+            what = f"seek({offset}, {whence})"
+            failure = expect_raises(OSError, what, stream.seek, offset, whence)
+            expect(f"number of the failure of {what}", errno.EINVAL, failure.errno)
         expect_raises(ValueError, "seek(0, 9)", stream.seek, 0, 9)
         expect("read after what was refused", b"0123456789", stream.read())
 
 
 @promise
 def random_seeks_read_as_in_a_file_in_memory(harness: Harness) -> None:
-    """Seeks and reads in any order give the same as with `io.BytesIO`."""
+    """Seeks and reads in any order give the same as with `io.BytesIO`, under any name."""
     data = sample(5 * MIB)
     chance = random.Random(20261123)  # noqa: S311 - the same steps each time, no secret
-    with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
-        model = io.BytesIO(data)
-        for step in range(150):
-            whence = chance.choice((io.SEEK_SET, io.SEEK_CUR, io.SEEK_END))
-            base = (0, model.tell(), len(data))[whence]
-            reach = chance.choice((10, 70_000, len(data)))
-            target = max(0, min(len(data) + 10, base + chance.randint(-reach, reach)))
-            size = chance.choice((0, 1, 10, 4096, 65_536, 300_000))
-            what = f"step {step}: seek({target - base}, {whence}) and read({size})"
-            expect(what, model.seek(target), stream.seek(target - base, whence))
-            expect(what, model.read(size), stream.read(size))
+    with harness.storage() as storage:
+        for name in ("a", "a.zip"):
+            model = io.BytesIO(data)
+            with storage.open(storage.add(name, data)) as stream:
+                for step in range(100):
+                    whence = chance.choice((io.SEEK_SET, io.SEEK_CUR, io.SEEK_END))
+                    base = (0, model.tell(), len(data))[whence]
+                    reach = chance.choice((10, 70_000, len(data)))
+                    target = max(0, min(len(data) + 10, base + chance.randint(-reach, reach)))
+                    size = chance.choice((0, 1, 10, 4096, 65_536, 300_000))
+                    what = f"{name}, {step}: seek({target - base}, {whence}) and read({size})"
+                    expect(what, model.seek(target), stream.seek(target - base, whence))
+                    expect(what, model.read(size), stream.read(size))
 
 
 @promise
@@ -207,6 +235,44 @@ def an_attachment_cannot_be_written_to(harness: Harness) -> None:
 
 
 @promise
+def an_open_attachment_has_the_attributes_of_a_file(harness: Harness) -> None:
+    """Its name is that of the file, and its mode that of a binary file open for reading."""
+    with harness.storage() as storage, storage.open(storage.add("ä b.txt", b"x")) as stream:
+        expect("name", "ä b.txt", stream.name)
+        expect("mode", "rb", stream.mode)
+        expect_true("a terminal is something else", not stream.isatty())
+
+
+@promise
+def what_is_missing_can_be_caught_as_a_missing_file(harness: Harness) -> None:
+    """An error of `NOT_FOUND` is a FileNotFoundError too, whichever verb raises it."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        for verb in (storage.open, storage.info, storage.stat, storage.remove):
+            expect_raises(FileNotFoundError, verb.__name__, verb, handle)
+
+
+@promise
+def damage_is_noticed_before_the_last_byte_is_read(harness: Harness) -> None:
+    """Reading in order to the end raises `CORRUPT` unless the SHA-256 is the recorded one."""
+    with harness.storage() as storage:
+        for size in (1, 100_000, 3 * MIB):
+            handle = storage.add("a.bin", sample(size))
+            if storage.info(handle).digest is None or not harness.damage(storage, handle):
+                continue
+            expect_error(Kind.CORRUPT, "read_cached", _read_cached_or_whole, storage, handle)
+            with storage.open(handle) as stream:
+                error = expect_error(Kind.CORRUPT, "read", stream.read)
+                expect_true("the error is an OSError", isinstance(error, OSError))
+                expect_true("the error names the handle", handle in str(error))
+            with storage.open(handle) as stream:
+                got = bytearray()
+                expect_error(Kind.CORRUPT, "readinto", _read_to_the_end, stream, got)
+                expect_true("the last bytes are not given", len(got) < size)
+                expect_error(Kind.CORRUPT, "another read", stream.read)
+
+
+@promise
 def two_readers_do_not_disturb_each_other(harness: Harness) -> None:
     """Each opening has its own position and its own end."""
     data = sample(2 * MIB)
@@ -249,3 +315,21 @@ def an_archive_can_be_read_in_place(harness: Harness) -> None:
         with storage.open(handle) as stream:
             expected = hashlib.sha256(archive.getvalue()).hexdigest()
             expect("digest", expected, hashlib.file_digest(stream, "sha256").hexdigest())
+        for content in (b"", b"x", b"no archive at all" * 3):
+            with storage.open(storage.add("files.zip", content)) as stream:
+                what = f"whether {len(content)} bytes are an archive"
+                expect(what, False, zipfile.is_zipfile(stream))
+
+
+def _read_cached_or_whole(storage: Storage, handle: str) -> bytes:
+    cached = storage.read_cached(handle)
+    if cached is not None:
+        return cached[1]
+    with storage.open(handle) as stream:
+        return stream.read()
+
+
+def _read_to_the_end(stream: Reader, into: bytearray) -> None:
+    buffer = bytearray(10_000)
+    while size := stream.readinto(buffer):
+        into += buffer[:size]

@@ -81,7 +81,7 @@ def a_name_that_is_no_string_is_refused(harness: Harness) -> None:
     """The name of a file is a string, for adding and for reserving."""
     with harness.storage() as storage:
         loose: Any = storage
-        for wrong in (None, 7, b"name.txt", pathlib.Path("name.txt"), ["name.txt"]):
+        for wrong in (7, b"name.txt", pathlib.Path("name.txt"), ["name.txt"]):
             expect_error(Kind.ILL_FORMED, f"add({wrong!r})", loose.add, wrong, b"data")
             expect_error(Kind.ILL_FORMED, f"reserve({wrong!r})", loose.reserve, wrong)
         expect_nothing_stored(harness, storage)

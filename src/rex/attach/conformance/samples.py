@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["MIB", "FailingFile", "ShortFile", "at_once", "failing", "sample", "sliced"]
+__all__ = [
+    "MIB",
+    "CutFile",
+    "FailingFile",
+    "ShortFile",
+    "at_once",
+    "failing",
+    "sample",
+    "sliced",
+]
 
 MIB = 1024 * 1024
 
@@ -73,3 +82,24 @@ class FailingFile(ShortFile):
         if not chunk:
             raise self._failure
         return chunk
+
+
+class CutFile(io.BytesIO):
+    """A file whose end is elsewhere from the second read on."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        super().__init__(data)
+        self._new_size = size
+        self._reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read, and move the end before the second time."""
+        self._reads += 1
+        if self._reads == 2:  # noqa: PLR2004 - the second
+            grown = sample(max(self._new_size - len(self.getvalue()), 0))
+            position = self.seek(0, io.SEEK_CUR)
+            self.seek(0, io.SEEK_END)
+            self.write(grown)
+            self.truncate(self._new_size)
+            self.seek(position)
+        return super().read(size)

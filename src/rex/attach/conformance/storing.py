@@ -19,7 +19,7 @@ from rex.attach.conformance.expectations import (
     expect_true,
 )
 from rex.attach.conformance.promise import promise
-from rex.attach.conformance.samples import MIB, ShortFile, sample, sliced
+from rex.attach.conformance.samples import MIB, CutFile, ShortFile, sample, sliced
 from rex.core import Kind
 
 if TYPE_CHECKING:
@@ -167,6 +167,28 @@ def a_file_that_gives_little_at_a_time_is_stored_whole(harness: Harness) -> None
     with harness.storage() as storage:
         data = sample(40_000)
         expect_round_trip(storage, ShortFile(data, 777), data)
+
+
+@promise
+def a_file_that_became_shorter_is_refused(harness: Harness) -> None:
+    """A file that ends before where it ended at first is `CORRUPT`, and nothing is stored."""
+    with harness.storage() as storage:
+        for size, cut in ((2 * MIB, MIB), (6 * MIB, MIB + 1), (20 * MIB, 5 * MIB), (2 * MIB, 0)):
+            what = f"{size} bytes cut to {cut}"
+            expect_error(Kind.CORRUPT, what, storage.add, "a.log", CutFile(sample(size), cut))
+            file = CutFile(sample(size), cut)
+            expect_error(Kind.CORRUPT, what, storage.put, storage.reserve("a.log"), file)
+        expect_nothing_stored(harness, storage)
+
+
+@promise
+def a_file_that_grows_is_stored_to_its_end(harness: Harness) -> None:
+    """What is written to a file while it is read is stored too."""
+    with harness.storage() as storage:
+        for size, more in ((2 * MIB, 3), (6 * MIB, 5 * MIB), (20 * MIB, MIB)):
+            file = CutFile(sample(size), size + more)
+            handle = expect_round_trip(storage, file, sample(size) + sample(more))
+            storage.remove(handle)
 
 
 @promise

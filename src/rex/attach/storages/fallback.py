@@ -81,8 +81,8 @@ class FallbackStorage(Storage):
         with self.new._mapped(f"/{key}", content):
             self.new._put_new(key, content, content_type)
 
-    def _get(self, key: str, start: int) -> Body:
-        return self._holding(key, lambda storage: storage._begun(key, start))
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        return self._holding(key, lambda storage: storage._begun(key, start, end))
 
     def _get_cached(self, key: str) -> tuple[Metadata, bytes] | None:
         return self.new._get_cached(key) or self.old._get_cached(key)

@@ -99,6 +99,8 @@ class LocalStorage(ServedStorage):
             os.stat(f"{self.directory}/.")  # for the tree, what is not a directory is gone
             with self._root() as root:
                 _try_to_store(root)
+        except Error:
+            raise
         except FileNotFoundError:
             raise self._unusable("its parent directory does not exist") from None
         except NotADirectoryError:
@@ -278,7 +280,8 @@ class LocalStorage(ServedStorage):
 
     # Reading.
 
-    def _get(self, key: str, start: int) -> Body:
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        del end  # nothing is read before it is asked for
         fd, metadata = self._open(key)
         return Body(metadata, _Chunks(fd, start, metadata.size))
 

@@ -219,16 +219,13 @@ class LocalDoctor(Doctor):
         quoted = shlex.quote(path)
         try:
             self._local._own_secret()
-        except (Error, OSError) as failure:
-            reason = (
-                failure.payload if isinstance(failure, Error) else f"{path}: {failure.strerror}"
-            )
-            if isinstance(failure, OSError):
-                return wrong(str(reason), f"$ chown {os.geteuid()} {quoted}")
+        except Error as error:
             advice = ["remove it, or put it right; if it is removed, all links that are out end:"]
             if stat.S_IMODE(os.lstat(path).st_mode) & 0o077:
                 advice.append(f"$ chmod 0600 {quoted}  # if nobody has read it")
-            return wrong(str(reason), *advice, f"$ rm {quoted}")
+            return wrong(str(error.payload), *advice, f"$ rm {quoted}")
+        except OSError as failure:
+            return wrong(f"{path}: {failure.strerror}", f"$ chown {os.geteuid()} {quoted}")
         return fine(f"{path}, and nobody else may read it")
 
     def _has_secret(self) -> bool:

@@ -56,7 +56,8 @@ class MemoryStorage(ServedStorage):
                 raise FileExistsError
             self._objects[key] = metadata, data
 
-    def _get(self, key: str, start: int) -> Body:
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        del end  # it is all there
         metadata, data = self._find(key)
         chunks = (data[at : at + READ_SIZE] for at in range(start, len(data), READ_SIZE))
         return Body(metadata, chunks)

@@ -230,10 +230,14 @@ class ObjectStorage(Storage):
                 kind=Kind.CORRUPT,
             )
 
-    def _get(self, key: str, start: int) -> Body:
-        options: GetOptions = {"range": {"offset": start}} if start else {}
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        options: GetOptions = {}
+        if end is not None:
+            options = {"range": (start, end)}
+        elif start:
+            options = {"range": {"offset": start}}
         result = obstore.get(self._store(), self._path(key), options=options)
-        return Body(_metadata(result), Runtime.watch(iter(result.stream(READ_SIZE))))
+        return Body(_metadata(result), Runtime.watch(iter(result.stream(READ_SIZE))), end)
 
     def _head(self, key: str) -> Metadata:
         return _metadata(obstore.get(self._store(), self._path(key), options={"head": True}))
@@ -301,7 +305,7 @@ def _metadata(result: Any) -> Metadata:
         modified=meta["last_modified"],
         content_type=attributes.get("Content-Type", DEFAULT_TYPE),
         etag=etag_of(meta),
-        digest=attributes.get(_DIGEST),
+        digest=_digest_of(attributes.get(_DIGEST)),
     )
 
 
@@ -311,6 +315,11 @@ def etag_of(meta: Any) -> str:
     if not etag:
         raise obstore.exceptions.GenericError("an answer without an ETag")
     return str(etag)
+
+
+def _digest_of(recorded: str | None) -> str | None:
+    """Return a SHA-256; others may have recorded something else under its name."""
+    return recorded if recorded and re.fullmatch("[0-9a-f]{64}", recorded) else None
 
 
 def _checked_prefix(prefix: str) -> str:

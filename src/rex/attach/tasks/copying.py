@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.attach.content import CHUNK_SIZE
+from rex.attach.storage import MAX_POSITION
 from rex.attach.tasks.pooled import pooled
 from rex.attach.tasks.throttle import Throttle, Throttled
 from rex.core import Error, Kind
@@ -181,12 +182,12 @@ class _Job:
             self._throttle.passed(len(cached[1]))
             yield cached
             return
-        with self._source.open(handle) as stream:
+        with self._source.open(handle, length=MAX_POSITION) as stream:
             if stream.info.size <= LARGE:
                 yield stream.info, Throttled(stream, self._throttle)
                 return
         # Nothing is held open while it waits for its turn.
-        with self._large, self._source.open(handle) as stream:
+        with self._large, self._source.open(handle, length=MAX_POSITION) as stream:
             yield stream.info, Throttled(stream, self._throttle)
 
     def _compared(self, handle: str) -> Copied:
@@ -231,7 +232,7 @@ def _difference(ours: Info, theirs: Info) -> str:
 
 def _digest_of(storage: Storage, handle: str) -> str:
     digest = hashlib.sha256()
-    with storage.open(handle) as stream:
+    with storage.open(handle, length=MAX_POSITION) as stream:
         for chunk in iter(partial(stream.read, CHUNK_SIZE), b""):
             digest.update(chunk)
     return digest.hexdigest()

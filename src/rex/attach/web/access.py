@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 import importlib
 import inspect
@@ -9,6 +10,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
+
+from starlette.concurrency import run_in_threadpool
 
 from rex.core import Error, Kind
 
@@ -33,18 +36,24 @@ class Access:
     """Asks a rule about each request, and sees to it that no other site makes one.
 
     The rule gets the user whom the host application put into the ASGI scope (None when there is
-    none), the action, and the handle where there is one.
+    none), the action, and the handle where there is one. An ``async`` rule is awaited. A plain rule
+    may block, as a database does, and is called in a worker thread, in the context of the request.
     """
 
     def __init__(self, rule: Rule, *, origins: Sequence[str] = ()) -> None:
         self._rule = rule
+        self._is_called_here = isinstance(rule, _Immediate) or _is_async(rule)
         self._origins = frozenset(origins)
 
     async def check(self, request: Request, action: Action, handle: str | None = None) -> None:
         """Let the request pass. Errors: `DENIED`."""
         if action in ("upload", "remove", "link") and self._is_cross_site(request):
             raise Error("Another site may not do this", kind=Kind.DENIED)
-        allowed = self._rule(self._user(request), action, handle)
+        asked = self._user(request), action, handle
+        if self._is_called_here:
+            allowed = self._rule(*asked)
+        else:
+            allowed = await run_in_threadpool(self._rule, *asked)
         if inspect.isawaitable(allowed):
             allowed = await allowed
         if allowed is not True:
@@ -118,7 +127,21 @@ class _Bearer:
         self.key = found[1].encode() if found else b""
 
 
-class _Keys:
+class _Immediate:
+    """A rule of our own, which does not wait for anything."""
+
+
+class _Always(_Immediate):
+    """A rule with one answer to all requests."""
+
+    def __init__(self, *, allowed: bool) -> None:
+        self._allowed = allowed
+
+    def __call__(self, *_: object) -> bool:
+        return self._allowed
+
+
+class _Keys(_Immediate):
     """A rule: whoever shows one of the keys may do everything."""
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -129,6 +152,15 @@ class _Keys:
         return sum(hmac.compare_digest(key, user.key) for key in self._keys) > 0
 
 
+def _is_async(rule: Any) -> bool:
+    """Return whether a rule is asynchronous: calling it returns at once what is to be awaited."""
+    while isinstance(rule, functools.partial):
+        rule = rule.func
+    return inspect.iscoroutinefunction(rule) or inspect.iscoroutinefunction(
+        getattr(rule, "__call__", None)  # noqa: B004 - that it can be called is known
+    )
+
+
 def access_rule(name: str, keys: Secret | None) -> Rule:
     """Find the rule that a setting names.
 
@@ -136,9 +168,9 @@ def access_rule(name: str, keys: Secret | None) -> Rule:
     commas), or ``module:function``. Errors: `CONFIGURATION`.
     """
     if name == "nobody":
-        return lambda *_: False
+        return _Always(allowed=False)
     if name == "anybody":
-        return lambda *_: True
+        return _Always(allowed=True)
     if name == "bearer":
         known = [key.strip() for key in (keys.reveal() if keys else "").split(",")]
         if not all(known):

@@ -6,7 +6,7 @@ import itertools
 import re
 from typing import NamedTuple
 
-__all__ = ["Span", "known_start", "wanted_spans"]
+__all__ = ["Span", "known_length", "known_start", "wanted_spans"]
 
 MAX_LENGTH = 600
 """A longer header is ignored, so that judging one takes no time, whatever is in it.
@@ -58,6 +58,13 @@ def known_start(header: str | None) -> int | None:
     if specs is None:
         return 0
     return specs[0][0] if len(specs) == 1 else None
+
+
+def known_length(header: str | None) -> int | None:
+    """Return how many bytes a header asks for from `known_start` on; None is all the rest."""
+    specs = _specs(header)
+    first, last = specs[0] if specs is not None and len(specs) == 1 else (None, None)
+    return None if first is None or last is None else last + 1 - first
 
 
 def _specs(header: str | None) -> list[tuple[int | None, int | None]] | None:

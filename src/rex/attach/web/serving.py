@@ -17,7 +17,7 @@ from rex.attach.content import READ_SIZE
 from rex.attach.content_type import DEFAULT_TYPE, content_type_for, disposition, is_inline_type
 from rex.attach.storage import MAX_POSITION
 from rex.attach.web.conditions import CONDITIONS, Verdict, judge, may_be_partial
-from rex.attach.web.ranges import Span, known_start, wanted_spans
+from rex.attach.web.ranges import Span, known_length, known_start, wanted_spans
 from rex.core import Error
 from rex.core.web import problem
 
@@ -95,14 +95,15 @@ async def serve(
         info, content = cached
         answer = asked.answer(info, inline=inline)
         return answer.of(content) if isinstance(answer, _Answer) else answer
-    start = asked.known_start
+    start, length = asked.known_start, asked.known_length
     if start is None:
         info = await storage.aio.info(handle)
         answer = asked.answer(info, inline=inline)
         if isinstance(answer, Response):
             return answer
-        start = answer.parts[0].span.start
-    reader = await storage.aio.open(handle, start=start)
+        start, stop = answer.parts[0].span
+        length = stop - start if len(answer.parts) == 1 else None
+    reader = await storage.aio.open(handle, start=start, length=length)
     try:
         answer = asked.answer(reader.info, inline=inline)
         if isinstance(answer, _Answer):
@@ -156,6 +157,14 @@ class _Asked:
             return None
         start = known_start(self._range)
         return None if start is None else min(start, MAX_POSITION)
+
+    @property
+    def known_length(self) -> int | None:
+        """How many bytes to read from `known_start` on, or None when that is not known."""
+        if "if-range" in self._headers:
+            return None
+        length = known_length(self._range)
+        return MAX_POSITION if length is None else min(length, MAX_POSITION)
 
     def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
         """Say what to answer, now that the attachment is known."""
