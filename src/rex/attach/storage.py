@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
 from rex.attach.content import Content, ContentSource
-from rex.attach.content_type import content_type_for, disposition, is_inline_type
+from rex.attach.content_type import content_type_for, disposition, is_inline_type, text_type
 from rex.attach.handle import handle_of, key_of, make_handle, safe_file_name, shown
 from rex.attach.hooks import Hooks
 from rex.attach.info import Info, Metadata
@@ -94,9 +94,10 @@ class Storage(Hooks):
         `name` is the name of the file, which is made harmless first. `content` is a string
         (stored as UTF-8), bytes, a file open in binary mode (read from where it stands, not
         closed), or an iterable of bytes. `content_type` is what to serve it as; without it, the
-        name decides. `digest` is the SHA-256 of the bytes in hexadecimal, where it is known: other
-        bytes are not stored. When this raises, nothing is left in the storage (a server that goes
-        away in the middle may keep what it had, since it cannot be told).
+        name decides. The text type of a string gets its charset. `digest` is the SHA-256 of the
+        bytes in hexadecimal, where it is known: other bytes are not stored. When this raises,
+        nothing is left in the storage (a server that goes away in the middle may keep what it had,
+        since it cannot be told).
 
         Errors: `ILL_FORMED` (name, content, type or digest), `TOO_LARGE`, `CORRUPT` for another
         digest, and whatever the caller's own content raises, as it stands.
@@ -104,7 +105,8 @@ class Storage(Hooks):
         with Watched("add", self, None, INFO) as seen:
             handle = seen.handle = make_handle(name)
             seen.content = self._content(content, digest)
-            self._stored(self._put_new, handle, seen.content, content_type)
+            media_type = _media_type(handle, content, content_type)
+            self._stored(self._put_new, handle, seen.content, media_type)
             return handle
 
     @final
@@ -123,7 +125,8 @@ class Storage(Hooks):
         with Watched("put", self, handle, INFO) as seen:
             key_of(handle)
             seen.content = self._content(content, digest)
-            self._stored(self._put, handle, seen.content, content_type)
+            media_type = _media_type(handle, content, content_type)
+            self._stored(self._put, handle, seen.content, media_type)
 
     @final
     def reserve(self, name: str) -> str:
@@ -320,7 +323,7 @@ class Storage(Hooks):
             return self._sign_get(
                 key,
                 disposition(shown_name, inline=inline),
-                media_type if inline else None,
+                text_type(media_type) if inline else None,
                 seconds,
             )
 
@@ -491,6 +494,12 @@ def _name(handle: str) -> str:
     return handle.rpartition("/")[2]
 
 
+def _media_type(handle: str, content: ContentSource, given: str | None) -> str:
+    """Return the type to store content with; what is encoded here is in UTF-8."""
+    media_type = content_type_for(_name(handle), given)
+    return text_type(media_type) if isinstance(content, str) else media_type
+
+
 def _info(handle: str, metadata: Metadata) -> Info:
     return Info(
         handle=handle,
@@ -500,6 +509,7 @@ def _info(handle: str, metadata: Metadata) -> Info:
         content_type=metadata.content_type,
         etag=metadata.etag,
         digest=metadata.digest,
+        content_encoding=metadata.content_encoding,
     )
 
 
