@@ -12,7 +12,7 @@ import obstore
 import obstore.exceptions
 
 from rex.attach.content import READ_SIZE
-from rex.attach.content_type import DEFAULT_TYPE, disposition
+from rex.attach.content_type import DEFAULT_TYPE, coding_of, disposition
 from rex.attach.info import Metadata
 from rex.attach.multipart import MAX_PARTS
 from rex.attach.reader import Body
@@ -63,11 +63,16 @@ _BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
 
 
 def object_headers(key: str, content_type: str) -> dict[str, str]:
-    """Give the headers that are stored with every object, however it gets there."""
+    """Return the headers that are stored with every object, however it gets there.
+
+    The coding says that there is none: a client that uploads by a link could add another, and a
+    browser would then see other bytes than we do.
+    """
     return {
         "Content-Type": content_type,
         "Content-Disposition": disposition(key.rpartition("/")[2]),
-        "Cache-Control": "private, max-age=31536000, immutable",
+        "Content-Encoding": "identity",
+        "Cache-Control": "private, no-cache",
     }
 
 
@@ -285,6 +290,7 @@ def _metadata(result: Any) -> Metadata:
         content_type=attributes.get("Content-Type", DEFAULT_TYPE),
         etag=meta["e_tag"] or f'"{meta["last_modified"].timestamp():.0f}-{meta["size"]:x}"',
         digest=attributes.get(_DIGEST),
+        content_encoding=coding_of(attributes.get("Content-Encoding")),
     )
 
 
