@@ -162,7 +162,8 @@ def _assigned() -> set[str]:
     [
         *NEEDED.values(),
         f"\u08a0{ZWNJ}\u08a0.txt",
-        f"ب\u08ca{ZWNJ}\u064bب.txt",
+        f"ب\u08ca{ZWNJ}\u08caب.txt",
+        f"ب\u08ca\u06d6{ZWNJ}\u06d6\u08caب.txt",
         f"\U00011915\U0001193e{ZWJ}\U00011915.txt",
         f"\U00011915\U0001193e{ZWNJ}\U00011915.txt",
     ],
