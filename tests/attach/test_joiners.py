@@ -170,7 +170,7 @@ def _assigned() -> set[str]:
     ids=ascii,
 )
 def test_a_handle_of_a_newer_python_is_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Python whose Unicode (3.2) has none of these letters yet takes what this one has made."""
+    """A Python whose Unicode (3.2) lacks these letters parses what this Python has made."""
     handle = make_handle(name)
     for module in (handles, joiners):
         monkeypatch.setattr(module, "unicodedata", unicodedata.ucd_3_2_0)

@@ -462,7 +462,7 @@ CODINGS = ["gzip", "identity, gzip", "gzip, identity", "br", ""]
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_an_upload_in_a_coding_is_refused(seaweedfs: SeaweedFS, coding: str) -> None:
-    """A browser would be shown other bytes than we read; a second line is no way round it."""
+    """A browser would see other bytes than we read; a second line of the header changes nothing."""
     key = new_key()
     link = put_link(seaweedfs, key)
     headers = HEADERS | {"Content-Encoding": coding}
@@ -650,7 +650,7 @@ def test_a_get_link_sets_the_headers_that_were_signed(
 
 @pytest.mark.parametrize("inline", [False, True])
 def test_a_download_is_kept_until_its_link_ends(seaweedfs: SeaweedFS, *, inline: bool) -> None:
-    """Also where its uploader or somebody else has stored that it may be kept for longer."""
+    """Also where the object was stored with a longer time."""
     storage = storage_of(seaweedfs)
     handle = storage.reserve("a.txt")
     headers = {

@@ -1,4 +1,4 @@
-"""What a browser keeps of an attachment, and shows again only to who may see it."""
+"""What a browser keeps of an attachment, and to whom it shows that again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Reader:
         page.goto(origin)
         watching = page.context.new_cdp_session(page)
         watching.send("Network.enable")
-        # What comes from the cache alone has none.
+        # A response from the cache alone has no such event.
         watching.on(
             "Network.responseReceivedExtraInfo",
             lambda event: self._sent.append(event["statusCode"]),
@@ -75,7 +75,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def client(guarded: Served) -> Iterator[httpx.Client]:
-    """Give a client with the key, and no cache."""
+    """Open a client with the key, and without a cache."""
     with httpx.Client(base_url=guarded.url, headers=KEY) as client:
         yield client
 
@@ -157,7 +157,7 @@ def test_an_answer_to_a_link_is_kept(reader: Reader, client: httpx.Client, path:
 
 
 def test_an_answer_of_s3_to_a_link_is_kept(page: Page, s3_storage: S3Storage) -> None:
-    """By what the link itself says, whatever is stored with the object."""
+    """The link says so, whatever caching is stored with the object."""
     page_of_s3 = s3_storage.download_link(s3_storage.add("a.txt", "a page"), inline=True).url
     reader = Reader(page, page_of_s3)
     link = s3_storage.download_link(s3_storage.add("a.txt", CONTENT)).url

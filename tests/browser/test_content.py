@@ -139,14 +139,14 @@ def opened(page: Page, url: str, how: str, host: str) -> Frame:
 
 
 def addresses(service: Served, storage: Storage, handle: str) -> list[str]:
-    """Give where a browser can open an attachment: at the service, and by a link."""
+    """Return the addresses of an attachment: at the service, and by a link."""
     link = storage.download_link(handle, inline=True).url
     return [f"{service.url}/attach{quote(handle)}", link]
 
 
 @pytest.fixture(scope="session")
 def directory_storage(on_directory: Served) -> Iterator[LocalStorage]:
-    """Give the storage behind the service on a directory."""
+    """Open the storage behind the service on a directory."""
     directory, url = on_directory.directory / "attachments", f"{on_directory.url}/attach"
     with LocalStorage(directory, url=url) as storage:
         yield storage
@@ -156,7 +156,7 @@ def directory_storage(on_directory: Served) -> Iterator[LocalStorage]:
 def kinds(
     on_directory: Served, directory_storage: LocalStorage, on_s3: Served, s3_storage: S3Storage
 ) -> list[Kind]:
-    """Give the service over each kind of storage, and the storage."""
+    """Return the service over each kind of storage, and the storage."""
     return [(on_directory, directory_storage), (on_s3, s3_storage)]
 
 
@@ -189,7 +189,7 @@ def test_what_may_be_shown_is_shown(
 def test_a_text_that_we_encoded_is_shown_as_it_was(
     page: Page, kinds: list[Kind], name: str
 ) -> None:
-    """By the service and by links, whatever encoding the browser would guess."""
+    """By the service and by links; the browser need not guess the encoding."""
     text = "Grüße, 中文"
     for service, storage in kinds:
         for url in addresses(service, storage, storage.add(name, text)):

@@ -105,7 +105,7 @@ _CONTENT_TYPE = re.compile(
     rf'{_TOKEN}/{_TOKEN}(?:[ ]*;(?:[ ]*{_TOKEN}=(?:{_TOKEN}|"(?:[ !#-\[\]-~]|\\[ -~])*"))?)*',
     re.ASCII,
 )
-# MIME Sniffing, section 4.4: one parameter up to the next semicolon, whatever is in it.
+# MIME Sniffing, section 4.4: one parameter, up to the next semicolon outside quotes.
 _PARAMETER = re.compile(
     r';[ \t\r\n]*([^;=]*)(?:=(?:"((?:[^"\\]|\\.|\\\Z)*)(?:"[^;]*|\Z)|([^;]*)))?', re.DOTALL
 )
@@ -146,8 +146,8 @@ def text_type(content_type: str) -> str:
 def coding_of(content_encoding: str | None) -> str | None:
     """Return the content codings that a stored object has, or None where its bytes have none.
 
-    What is not well formed (RFC 9110, section 8.4) is none either, nor is ``aws-chunked``, with
-    which some S3 servers store what was sent in chunks.
+    An ill-formed value (RFC 9110, section 8.4) does not count, nor does ``aws-chunked``, which some
+    S3 servers keep from a transfer in chunks.
     """
     codings = [coding.strip(" \t") for coding in (content_encoding or "").split(",")]
     if not all(re.fullmatch(_TOKEN, coding) for coding in codings):

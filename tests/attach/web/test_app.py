@@ -380,7 +380,7 @@ SECTIONS = ["/", "/tus/", "/sign", "/s3/params?filename=a"]
 
 @pytest.mark.parametrize("path", SECTIONS)
 def test_a_friend_may_send_what_it_asks_for_with_its_users_cookies(path: str) -> None:
-    """For such a request, an asterisk is no wildcard, and the origin is named (Fetch, CORS)."""
+    """For such a request, an asterisk is not a wildcard (Fetch, CORS)."""
     app = attachments(MemoryStorage(), Access(lambda *_: True, origins=[FRIEND, "null"]))
     asking = {"Access-Control-Request-Headers": "x-csrf,content-type, \x7f\x01;"}
     asked = ask(app, "OPTIONS", path, headers={"Origin": FRIEND, **asking}).headers
@@ -393,9 +393,9 @@ def test_a_friend_may_send_what_it_asks_for_with_its_users_cookies(path: str) ->
             headers["Access-Control-Allow-Credentials"],
         )
     # Any site can be this one.
-    nobody = ask(app, "GET", path, headers={"Origin": "null"}).headers
-    assert "null" == nobody["Access-Control-Allow-Origin"]
-    assert "Access-Control-Allow-Credentials" not in nobody
+    opaque = ask(app, "GET", path, headers={"Origin": "null"}).headers
+    assert "null" == opaque["Access-Control-Allow-Origin"]
+    assert "Access-Control-Allow-Credentials" not in opaque
 
 
 @pytest.mark.parametrize("path", SECTIONS)
@@ -508,7 +508,7 @@ def test_a_removal_may_depend_on_what_is_there(
     }
     answer = ask(app, "DELETE", handle, headers=given)
     assert (status, status == 412) == (answer.status_code, handle in storage)
-    # What is not there is not there, whatever is expected (section 13.2.1).
+    # A missing attachment is 404, with any condition (section 13.2.1).
     assert 404 == ask(app, "DELETE", f"{FOLDER}/a.txt", headers={"If-Match": "*"}).status_code
 
 
@@ -543,7 +543,7 @@ PIECE = {**TUS, "Content-Type": "application/offset+octet-stream"}
 
 
 def doors(storage: MemoryStorage) -> dict[str, tuple[str, str, dict[str, str], bytes]]:
-    """Give a request for each way in, which would be answered with success."""
+    """Return a request for each way in, which would succeed."""
     put = storage.upload_link(storage.reserve("a"), method="PUT")
     posted = storage.upload_link(storage.reserve("a"))
     begun = storage.uploads.create("a", size=1)

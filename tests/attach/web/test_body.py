@@ -186,7 +186,7 @@ def test_a_body_in_a_coding_is_refused(coding: str) -> None:
 
 @pytest.mark.parametrize("coding", ["identity", "IDENTITY", " identity , ", ""])
 def test_a_body_in_no_coding_is_read(coding: str) -> None:
-    """``identity`` says that there is none (RFC 9110, section 12.5.3)."""
+    """``identity`` means no coding (RFC 9110, section 12.5.3)."""
     assert [b"abc"] == read(Sent([b"abc"]).request({"Content-Encoding": coding}))
 
 

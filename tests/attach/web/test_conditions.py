@@ -169,7 +169,7 @@ def test_no_header_raises(headers: dict[str, str]) -> None:
     ],
 )
 def test_a_removal_depends_on_what_is_there(headers: dict[str, str], verdict: Verdict) -> None:
-    """There is no 304 for it, and If-Modified-Since is for GET and HEAD (section 13.1.3)."""
+    """It is never 304, and If-Modified-Since is for GET and HEAD (section 13.1.3)."""
     assert verdict is judge(headers, ETAG, MODIFIED, is_read=False)
 
 

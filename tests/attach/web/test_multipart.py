@@ -230,7 +230,7 @@ def test_a_file_that_is_not_sent_as_it_is_is_refused(header: bytes, kind: Kind) 
 
 @pytest.mark.parametrize("header", [b"Content-Encoding: identity", b"Content-Encoding:"])
 def test_a_file_in_no_coding_is_read(header: bytes) -> None:
-    """That it has none may be said."""
+    """A client may say that there is no coding."""
     assert [("a.txt", None, b"abc")] == read([form(file_with(header))]).files
 
 

@@ -114,7 +114,7 @@ def ask(
 def raw(
     storage: Storage, handle: str, headers: dict[str, str] | None = None, *, method: str = "GET"
 ) -> dict[str, str]:
-    """Give the headers of an answer whose content need not be in the coding that it says."""
+    """Return the headers of an answer, whose content need not be in the coding that they name."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -475,7 +475,7 @@ def test_what_is_played_has_a_policy_with_which_it_plays(stored: str, policy: st
 
 
 def test_an_answer_to_a_rule_is_asked_for_again_each_time() -> None:
-    """Whatever is answered: the rule may say no the next time, and to another user."""
+    """Every kind of answer: the rule may refuse the next time, and another user."""
     storage = MemoryStorage()
     handle = storage.add("a.png", b"0123456789")
     etag = storage.info(handle).etag
@@ -498,7 +498,7 @@ def test_an_answer_to_a_rule_is_asked_for_again_each_time() -> None:
 def test_an_answer_to_a_link_is_kept_until_the_link_ends(
     monkeypatch: pytest.MonkeyPatch, left: float
 ) -> None:
-    """And no longer; who has the address may have the bytes, whoever asks."""
+    """And no longer; the address is the permission, so the answer is the same for every client."""
     monkeypatch.setattr("time.time", lambda: 1_000_000.0)
     storage = MemoryStorage()
     handle = storage.add("a.png", b"0123456789")

@@ -82,7 +82,7 @@ def the_content_type_follows_from_the_name(harness: Harness) -> None:
 
 @promise
 def a_string_is_stored_with_its_charset(harness: Harness) -> None:
-    """Where the type is one of text and has none: a reader need not guess that it is UTF-8."""
+    """A text type without a charset gets one, so that a reader need not guess that it is UTF-8."""
     with harness.storage() as storage:
         for name, given, expected in (
             ("a.txt", None, "text/plain; charset=utf-8"),

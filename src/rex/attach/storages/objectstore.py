@@ -65,8 +65,8 @@ _BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
 def object_headers(key: str, content_type: str) -> dict[str, str]:
     """Return the headers that are stored with every object, however it gets there.
 
-    The coding says that there is none: a client that uploads by a link could add another, and a
-    browser would then see other bytes than we do.
+    The coding ``identity`` means that the bytes are as they are. Without it, a client that uploads
+    by a link could add another, and a browser would see other bytes than we do.
     """
     return {
         "Content-Type": content_type,

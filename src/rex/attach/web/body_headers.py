@@ -1,7 +1,7 @@
 """What the headers of a request say of its body: the body is stored as it is, or refused.
 
-A header that makes the bytes mean something else cannot be passed over: who reads them later does
-not know of it (RFC 9110, sections 8.4 and 14.4). A digest (RFC 9530) is compared.
+A header that makes the bytes mean something else cannot be ignored: a later reader does not know of
+it (RFC 9110, sections 8.4 and 14.4). A digest (RFC 9530) is compared.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENCODED = "The body of a request cannot be encoded; send it without Content-Enco
 
 _DIGEST_HEADERS = ("content-digest", "repr-digest")
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
-"""Those of RFC 9530 that are meant to tell damage by intent too; any other is ignored."""
+"""The algorithms of RFC 9530 that withstand attacks, by name in `hashlib`; others are ignored."""
 
 _BYTES = re.compile(r":([A-Za-z0-9+/]*={0,2}):(?:[ ]*;.*)?")
 
@@ -90,7 +90,7 @@ class Digests:
         self._found: dict[str, _Hash] = {name: hashlib.new(name) for name in given}
 
     def update(self, chunk: bytes) -> None:
-        """Take the next bytes into account."""
+        """Add the next bytes of the body."""
         for found in self._found.values():
             found.update(chunk)
 

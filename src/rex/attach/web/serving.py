@@ -281,6 +281,7 @@ def _http_date(date: datetime.datetime) -> str:
     return format_datetime(date.astimezone(datetime.UTC), usegmt=True)
 
 
+@lru_cache(maxsize=256)
 def _is_played(content_type: str) -> bool:
     return is_inline_type(content_type) and essence(content_type).startswith(("audio/", "video/"))
 
