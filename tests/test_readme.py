@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 EXPECTED = [
-    r"b'Hello, attachments!'\ntext/plain 19\n",
+    r"b'Hello, attachments!'\ntext/plain; charset=utf-8 19\n",
     r"/\d{4}/\d\d/\d\d/[0-9a-f-]{36}/numbers\.bin b'\\xff'\n",
     r"7\nb'\\x89PNG\.\.\.'\n",
 ]

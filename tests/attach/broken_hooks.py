@@ -50,6 +50,15 @@ class LosesTheLastByte(Changing):
         return metadata._replace(size=max(len(data) - 1, 0), digest=None), data[:-1]
 
 
+@caught_by("a_string_is_stored_with_its_charset", "the_content_type_given_is_kept")
+class ForgetsParameters(Changing):
+    """A content type is kept without its parameters."""
+
+    def _changed(self, metadata: Metadata, data: bytes) -> tuple[Metadata, bytes]:
+        bare = metadata.content_type.partition(";")[0]
+        return metadata._replace(content_type=bare), data
+
+
 @caught_by("content_around_a_mebibyte_comes_back", "one_huge_chunk_is_stored_whole")
 class StopsAtAMebibyte(Changing):
     """What is behind the first mebibyte is lost."""

@@ -42,6 +42,26 @@ class PutsWithoutSigningHeaders(S3Storage):
         return link._replace(headers={"Content-Type": content_type})
 
 
+@caught_by("an_upload_in_a_coding_is_refused")
+class PutsInAnyCoding(S3Storage):
+    """A PUT link leaves the coding to the client."""
+
+    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        headers = {"Content-Type": content_type, "If-None-Match": "*"}
+        return self._presigned("PUT", key, seconds, headers=headers)
+
+
+@caught_by("an_upload_in_a_coding_is_refused", "every_field_of_a_form_is_pinned")
+class PostsInAnyCoding(S3Storage):
+    """A form does not pin the coding, which is in it."""
+
+    def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
+        conditions = super()._conditions(fields, max_size)
+        coding = ["eq", "$Content-Encoding", "identity"]
+        free = ["starts-with", "$Content-Encoding", ""]
+        return [free if list(condition) == coding else condition for condition in conditions]
+
+
 @caught_by("a_form_upload_becomes_the_attachment")
 class PostsOneType(S3Storage):
     """A form is signed for one content type, whatever is uploaded."""
@@ -129,6 +149,41 @@ class ShowsPages(S3Storage):
     ) -> PresignedLink:
         del content_type
         return super()._sign_get(key, content_disposition, None, seconds)
+
+
+@caught_by("a_text_shown_in_place_says_how_it_is_encoded")
+class LeavesTheEncodingOpen(S3Storage):
+    """A text that is shown in place has a type without a charset."""
+
+    def _sign_get(
+        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+    ) -> PresignedLink:
+        bare = content_type and content_type.partition(";")[0]
+        return super()._sign_get(key, content_disposition, bare, seconds)
+
+
+@caught_by("a_download_is_kept_no_longer_than_its_link_lasts")
+class IsKeptForAYear(S3Storage):
+    """What a link has led to may be kept for a year."""
+
+    def _sign_get(self, key: str, content_disposition: str, *args: Any) -> PresignedLink:
+        del args
+        query = {
+            "response-content-disposition": content_disposition,
+            "response-cache-control": "private, max-age=31536000, immutable",
+        }
+        return self._presigned("GET", key, 60, query=query)
+
+
+@caught_by("a_download_is_kept_no_longer_than_its_link_lasts")
+class IsKeptForAnHourMore(S3Storage):
+    """What a link has led to may be kept for an hour after it."""
+
+    def _sign_get(
+        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+    ) -> PresignedLink:
+        later = super()._sign_get(key, content_disposition, content_type, seconds + 3600)
+        return later._replace(expires_at=later.expires_at - datetime.timedelta(hours=1))
 
 
 @caught_by("a_form_upload_under_any_name_works")

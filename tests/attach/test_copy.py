@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import collections
 import datetime
+import gzip
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from attach.harnesses import s3_client
 from rex.attach import open_storage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
@@ -91,6 +93,30 @@ def test_all_are_copied_as_they_are(pair: tuple[Storage, Storage]) -> None:
     assert source.info(large).digest in (None, dest.info(large).digest)
     assert {Outcome.SAME: 21} == counted(copy(source, dest))
     assert {Outcome.SAME: 21} == counted(copy(dest, source))
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_what_was_stored_in_a_coding_is_not_copied(
+    tmp_path: Path, seaweedfs: SeaweedFS, *, is_dry: bool
+) -> None:
+    """Where it would be another file: no storage of ours records that browsers decode it."""
+    endpoint, keys = seaweedfs.endpoint, (seaweedfs.access_key, seaweedfs.secret_key)
+    client = s3_client(endpoint, *keys)
+    url = f"s3://{seaweedfs.bucket}/coded-{tmp_path.name}?endpoint={endpoint}"
+    with open_storage(url, access_key=keys[0], secret_key=keys[1]) as source:
+        plain, coded = source.add("a.txt", b"plain"), source.reserve("b.txt")
+        client.put_object(
+            Bucket=seaweedfs.bucket,
+            Key=f"coded-{tmp_path.name}{coded}",
+            Body=gzip.compress(b"coded"),
+            ContentEncoding="gzip",
+        )
+        dest = MemoryStorage()
+        results = {one.handle: one for one in copy(source, dest, is_dry=is_dry)}
+        assert Outcome.COPIED is results[plain].outcome
+        assert (Outcome.FAILED, False) == (results[coded].outcome, results[coded].is_fine)
+        assert "Content-Encoding: gzip" in results[coded].reason
+        assert [] == [handle for handle in dest if handle != plain]
 
 
 def test_what_is_there_is_not_read_again() -> None:

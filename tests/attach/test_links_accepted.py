@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import re
 import uuid
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
@@ -182,7 +185,7 @@ def test_a_form_cannot_name_a_key_that_holds_the_file_name_variable(
     assert content_of(seaweedfs, key) == CONTENT
 
 
-@pytest.mark.parametrize("name", ["Content-Type", "Content-Disposition", "Cache-Control"])
+@pytest.mark.parametrize("name", STORED)
 def test_a_header_of_the_request_does_not_replace_a_field_of_the_form(
     seaweedfs: SeaweedFS, name: str
 ) -> None:
@@ -201,9 +204,7 @@ def test_a_header_of_the_request_does_not_replace_a_field_of_the_form(
     assert response.headers[name] == FIELDS[name]
 
 
-@pytest.mark.parametrize(
-    "name", ["Content-Encoding", "Content-Language", "Expires", "x-amz-meta-a", "x-amz-tagging"]
-)
+@pytest.mark.parametrize("name", ["Content-Language", "Expires", "x-amz-meta-a", "x-amz-tagging"])
 def test_a_header_of_the_request_brings_in_what_the_form_does_not_hold(
     seaweedfs: SeaweedFS, name: str
 ) -> None:
@@ -271,7 +272,6 @@ def test_an_emptied_field_is_refused(seaweedfs: SeaweedFS, name: str) -> None:
 
 ADDED_FIELDS = {
     "acl": "public-read",
-    "Content-Encoding": "gzip",
     "Expires": "Wed, 21 Oct 2037 07:28:00 GMT",
     "success_action_redirect": "https://example.com/",
     "redirect": "https://example.com/",
@@ -298,6 +298,23 @@ def test_an_added_field_is_refused(seaweedfs: SeaweedFS, name: str) -> None:
         form = post_link(seaweedfs, key)
         form.fields[spelling] = ADDED_FIELDS[name]
         assert_refused(seaweedfs, key, post(form))
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_field_in_another_spelling_changes_nothing(seaweedfs: SeaweedFS, name: str) -> None:
+    """A fact to be known: SeaweedFS takes one of the two, for the policy as for what is stored.
+
+    So the form is refused, or what was signed is stored.
+    """
+    other = "gzip" if name == "Content-Encoding" else changed(FIELDS[name])
+    for spelling in (name.lower(), name.upper()) * 4:
+        key = new_key()
+        form = post_link(seaweedfs, key)
+        form.fields[spelling] = other
+        given = post(form)
+        response = stored(seaweedfs, key)
+        assert given.status == (403 if response is None else 204)
+        assert response is None or response.headers[name] == FIELDS[name]
 
 
 @pytest.mark.parametrize("name", ["key", *FIELDS])
@@ -456,11 +473,65 @@ def test_an_added_amazon_header_is_refused(seaweedfs: SeaweedFS, name: str) -> N
     assert_refused(seaweedfs, key, send("PUT", put_link(seaweedfs, key), headers, CONTENT))
 
 
-@pytest.mark.parametrize("name", ["Content-Encoding", "Content-Language", "Expires"])
+CODINGS = ["gzip", "identity, gzip", "gzip, identity", "br", ""]
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_an_upload_in_a_coding_is_refused(seaweedfs: SeaweedFS, coding: str) -> None:
+    """A browser would see other bytes than we read; a second line of the header changes nothing."""
+    key = new_key()
+    link = put_link(seaweedfs, key)
+    headers = HEADERS | {"Content-Encoding": coding}
+    assert_refused(seaweedfs, key, send("PUT", link, headers, gzip.compress(CONTENT)))
+    twice = [*HEADERS.items(), ("Content-Encoding", coding)]
+    for lines in (twice, twice[::-1]):
+        with closing(http.client.HTTPConnection(seaweedfs.endpoint.partition("//")[2])) as server:
+            server.putrequest("PUT", link.removeprefix(seaweedfs.endpoint))
+            for name, value in (*lines, ("Content-Length", str(len(CONTENT)))):
+                server.putheader(name, value)
+            server.endheaders(CONTENT)
+            assert server.getresponse().status == 403
+    assert stored(seaweedfs, key) is None
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_an_upload_in_parts_in_a_coding_is_not_begun(seaweedfs: SeaweedFS, coding: str) -> None:
+    """It is the request that begins it which says what is stored with the object."""
+    storage = storage_of(seaweedfs)
+    link = storage.multipart.create_link(storage.reserve("scan.png"))
+    headers = {**link.headers, "Content-Encoding": coding}
+    assert send("POST", link.url, headers) == Answer(403, "SignatureDoesNotMatch")
+
+
+@pytest.mark.parametrize("step", ["part", "complete"])
+def test_a_coding_of_a_later_step_is_not_stored(seaweedfs: SeaweedFS, step: str) -> None:
+    """A fact to be known: neither link pins the header."""
+    storage = storage_of(seaweedfs)
+    handle = storage.reserve("scan.png")
+    multipart = storage.multipart
+    upload_id = multipart.create(handle)
+    coding = {"Content-Encoding": "gzip"}
+    sent = requests.put(
+        multipart.link(handle, upload_id, 1).url,
+        data=CONTENT,
+        headers=coding if step == "part" else {},
+        timeout=10,
+    )
+    listed = f"<Part><PartNumber>1</PartNumber><ETag>{sent.headers['ETag']}</ETag></Part>"
+    body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+    link = multipart.complete_link(handle, upload_id)
+    headers = {**link.headers, **(coding if step == "complete" else {})}
+    assert send("POST", link.url, headers, body) == Answer(200, None)
+    assert storage.info(handle).content_encoding is None
+    response = requests.get(storage.download_link(handle).url, timeout=10)
+    assert (response.content, response.headers["Content-Encoding"]) == (CONTENT, "identity")
+
+
+@pytest.mark.parametrize("name", ["Content-Language", "Expires"])
 def test_other_headers_may_be_added(seaweedfs: SeaweedFS, name: str) -> None:
     """SigV4 leaves headers that are not Amazon's to the client: a fact to be known."""
     key = new_key()
-    value = "Wed, 21 Oct 2037 07:28:00 GMT" if name == "Expires" else "identity"
+    value = "Wed, 21 Oct 2037 07:28:00 GMT" if name == "Expires" else "tlh"
     link = put_link(seaweedfs, key)
     assert send("PUT", link, HEADERS | {name: value}, CONTENT) == Answer(200, None)
     response = stored(seaweedfs, key)
@@ -591,6 +662,41 @@ def test_a_get_link_sets_the_headers_that_were_signed(
     assert response.headers["Content-Disposition"] == disposition
     assert response.headers["Content-Type"] == "text/plain"
     assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_a_download_is_kept_until_its_link_ends(seaweedfs: SeaweedFS, *, inline: bool) -> None:
+    """Also where the object was stored with a longer time."""
+    storage = storage_of(seaweedfs)
+    handle = storage.reserve("a.txt")
+    headers = {
+        "Cache-Control": "public, max-age=31536000",
+        "Expires": "Wed, 21 Oct 2037 07:28:00 GMT",
+    }
+    stored_by_others = url_link(seaweedfs, "PUT", handle[1:], headers=headers)
+    assert send("PUT", stored_by_others, headers, CONTENT) == Answer(200, None)
+    link = storage.download_link(handle, inline=inline, expires=600)
+    response = requests.get(link.url, timeout=10)
+    assert response.headers["Cache-Control"] == "private, immutable"
+    assert parsedate_to_datetime(response.headers["Expires"]) == link.expires_at
+    shown = "text/plain; charset=utf-8" if inline else response.headers["Content-Type"]
+    assert response.headers["Content-Type"] == shown
+
+
+def test_a_coding_that_others_have_stored_is_told(seaweedfs: SeaweedFS) -> None:
+    """By info, by an open attachment, and by a link, which a client then reads decoded."""
+    storage = storage_of(seaweedfs)
+    handle = storage.reserve("page.txt")
+    encoded = gzip.compress(CONTENT)
+    headers = {"Content-Encoding": "gzip"}
+    link = url_link(seaweedfs, "PUT", handle[1:], headers=headers)
+    assert send("PUT", link, headers, encoded) == Answer(200, None)
+    assert storage.info(handle).content_encoding == "gzip"
+    with storage.open(handle) as reader:
+        assert (reader.read(), reader.info.content_encoding) == (encoded, "gzip")
+    response = requests.get(storage.download_link(handle).url, timeout=10)
+    assert (response.content, response.headers["Content-Encoding"]) == (CONTENT, "gzip")
+    assert storage.info(storage.add("page.txt", encoded)).content_encoding is None
 
 
 def test_a_get_link_answers_ranges(seaweedfs: SeaweedFS, attachment: str) -> None:

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 SECOND = 1000
+
+_FRAME = """
+async (number) => {
+  const canvas = new OffscreenCanvas(1280, 720)
+  const pixels = new Uint32Array(1280 * 720).map((_, at) => Math.imul(at + number, 2654435761))
+  const image = new ImageData(new Uint8ClampedArray(pixels.buffer), 1280, 720)
+  canvas.getContext('2d').putImageData(image, 0, 0)
+  const blob = await canvas.convertToBlob({ type: 'image/webp', quality: 0.95 })
+  const bytes = new Uint8Array(await blob.arrayBuffer())
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))
+}
+"""
+"""A frame of noise, so that the video is large."""
 
 
 def png(width: int, height: int, *, noise: int = 1) -> bytes:
@@ -75,6 +93,11 @@ def webm(images: list[bytes], width: int, height: int) -> bytes:
     kind = _number(0x4286, 1) + _number(0x42F7, 1) + _number(0x42F2, 4) + _number(0x42F3, 8)
     kind += _element(0x4282, b"webm") + _number(0x4287, 2) + _number(0x4285, 2)
     return _element(0x1A45DFA3, kind) + _element(0x18538067, body)
+
+
+def frames(page: Page, count: int) -> list[bytes]:
+    """Draw frames of a video in a page, 1280 wide and 720 high."""
+    return [base64.b64decode(page.evaluate(_FRAME, number)) for number in range(count)]
 
 
 def _cues(places: list[int]) -> bytes:

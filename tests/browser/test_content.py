@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from html import escape
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import httpx
 import pytest
 from playwright.sync_api import Error as BrowserError
 
+from browser.media import frames, pdf, png, wav, webm
+from browser.page import READER
+from browser.rig import PlainServer
 from browser.traps import STYLESHEET, TRAPS
+from rex.attach.storages.local import LocalStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Frame, Page
 
-    from browser.rig import PlainServer
+    from rex.attach import Storage
     from rex.attach.storages.s3 import S3Storage
     from served import Served
+
+    Kind = tuple[Served, Storage]
+
+PATIENCE = 30
+"""Seconds after which nothing more is expected of a browser."""
 
 EMBEDDED = (
     '<iframe src="{0}"></iframe><object data="{0}"></object><embed src="{0}"><img src="{0}">'
@@ -90,6 +101,143 @@ def uploaded(service: Served, server: PlainServer) -> dict[str, str]:
             for declared in trap.declared:
                 upload(trap.name, declared, content)
     return found
+
+
+MEDIA = (
+    "() => { const one = document.querySelector('video'); return [one.duration, one.videoWidth] }"
+)
+PICTURE = "() => document.querySelector('img').naturalWidth"
+PLAYING = "() => document.querySelector('video').readyState >= 2"
+PAINTED = "() => document.querySelector('img').naturalWidth > 0"
+
+
+@pytest.fixture(scope="module")
+def film(browser: Browser) -> bytes:
+    """Make a video of two seconds."""
+    with browser.new_page() as page:
+        return webm(frames(page, 2), 1280, 720)
+
+
+def until(page: Page, frame: Frame, condition: str) -> None:
+    """Ask again and again until something holds in a frame, where no script of its own runs."""
+    deadline = time.monotonic() + PATIENCE
+    while not frame.evaluate(condition):
+        assert time.monotonic() < deadline, frame.evaluate("document.documentElement.outerHTML")
+        page.wait_for_timeout(20)
+
+
+def opened(page: Page, url: str, how: str, host: str) -> Frame:
+    """Open an address in a tab, or in a frame of a page of a host."""
+    if how == "tab":
+        page.goto(url)
+        return page.main_frame
+    page.goto(host)
+    page.set_content(f'<iframe src="{escape(url)}" width="800" height="600"></iframe>')
+    found = page.locator("iframe").element_handle().content_frame()
+    assert found is not None
+    return found
+
+
+def addresses(service: Served, storage: Storage, handle: str) -> list[str]:
+    """Return the addresses of an attachment: at the service, and by a link."""
+    link = storage.download_link(handle, inline=True).url
+    return [f"{service.url}/attach{quote(handle)}", link]
+
+
+@pytest.fixture(scope="session")
+def directory_storage(on_directory: Served) -> Iterator[LocalStorage]:
+    """Open the storage behind the service on a directory."""
+    directory, url = on_directory.directory / "attachments", f"{on_directory.url}/attach"
+    with LocalStorage(directory, url=url) as storage:
+        yield storage
+
+
+@pytest.fixture
+def kinds(
+    on_directory: Served, directory_storage: LocalStorage, on_s3: Served, s3_storage: S3Storage
+) -> list[Kind]:
+    """Return the service over each kind of storage, and the storage."""
+    return [(on_directory, directory_storage), (on_s3, s3_storage)]
+
+
+@pytest.mark.parametrize("how", ["tab", "frame", "frame of another site"])
+@pytest.mark.parametrize("kind", ["webm", "wav", "png", "pdf"])
+def test_what_may_be_shown_is_shown(
+    page: Page, kinds: list[Kind], plain_server: PlainServer, film: bytes, *, kind: str, how: str
+) -> None:
+    """A video and sound play, an image and a PDF are seen: from the service, and by links."""
+    content = {"webm": film, "wav": wav(3), "png": png(200, 100), "pdf": pdf("Hello")}[kind]
+    for service, storage in kinds:
+        host = plain_server.origin if "another" in how else f"{service.url}/health"
+        for url in addresses(service, storage, storage.add(f"a.{kind}", content)):
+            frame = opened(page, url, how, host)
+            if kind == "pdf":
+                found = page.frames
+                while not any(one.url.startswith(READER) for one in found):
+                    page.wait_for_timeout(20)
+                    found = page.frames
+            elif kind == "png":
+                until(page, frame, PAINTED)
+                assert 200 == frame.evaluate(PICTURE)
+            else:
+                until(page, frame, PLAYING)
+                expected = [2, 1280] if kind == "webm" else [3, 0]
+                assert expected == frame.evaluate(MEDIA)
+
+
+@pytest.mark.parametrize("name", ["Grüße.txt", "a.txt"])
+def test_a_text_that_we_encoded_is_shown_as_it_was(
+    page: Page, kinds: list[Kind], name: str
+) -> None:
+    """By the service and by links; the browser need not guess the encoding."""
+    text = "Grüße, 中文"
+    for service, storage in kinds:
+        for url in addresses(service, storage, storage.add(name, text)):
+            page.goto(url)
+            assert text == page.locator("body").inner_text()
+
+
+SHOW = """
+async ([url, mode]) => {
+  const image = new Image()
+  if (mode) image.crossOrigin = mode
+  image.src = url
+  await image.decode()
+  return image.naturalWidth
+}
+"""
+READ = """
+async ([url, credentials]) => {
+  const headers = { Range: 'bytes=0-9', 'X-Of-Ours': 'a' }
+  const answer = await fetch(url, { headers, credentials })
+  const named = ['Content-Range', 'Accept-Ranges', 'Content-Disposition', 'Content-Length', 'ETag']
+  return [answer.status, ...named.map((name) => answer.headers.has(name))]
+}
+"""
+
+
+def test_a_site_that_may_use_the_service_may_show_and_read(
+    page: Page, on_directory: Served, directory_storage: LocalStorage, plain_server: PlainServer
+) -> None:
+    """An image as it is, and with what a script reads of an answer; any other site neither."""
+    handle = directory_storage.add("a.png", png(200, 100))
+    url = f"{on_directory.url}/attach{handle}"
+    page.goto(plain_server.origin)
+    for mode in ("", "anonymous", "use-credentials"):
+        assert 200 == page.evaluate(SHOW, [url, mode])
+    for credentials in ("omit", "include"):
+        assert [206, True, True, True, True, True] == page.evaluate(READ, [url, credentials])
+    with PlainServer().running() as other:
+        page.goto(other.origin)
+        for mode in ("", "anonymous", "use-credentials"):
+            with pytest.raises(BrowserError, match="EncodingError"):
+                page.evaluate(SHOW, [url, mode])
+        with pytest.raises(BrowserError, match="Failed to fetch"):
+            page.evaluate(READ, [url, "omit"])
+    # What the allowed site has had is shown to our own pages, and to it again.
+    for origin in (f"{on_directory.url}/health", plain_server.origin):
+        page.goto(origin)
+        assert 200 == page.evaluate(SHOW, [url, ""])
 
 
 def test_the_traps_work(watch: Watch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import re
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from browser.media import pdf, png, wav, webm
+from browser.media import frames, pdf, png, wav, webm
 from browser.page import DROP, READER, Visit, demo_on_directory, demo_on_s3
 
 if TYPE_CHECKING:
@@ -26,19 +25,6 @@ if TYPE_CHECKING:
 SECONDS = 16
 """The length of the video, in frames as well."""
 
-FRAME = """
-async (number) => {
-  const canvas = new OffscreenCanvas(1280, 720)
-  const pixels = new Uint32Array(1280 * 720).map((_, at) => Math.imul(at + number, 2654435761))
-  const image = new ImageData(new Uint8ClampedArray(pixels.buffer), 1280, 720)
-  canvas.getContext('2d').putImageData(image, 0, 0)
-  const blob = await canvas.convertToBlob({ type: 'image/webp', quality: 0.95 })
-  const bytes = new Uint8Array(await blob.arrayBuffer())
-  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))
-}
-"""
-"""A frame of noise, so that the video is large."""
-
 SEEK = """
 (video) => new Promise((resolve, reject) => {
   video.onerror = () => reject(video.error)
@@ -52,8 +38,7 @@ SEEK = """
 def film(browser: Browser) -> bytes:
     """Make a video, of frames that the browser draws."""
     with browser.new_page() as page:
-        frames = [base64.b64decode(page.evaluate(FRAME, number)) for number in range(SECONDS)]
-    return webm(frames, 1280, 720)
+        return webm(frames(page, SECONDS), 1280, 720)
 
 
 @pytest.fixture

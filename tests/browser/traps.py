@@ -27,8 +27,15 @@ HTML = "text/html"
 SVG = "image/svg+xml"
 XML = "application/xml"
 SCRIPT = "text/javascript"
-LIES = ("image/png", "text/plain", "application/octet-stream", "*/*")
-"""What may be shown in place, and what makes a browser guess."""
+LIES = (
+    "image/png",
+    "text/plain",
+    "video/webm",
+    "audio/mpeg",
+    "application/octet-stream",
+    "*/*",
+)
+"""What may be shown in place or played, and what makes a browser guess."""
 
 STYLESHEET = (
     '<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">'
@@ -71,7 +78,7 @@ TRAPS = (
         f'<?xml version="1.0"?><?xml-stylesheet type="text/xsl" href="{STYLE}"?>'
         "<script>RUN</script>",
     ),
-    Trap("image.gif", ("image/gif", SCRIPT), SCRIPT, "GIF89a/*\0\0*/=1;RUN"),
+    Trap("image.gif", ("image/gif", "audio/x-wav", SCRIPT), SCRIPT, "GIF89a/*\0\0*/=1;RUN"),
     Trap("paper.pdf", ("application/pdf", HTML), HTML, "%PDF-1.4\n<script>RUN</script>"),
     Trap("picture.png", ("image/png", HTML), HTML, "<script>RUN</script>"),
     Trap(

@@ -8,7 +8,15 @@ import re
 from rex.attach.handle import shown
 from rex.core import Error, Kind
 
-__all__ = ["INLINE_TYPES", "content_type_for", "disposition", "is_inline_type"]
+__all__ = [
+    "INLINE_TYPES",
+    "coding_of",
+    "content_type_for",
+    "disposition",
+    "essence",
+    "is_inline_type",
+    "text_type",
+]
 
 DEFAULT_TYPE = "application/octet-stream"
 
@@ -69,33 +77,89 @@ _MORE_TYPES = {
     ".zst": "application/zstd",
 }
 
+# What browsers and other clients call some of the types above.
+_ALIASES = {
+    "application/x-pdf": "application/pdf",
+    "audio/m4a": "audio/mp4",
+    "audio/mp3": "audio/mpeg",
+    "audio/opus": "audio/ogg",
+    "audio/vnd.wave": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/x-aac": "audio/aac",
+    "audio/x-flac": "audio/flac",
+    "audio/x-m4a": "audio/mp4",
+    "audio/x-mp3": "audio/mpeg",
+    "audio/x-mpeg": "audio/mpeg",
+    "audio/x-wav": "audio/wav",
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-bmp": "image/bmp",
+    "image/x-ms-bmp": "image/bmp",
+    "image/x-png": "image/png",
+    "video/x-m4v": "video/mp4",
+}
+
+_BLANKS = " \t\r\n"
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - the grammar of RFC 9110, no secret
 _CONTENT_TYPE = re.compile(
     rf'{_TOKEN}/{_TOKEN}(?:[ ]*;(?:[ ]*{_TOKEN}=(?:{_TOKEN}|"(?:[ !#-\[\]-~]|\\[ -~])*"))?)*',
     re.ASCII,
 )
+# MIME Sniffing, section 4.4: one parameter, up to the next semicolon outside quotes.
+_PARAMETER = re.compile(
+    r';[ \t\r\n]*([^;=]*)(?:=(?:"((?:[^"\\]|\\.|\\\Z)*)(?:"[^;]*|\Z)|([^;]*)))?', re.DOTALL
+)
 _MAX_TYPE_LENGTH = 255
 
 
 def content_type_for(name: str, given: str | None = None) -> str:
-    """Give the content type of a file: the one given, or else what its name suggests.
+    """Return the content type of a file: the one given, or else what its name suggests.
 
-    The suggestion depends on the name alone, not on the machine, and is
-    ``application/octet-stream`` when the name suggests nothing.
+    What is suggested depends on the name alone, not on the machine, and is
+    ``application/octet-stream`` when the name suggests nothing. A type given that is well formed
+    by RFC 9110, section 8.3.1, is kept, but for other names of the types that a browser may show;
+    any other is written as browsers read it (MIME Sniffing, sections 4.4 and 4.5).
 
-    Errors: `ILL_FORMED` when the type given is not one by RFC 9110, section 8.3.1.
+    Errors: `ILL_FORMED` when the type given is not one, or too long.
     """
     if given is None:
         return _guess(name.rpartition(".")[2].lower()) if "." in name else DEFAULT_TYPE
-    well_formed = isinstance(given, str) and len(given) <= _MAX_TYPE_LENGTH
-    if not well_formed or not _CONTENT_TYPE.fullmatch(given):
+    content_type = _known(given) if isinstance(given, str) else None
+    if content_type is None:
         raise Error("Ill-formed content type", shown(given), kind=Kind.ILL_FORMED)
-    return given
+    return content_type
+
+
+def essence(content_type: str) -> str:
+    """Return a type without its parameters, in lower case (MIME Sniffing, section 4.2)."""
+    return content_type.partition(";")[0].strip(_BLANKS).lower()
+
+
+def text_type(content_type: str) -> str:
+    """Return the type of a text in UTF-8: with its charset, where browsers would guess one."""
+    if not essence(content_type).startswith("text/") or "charset" in _parameters(content_type):
+        return content_type
+    with_charset = f"{content_type.rstrip('; ')}; charset=utf-8"
+    return with_charset if len(with_charset) <= _MAX_TYPE_LENGTH else content_type
+
+
+def coding_of(content_encoding: str | None) -> str | None:
+    """Return the content codings that a stored object has, or None where its bytes have none.
+
+    An ill-formed value (RFC 9110, section 8.4) does not count, nor does ``aws-chunked``, which some
+    S3 servers keep from a transfer in chunks.
+    """
+    codings = [coding.strip(" \t") for coding in (content_encoding or "").split(",")]
+    if not all(re.fullmatch(_TOKEN, coding) for coding in codings):
+        return None
+    kept = [coding for coding in codings if coding.lower() not in ("identity", "aws-chunked")]
+    return ", ".join(kept) or None
 
 
 def is_inline_type(content_type: str) -> bool:
-    """Tell whether a browser may show this type in place."""
-    return content_type.partition(";")[0].strip().lower() in INLINE_TYPES
+    """Check whether a browser may show this type in place."""
+    named = essence(content_type)
+    return _ALIASES.get(named, named) in INLINE_TYPES
 
 
 def disposition(name: str, *, inline: bool = False) -> str:
@@ -112,6 +176,42 @@ def disposition(name: str, *, inline: bool = False) -> str:
 
     encoded = quote(name, safe="!#$&+-.^_`|~")
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+
+
+def _known(given: str) -> str | None:
+    """Return a given type as it is stored, or None where it is not one."""
+    if len(given) > _MAX_TYPE_LENGTH:
+        return None
+    written = given if _CONTENT_TYPE.fullmatch(given) else _as_browsers_read(given)
+    named, semicolon, parameters = written.partition(";")
+    kept = f"{_ALIASES.get(essence(named), named)}{semicolon}{parameters}"
+    return kept if len(kept) <= _MAX_TYPE_LENGTH and _CONTENT_TYPE.fullmatch(kept) else None
+
+
+def _as_browsers_read(given: str) -> str:
+    """Parse a type and serialise it again (MIME Sniffing, sections 4.4 and 4.5)."""
+    parameters = _parameters(given.strip(_BLANKS)).items()
+    return ";".join([essence(given), *(f"{name}={_quoted(value)}" for name, value in parameters)])
+
+
+def _parameters(content_type: str) -> dict[str, str]:
+    """Parse the parameters of a type; one that is ill-formed, or not ASCII, is left out."""
+    _, semicolon, rest = content_type.partition(";")
+    parameters: dict[str, str] = {}
+    for found in _PARAMETER.finditer(semicolon + rest):
+        name, quoted, plain = found.groups()
+        value = (plain or "").rstrip(_BLANKS) or None
+        if quoted is not None:
+            value = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
+        if value is not None and re.fullmatch("[ -~]*", value) and re.fullmatch(_TOKEN, name):
+            parameters.setdefault(name.lower(), value)
+    return parameters
+
+
+def _quoted(value: str) -> str:
+    if re.fullmatch(_TOKEN, value):
+        return value
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
 @functools.cache

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from rex.attach.joiners import INVISIBLE, without_strays
 from rex.core import Error, Kind
 
 __all__ = [
@@ -118,10 +119,11 @@ def handle_of(key: str) -> str | None:
 def safe_file_name(name: str) -> str:
     """Make a name harmless, and the same on every storage and operating system.
 
-    The last component counts, whatever the separator. Control and format characters go, the rest
-    is normalised (NFC); what Windows forbids becomes an underscore, its device names get one in
-    front; dots and blanks at either end go; what is longer than 255 bytes of UTF-8 is cut between
-    code points, and the extension stays. When nothing is left, the name is `FALLBACK_NAME`.
+    The last component counts, whatever the separator. Control and format characters go, except
+    the joiners and tags that words and emoji need (`rex.attach.joiners`); the rest is normalised
+    (NFC); what Windows forbids becomes an underscore, its device names get one in front; dots and
+    blanks at either end go; what is longer than 255 bytes of UTF-8 is cut between code points, and
+    the extension stays. When nothing is left, the name is `FALLBACK_NAME`.
 
     Errors: `ILL_FORMED` when `name` is not a string.
     """
@@ -169,13 +171,28 @@ def _safe(name: str) -> str:
         return name
     name = name.replace("\\", "/").rpartition("/")[2]
     if not name.isprintable():
-        name = "".join(char for char in name if unicodedata.category(char) not in _REMOVED)
-    name = unicodedata.normalize("NFC", name)
+        name = "".join(char for char in name if char in INVISIBLE or not _is_removed(char))
+    name = _normal(unicodedata.normalize("NFC", name))
     name = _REPLACED.sub("_", name)
     name = _shortened(_EDGES.sub("", name))
     if _DEVICE.match(name):
         name = _shortened(f"_{name}")
     return name or FALLBACK_NAME
+
+
+def _is_removed(char: str) -> bool:
+    return unicodedata.category(char) in _REMOVED
+
+
+def _normal(name: str) -> str:
+    """Remove the joiners and tags that nothing needs from a normalised name."""
+    while not INVISIBLE.isdisjoint(name):
+        kept = without_strays(name)
+        if kept == name:
+            break
+        # What has met by that may compose, and then need other joiners no longer.
+        name = unicodedata.normalize("NFC", kept)
+    return name
 
 
 def _shortened(name: str) -> str:
@@ -186,4 +203,4 @@ def _shortened(name: str) -> str:
     if not stem or len(suffix.encode()) > _MAX_EXTENSION_BYTES:
         stem, suffix = name, ""
     room = MAX_NAME_BYTES - len(suffix.encode())
-    return _EDGES.sub("", stem.encode()[:room].decode(errors="ignore") + suffix)
+    return _EDGES.sub("", _normal(stem.encode()[:room].decode(errors="ignore")) + suffix)

@@ -25,6 +25,11 @@ class Metadata(NamedTuple):
     """Its entity tag, with the quotes (RFC 9110, section 8.8.3): one for each content."""
     digest: str | None
     """The SHA-256 of its bytes in hexadecimal, where it was recorded."""
+    content_encoding: str | None = None
+    """The codings that its bytes are in (RFC 9110, section 8.4), if others stored it in some.
+
+    Browsers undo them; `open` does not.
+    """
 
 
 class Info(NamedTuple):
@@ -44,6 +49,11 @@ class Info(NamedTuple):
     """Its entity tag, with the quotes (RFC 9110, section 8.8.3): one for each content."""
     digest: str | None
     """The SHA-256 of its bytes in hexadecimal, where it was recorded."""
+    content_encoding: str | None = None
+    """The codings that its bytes are in (RFC 9110, section 8.4), if others stored it in some.
+
+    Browsers undo them; `open` does not.
+    """
 
     def as_stat(self) -> os.stat_result:
         """Give the same as a read-only regular file would; times in seconds since 1970."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
 from rex.attach.comparison import compare
 from rex.attach.content import Content, ContentSource
-from rex.attach.content_type import content_type_for, disposition, is_inline_type
+from rex.attach.content_type import content_type_for, disposition, is_inline_type, text_type
 from rex.attach.formats import is_read_in_parts
 from rex.attach.handle import handle_of, key_of, make_handle, safe_file_name, shown
 from rex.attach.hooks import Hooks
@@ -96,10 +96,11 @@ class Storage(Hooks):
         `name` is the name of the file, which is made harmless first; without a name (None), the
         file is called ``attachment``. `content` is a string (stored as UTF-8), bytes, a file open
         in binary mode (read from its position to its end, not closed), or an iterable of bytes.
-        `content_type` is what to serve it as; without it, the name decides. `digest` is the SHA-256
-        of the bytes in hexadecimal, where it is known: other bytes are not stored. When this
-        raises, nothing is left in the storage (a server that goes away in the middle may keep what
-        it had, since it cannot be told).
+        `content_type` is what to serve it as; without it, the name decides, and the
+        text type of a string gets its charset. `digest` is the SHA-256 of the bytes in hexadecimal,
+        where it is known: other bytes are not stored. When this raises, nothing is left in the
+        storage (a server that goes away in the middle may keep what it had, since it cannot be
+        told).
 
         Errors: `ILL_FORMED` (name, content, type or digest); `TOO_LARGE`; `CORRUPT` for another
         digest, or for a file that became shorter while it was stored. What `content` raises
@@ -108,7 +109,8 @@ class Storage(Hooks):
         with Watched("add", self, None, INFO) as seen:
             handle = seen.handle = make_handle(name)
             seen.content = self._content(content, digest)
-            self._add(handle, seen.content, content_type)
+            media_type = _media_type(handle, content, content_type)
+            self._add(handle, seen.content, media_type)
             return handle
 
     @final
@@ -136,7 +138,7 @@ class Storage(Hooks):
         with Watched("put", self, handle, INFO) as seen:
             key = key_of(handle)
             stored = seen.content = self._content(content, digest)
-            media_type = content_type_for(_name(handle), content_type)
+            media_type = _media_type(handle, content, content_type)
             try:
                 with self._mapped(handle, stored):
                     self._put(key, stored, media_type)
@@ -356,7 +358,7 @@ class Storage(Hooks):
             return self._sign_get(
                 key,
                 disposition(shown_name, inline=inline),
-                media_type if inline else None,
+                text_type(media_type) if inline else None,
                 seconds,
             )
 
@@ -580,6 +582,12 @@ def _first_end(name: str, start: int, length: int | None) -> int | None:
     return start + MIN_REQUEST if is_read_in_parts(name) else None
 
 
+def _media_type(handle: str, content: ContentSource, given: str | None) -> str:
+    """Return the type to store content with; what is encoded here is in UTF-8."""
+    media_type = content_type_for(_name(handle), given)
+    return text_type(media_type) if isinstance(content, str) else media_type
+
+
 def _info(handle: str, metadata: Metadata) -> Info:
     return Info(
         handle=handle,
@@ -589,6 +597,7 @@ def _info(handle: str, metadata: Metadata) -> Info:
         content_type=metadata.content_type,
         etag=metadata.etag,
         digest=metadata.digest,
+        content_encoding=metadata.content_encoding,
     )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextvars
+import gzip
 import threading
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
@@ -13,8 +16,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from attach.harnesses import S3Harness
+from attach.harnesses import S3Harness, s3_client
 from rex.attach import get_storage
+from rex.attach.content_type import coding_of
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.web import Access, attachments
@@ -27,8 +31,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach import Storage
+    from rex.attach.storages.s3 import S3Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
+FRIEND = "https://friend.example"
+CORP = "Cross-Origin-Resource-Policy"
 FOLDER = "/2026/11/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab"
 HANGS = 30
 """Seconds after which a test does not wait but hang."""
@@ -477,6 +484,246 @@ def test_pages_of_a_friend_may_ask_beforehand_and_read_the_answer() -> None:
     for headers in ({}, other, {"Origin": "https://friend.example"}):
         assert "Origin" == ask(app, "GET", "/", headers=headers).headers["Vary"]
     assert "Vary" not in ask(attachments(MemoryStorage(), ANYBODY), "GET", "/").headers
+
+
+SECTIONS = ["/", "/tus/", "/sign", "/s3/params?filename=a"]
+
+
+@pytest.mark.parametrize("path", SECTIONS)
+def test_a_friend_may_send_what_it_asks_for_with_its_users_cookies(path: str) -> None:
+    """For such a request, an asterisk is not a wildcard (Fetch, CORS)."""
+    app = attachments(MemoryStorage(), Access(lambda *_: True, origins=[FRIEND, "null"]))
+    asking = {"Access-Control-Request-Headers": "x-csrf,content-type, \x7f\x01;"}
+    asked = ask(app, "OPTIONS", path, headers={"Origin": FRIEND, **asking}).headers
+    named = asked["Access-Control-Allow-Headers"].split(", ")
+    assert ["*", "Authorization", "x-csrf", "content-type"] == named
+    answered = ask(app, "GET", path, headers={"Origin": FRIEND}).headers
+    for headers in (asked, answered):
+        assert (FRIEND, "true") == (
+            headers["Access-Control-Allow-Origin"],
+            headers["Access-Control-Allow-Credentials"],
+        )
+    # Any site can be this one.
+    opaque = ask(app, "GET", path, headers={"Origin": "null"}).headers
+    assert "null" == opaque["Access-Control-Allow-Origin"]
+    assert "Access-Control-Allow-Credentials" not in opaque
+
+
+@pytest.mark.parametrize("path", SECTIONS)
+def test_a_friend_may_read_what_it_needs_of_an_answer(path: str) -> None:
+    """Whatever the answer is, in every part of the service."""
+    app = attachments(MemoryStorage(), Access(lambda *_: True, origins=[FRIEND]))
+    answer = ask(app, "GET", path, headers={"Origin": FRIEND})
+    exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+    assert exposed >= {
+        "Accept-Encoding",
+        "Accept-Ranges",
+        "Content-Disposition",
+        "Content-Encoding",
+        "Content-Length",
+        "Content-Range",
+        "ETag",
+        "Last-Modified",
+        "Location",
+        "Retry-After",
+        "Upload-Offset",
+        "WWW-Authenticate",
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "policy"),
+    [
+        ({}, "same-origin"),
+        ({"Origin": FRIEND}, "cross-origin"),
+        ({"Referer": f"{FRIEND}/"}, "cross-origin"),
+        ({"Referer": f"{FRIEND}/page?a=b"}, "cross-origin"),
+        ({"Referer": FRIEND}, "cross-origin"),
+        ({"Referer": "https://evil.example/"}, "same-origin"),
+        ({"Referer": f"{FRIEND}.evil.example/"}, "same-origin"),
+        ({"Referer": f"{FRIEND}@evil.example/"}, "same-origin"),
+        ({"Referer": f"https://evil.example/{FRIEND}/"}, "same-origin"),
+        ({"Referer": FRIEND.replace("https", "http") + "/"}, "same-origin"),
+        ({"Referer": "https://["}, "same-origin"),
+        ({"Origin": "https://evil.example", "Referer": f"{FRIEND}/"}, "same-origin"),
+        ({"Origin": "null", "Referer": f"{FRIEND}/"}, "same-origin"),
+    ],
+)
+def test_a_friend_may_show_an_attachment(headers: dict[str, str], policy: str) -> None:
+    """In an image, whose request has no origin; the pages of others may not (Fetch, CORP)."""
+    storage = MemoryStorage()
+    app = attachments(storage, Access(lambda *_: True, origins=[FRIEND]))
+    handle = storage.add("a.png", b"data")
+    answer = ask(app, "GET", handle, headers=headers)
+    assert policy == answer.headers["Cross-Origin-Resource-Policy"]
+    assert "Authorization, Cookie, Origin" == answer.headers["Vary"]
+    etag = {"If-None-Match": answer.headers["ETag"]}
+    assert policy == ask(app, "GET", handle, headers=headers | etag).headers[CORP]
+    alone = attachments(storage, ANYBODY)
+    assert "same-origin" == ask(alone, "GET", handle, headers=headers).headers[CORP]
+
+
+def test_no_answer_that_depends_on_who_asks_is_stored_by_a_cache() -> None:
+    """But for the bytes, which are asked for again each time."""
+    storage = MemoryStorage(url="http://here")
+    handle = storage.add("a.png", b"data")
+    for app in (attachments(storage, ANYBODY), attachments(storage, Access(lambda *_: False))):
+        for method, path in (
+            ("GET", "/"),
+            ("HEAD", "/"),
+            ("GET", f"{handle}?link"),
+            ("GET", f"{FOLDER}/none.txt"),
+            ("GET", "/nothing"),
+            ("PUT", "/"),
+            ("POST", "/?name=a"),
+            ("POST", "/links"),
+            ("OPTIONS", "/tus/"),
+            ("POST", "/tus/"),
+            ("GET", "/s3/params?filename=a"),
+            ("POST", "/sign"),
+            ("GET", f"/signed{handle}?token=x"),
+            ("POST", "/signed/"),
+            ("DELETE", f"{FOLDER}/none.txt"),
+        ):
+            answer = ask(app, method, path)
+            assert "no-store" == answer.headers["Cache-Control"], (method, path)
+    removed = ask(attachments(storage, ANYBODY), "DELETE", handle)
+    assert (204, "no-store") == (removed.status_code, removed.headers["Cache-Control"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": '"other"'}, 412),
+        ({"If-Match": "W/{etag}"}, 412),
+        ({"If-None-Match": "{etag}"}, 412),
+        ({"If-None-Match": "*"}, 412),
+        ({"If-Unmodified-Since": "Mon, 23 Nov 2020 10:00:00 GMT"}, 412),
+        ({"If-Match": "{etag}"}, 204),
+        ({"If-Match": "*"}, 204),
+        ({"If-None-Match": '"other"'}, 204),
+        ({"If-Unmodified-Since": "{modified}"}, 204),
+        ({"If-Modified-Since": "{modified}"}, 204),
+    ],
+)
+def test_a_removal_may_depend_on_what_is_there(
+    storage: Storage, headers: dict[str, str], status: int
+) -> None:
+    """What is not as the client expects it stays (RFC 9110, section 13)."""
+    app = attachments(storage, ANYBODY)
+    handle = storage.add("a.txt", b"data")
+    known = ask(app, "HEAD", handle).headers
+    given = {
+        name: value.format(etag=known["etag"], modified=known["last-modified"])
+        for name, value in headers.items()
+    }
+    answer = ask(app, "DELETE", handle, headers=given)
+    assert (status, status == 412) == (answer.status_code, handle in storage)
+    # A missing attachment is 404, with any condition (section 13.2.1).
+    assert 404 == ask(app, "DELETE", f"{FOLDER}/a.txt", headers={"If-Match": "*"}).status_code
+
+
+def test_what_others_stored_in_a_coding_is_the_same_here_and_by_a_link(
+    s3: S3Storage, seaweedfs: SeaweedFS
+) -> None:
+    """A client decodes both; what was stored by us it decodes nowhere, though it may look so."""
+    encoded = gzip.compress(b"content")
+    app = attachments(s3, ANYBODY)
+    foreign, ours = s3.reserve("a.txt"), s3.add("a.gz", encoded)
+    s3_client(seaweedfs.endpoint, seaweedfs.access_key, seaweedfs.secret_key).put_object(
+        Bucket=s3.bucket, Key=f"{s3.prefix}{foreign[1:]}", Body=encoded, ContentEncoding="gzip"
+    )
+    for handle, coding, content in ((foreign, "gzip", b"content"), (ours, None, encoded)):
+        assert coding == s3.info(handle).content_encoding
+        for inline in (False, True):
+            linked = httpx.get(s3.download_link(handle, inline=inline).url)
+            assert coding == coding_of(linked.headers.get("Content-Encoding"))
+            assert content == linked.content
+        served = ask(app, "GET", handle)
+        assert (coding, content) == (served.headers.get("Content-Encoding"), served.content)
+        assert encoded == s3.open(handle).read()
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=edge"}
+FILE = (
+    b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n%b\r\nx\r\n'
+    b"--edge--\r\n"
+)
+TUS = {"Tus-Resumable": "1.0.0"}
+PIECE = {**TUS, "Content-Type": "application/offset+octet-stream"}
+
+
+def doors(storage: MemoryStorage) -> dict[str, tuple[str, str, dict[str, str], bytes]]:
+    """Return a request for each way in, which would succeed."""
+    put = storage.upload_link(storage.reserve("a"), method="PUT")
+    posted = storage.upload_link(storage.reserve("a"))
+    begun = storage.uploads.create("a", size=1)
+    fields = b"".join(
+        f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in posted.fields.items()
+    )
+    return {
+        "body": ("POST", "/?name=a", {}, b"x"),
+        "form": ("POST", "/", FORM, FILE % b""),
+        "link": ("POST", "/links", {}, b'{"name": "a"}'),
+        "tus": ("POST", "/tus/", {**TUS, "Upload-Length": "1"}, b""),
+        "tus with a body": ("POST", "/tus/", {**PIECE, "Upload-Length": "1"}, b"x"),
+        "tus, a piece": ("PATCH", f"/tus{begun.handle}", {**PIECE, "Upload-Offset": "0"}, b"x"),
+        "signed PUT": ("PUT", put.url.removeprefix("http://here"), dict(put.headers), b"x"),
+        "signed form": ("POST", "/signed/", FORM, fields + FILE % b""),
+        "sign": ("POST", "/sign", {}, b'{"key": "a", "method": "PUT"}'),
+    }
+
+
+DOORS = [*doors(MemoryStorage(url="http://here"))]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_is_sent_is_stored_as_it_is_or_refused(door: str) -> None:
+    """At every door: no coding (415, with what is taken instead), no part of a whole, no damage."""
+    storage = MemoryStorage(url="http://here")
+    method, path, headers, body = doors(storage)[door]
+    app = attachments(storage, ANYBODY)
+
+    def send(**more: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in more.items()}
+        return ask(app, method, path, headers={**headers, **named}, content=body)
+
+    for coding in ("gzip", "identity, br"):
+        encoded = send(Content_Encoding=coding)
+        assert (415, "identity") == (encoded.status_code, encoded.headers["Accept-Encoding"])
+        assert "unsupported-media-type" == encoded.json()["kind"]
+    assert 400 == send(Content_Range="bytes 0-0/2").status_code
+    damaged = f"sha-256=:{base64.b64encode(sha256(b'other').digest()).decode()}:"
+    if body:
+        assert send(Content_Digest=damaged).status_code in (400, 460)
+        assert send(Repr_Digest=damaged).status_code in (400, 460)
+    assert [] == list(storage)
+    digest = f"sha-256=:{base64.b64encode(sha256(body).digest()).decode()}:"
+    accepted = send(Content_Encoding="identity", Content_Digest=digest, Repr_Digest=digest)
+    assert accepted.status_code in (200, 201, 204)
+
+
+@pytest.mark.parametrize("door", [door for door in DOORS if "form" in door])
+def test_a_file_in_a_form_is_stored_as_it_is_or_refused(door: str) -> None:
+    """What its part says counts as what the request says."""
+    storage = MemoryStorage(url="http://here")
+    method, path, headers, body = doors(storage)[door]
+    app = attachments(storage, ANYBODY)
+    for line, status in ((b"Content-Encoding: br", 415), (b"Content-Range: bytes 0-0/2", 400)):
+        content = body.replace(FILE % b"", FILE % (line + b"\r\n"))
+        answer = ask(app, method, path, headers=headers, content=content)
+        assert status == answer.status_code
+        assert ("identity" if status == 415 else None) == answer.headers.get("Accept-Encoding")
+    assert [] == list(storage)
+
+
+def test_a_stranger_is_told_that_before_anything_else() -> None:
+    """Not whether the service would take what it sends."""
+    app = attachments(MemoryStorage(), Access(access_rule("bearer", Secret("key"))))
+    for headers in ({"Content-Encoding": "gzip"}, {"Content-Range": "bytes 0-0/1"}):
+        for path in ("/?name=a", "/links", "/sign"):
+            assert 401 == ask(app, "POST", path, headers=headers, content=b"x").status_code
 
 
 def test_a_redirect_is_made_only_where_there_are_links() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import pytest
 from attach.web.sent import Sent
 from attach.web.virtual_time import VirtualTime
 from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY, Body
+from rex.attach.web.body_headers import ENCODED
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -165,3 +168,84 @@ def test_a_client_that_goes_away_ends_the_body_with_an_error() -> None:
     for headers in ({}, {"Content-Length": "1"}):
         error = refused(Sent([b"a"], "disconnect").request(headers))
         assert (WENT_AWAY, Kind.UNAVAILABLE) == (error.message, error.kind)
+
+
+ENCODINGS = ["gzip", "GZIP", "identity, br", "x", "gzip, identity", "deflate;q=1", "aws-chunked"]
+
+
+@pytest.mark.parametrize("coding", ENCODINGS)
+def test_a_body_in_a_coding_is_refused(coding: str) -> None:
+    """Its bytes would be kept, and what they are would be forgotten (RFC 9110, section 8.4)."""
+    sent = Sent([b"abc"])
+    error = refused(sent.request({"Content-Encoding": coding}))
+    assert (Kind.UNSUPPORTED, ENCODED) == (error.kind, error.message)
+    assert 0 == sent.read
+    lines = [("content-encoding", "identity"), ("content-encoding", coding)]
+    assert ENCODED == refused(Sent([b"abc"]).raw_request(lines)).message
+
+
+@pytest.mark.parametrize("coding", ["identity", "IDENTITY", " identity , ", ""])
+def test_a_body_in_no_coding_is_read(coding: str) -> None:
+    """``identity`` means no coding (RFC 9110, section 12.5.3)."""
+    assert [b"abc"] == read(Sent([b"abc"]).request({"Content-Encoding": coding}))
+
+
+@pytest.mark.parametrize("value", ["bytes 0-2/10", "bytes */10", "junk", ""])
+def test_a_body_that_is_a_part_is_refused(value: str) -> None:
+    """It would be taken for the whole (RFC 9110, section 14.5)."""
+    error = refused(Sent([b"abc"]).request({"Content-Range": value}))
+    assert (Kind.ILL_FORMED, True) == (error.kind, "Content-Range" in error.message)
+
+
+def digest(algorithm: str, content: bytes) -> str:
+    """Write a digest as RFC 9530 does."""
+    found = hashlib.new(algorithm.replace("-", ""), content).digest()
+    return f"{algorithm}=:{base64.b64encode(found).decode()}:"
+
+
+DIGESTS = [digest("sha-256", b"abcd"), digest("sha-512", b"abcd")]
+
+
+@pytest.mark.parametrize("header", ["Content-Digest", "Repr-Digest"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *DIGESTS,
+        ", ".join(DIGESTS),
+        f"{DIGESTS[0]};x=y",
+        f"md5=:AAAA:, unixsum=30637, x,{DIGESTS[0]}",
+        "md5=:AAAA:",
+        "",
+    ],
+)
+def test_a_body_with_its_digest_is_read(header: str, value: str) -> None:
+    """An algorithm that is not known is ignored (RFC 9530, section 2)."""
+    assert [b"ab", b"cd"] == read(Sent([b"ab", b"cd"]).request({header: value}))
+
+
+@pytest.mark.parametrize("header", ["Content-Digest", "Repr-Digest"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        digest("sha-256", b"abcx"),
+        digest("sha-512", b""),
+        f"{DIGESTS[0]}, {digest('sha-512', b'abc')}",
+        "sha-256=:AAAA:",
+        "sha-256=::",
+        "sha-256",
+        "sha-256=?1",
+        DIGESTS[0].replace(":", '"'),
+        DIGESTS[0].replace("=:", "=:!"),
+    ],
+)
+def test_a_body_with_another_digest_is_refused(header: str, value: str) -> None:
+    """It was damaged on its way, or the digest was."""
+    assert Kind.ILL_FORMED is refused(Sent([b"ab", b"cd"]).request({header: value})).kind
+
+
+def test_of_two_digests_both_must_fit() -> None:
+    """Also where they stand in two lines."""
+    other = digest("sha-256", b"other")
+    for lines in ([DIGESTS[0], other], [other, DIGESTS[0]]):
+        request = Sent([b"abcd"]).raw_request([("content-digest", line) for line in lines])
+        assert Kind.ILL_FORMED is refused(request).kind

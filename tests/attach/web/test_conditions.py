@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rex.attach.web.conditions import CONDITIONS, Verdict, judge, may_be_partial
+from rex.attach.web.conditions import (
+    CONDITIONS,
+    Verdict,
+    judge,
+    may_be_partial,
+    named_headers,
+)
 
 ETAG = '"abc"'
 MODIFIED = datetime.datetime(2026, 11, 23, 10, 0, 0, 500_000, tzinfo=datetime.UTC)
@@ -141,3 +147,34 @@ def test_no_header_raises(headers: dict[str, str]) -> None:
     """Whatever is in it."""
     judge(headers, ETAG, MODIFIED)
     may_be_partial(headers, ETAG, MODIFIED)
+
+
+@pytest.mark.parametrize(
+    ("headers", "verdict"),
+    [
+        ({}, GO),
+        ({"if-match": ETAG}, GO),
+        ({"if-match": "*"}, GO),
+        ({"if-match": '"x"'}, FAILED),
+        ({"if-match": f"W/{ETAG}"}, FAILED),
+        ({"if-unmodified-since": SAME}, GO),
+        ({"if-unmodified-since": EARLIER}, FAILED),
+        ({"if-unmodified-since": EARLIER, "if-match": ETAG}, GO),
+        ({"if-none-match": ETAG}, FAILED),
+        ({"if-none-match": f"W/{ETAG}"}, FAILED),
+        ({"if-none-match": "*"}, FAILED),
+        ({"if-none-match": '"x"'}, GO),
+        ({"if-modified-since": LATER}, GO),
+        ({"if-modified-since": "junk"}, GO),
+    ],
+)
+def test_a_removal_depends_on_what_is_there(headers: dict[str, str], verdict: Verdict) -> None:
+    """It is never 304, and If-Modified-Since is for GET and HEAD (section 13.1.3)."""
+    assert verdict is judge(headers, ETAG, MODIFIED, is_read=False)
+
+
+def test_the_lines_of_a_header_are_one_list() -> None:
+    """In their order, and no other header is among them (section 5.3)."""
+    lines = [(b"if-match", b'"a"'), (b"x", b"y"), (b"if-match", b'"b"'), (b"if-range", b"\xff")]
+    expected = {"if-match": '"a", "b"', "if-range": "\xff"}
+    assert expected == named_headers(lines, ("if-match", "if-range"))

@@ -170,10 +170,29 @@ def test_junk_is_read_or_refused_alike_however_it_is_cut(
         (b"filename=\"a.txt\"; filename*=UTF-8''evil.html", "a.txt"),
         (b"filename*=UTF-8''evil.html; filename=\"a.txt\"", "a.txt"),
         (b'filename=""', ""),
+        (b'filename="=?utf-8?B?R3LDvMOfZS50eHQ=?="', "Grüße.txt"),
+        (b"filename==?utf-8?B?R3LDvMOfZS50eHQ=?=", "Grüße.txt"),
+        (b'filename="=?UTF-8?q?Gr=C3=BC=C3=9Fe_=3F.txt?="', "Grüße ?.txt"),
+        (b'filename="=?iso-8859-1?Q?Gr=FC=DFe?= =?utf-8?B?LnR4dA==?="', "Grüße.txt"),
+        (b'filename="=?utf-8?B?4p==?="', "\ufffd"),
+        (b'filename="=?utf-8?B?Li4vLi4veC50eHQ=?="', "../../x.txt"),
+        (b'filename="=?utf-8?Q?a%22b?="', "a%22b"),
+        (b"filename=\"=?utf-8?B?eA==?=\"; filename*=utf-8''Gr%C3%BC%C3%9Fe.txt", "Grüße.txt"),
+        (b"filename*=UTF-8'de'Gr%C3%BC%C3%9Fe.txt; filename=\"=?utf-8?B?eA==?=\"", "Grüße.txt"),
+        (b"filename=\"=?utf-8?B?eA==?=\"; filename*=x-unknown''y", "x"),
+        (b'filename="=?utf-8?B?eA==?="; filename*=junk', "x"),
+        (b'filename="=?utf-8?B?eA==?= b"', "=?utf-8?B?eA==?= b"),
+        (b'filename="a =?utf-8?B?eA==?="', "a =?utf-8?B?eA==?="),
+        (b'filename="=?zlib?B?eA==?="', "=?zlib?B?eA==?="),
+        (b'filename="=?utf-8?X?eA==?="', "=?utf-8?X?eA==?="),
+        (b'filename="=?utf-8?B?e?="', "=?utf-8?B?e?="),
     ],
 )
 def test_a_file_name_is_read_as_browsers_write_it(parameter: bytes, expected: str) -> None:
-    """Escapes of the HTML standard and of old clients; other percent signs are themselves."""
+    """Escapes of the HTML standard and of old clients; other percent signs are themselves.
+
+    What no user types, an encoded word (RFC 2047), is what .NET makes of a name, beside filename*.
+    """
     body = form(file_called(parameter))
     assert [(expected, None, b"abc")] == read([body]).files
     assert [(expected, None, b"abc")] == read(pieces(body, range(len(body)))).files
@@ -196,9 +215,31 @@ def test_a_file_name_that_can_be_read_in_two_ways_is_refused(parameter: bytes) -
 
 
 @pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        (b"Content-Encoding: gzip", Kind.UNSUPPORTED),
+        (b"content-encoding: identity, br", Kind.UNSUPPORTED),
+        (b"Content-Range: bytes 0-2/3", Kind.ILL_FORMED),
+        (b"Content-Transfer-Encoding: base64", Kind.ILL_FORMED),
+    ],
+)
+def test_a_file_that_is_not_sent_as_it_is_is_refused(header: bytes, kind: Kind) -> None:
+    """Its bytes would be kept, and what they are would be forgotten."""
+    assert kind is kind_of([form(file_with(header))])
+
+
+@pytest.mark.parametrize("header", [b"Content-Encoding: identity", b"Content-Encoding:"])
+def test_a_file_in_no_coding_is_read(header: bytes) -> None:
+    """A client may say that there is no coding."""
+    assert [("a.txt", None, b"abc")] == read([form(file_with(header))]).files
+
+
+@pytest.mark.parametrize(
     ("header", "expected"),
     [
         (b"Content-Type: text/plain", "text/plain"),
+        (b"Content-Type: video/webm;codecs=vp8,opus", 'video/webm;codecs="vp8,opus"'),
+        (b"Content-Type: image/jpg", "image/jpeg"),
         (b"content-type:text/plain; charset=utf-8 ", "text/plain; charset=utf-8"),
         (b"Content-Type: junk", None),
         (b"Content-Type: text/html\n<script>", None),

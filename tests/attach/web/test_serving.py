@@ -19,9 +19,11 @@ from attach.web.virtual_time import VirtualTime
 from rex.attach import open_storage
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.content import READ_SIZE
+from rex.attach.content_type import INLINE_TYPES
+from rex.attach.reader import Body
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
-from rex.attach.web.serving import serve
+from rex.attach.web.serving import Presentation, serve
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -111,6 +113,28 @@ def ask(
     return asyncio.run(live())
 
 
+def raw(
+    storage: Storage, handle: str, headers: dict[str, str] | None = None, *, method: str = "GET"
+) -> dict[str, str]:
+    """Return the headers of an answer, whose content need not be in the coding that they name."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def live() -> None:
+        lines = [(name.lower().encode(), line.encode()) for name, line in (headers or {}).items()]
+        scope = {"type": "http", "method": method, "path": "/", "headers": lines}
+        request = Request({**scope, "query_string": b""})
+        await (await serve(request, storage, handle))(scope, receive, send)
+
+    asyncio.run(live())
+    return {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+
+
 def stream(
     storage: Storage,
     handle: str,
@@ -149,7 +173,8 @@ def test_an_attachment_is_served_whole(storage: Storage, size: int) -> None:
             info.modified.astimezone(datetime.UTC), usegmt=True
         ),
         "accept-ranges": "bytes",
-        "cache-control": "private, max-age=31536000, immutable",
+        "cache-control": "private, no-cache",
+        "vary": "Authorization, Cookie",
         "x-content-type-options": "nosniff",
         "content-security-policy": "sandbox; default-src 'none'",
         "referrer-policy": "no-referrer",
@@ -413,6 +438,99 @@ def test_only_harmless_types_are_shown_in_place(
     answer = ask(storage, handle, inline=inline)
     assert served == answer.headers["Content-Type"]
     assert f'{kind}; filename="{name}"' == answer.headers["Content-Disposition"]
+
+
+STRICT = "sandbox; default-src 'none'"
+PLAYING = (
+    "sandbox allow-same-origin; default-src 'none'; media-src 'self'; style-src 'unsafe-inline'"
+)
+
+
+@pytest.mark.parametrize(
+    ("stored", "policy"),
+    [
+        *((kind, PLAYING if kind[:5] in ("audio", "video") else STRICT) for kind in INLINE_TYPES),
+        ("VIDEO/WebM;codecs=vp8,opus", PLAYING),
+        ("audio/x-m4a", PLAYING),
+        ("video/x-unknown", STRICT),
+        ("audio/html", STRICT),
+        ("text/html", STRICT),
+        ("image/svg+xml", STRICT),
+        ("application/octet-stream", STRICT),
+        ("text/html; video/mp4", STRICT),
+    ],
+)
+def test_what_is_played_has_a_policy_with_which_it_plays(stored: str, policy: str) -> None:
+    """In whole, in part and unchanged; a refusal is never played."""
+    storage = MemoryStorage()
+    handle = storage.add("a", b"0123456789", content_type=stored)
+    etag = storage.info(handle).etag
+    for headers in (
+        {},
+        {"Range": "bytes=0-1"},
+        {"Range": "bytes=0-1,5-6"},
+        {"If-None-Match": etag},
+    ):
+        assert policy == ask(storage, handle, headers).headers["Content-Security-Policy"]
+    for headers in ({"Range": "bytes=99-"}, {"If-Match": '"x"'}):
+        assert STRICT == ask(storage, handle, headers).headers["Content-Security-Policy"]
+
+
+def test_an_answer_to_a_rule_is_asked_for_again_each_time() -> None:
+    """Every kind of answer: the rule may refuse the next time, and another user."""
+    storage = MemoryStorage()
+    handle = storage.add("a.png", b"0123456789")
+    etag = storage.info(handle).etag
+    for headers in (
+        {},
+        {"Range": "bytes=0-1"},
+        {"Range": "bytes=0-1,5-6"},
+        {"If-None-Match": etag},
+    ):
+        for presentation in (None, Presentation("inline")):
+            answer = ask(storage, handle, headers, presentation=presentation)
+            assert "private, no-cache" == answer.headers["Cache-Control"]
+            assert "Authorization, Cookie" == answer.headers["Vary"]
+            assert etag == answer.headers["ETag"]
+    for headers in ({"Range": "bytes=99-"}, {"If-Match": '"x"'}):
+        assert "no-store" == ask(storage, handle, headers).headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("left", [3600.0, 0.5, -10.0])
+def test_an_answer_to_a_link_is_kept_until_the_link_ends(
+    monkeypatch: pytest.MonkeyPatch, left: float
+) -> None:
+    """And no longer; the address is the permission, so the answer is the same for every client."""
+    monkeypatch.setattr("time.time", lambda: 1_000_000.0)
+    storage = MemoryStorage()
+    handle = storage.add("a.png", b"0123456789")
+    presentation = Presentation("inline", None, 1_000_000.0 + left)
+    for headers in ({}, {"Range": "bytes=0-1"}, {"If-None-Match": "*"}):
+        answer = ask(storage, handle, headers, presentation=presentation)
+        expected = f"private, max-age={max(0, int(left))}, immutable"
+        assert expected == answer.headers["Cache-Control"]
+        assert "Vary" not in answer.headers
+
+
+@pytest.mark.parametrize("stored", ["gzip", "br, gzip", "x-unknown"])
+def test_a_coding_that_others_have_stored_is_told(stored: str) -> None:
+    """As their server tells it, so that a browser sees the same here and there."""
+    storage = MemoryStorage()
+    handle = storage.add("a.txt", DATA[:1000])
+    metadata, data = storage._objects[handle[1:]]
+    storage._objects[handle[1:]] = metadata._replace(content_encoding=stored), data
+    for method in ("GET", "HEAD"):
+        assert stored == raw(storage, handle, method=method)["content-encoding"]
+    part = raw(storage, handle, {"Range": "bytes=0-9"})
+    assert (stored, "bytes 0-9/1000") == (part["content-encoding"], part["content-range"])
+    # Around several parts, it would be taken for the coding of what is around them.
+    several = raw(storage, handle, {"Range": "bytes=0-9, 50-59"})
+    assert (stored, "1000", None) == (
+        several["content-encoding"],
+        several["content-length"],
+        several.get("content-range"),
+    )
+    assert "content-encoding" not in raw(storage, handle, {"If-None-Match": "*"})
 
 
 @pytest.mark.parametrize("stored", ["image/png\r\nSet-Cookie: a=b", "", "html", "image/\u0142"])

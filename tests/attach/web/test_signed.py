@@ -199,6 +199,35 @@ def test_a_download_is_served_as_it_was_signed(served: Storage) -> None:
     assert 304 == ask(served, "GET", link.url, known).status
 
 
+def test_a_download_is_kept_until_its_link_ends(served: Storage) -> None:
+    """By the browser that had it; a refusal is not kept."""
+    handle = served.add("a.png", b"0123456789")
+    url = served.download_link(handle, expires=600).url
+    for headers in ((), [("Range", "bytes=2-4")], [("If-None-Match", "*")]):
+        answer = ask(served, "GET", url, headers)
+        found = re.fullmatch(r"private, max-age=(\d+), immutable", answer.headers["Cache-Control"])
+        assert found
+        assert 540 < int(found[1]) <= 600
+        assert "Vary" not in answer.headers
+    assert "no-store" == ask(served, "GET", f"{url}x").headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("value", ["*", '"x"', ""])
+def test_an_upload_that_is_to_replace_something_is_refused(served: Storage, value: str) -> None:
+    """A link stores where nothing is (RFC 9110, section 13.1.1)."""
+    link = served.upload_link(served.reserve("a.txt"), method="PUT")
+    headers = [*link.headers.items(), ("If-Match", value)]
+    assert 412 == ask(served, "PUT", link.url, headers, b"content").status
+    assert [] == list(served)
+
+
+def test_a_text_shown_by_a_link_says_how_it_is_encoded(served: Storage) -> None:
+    """Judged by its name, as the rest of what is shown."""
+    handle = served.add("a.txt", "Grüße".encode())
+    answer = ask(served, "GET", served.download_link(handle, inline=True).url)
+    assert "text/plain; charset=utf-8" == answer.headers["Content-Type"]
+
+
 def test_a_download_that_is_not_shown_has_its_stored_type(served: Storage) -> None:
     """And is an attachment."""
     handle = served.add("a.png", b"<b>", content_type="text/html")
@@ -488,7 +517,8 @@ def test_every_site_may_use_a_link(served: Storage) -> None:
         post(served, link),
     ):
         assert "*" == answer.headers["Access-Control-Allow-Origin"]
-        assert "ETag, Location" == answer.headers["Access-Control-Expose-Headers"]
+        exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+        assert exposed >= {"Accept-Ranges", "Content-Range", "ETag", "Last-Modified", "Location"}
         assert "cross-origin" == answer.headers["Cross-Origin-Resource-Policy"]
         assert "Access-Control-Allow-Credentials" not in answer.headers
 

@@ -339,7 +339,8 @@ def test_a_name_and_a_type_may_be_missing(memory: Client) -> None:
         (f"name {encoded('a.png')}", "a.png", "image/png"),
         (f"filename {encoded('a.png')},type {encoded('x/y')}", "a.png", "x/y"),
         (f"filename {encoded('a.png')},filetype {encoded('junk')}", "a.png", "image/png"),
-        (f"filename {encoded('a.png')},filetype {encoded('x/y' + chr(10))}", "a.png", "image/png"),
+        (f"filename {encoded('a.png')},filetype {encoded('x/y' + chr(0))}", "a.png", "image/png"),
+        (f"filename {encoded('a.m4a')},filetype {encoded('audio/x-m4a')}", "a.m4a", "audio/mp4"),
         (
             f"filename {encoded('a.png')},filetype {encoded('application/octet-stream')}",
             "a.png",

@@ -81,6 +81,26 @@ def the_content_type_follows_from_the_name(harness: Harness) -> None:
 
 
 @promise
+def a_string_is_stored_with_its_charset(harness: Harness) -> None:
+    """A text type without a charset gets one, so that a reader need not guess that it is UTF-8."""
+    with harness.storage() as storage:
+        for name, given, expected in (
+            ("a.txt", None, "text/plain; charset=utf-8"),
+            ("a.md", None, "text/markdown; charset=utf-8"),
+            ("a.bin", "text/csv", "text/csv; charset=utf-8"),
+            ("a.txt", "text/plain; charset=us-ascii", "text/plain; charset=us-ascii"),
+            ("a.json", None, "application/json"),
+        ):
+            added, reserved = storage.add(name, "data", content_type=given), storage.reserve(name)
+            storage.put(reserved, "data", content_type=given)
+            for handle in (added, reserved):
+                found = storage.info(handle).content_type
+                expect(f"content type of a string in {name}", expected, found)
+        what = "content type of bytes in a.txt"
+        expect(what, "text/plain", storage.info(storage.add("a.txt", b"data")).content_type)
+
+
+@promise
 def when_it_was_stored_is_known(harness: Harness) -> None:
     """`modified` is aware, in UTC, and about now: clocks may differ a little."""
     with harness.storage() as storage:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from rex.attach.conformance.client import fetch
-from rex.attach.conformance.expectations import expect
+from rex.attach.conformance.expectations import expect, expect_true
 from rex.attach.conformance.promise import link_promise
 from rex.attach.conformance.samples import MIB, sample
 
 if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
+
+MINUTE = 60
 
 
 @link_promise(supported=True)
@@ -67,6 +71,35 @@ def what_claims_to_be_a_page_is_not_shown_as_one(harness: Harness) -> None:
         handle = storage.add("a.png", b"<script>", content_type="text/html")
         answer = fetch(storage.download_link(handle, inline=True))
         expect("content type", "image/png", answer.headers.get("Content-Type"))
+
+
+@link_promise(supported=True)
+def a_text_shown_in_place_says_how_it_is_encoded(harness: Harness) -> None:
+    """In UTF-8, as most are: a browser that has to guess takes another encoding."""
+    with harness.storage() as storage:
+        for content in ("Grüße", "Grüße".encode()):
+            answer = fetch(storage.download_link(storage.add("a.txt", content), inline=True))
+            told = answer.headers.get("Content-Type")
+            expect("content type", "text/plain; charset=utf-8", told)
+
+
+@link_promise(supported=True)
+def a_download_is_kept_no_longer_than_its_link_lasts(harness: Harness) -> None:
+    """A browser that has an answer may show it again without asking until the link ends."""
+    with harness.storage() as storage:
+        link = storage.download_link(storage.add("a.txt", b"data"), expires=MINUTE)
+        headers = fetch(link).headers
+        caching = headers.get("Cache-Control", "")
+        age = re.search(r"max-age=(\d+)", caching)
+        expires = headers.get("Expires")
+        if age is not None:
+            expect_true(f"{caching} is no longer than the link", int(age[1]) <= MINUTE)
+        elif not re.search("no-store|no-cache", caching):
+            end = link.expires_at
+            expect_true(
+                f"{expires} is not after the end of the link, {end}",
+                expires is not None and parsedate_to_datetime(expires) <= end,
+            )
 
 
 @link_promise(supported=True)

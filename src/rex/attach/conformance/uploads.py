@@ -142,6 +142,24 @@ def the_content_type_of_an_upload_is_pinned(harness: Harness) -> None:
 
 
 @link_promise(supported=True)
+def an_upload_in_a_coding_is_refused(harness: Harness) -> None:
+    """A client cannot store bytes that some readers decode and others do not."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        form, link = storage.upload_link(handle), storage.upload_link(handle, method="PUT")
+        headers = {**link.headers, "Content-Encoding": "gzip"}
+        answer = put(link._replace(headers=headers), b"data")
+        _expect_refused(storage, handle, "a PUT in a coding", answer)
+        fields = {**form.fields, "Content-Encoding": "gzip"}
+        answer = upload(form._replace(fields=fields), b"data")
+        _expect_refused(storage, handle, "a form in a coding", answer)
+        expect_true("PUT without one is accepted", put(link, b"data").ok)
+        expect("coding in info", None, storage.info(handle).content_encoding)
+        told = fetch(storage.download_link(handle)).headers.get("Content-Encoding")
+        expect_true(f"the download has no coding: {told}", told in (None, "identity"))
+
+
+@link_promise(supported=True)
 def a_put_link_works_once(harness: Harness) -> None:
     """The first upload is stored; the second is refused, and changes nothing."""
     with harness.storage() as storage:

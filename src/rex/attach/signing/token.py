@@ -51,11 +51,15 @@ class Tokens:
         """
         if not self.is_signed(purpose, token):
             raise Error("The signature is wrong", kind=Kind.DENIED)
-        text = token.partition(".")[0]
-        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        claims = _claims(token)
         if time.time() >= claims.pop(_EXPIRES):
             raise Error("The permission has expired", kind=Kind.DENIED)
         return claims
+
+    def expires(self, token: str) -> float:
+        """Return when a token that has been read expires, in seconds since 1970 (UTC)."""
+        expires: float = _claims(token)[_EXPIRES]
+        return expires
 
     def is_signed(self, purpose: str, token: str) -> bool:
         """Tell whether a token was made for this purpose, be it expired or not."""
@@ -71,6 +75,12 @@ class Tokens:
     def _signature(self, purpose: str, text: str) -> str:
         message = f"{purpose}\0{text}".encode("utf-8", "replace")
         return _encode(hmac.digest(self._secret, message, hashlib.sha256))
+
+
+def _claims(token: str) -> dict[str, Any]:
+    text = token.partition(".")[0]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    return claims
 
 
 def _encode(content: bytes) -> str:

@@ -12,7 +12,7 @@ import obstore
 import obstore.exceptions
 
 from rex.attach.content import READ_SIZE
-from rex.attach.content_type import DEFAULT_TYPE, disposition
+from rex.attach.content_type import DEFAULT_TYPE, coding_of, disposition
 from rex.attach.info import Metadata
 from rex.attach.multipart import MAX_PARTS
 from rex.attach.reader import Body
@@ -71,11 +71,16 @@ _BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
 
 
 def object_headers(key: str, content_type: str) -> dict[str, str]:
-    """Give the headers that are stored with every object, however it gets there."""
+    """Return the headers that are stored with every object, however it gets there.
+
+    The coding ``identity`` means that the bytes are as they are. Without it, a client that uploads
+    by a link could add another, and a browser would see other bytes than we do.
+    """
     return {
         "Content-Type": content_type,
         "Content-Disposition": disposition(key.rpartition("/")[2]),
-        "Cache-Control": "private, max-age=31536000, immutable",
+        "Content-Encoding": "identity",
+        "Cache-Control": "private, no-cache",
     }
 
 
@@ -306,6 +311,7 @@ def _metadata(result: Any) -> Metadata:
         content_type=attributes.get("Content-Type", DEFAULT_TYPE),
         etag=etag_of(meta),
         digest=_digest_of(attributes.get(_DIGEST)),
+        content_encoding=coding_of(attributes.get("Content-Encoding")),
     )
 
 

@@ -9,6 +9,7 @@ import hmac
 import logging
 import re
 from contextlib import suppress
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 from urllib.parse import urlsplit
 
@@ -65,7 +66,7 @@ NO_PROXY = "http://127.0.0.1:9"
 MAX_POST_BYTES = 5 * 1024**3
 """The most that S3 takes in one form upload."""
 TOKENS_PURPOSE = b"rex.attach: the secret of tokens"
-ABSENT_FIELDS = ("acl", "Content-Encoding", "Expires", "success_action_redirect", "redirect")
+ABSENT_FIELDS = ("acl", "Expires", "success_action_redirect", "redirect")
 """Fields that some servers take into account although no condition of the policy names them."""
 
 
@@ -327,7 +328,7 @@ class S3Storage(ObjectStorage):
         query = {"response-content-disposition": content_disposition}
         if content_type is not None:
             query["response-content-type"] = content_type
-        return self._presigned("GET", key, seconds, query=query)
+        return self._presigned("GET", key, seconds, query=query, is_kept=True)
 
     def _compare_link(self, link: SignedLink) -> Comparison:
         from rex.attach.storages.s3_explain import compare
@@ -349,8 +350,15 @@ class S3Storage(ObjectStorage):
         *,
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
+        is_kept: bool = False,
     ) -> PresignedLink:
+        """Sign a request; a browser keeps the answer, if at all, for as long as the link works."""
         now, credentials, lifetime = self._lifetime(seconds)
+        expires_at = now + datetime.timedelta(seconds=lifetime)
+        if is_kept:
+            end = format_datetime(expires_at, usegmt=True)
+            caching = {"response-cache-control": "private, immutable", "response-expires": end}
+            query = {**(query or {}), **caching}
         url = presign_url(
             method,
             f"{self._public_url}/{encode_path(self._path(key))}",
@@ -361,13 +369,7 @@ class S3Storage(ObjectStorage):
             expires=lifetime,
             now=now,
         )
-        return PresignedLink(
-            method=method,
-            url=url,
-            headers=headers or {},
-            fields={},
-            expires_at=now + datetime.timedelta(seconds=lifetime),
-        )
+        return PresignedLink(method, url, headers or {}, {}, expires_at)
 
     def _lifetime(self, seconds: float) -> tuple[datetime.datetime, Credentials, int]:
         """Give the time, the keys, and for how many seconds a link made now will work.

@@ -160,9 +160,12 @@ class _Job:
 
     def _copied(self, handle: str) -> Copied:
         if self._is_dry:
-            return Copied(handle, Outcome.COPIED, self._source.info(handle).size)
+            info = self._source.info(handle)
+            _check_not_encoded(info)
+            return Copied(handle, Outcome.COPIED, info.size)
         try:
             with self._opened(handle) as (info, content):
+                _check_not_encoded(info)
                 self._dest.put(handle, content, content_type=info.content_type, digest=info.digest)
         except Error as error:
             if error.kind is Kind.EXISTS:
@@ -221,6 +224,16 @@ def _merged(ours: Iterator[str], theirs: Iterator[str]) -> Iterator[_Found]:
         else:
             yield _Found(one, in_source=True, in_dest=True)
             one, other = next(ours, None), next(theirs, None)
+
+
+def _check_not_encoded(info: Info) -> None:
+    """Check that a copy is all that the attachment is: no storage of ours records a coding."""
+    if info.content_encoding is not None:
+        raise Error(
+            "The attachment was stored in a coding, which a copy would lose",
+            f"{info.handle}: Content-Encoding: {info.content_encoding}",
+            kind=Kind.UNSUPPORTED,
+        )
 
 
 def _difference(ours: Info, theirs: Info) -> str:

@@ -37,7 +37,7 @@ __all__ = ["Finding", "Verdict", "examine"]
 SIZE = 4096
 NAME = "doctor.txt"
 CONTENT_TYPE = "text/plain"
-HEADERS = "content-type,if-none-match"
+HEADERS = "cache-control,content-disposition,content-encoding,content-type,if-none-match"
 """What a page sends along with an upload."""
 _OLDER = (
     "nothing new is stored in the older storage, so this may be meant; reading and removing could "

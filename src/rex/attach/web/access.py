@@ -13,6 +13,7 @@ from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 
+from rex.attach.web.section import EXPOSED
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ Action = Literal["upload", "download", "remove", "list", "link"]
 
 NOT_ALLOWED = "You may not do this"
 """The message of the error of somebody whom the rule does not let pass."""
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+(?=[/?#]|\Z)")
 
 Rule: TypeAlias = "Callable[[Any, Action, str | None], bool | Awaitable[bool]]"
 
@@ -68,22 +72,30 @@ class Access:
         return user.key.decode() if isinstance(user, _Bearer) else ascii(_identity(user))
 
     def cors(self, request: Request) -> dict[str, str]:
-        """Give what lets the pages of a site that may use the service read its answers.
+        """Return the headers that let pages of the sites that may use the service read an answer.
 
-        Where there are such sites, a browser must not give them what it keeps of an answer to
-        another.
+        Such a page may send the user's cookies and other credentials, and is told which headers of
+        its own it may send (Fetch, CORS protocol). A page that shows a file in an image or a video
+        sends no Origin, unless it is told to: then Referer tells whether it may. Where there are
+        such sites, a browser must not give them what it keeps of an answer to another.
         """
         if not self._origins:
             return {}
-        varying = {"Vary": "Origin"}
-        origin = request.headers.get("origin", "")
-        if origin not in self._origins:
-            return varying
-        return {
-            "Access-Control-Allow-Origin": origin,
-            "Access-Control-Expose-Headers": "ETag, Location",
-            **varying,
-        }
+        headers = {"Vary": "Origin"}
+        origin = request.headers.get("origin")
+        if origin in self._origins:
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = EXPOSED
+            if origin != "null":  # which any site can be
+                headers["Access-Control-Allow-Credentials"] = "true"
+            asked = request.headers.get("access-control-request-headers")
+            if asked is not None:
+                # To a request with credentials, an asterisk is a name as any other.
+                names = ["*", "Authorization", *_NAME.findall(asked)]
+                headers["Access-Control-Allow-Headers"] = ", ".join(names)
+        if (_origin_of_page(request) if origin is None else origin) in self._origins:
+            headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        return headers
 
     @property
     def challenge(self) -> str | None:
@@ -105,6 +117,12 @@ class Access:
         host = request.headers.get("host", "")
         port = {"http": ":80", "https": ":443"}.get(request.url.scheme, "")
         return origin != f"{request.url.scheme}://{host.removesuffix(port)}"
+
+
+def _origin_of_page(request: Request) -> str | None:
+    """Return the origin of the page that Referer names (RFC 9110, section 10.1.3)."""
+    found = _ORIGIN.match(request.headers.get("referer", ""))
+    return None if found is None else found[0]
 
 
 def _identity(user: Any) -> object:

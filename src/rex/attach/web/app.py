@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from rex.attach.web.body import read_json
 from rex.attach.web.companion import Companion
+from rex.attach.web.conditions import CONDITIONS, NOT_EXPECTED, Verdict, judge, named_headers
 from rex.attach.web.failing import answer_failure
 from rex.attach.web.openapi import describe
 from rex.attach.web.paths import handle_of, raw_path, root_of, url_of
@@ -98,8 +99,13 @@ class _Service:
                 response = await section.answer(request, path)
         except Exception as failure:  # noqa: BLE001 - whatever it is, it is answered
             response = await answer_failure(request, failure, self._access)
-        if allowed:
-            response.headers.update(allowed)
+        # What an answer says depends on who asks.
+        response.headers.setdefault("Cache-Control", "no-store")
+        for name, value in allowed.items():
+            if name == "Vary":
+                response.headers.add_vary_header(value)
+            else:
+                response.headers[name] = value
         if request.method == "HEAD":
             response.body = b""
         await response(scope, receive, send)
@@ -186,6 +192,11 @@ class _Service:
 
     async def _remove(self, request: Request, handle: str) -> Response:
         await self._access.check(request, "remove", handle)
+        conditions = named_headers(request.scope["headers"], CONDITIONS)
+        if conditions:
+            info = await self._storage.aio.info(handle)
+            if judge(conditions, info.etag, info.modified, is_read=False) is not Verdict.PROCEED:
+                return problem(412, NOT_EXPECTED, "precondition-failed")
         await self._storage.aio.remove(handle)
         return Response(status_code=204)
 

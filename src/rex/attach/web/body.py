@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.handle import shown
+from rex.attach.web.body_headers import Digests, check_whole, given_digests
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ class Body(AsyncIterator[bytes]):
     long the one who reads takes over a chunk does not count.
 
     Errors: `TOO_LARGE`, raised here already where Content-Length tells it; `ILL_FORMED` for a
-    Content-Length that is no number (raised here) or is not what arrives; `UNAVAILABLE` with the
-    message `STOPPED_SENDING` or `WENT_AWAY`.
+    Content-Length that is no number (raised here) or is not what arrives, for a Content-Range
+    (raised here) and for a digest that is not that of what arrives; `UNSUPPORTED` for a
+    Content-Encoding (raised here); `UNAVAILABLE` with the message `STOPPED_SENDING` or `WENT_AWAY`.
     """
 
     def __init__(self, request: Request, *, max_size: int | None, stall_seconds: float) -> None:
+        check_whole(request.headers)
+        self._digests = Digests(given_digests(request.headers))
         self._receive = request.receive
         self._max_size = max_size
         self._stall_seconds = stall_seconds
@@ -70,7 +74,9 @@ class Body(AsyncIterator[bytes]):
         if self._announced is not None:
             self._check_announced(self._announced, is_end=not chunk)
         if not chunk:
+            self._digests.check()
             raise StopAsyncIteration
+        self._digests.update(chunk)
         return chunk
 
     async def _next_chunk(self) -> bytes:

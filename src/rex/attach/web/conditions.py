@@ -8,12 +8,15 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["CONDITIONS", "Verdict", "judge", "may_be_partial"]
+__all__ = ["CONDITIONS", "NOT_EXPECTED", "Verdict", "judge", "may_be_partial", "named_headers"]
 
 CONDITIONS = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since")
 """The headers that can make an answer without content."""
+
+NOT_EXPECTED = "The attachment is not the one that was expected."
+"""What a failed precondition is answered with."""
 
 MAX_LENGTH = 8192
 """Of a longer list of tags only this much is read, so that judging one takes no time."""
@@ -42,11 +45,29 @@ class Verdict(enum.Enum):
     PRECONDITION_FAILED = 412
 
 
-def judge(headers: Mapping[str, str], etag: str, modified: datetime.datetime) -> Verdict:
-    """Judge the conditions of a GET or HEAD for what exists, in the order of section 13.2.2.
+def named_headers(headers: Iterable[tuple[bytes, bytes]], names: Collection[str]) -> dict[str, str]:
+    """Return the named ones of a request's headers, as ASGI has them.
 
-    The names of the headers are in lower case, and what came in several lines is joined by
-    commas. A date that is none is ignored.
+    Their names are in lower case, and what came in several lines is joined by commas (RFC 9110,
+    section 5.3).
+    """
+    found: dict[str, str] = {}
+    for raw, value in headers:
+        name = raw.decode("latin-1")
+        if name in names:
+            line = value.decode("latin-1")
+            found[name] = f"{found[name]}, {line}" if name in found else line
+    return found
+
+
+def judge(
+    headers: Mapping[str, str], etag: str, modified: datetime.datetime, *, is_read: bool = True
+) -> Verdict:
+    """Judge the conditions of a request for what exists, in the order of section 13.2.2.
+
+    The headers are those of `named_headers`. A date that is not one is ignored. Unless the
+    attachment is read (GET, HEAD), what the client has already is a failed precondition, and
+    ``If-Modified-Since`` is ignored (sections 13.1.2 and 13.1.3).
     """
     modified = modified.replace(microsecond=0)
     if "if-match" in headers:
@@ -58,8 +79,8 @@ def judge(headers: Mapping[str, str], etag: str, modified: datetime.datetime) ->
             return Verdict.PRECONDITION_FAILED
     if "if-none-match" in headers:
         if _is_listed(headers["if-none-match"], etag, weakly=True):
-            return Verdict.NOT_MODIFIED
-    else:
+            return Verdict.NOT_MODIFIED if is_read else Verdict.PRECONDITION_FAILED
+    elif is_read:
         date = _date(headers.get("if-modified-since"))
         if date is not None and modified <= date:
             return Verdict.NOT_MODIFIED

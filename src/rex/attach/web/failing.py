@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rex.attach.web.access import NOT_ALLOWED
 from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY
+from rex.attach.web.body_headers import ENCODED
 from rex.core import Error, Kind
 from rex.core.web import answer_error, problem
 
@@ -53,6 +54,10 @@ async def _answer(request: Request, failure: Exception, access: Access) -> Respo
         # The client's doing, not the storage's (RFC 9110, section 15.5.9).
         headers = {"Connection": "close"}
         return problem(408, failure.message, failure.kind.value, headers)
+    if isinstance(failure, Error) and failure.message == ENCODED:
+        # RFC 9110, sections 12.5.3 and 15.5.16.
+        headers = {"Accept-Encoding": "identity"}
+        return problem(415, str(failure), "unsupported-media-type", headers)
     if access.challenge and isinstance(failure, Error) and failure.message == NOT_ALLOWED:
         headers = {"WWW-Authenticate": access.challenge}
         return problem(401, "Show a key.", Kind.DENIED.value, headers)

@@ -13,6 +13,8 @@ from python_multipart.multipart import MultipartParser
 
 from rex.attach.content_type import content_type_for
 from rex.attach.handle import shown
+from rex.attach.web.body_headers import check_not_encoded
+from rex.attach.web.form_names import file_name, unescaped
 from rex.core import Error, Kind
 
 __all__ = ["FORM_OVERHEAD", "FORM_TYPE", "MAX_FILES", "FilePart", "Form"]
@@ -39,9 +41,6 @@ _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]
 _PARAMETER = re.compile(
     r"""\s*;\s*([^\s=;"]+)\s*=\s*+("(?:[^"\\]|\\.)*+"|"[^"]*"|[^\s";]*)\s*(?=;|\Z)""", re.DOTALL
 )
-
-# What browsers write in names (HTML, "multipart/form-data encoding algorithm").
-_ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 
 class FilePart(NamedTuple):
@@ -74,11 +73,13 @@ class Form(AsyncIterator[FilePart]):
     Whatever of a file has not been read when the next one is asked for is skipped. No more than a
     piece of what arrived is held, but for the fields. A part is a file if it has a ``filename``;
     one that is empty in name and content is what a browser sends for an input left empty, and is
-    skipped. ``filename*`` does not belong into a form (RFC 7578, section 4.2) and is ignored.
+    skipped. ``filename*`` does not belong into a form (RFC 7578, section 4.2) and is ignored,
+    except beside an encoded word (`rex.attach.web.form_names`).
 
     Errors: `ILL_FORMED` for what is no such form, nested ones, parts without end, and headers,
-    preamble and epilogue that are too long; `TOO_LARGE` for too many parts and too large fields;
-    whatever the chunks raise. Those of the header of the request are raised here.
+    preamble and epilogue that are too long; `UNSUPPORTED` for a part with a Content-Encoding;
+    `TOO_LARGE` for too many parts and too large fields; whatever the chunks raise. Those of the
+    header of the request are raised here.
     """
 
     fields: dict[str, str]
@@ -299,15 +300,13 @@ def _part(headers: dict[bytes, bytes]) -> _Part:
     encoding = text.get(b"content-transfer-encoding", "binary").strip().lower()
     if encoding not in ("7bit", "8bit", "binary"):
         raise _ill_formed("a part is encoded (Content-Transfer-Encoding)")
-    file_name = parameters.get("filename")
-    if file_name is None and "filename*" in parameters:
+    check_not_encoded(text.get(b"content-encoding", ""))
+    if b"content-range" in text:
+        raise _ill_formed("a part has only some bytes of a file (Content-Range)")
+    if "filename" not in parameters and "filename*" in parameters:
         # A field would be thrown away, and the client would not know.
         raise _ill_formed("a part has filename* in place of filename (RFC 7578, section 4.2)")
-    return _Part(
-        _unescaped(parameters["name"]),
-        None if file_name is None else _unescaped(file_name),
-        _well_formed(content_type),
-    )
+    return _Part(unescaped(parameters["name"]), file_name(parameters), _well_formed(content_type))
 
 
 def _parameters(value: str) -> tuple[str, dict[str, str]]:
@@ -325,10 +324,6 @@ def _parameters(value: str) -> tuple[str, dict[str, str]]:
     if value[position:].strip(" \t;"):
         raise _ill_formed("the parameters of a header cannot be told apart")
     return first.strip().lower(), parameters
-
-
-def _unescaped(name: str) -> str:
-    return re.sub("%(?:22|0[AD])", lambda match: _ESCAPES[match[0]], name)
 
 
 def _well_formed(content_type: str | None) -> str | None:

@@ -200,7 +200,11 @@ _ATTACHMENTS: Schema = {
             ),
         ),
         "head": _operation("Tell what a download would be", {"200": _answer("The headers")}),
-        "delete": _operation("Remove", {"204": _answer("Removed")}),
+        "delete": _operation(
+            "Remove",
+            {"204": _answer("Removed"), "412": _answer("It is another one")},
+            parameters=(_header("If-Match", _TEXT), _header("If-None-Match", _TEXT)),
+        ),
     },
 }
 

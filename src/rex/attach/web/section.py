@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from rex.attach.storage import Storage
     from rex.attach.web.access import Access
 
-__all__ = ["GuardedSection", "Section", "allowing"]
+__all__ = ["EXPOSED", "GuardedSection", "Section", "allowing"]
+
+EXPOSED = (
+    "Accept-Encoding, Accept-Ranges, Allow, Content-Disposition, Content-Encoding, "
+    "Content-Length, Content-Location, Content-Range, ETag, Last-Modified, Location, Retry-After, "
+    "Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, "
+    "Upload-Concat, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, "
+    "Upload-Offset, WWW-Authenticate"
+)
+"""What a page of another site may read of an answer (Fetch, Access-Control-Expose-Headers)."""
 
 
 class Section(Protocol):

@@ -7,6 +7,7 @@ import datetime
 import logging
 import re
 import secrets
+import time
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,9 +15,22 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.responses import Response
 
 from rex.attach.content import READ_SIZE
-from rex.attach.content_type import DEFAULT_TYPE, content_type_for, disposition, is_inline_type
+from rex.attach.content_type import (
+    DEFAULT_TYPE,
+    content_type_for,
+    disposition,
+    essence,
+    is_inline_type,
+)
 from rex.attach.storage import MAX_POSITION
-from rex.attach.web.conditions import CONDITIONS, Verdict, judge, may_be_partial
+from rex.attach.web.conditions import (
+    CONDITIONS,
+    NOT_EXPECTED,
+    Verdict,
+    judge,
+    may_be_partial,
+    named_headers,
+)
 from rex.attach.web.ranges import Span, known_length, known_start, wanted_spans
 from rex.core import Error
 from rex.core.web import problem
@@ -39,6 +53,13 @@ SAFETY = {
 }
 """What keeps a browser from running what somebody uploaded; sent with every answer here."""
 
+PLAYED = {
+    "Content-Security-Policy": "sandbox allow-same-origin; default-src 'none'; media-src 'self'; "
+    "style-src 'unsafe-inline'"
+}
+"""The same for sound and videos in a tab or frame: Chromium makes a page of its own of them, which
+loads the file from this origin, and has its styles in it. Images and PDF need nothing of it."""
+
 SCRIPT_TYPE = re.compile(
     r"(?:(?:text|application)/(?:x-)?(?:java|ecma)script"
     r"|text/(?:javascript1\.[0-5]|jscript|livescript)) *(?:;|$)",
@@ -46,10 +67,11 @@ SCRIPT_TYPE = re.compile(
 )
 """The types that a browser runs if a page of ours is made to load them (MIME Sniffing)."""
 
-HEADERS = frozenset(name.encode() for name in (*CONDITIONS, "if-range", "range"))
-"""The headers that say what is asked for; ASGI gives all in lower case."""
+HEADERS = frozenset((*CONDITIONS, "if-range", "range"))
+"""The headers that say what is asked for."""
 
-CACHING = "private, max-age=31536000, immutable"
+ASKED_AGAIN = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
+"""How long to keep what a rule protects: it may be removed, and the user may be another by then."""
 
 FIRST_CHUNK_SIZE = 128 * 1024
 """In bytes: small, so that many clients that take nothing hold little memory."""
@@ -68,6 +90,8 @@ class Presentation(NamedTuple):
     """The Content-Disposition (RFC 6266)."""
     content_type: str | None = None
     """The type in place of the stored one."""
+    expires: float | None = None
+    """When the permission ends that is in the address (seconds since 1970, UTC)."""
 
 
 async def serve(
@@ -142,12 +166,7 @@ class _Asked:
     def __init__(self, request: Request, presentation: Presentation | None) -> None:
         self._presentation = presentation
         self._method = request.method
-        self._headers: dict[str, str] = {}
-        for raw, value in request.scope["headers"]:
-            if raw in HEADERS:
-                name, line = raw.decode(), value.decode("latin-1")
-                before = self._headers.get(name)
-                self._headers[name] = line if before is None else f"{before}, {line}"
+        self._headers = named_headers(request.scope["headers"], HEADERS)
         self._range = self._headers.get("range")
 
     @property
@@ -167,31 +186,29 @@ class _Asked:
         return MAX_POSITION if length is None else min(length, MAX_POSITION)
 
     def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
-        """Say what to answer, now that the attachment is known."""
-        content_type = _served_type(info.content_type)
-        shown_as = disposition(info.name, inline=inline and is_inline_type(content_type))
-        if self._presentation is not None:
-            shown_as = self._presentation.disposition
-            content_type = _served_type(self._presentation.content_type or content_type)
+        """Return what to answer, now that the attachment is known."""
+        content_type, shown_as = self._presented(info, inline=inline)
         # A date of modification is never in the future (section 8.8.2.1).
         modified = min(info.modified, datetime.datetime.now(datetime.UTC))
         kept = {
             "ETag": info.etag,
             "Last-Modified": _http_date(modified.replace(microsecond=0)),
-            "Cache-Control": CACHING,
+            **self._caching(),
             **SAFETY,
+            **(PLAYED if _is_played(content_type) else {}),
         }
         verdict = judge(self._headers, info.etag, modified)
         if verdict is Verdict.NOT_MODIFIED:
             return Response(status_code=304, headers=kept)
         if verdict is Verdict.PRECONDITION_FAILED:
-            detail = "The attachment is not the one that was expected."
-            return problem(412, detail, "precondition-failed", SAFETY)
+            return problem(412, NOT_EXPECTED, "precondition-failed", SAFETY)
         headers = {
             **kept,
             "Accept-Ranges": "bytes",
             "Content-Disposition": shown_as,
         }
+        if info.content_encoding is not None:
+            headers["Content-Encoding"] = info.content_encoding
         info = info._replace(content_type=content_type)
         if self._method == "HEAD":  # which has no ranges (section 14.2)
             whole = _whole(info, headers)
@@ -199,12 +216,29 @@ class _Asked:
         partial = may_be_partial(self._headers, info.etag, modified)
         return _content(info, headers, wanted_spans(self._range if partial else None, info.size))
 
+    def _presented(self, info: Info, *, inline: bool) -> tuple[str, str]:
+        """Return the type and the disposition to send."""
+        content_type = _served_type(info.content_type)
+        if self._presentation is None:
+            inline = inline and is_inline_type(content_type)
+            return content_type, disposition(info.name, inline=inline)
+        given = self._presentation.content_type or content_type
+        return _served_type(given), self._presentation.disposition
+
+    def _caching(self) -> dict[str, str]:
+        """Return how long to keep the answer: as long as the address is a permission."""
+        if self._presentation is None or self._presentation.expires is None:
+            return ASKED_AGAIN
+        left = max(0, int(self._presentation.expires - time.time()))
+        return {"Cache-Control": f"private, max-age={left}, immutable"}
+
 
 def _content(
     info: Info, headers: dict[str, str], spans: tuple[Span, ...] | None
 ) -> _Answer | Response:
     """Answer with the whole, a part, several, or that there is none (section 15.5.17)."""
-    if spans is None:
+    if spans is None or (len(spans) > 1 and info.content_encoding is not None):
+        # The coding of several parts would be taken for that of what is around them.
         return _whole(info, headers)
     if not spans:
         detail = f"The attachment has {info.size} bytes."
@@ -254,6 +288,11 @@ def _several(info: Info, headers: dict[str, str], spans: tuple[Span, ...]) -> _A
 @lru_cache(maxsize=1024)
 def _http_date(date: datetime.datetime) -> str:
     return format_datetime(date.astimezone(datetime.UTC), usegmt=True)
+
+
+@lru_cache(maxsize=256)
+def _is_played(content_type: str) -> bool:
+    return is_inline_type(content_type) and essence(content_type).startswith(("audio/", "video/"))
 
 
 @lru_cache(maxsize=256)

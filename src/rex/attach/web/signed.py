@@ -12,7 +12,7 @@ from rex.attach.signing.permission import Permission
 from rex.attach.web.body import Body
 from rex.attach.web.multipart import FORM_OVERHEAD, Form
 from rex.attach.web.paths import handle_of
-from rex.attach.web.section import allowing
+from rex.attach.web.section import EXPOSED, allowing
 from rex.attach.web.serving import Presentation, serve
 from rex.attach.web.uploading import Measured
 from rex.core import Error, Kind
@@ -38,7 +38,7 @@ _QUERY = re.compile(rb"token=([A-Za-z0-9_.-]+)")
 
 _ANY_SITE = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "ETag, Location",
+    "Access-Control-Expose-Headers": EXPOSED,
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 
@@ -80,11 +80,14 @@ class Signed:
 
     async def _get(self, request: Request, path: str) -> Response:
         permission = self._permission(request, path)
+        presentation = Presentation(
+            permission.disposition or "", permission.content_type, self._expires(request)
+        )
         return await serve(
             request,
             self._storage,
             f"/{permission.key}",
-            presentation=Presentation(permission.disposition or "", permission.content_type),
+            presentation=presentation,
             stall_seconds=self._stall_seconds,
         )
 
@@ -93,6 +96,8 @@ class Signed:
         for name, value in (("content-type", permission.content_type), ("if-none-match", "*")):
             if request.headers.getlist(name) != [value]:
                 raise Error(f"The header {name} is not as it was signed", kind=Kind.DENIED)
+        if "if-match" in request.headers:  # nothing can be there that it matches, nor may there be
+            return problem(412, "There is nothing to match.", "precondition-failed")
         body = Body(request, max_size=self._storage.max_size, stall_seconds=self._stall_seconds)
         try:
             return await self._store(permission, body, 201)
@@ -123,12 +128,14 @@ class Signed:
         return await self._store(permission, _only_file(form, file, permission.max_size), 204)
 
     def _permission(self, request: Request, path: str) -> Permission:
-        match = _QUERY.fullmatch(request.scope.get("query_string", b""))
-        token = match[1].decode() if match else ""
-        permission = Permission.read(self._storage.tokens, request.method, token)
+        permission = Permission.read(self._storage.tokens, request.method, _token(request))
         if handle_of(path) != f"/{permission.key}":
             raise Error("The address is not as it was signed", kind=Kind.DENIED)
         return permission
+
+    def _expires(self, request: Request) -> float:
+        """Return when the link of a request that is permitted ends."""
+        return self._storage.tokens.expires(_token(request))
 
     def _form_permission(self, form: Form) -> Permission:
         token = form.fields.get("token", "")
@@ -149,6 +156,11 @@ class Signed:
         info = await self._storage.aio.info(handle)
         location = f"{(self._storage.url or '').rstrip('/')}{quote(handle)}"
         return Response(status_code=status, headers={"ETag": info.etag, "Location": location})
+
+
+def _token(request: Request) -> str:
+    match = _QUERY.fullmatch(request.scope.get("query_string", b""))
+    return match[1].decode() if match else ""
 
 
 async def _only_file(form: Form, file: FilePart, max_size: int | None) -> AsyncIterator[bytes]:

@@ -20,6 +20,7 @@ from rex.attach.content_type import DEFAULT_TYPE, content_type_for
 from rex.attach.handle import shown
 from rex.attach.uploads import MAX_NOTE_LENGTH
 from rex.attach.web.body import STOPPED_SENDING, Body
+from rex.attach.web.body_headers import check_whole, given_digests
 from rex.attach.web.failing import answer_failure
 from rex.attach.web.paths import handle_of, root_of, url_of
 from rex.attach.web.section import GuardedSection, allowing
@@ -57,12 +58,6 @@ MAX_CHECKED_BYTES = 1024**3
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _KEY = re.compile(r"[!-+\--~]+")  # ASCII without blanks and commas
 
-_EXPOSED = (
-    "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, "
-    "Tus-Extension, Tus-Checksum-Algorithm, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
-    "Upload-Expires, Content-Location"
-)
-
 
 class Tus(GuardedSection):
     """The uploads of a storage, one at each path ``/tus/<handle>``.
@@ -82,13 +77,6 @@ class Tus(GuardedSection):
     def __init__(self, storage: Storage, access: Access, *, stall_seconds: float) -> None:
         super().__init__(storage, access, stall_seconds=stall_seconds)
         self._running: dict[str, asyncio.Task[Upload]] = {}
-
-    def cors(self, request: Request) -> dict[str, str]:
-        """Let the pages of the sites that may use the service read its answers."""
-        allowed = super().cors(request)
-        if "Access-Control-Expose-Headers" in allowed:
-            allowed["Access-Control-Expose-Headers"] = _EXPOSED
-        return allowed
 
     async def answer(self, request: Request, path: str) -> Response:
         """Answer one request of the protocol."""
@@ -149,6 +137,7 @@ class Tus(GuardedSection):
 
     async def _create(self, request: Request) -> Response:
         await self._access.check(request, "upload")
+        check_whole(request.headers)
         note = request.headers.get("upload-metadata", "")
         metadata = _metadata(note)
         name = metadata.get("filename") or metadata.get("name") or ""
@@ -337,7 +326,9 @@ async def _receive(body: Body, checksum: _Checksum, file: BinaryIO) -> None:
 def _checksum(request: Request) -> _Checksum | None:
     given = request.headers.get("upload-checksum")
     if given is None:
-        return None
+        # What came is kept where it breaks off, so a digest is compared before anything is.
+        digests = given_digests(request.headers).items()
+        return next((_Checksum(name, values[0]) for name, values in digests), None)
     algorithm, _, digest = given.partition(" ")
     if algorithm not in ALGORITHMS:
         raise Error(f"A checksum is one of {', '.join(ALGORITHMS)}", kind=Kind.ILL_FORMED)

@@ -58,8 +58,8 @@ async def upload(
 
     When this raises or is cancelled, nothing that the request brought is left in the storage.
 
-    Errors: `ILL_FORMED`, `TOO_LARGE`; `UNAVAILABLE` when the client sends nothing for
-    `stall_seconds` or goes away (see `Body`); whatever the storage raises.
+    Errors: `ILL_FORMED`, `TOO_LARGE`; `UNSUPPORTED` for a Content-Encoding; `UNAVAILABLE` when the
+    client sends nothing for `stall_seconds` or goes away (see `Body`); whatever the storage raises.
     """
     stored: list[Uploaded] = []
     try:

@@ -27,6 +27,7 @@ PATIENCE = 10
 # What the service writes, and what granian and hyper add.
 HEADERS = frozenset(
     {
+        "accept-encoding",
         "accept-ranges",
         "access-control-allow-headers",
         "access-control-allow-methods",
@@ -61,6 +62,7 @@ HEADERS = frozenset(
         "upload-length",
         "upload-metadata",
         "upload-offset",
+        "vary",
         "www-authenticate",
         "x-content-type-options",
     }

@@ -55,6 +55,13 @@ NAMES = {
     "a\x1b[31mb\x7f.txt": "a[31mb.txt",
     "a\x85b.txt": "ab.txt",
     "a\U000e0041b.txt": "ab.txt",
+    # Joiners stay where a script or an emoji needs them.
+    "می\u200cشود.txt": "می\u200cشود.txt",
+    "क्\u200dष.txt": "क्\u200dष.txt",
+    "👩\u200d👧.png": "👩\u200d👧.png",
+    "sc\u200dan\u200c.txt": "scan.txt",
+    "\u202bمی\u200cشود\u202c.txt": "می\u200cشود.txt",
+    "👩\u200d\u202e👧.png": "👩\u200d👧.png",
     # Windows.
     "CON": "_CON",
     "nul.txt": "_nul.txt",

@@ -1,0 +1,105 @@
+"""What the headers of a request say of its body: the body is stored as it is, or refused.
+
+A header that makes the bytes mean something else cannot be ignored: a later reader does not know of
+it (RFC 9110, sections 8.4 and 14.4). A digest (RFC 9530) is compared.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from rex.attach.handle import shown
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from hashlib import _Hash
+
+    from starlette.datastructures import Headers
+
+__all__ = ["ENCODED", "Digests", "check_not_encoded", "check_whole", "given_digests"]
+
+ENCODED = "The body of a request cannot be encoded; send it without Content-Encoding"
+"""The message for a content coding, to be answered with 415 (RFC 9110, section 15.5.16)."""
+
+_DIGEST_HEADERS = ("content-digest", "repr-digest")
+_ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
+"""The algorithms of RFC 9530 that withstand attacks, by name in `hashlib`; others are ignored."""
+
+_BYTES = re.compile(r":([A-Za-z0-9+/]*={0,2}):(?:[ ]*;.*)?")
+
+
+def check_whole(headers: Headers) -> None:
+    """Check that a body is a whole representation, without a coding.
+
+    Errors: `UNSUPPORTED` with the message `ENCODED` for a Content-Encoding other than identity;
+    `ILL_FORMED` for a Content-Range (RFC 9110, section 14.5).
+    """
+    for value in headers.getlist("content-encoding"):
+        check_not_encoded(value)
+    if "content-range" in headers:
+        raise Error(
+            "A part of a file cannot be uploaded by Content-Range",
+            "send all of it, or its pieces by tus",
+            kind=Kind.ILL_FORMED,
+        )
+
+
+def check_not_encoded(content_encoding: str) -> None:
+    """Check the value of a Content-Encoding. Errors: `UNSUPPORTED`, as `check_whole`."""
+    codings = {coding.strip(" \t").lower() for coding in content_encoding.split(",")}
+    if codings - {"", "identity"}:
+        raise Error(ENCODED, shown(content_encoding), kind=Kind.UNSUPPORTED)
+
+
+def given_digests(headers: Headers) -> dict[str, list[bytes]]:
+    """Return the digests that a request tells of its body, by their names in `hashlib`.
+
+    Errors: `ILL_FORMED` for a digest of an algorithm that is known, and which is not one.
+    """
+    digests: dict[str, list[bytes]] = {}
+    for name in _DIGEST_HEADERS:
+        for member in ",".join(headers.getlist(name)).split(","):
+            key, _, value = member.strip(" \t").partition("=")
+            if key in _ALGORITHMS:
+                algorithm = _ALGORITHMS[key]
+                digests.setdefault(algorithm, []).append(_digest(name, algorithm, value))
+    return digests
+
+
+def _digest(header: str, algorithm: str, value: str) -> bytes:
+    found = _BYTES.fullmatch(value)
+    try:
+        digest = base64.b64decode(found[1], validate=True) if found else b""
+    except binascii.Error:
+        digest = b""
+    if len(digest) != hashlib.new(algorithm).digest_size:
+        raise Error(f"Ill-formed {header}", shown(value), kind=Kind.ILL_FORMED)
+    return digest
+
+
+class Digests:
+    """The digests of a body while it passes, compared at its end with those that were given."""
+
+    def __init__(self, given: Mapping[str, list[bytes]]) -> None:
+        self._given = given
+        self._found: dict[str, _Hash] = {name: hashlib.new(name) for name in given}
+
+    def update(self, chunk: bytes) -> None:
+        """Add the next bytes of the body."""
+        for found in self._found.values():
+            found.update(chunk)
+
+    def check(self) -> None:
+        """Compare, now that all has passed. Errors: `ILL_FORMED`."""
+        for name, digests in self._given.items():
+            if any(digest != self._found[name].digest() for digest in digests):
+                raise Error(
+                    "The body does not match its digest",
+                    f"the {name} of what came is {self._found[name].hexdigest()}",
+                    kind=Kind.ILL_FORMED,
+                )
