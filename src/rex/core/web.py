@@ -33,6 +33,7 @@ __all__ = [
     "AccessLog",
     "answer_error",
     "application",
+    "failed_start",
     "imported",
     "path_of",
     "problem",
@@ -72,6 +73,7 @@ _TITLES = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
+    421: "Misdirected Request",
     422: "Unprocessable Content",
     423: "Locked",
     460: "Checksum Mismatch",
@@ -99,6 +101,16 @@ def application(rex: Rex) -> ASGIApp:
             active = _Active(rex, imported(package.routes)(rex))
             mounts += [Mount(path, app=active), Route(path, _AtRoot(active))]
     return routed([Route(HEALTH, _health), *mounts], _lifespan(rex))
+
+
+def failed_start(error: Error) -> ASGIApp:
+    """Make the ASGI application of what is configured wrongly: it tells its server not to start."""
+
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+
+    return app
 
 
 def routed(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
@@ -208,6 +220,10 @@ class _Unambiguous:
 def _ambiguity(scope: Scope) -> str | None:
     """Tell what is wrong with a request's host or encoding (RFC 9112, sections 3.2 and 6.1)."""
     hosts = [value for name, value in scope["headers"] if name == b"host"]
+    # Some servers put an empty host in the place of a missing one. Neither is a host (RFC 9110,
+    # section 4.2.1), and only HTTP/1.0 does without.
+    if not any(hosts) and scope.get("http_version") not in ("1.0", "1"):
+        return "A request names its host."
     if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
         return "A request names one host."
     codings = [value.lower() for name, value in scope["headers"] if name == b"transfer-encoding"]

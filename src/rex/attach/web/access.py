@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
-import importlib
 import inspect
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
 
+from rex.attach.handle import shown
+from rex.attach.service_settings import bearer_keys, imported_rule
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ Action = Literal["upload", "download", "remove", "list", "link"]
 NOT_ALLOWED = "You may not do this"
 """The message of the error of somebody whom the rule does not let pass."""
 
+OTHER_HOST = "The service is not known by this host name (setting attach_hosts)"
+"""The message when a request is for another host, to be answered with 421 (RFC 9110, 15.5.20)."""
+
 Rule: TypeAlias = "Callable[[Any, Action, str | None], bool | Awaitable[bool]]"
 
 
@@ -36,12 +40,22 @@ class Access:
     none), the action, and the handle where there is one.
     """
 
-    def __init__(self, rule: Rule, *, origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, rule: Rule, *, origins: Sequence[str] = (), hosts: Sequence[str] = ()
+    ) -> None:
         self._rule = rule
         self._origins = frozenset(origins)
+        self._hosts = frozenset(map(_host_name, hosts))
+
+    def check_host(self, request: Request) -> None:
+        """Check that the request is for one of the hosts, if any are named. Errors: `DENIED`."""
+        given = request.headers.get("host", "")
+        if self._hosts and _host_name(given) not in self._hosts:
+            raise Error(OTHER_HOST, shown(given), kind=Kind.DENIED)
 
     async def check(self, request: Request, action: Action, handle: str | None = None) -> None:
         """Let the request pass. Errors: `DENIED`."""
+        self.check_host(request)
         if action in ("upload", "remove", "link") and self._is_cross_site(request):
             raise Error("Another site may not do this", kind=Kind.DENIED)
         allowed = self._rule(self._user(request), action, handle)
@@ -98,6 +112,11 @@ class Access:
         return origin != f"{request.url.scheme}://{host.removesuffix(port)}"
 
 
+def _host_name(host: str) -> str:
+    """Return a host without its port, as names are compared (RFC 3986, section 3.2.2)."""
+    return re.sub(r":[0-9]*\Z", "", host).removesuffix(".").lower()
+
+
 def _identity(user: Any) -> object:
     """Give what a user is known by: its number or its name, as frameworks call them."""
     if user is None or isinstance(user, str | int):
@@ -140,22 +159,5 @@ def access_rule(name: str, keys: Secret | None) -> Rule:
     if name == "anybody":
         return lambda *_: True
     if name == "bearer":
-        known = [key.strip() for key in (keys.reveal() if keys else "").split(",")]
-        if not all(known):
-            raise Error(
-                "Access by bearer needs keys (setting attach_access_keys)", kind=Kind.CONFIGURATION
-            )
-        return _Keys(known)
-    module, colon, function = name.partition(":")
-    try:
-        rule: Rule = getattr(importlib.import_module(module), function)
-        if not callable(rule):
-            raise TypeError("this is no function")  # noqa: TRY301 - as what cannot be found
-    except (ImportError, AttributeError, TypeError, ValueError) as failure:
-        reason = f"{name}: {failure}" if colon else name
-        raise Error(
-            "Access is nobody, anybody, bearer or module:function (setting attach_access)",
-            reason,
-            kind=Kind.CONFIGURATION,
-        ) from None
-    return rule
+        return _Keys(bearer_keys(keys))
+    return imported_rule(name)

@@ -92,6 +92,7 @@ class _Service:
         section, path = self._section(raw_path(scope))
         allowed = section.cors(request)
         try:
+            self._access.check_host(request)
             if "Access-Control-Allow-Origin" in allowed and request.method == "OPTIONS":
                 response = Response(status_code=204, headers=section.preflight)
             else:

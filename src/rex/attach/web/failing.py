@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from rex.attach.web.access import NOT_ALLOWED
+from rex.attach.web.access import NOT_ALLOWED, OTHER_HOST
 from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY
 from rex.core import Error, Kind
 from rex.core.web import answer_error, problem
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["answer_failure"]
 
 log = logging.getLogger("rex.attach")
+
+_CLOSE = {"Connection": "close"}
 
 
 async def answer_failure(request: Request, failure: Exception, access: Access) -> Response:
@@ -49,10 +51,15 @@ async def _answer(request: Request, failure: Exception, access: Access) -> Respo
     if _is_ours(failure):
         log.error("%s", failure)
         return problem(503, "The storage refuses the service.", Kind.UNAVAILABLE.value)
-    if isinstance(failure, Error) and failure.message in (STOPPED_SENDING, WENT_AWAY):
+    if isinstance(failure, Error) and failure.message == OTHER_HOST:
+        return problem(421, str(failure), failure.kind.value)
+    if isinstance(failure, Error) and failure.message == STOPPED_SENDING:
         # The client's doing, not the storage's (RFC 9110, section 15.5.9).
-        headers = {"Connection": "close"}
-        return problem(408, failure.message, failure.kind.value, headers)
+        return problem(408, failure.message, failure.kind.value, _CLOSE)
+    if isinstance(failure, Error) and failure.message == WENT_AWAY:
+        # A server reports a malformed body as it reports a client that left. Only a client that
+        # is still there reads this (RFC 9112, sections 7.1 and 8).
+        return problem(400, "The body is incomplete or malformed.", Kind.ILL_FORMED.value, _CLOSE)
     if access.challenge and isinstance(failure, Error) and failure.message == NOT_ALLOWED:
         headers = {"WWW-Authenticate": access.challenge}
         return problem(401, "Show a key.", Kind.DENIED.value, headers)
