@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 from rex.core.error import Error, Kind
+from rex.core.staged_close import StagedClose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -123,7 +124,7 @@ def routed(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None = N
     )
     # It would send clients to whatever host the request names.
     app.router.redirect_slashes = False
-    return app
+    return StagedClose(app)
 
 
 def imported(reference: str) -> Callable[..., Any]:
@@ -154,12 +155,13 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
+        began, ended, status = time.perf_counter(), None, 0
 
         async def noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
             status = message.get("status", status)
             await send(message)
+            ended = time.perf_counter()
 
         try:
             await self._app(scope, receive, noting)
@@ -168,7 +170,8 @@ class AccessLog:
             shown = ascii(path.partition(b"?")[0].decode("latin-1"))[1:-1]
             shown = re.sub(r"([^/]{64})[^/]+", r"\1...", shown)
             client = (scope.get("client") or ("-",))[0]
-            spent = (time.perf_counter() - began) * 1000
+            # Until the end of the answer: what is discarded of a request comes after it.
+            spent = ((ended or time.perf_counter()) - began) * 1000
             self._log.info('%s "%s %s" %d %.1f ms', client, scope["method"], shown, status, spent)
 
 

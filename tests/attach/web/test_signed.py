@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attach.harnesses import LocalHarness, MemoryHarness
+from attach.web.virtual_time import VirtualTime
 from rex.attach.signing.permission import Permission
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
@@ -443,7 +444,8 @@ def test_a_large_upload_is_refused_before_it_comes(served: Storage) -> None:
         async with httpx.AsyncClient(transport=transport) as client:
             return await client.post(link.url, headers=headers, content=trickle())
 
-    assert 413 == asyncio.run(live()).status_code
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        assert 413 == runner.run(live()).status_code
     assert [] == list(served)
 
 

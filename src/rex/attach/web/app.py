@@ -23,6 +23,7 @@ from rex.attach.web.signed import Signed
 from rex.attach.web.tus import Tus
 from rex.attach.web.uploading import upload
 from rex.core import Error, Kind, typed
+from rex.core.staged_close import StagedClose
 from rex.core.web import problem
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def attachments(storage: Storage, access: Access, options: Options | None = None
     Whether a request is allowed is asked before anything else. Errors are problems in JSON
     (RFC 9457), with the `kind` of the error.
     """
-    return _Service(storage, access, options or Options())
+    return StagedClose(_Service(storage, access, options or Options()))
 
 
 class _Service:
