@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import subprocess
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from served import BIN, rex_serving
+from attach.fake_server import make_authority
+from served import BIN, HOST, UNVERIFIED, Served, rex_serving
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CANARY = "canary-signature"
@@ -45,20 +49,49 @@ def test_an_application_is_served_until_it_is_told_to_stop(tmp_path: Path, worke
     assert CANARY not in said
 
 
-def test_a_wrong_configuration_is_told_before_serving(tmp_path: Path) -> None:
-    """Once, in one paragraph, with its exit code."""
-    done = subprocess.run(
+def fails(directory: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run `rex serve` where it cannot serve."""
+    return subprocess.run(
         [BIN / "rex", "serve"],
-        env={"PATH": os.environ["PATH"]},
-        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            **{name.upper(): str(value) for name, value in settings.items()},
+        },
+        cwd=directory,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert 9 == done.returncode
-    assert "No storage is configured" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "said"),
+    [
+        ({}, 9, "No storage is configured"),
+        ({"attach_dir": "a", "attach_access": "anbody"}, 9, "attach_access: expected nobody, "),
+        ({"attach_dir": "a", "attach_access": "no_such_module:may"}, 9, "no_such_module:may"),
+        ({"attach_dir": "a", "attach_access": "os:no_such_function"}, 9, "has no attribute"),
+        ({"attach_dir": "a", "attach_access": "os:sep"}, 9, "this is not a function"),
+        ({"attach_dir": "a", "attach_access": "bearer"}, 9, "attach_access_keys"),
+        ({"attach_dir": "a", "attach_hosts": "a.example:80"}, 9, "attach_hosts"),
+        (
+            {"attach_s3_bucket": "b", "attach_s3_endpoint": "http://127.0.0.1:9"},
+            10,
+            "The S3 server cannot be reached (setting attach_s3_endpoint)",
+        ),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_served_is_told_before_serving(
+    tmp_path: Path, settings: dict[str, str], code: int, said: str
+) -> None:
+    """Once, in one paragraph, with its exit code."""
+    keys = {"attach_s3_access_key": "AKIA", "attach_s3_secret_key": "secret"}
+    done = fails(tmp_path, **settings, **(keys if code == 10 else {}))
+    assert (code, 1) == (done.returncode, done.stderr.count(said)), done.stderr
     assert "Traceback" not in done.stderr
+    assert "Serving on" not in done.stderr
 
 
 def test_examples_are_served_only_where_they_are_named(tmp_path: Path) -> None:
@@ -70,3 +103,105 @@ def test_examples_are_served_only_where_they_are_named(tmp_path: Path) -> None:
     (tmp_path / "rex.toml").write_text('packages = ["rex.attach_demo"]')
     with rex_serving(tmp_path, **settings) as served:
         assert httpx.get(f"{served.url}/attach_demo/").is_success
+
+
+def test_the_permission_of_a_form_is_not_logged_whole(tmp_path: Path) -> None:
+    """It stands in the path: of a long part of one, only the beginning is shown."""
+    settings = {"attach_dir": tmp_path / "attachments", "attach_url": "http://here/attach"}
+    with rex_serving(tmp_path, "--access-log", **settings) as served:
+        wanted = {"name": "a.txt", "size": 7}
+        link = httpx.post(f"{served.url}/attach/links", json=wanted).json()["link"]
+        path = link["url"].removeprefix("http://here")
+        files = {"file": b"content"}
+        sent = httpx.post(f"{served.url}{path}", data=link["fields"], files=files)
+        assert httpx.codes.NO_CONTENT == sent.status_code
+    said = served.log.read_text()
+    assert f'"POST {path[:72]}' in said
+    assert path.rpartition(".")[2].removesuffix("/") not in said
+
+
+# Connections that bring nothing.
+
+CONNECTIONS = 8
+SILENT = 12
+"""More than one worker holds."""
+SENT = {
+    "nothing": b"",
+    "one byte": b"G",
+    "half of a head": b"GET / HTTP/1.1\r\nHost: he",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+    "one request": b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module", params=["plain", "TLS"])
+def limited(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """Serve with room for few connections, and little patience."""
+    directory = tmp_path_factory.mktemp("limited")
+    options: list[object] = ["--connections", CONNECTIONS, "--idle-timeout", 1]
+    if request.param == "TLS":
+        make_authority(directory)
+        options += ["--tls-cert", directory / "server.pem", "--tls-key", directory / "server.key"]
+    with rex_serving(directory, *options, attach_dir=directory / "attachments") as served:
+        yield served
+
+
+@pytest.mark.parametrize("sent", SENT)
+def test_connections_that_bring_nothing_are_closed(limited: Served, sent: str) -> None:
+    """More than there is room for; others are answered, and in the end all of them are closed."""
+    clients = [socket.create_connection((HOST, limited.port)) for _ in range(SILENT)]
+    try:
+        if limited.has_tls:
+            for number, client in enumerate(clients):
+                clients[number] = UNVERIFIED.wrap_socket(client)
+        for client in clients:
+            client.sendall(SENT[sent])
+        assert httpx.get(f"{limited.url}/health", verify=False, timeout=60).is_success  # noqa: S501
+        limited.until(lambda: not limited.holds(clients))
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_handshake_that_does_not_come_is_not_waited_for(limited: Served) -> None:
+    """Where a client of TLS says nothing at all."""
+    clients = [socket.create_connection((HOST, limited.port)) for _ in range(SILENT)]
+    assert httpx.get(f"{limited.url}/health", verify=False, timeout=60).is_success  # noqa: S501
+    limited.until(lambda: not limited.holds(clients))
+    for client in clients:
+        client.close()
+
+
+def test_http_2_is_not_offered(limited: Served) -> None:
+    """By TLS, HTTP/1.1 is chosen; a client that begins with HTTP/2 is refused at once."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with socket.create_connection((HOST, limited.port)) as connection:
+        if limited.has_tls:
+            with context.wrap_socket(connection) as secured:
+                assert "http/1.1" == secured.selected_alpn_protocol()
+        else:
+            connection.sendall(SENT["the preface of HTTP/2"])
+            assert not connection.makefile("rb").read().startswith(b"\0")
+
+
+def test_a_head_that_is_too_large_is_refused(limited: Served) -> None:
+    """With 431 (RFC 6585, section 5), before all of it has come."""
+    head = {"Cookie": "a" * 200_000}
+    answer = httpx.get(f"{limited.url}/health", headers=head, verify=False)  # noqa: S501
+    assert 431 == answer.status_code
+    head = {"Cookie": "a" * 100_000}
+    assert httpx.get(f"{limited.url}/health", headers=head, verify=False).is_success  # noqa: S501
+
+
+def test_as_many_files_may_be_open_as_the_system_permits(limited: Served) -> None:
+    """At most 65,536: a worker has several for each connection."""
+    _, worker = limited.processes
+    (line,) = (
+        line for line in (worker / "limits").read_text().splitlines() if "open files" in line
+    )
+    soft, hard = line.split()[3:5]
+    assert int(soft) == min(65536, int(hard))
