@@ -39,6 +39,8 @@ KINDS = {
 }
 HEADER = b"a" * 4000
 REFERENCES, STREAMS = 4000, 200
+TAKING_SECONDS = 15
+"""How long the server has to take the headers in."""
 
 
 def connect(port: int, *, with_tls: bool) -> socket.socket:
@@ -137,7 +139,10 @@ def bomb(server: Served) -> bool:
             size //= 128
         return bytes([*written, size])
 
-    first = b"\x83\x86\x84\x41\x04here" + b"\x40\x01x" + length(len(HEADER), 7) + HEADER
+    # POST, http, a path and an authority that are not indexed, and a header that is: 62.
+    path = b"/attach/?name=a"
+    head = b"\x83\x86" + b"\x04" + length(len(path), 7) + path + b"\x01\x04here"
+    indexed = b"\x40\x01x" + length(len(HEADER), 7) + HEADER
     idle = server.memory()
     server.forget_peak()
     refused = False
@@ -145,10 +150,12 @@ def bomb(server: Served) -> bool:
         with socket.create_connection((HOST, server.port), LONGEST_SECONDS) as connection:
             connection.sendall(PREFACE + SETTINGS)
             for stream in range(STREAMS):
-                block = (first if not stream else first[:11]) + b"\xbe" * REFERENCES
+                block = head + (b"" if stream else indexed) + b"\xbe" * REFERENCES
                 connection.sendall(frame(1, 4, 2 * stream + 1, block))
-            connection.settimeout(5)
-            refused = connection.recv(12).startswith(b"HTTP/1.1 4")
+            connection.settimeout(TAKING_SECONDS)
+            while connection.recv(65536):
+                pass
+            refused = True
     except ConnectionError:
         refused = True
     except TimeoutError:
