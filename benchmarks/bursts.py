@@ -1,4 +1,4 @@
-"""What memory a worker keeps after a burst of uploads.
+"""How much memory a worker keeps after a burst of uploads.
 
 ``PYTHONPATH=tests python benchmarks/bursts.py`` runs ``rex serve`` with one worker on a throwaway
 SeaweedFS, sends it 32 uploads of 20 MiB at once, then 128, and prints the resident memory of the

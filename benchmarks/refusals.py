@@ -1,6 +1,6 @@
 """Whether clients read an answer that comes before they have sent their body.
 
-``PYTHONPATH=tests python benchmarks/refusals.py`` runs ``rex serve`` and has each client send a
+``PYTHONPATH=tests python benchmarks/refusals.py`` runs ``rex serve``, to which each client sends a
 body of 200 MiB 50 times without a key (401) and 50 times with one where 1 MiB is the limit (413).
 It prints how often each client read which answer; a client that missed one makes the exit code 1.
 Chromium is among them where it is installed.
@@ -56,7 +56,7 @@ def with_chromium(url: str, headers: Mapping[str, str], mib: int, times: int) ->
 
 
 def main() -> None:
-    """Have each client refused, and print what it read."""
+    """Run each client, and print what it read."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=50, help="how often each client is refused")
     parser.add_argument("--mib", type=int, default=200, help="the size of a body")

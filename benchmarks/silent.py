@@ -44,13 +44,13 @@ TAKING_SECONDS = 15
 
 
 def connect(port: int, *, with_tls: bool) -> socket.socket:
-    """Connect, and shake hands."""
+    """Connect, with a handshake if there is TLS."""
     connection = socket.create_connection((HOST, port), LONGEST_SECONDS)
     return UNVERIFIED.wrap_socket(connection) if with_tls else connection
 
 
 def silent(port: int, sent: bytes, *, with_tls: bool) -> socket.socket:
-    """Send something, and nothing after it."""
+    """Open a connection that sends a few bytes and then nothing."""
     connection = connect(port, with_tls=with_tls)
     connection.sendall(sent)
     if sent is ASKED:
@@ -59,7 +59,7 @@ def silent(port: int, sent: bytes, *, with_tls: bool) -> socket.socket:
 
 
 def other(server: Served) -> float:
-    """Ask as another client does; give the seconds that it took."""
+    """Send the request of another client; return the seconds that it took."""
     began = time.monotonic()
     client = server.connection()
     client.request("GET", "/health")
@@ -69,7 +69,7 @@ def other(server: Served) -> float:
 
 
 def wait_until_closed(connections: list[socket.socket], began: float) -> int:
-    """Wait until the server has closed them all, or for long; give how many it has not."""
+    """Wait until the server has closed all; return how many are open after a long time."""
     poll, left = select.poll(), {connection.fileno(): connection for connection in connections}
     for number in left:
         poll.register(number, select.POLLIN | select.POLLRDHUP)
@@ -88,7 +88,7 @@ def wait_until_closed(connections: list[socket.socket], began: float) -> int:
 
 
 def measure(server: Served, name: str, open_one: Callable[[], socket.socket], number: int) -> bool:
-    """Open connections, and print what becomes of them and of others."""
+    """Open connections, and print when they are closed and how long another client waits."""
     idle = server.memory()
     server.forget_peak()
     began = time.monotonic()

@@ -17,7 +17,7 @@ CONTENT = b"content of an upload"
 
 
 class Load:
-    """Some clients of a server, until the end of the block; each begins anew after a failure."""
+    """Clients of a server until the end of the block; each connects again after a failure."""
 
     def __init__(self, server: Served, clients: int = 4) -> None:
         self._server = server
@@ -29,13 +29,13 @@ class Load:
         self._threads = [threading.Thread(target=self._repeat) for _ in range(clients)]
 
     def wait_for_more(self, number: int = 20) -> None:
-        """Wait until so many more are acknowledged."""
+        """Wait until the server has acknowledged this many more."""
         with self._changed:
             wanted = len(self.stored) + number
             assert self._changed.wait_for(lambda: len(self.stored) >= wanted, timeout=120)
 
     def missing(self) -> list[str]:
-        """Give what was acknowledged and cannot be read."""
+        """Return the acknowledged paths whose content cannot be read."""
         with contextlib.closing(self._server.connection()) as connection:
             return [path for path in self.stored if self._read(connection, path) != CONTENT]
 

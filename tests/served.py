@@ -28,7 +28,7 @@ PORT = "{port}"
 UNVERIFIED = ssl.create_default_context()
 UNVERIFIED.check_hostname = False
 UNVERIFIED.verify_mode = ssl.CERT_NONE
-"""What clients of a throwaway certificate trust."""
+"""For clients of a server with a throwaway certificate."""
 
 LONGEST_SECONDS = 60
 """After so long, nothing more is expected of a program."""
@@ -161,7 +161,7 @@ class Served:
         return False
 
     def connection(self) -> http.client.HTTPConnection:
-        """Give a connection that trusts whatever certificate it has."""
+        """Return a connection that accepts every certificate."""
         if self.has_tls:
             return http.client.HTTPSConnection(
                 HOST, self.port, timeout=LONGEST_SECONDS, context=UNVERIFIED

@@ -42,7 +42,7 @@ class Restartable:
         self._program: subprocess.Popen[bytes] | None = None
 
     def settings(self) -> dict[str, str]:
-        """Give the settings that use it."""
+        """Return the settings that use it."""
         return self._server.settings()
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class Restartable:
 
 @contextlib.contextmanager
 def restartable(directory: Path) -> Iterator[Restartable]:
-    """Run one until the end of the block."""
+    """Run a server until the end of the block."""
     server = Restartable(directory)
     try:
         server.start()

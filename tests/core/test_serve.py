@@ -106,7 +106,7 @@ def test_examples_are_served_only_where_they_are_named(tmp_path: Path) -> None:
 
 
 def test_the_permission_of_a_form_is_not_logged_whole(tmp_path: Path) -> None:
-    """It stands in the path: of a long part of one, only the beginning is shown."""
+    """It is part of the path, of which a long part is cut."""
     settings = {"attach_dir": tmp_path / "attachments", "attach_url": "http://here/attach"}
     with rex_serving(tmp_path, "--access-log", **settings) as served:
         wanted = {"name": "a.txt", "size": 7}
@@ -138,7 +138,7 @@ SENT = {
 def limited(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """Serve with room for few connections, and little patience."""
+    """Serve with few connections and a short time for the head of a request."""
     directory = tmp_path_factory.mktemp("limited")
     options: list[object] = ["--connections", CONNECTIONS, "--idle-timeout", 1]
     if request.param == "TLS":
@@ -150,7 +150,7 @@ def limited(
 
 @pytest.mark.parametrize("sent", SENT)
 def test_connections_that_bring_nothing_are_closed(limited: Served, sent: str) -> None:
-    """More than there is room for; others are answered, and in the end all of them are closed."""
+    """More than a worker holds; other clients get answers, and all silent ones are closed."""
     clients = [socket.create_connection((HOST, limited.port)) for _ in range(SILENT)]
     try:
         if limited.has_tls:
@@ -166,7 +166,7 @@ def test_connections_that_bring_nothing_are_closed(limited: Served, sent: str) -
 
 
 def test_a_handshake_that_does_not_come_is_not_waited_for(limited: Served) -> None:
-    """Where a client of TLS says nothing at all."""
+    """Before a client of TLS has sent a byte."""
     clients = [socket.create_connection((HOST, limited.port)) for _ in range(SILENT)]
     assert httpx.get(f"{limited.url}/health", verify=False, timeout=60).is_success  # noqa: S501
     limited.until(lambda: not limited.holds(clients))
@@ -198,7 +198,7 @@ def test_a_head_that_is_too_large_is_refused(limited: Served) -> None:
 
 
 def test_as_many_files_may_be_open_as_the_system_permits(limited: Served) -> None:
-    """At most 65,536: a worker has several for each connection."""
+    """At most 65,536; a worker has several for each connection."""
     _, worker = limited.processes
     (line,) = (
         line for line in (worker / "limits").read_text().splitlines() if "open files" in line

@@ -1,4 +1,4 @@
-"""The workers of `rex serve`: killed, started while their storage is away, told to end."""
+"""The workers of `rex serve`: killed, started while their storage is away, terminated."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ WAITS = "A worker cannot start, and tries again in"
 
 @pytest.fixture
 def s3(tmp_path: Path) -> Iterator[Restartable]:
-    """Run a SeaweedFS of one's own."""
+    """Run a SeaweedFS that the test may stop."""
     (tmp_path / "s3").mkdir()
     with restartable(tmp_path / "s3") as server:
         yield server
 
 
 def workers(served: Served) -> set[int]:
-    """Give the process ids of the workers."""
+    """Return the process ids of the workers."""
     _, *found = served.processes
     return {int(process.name) for process in found}
 
 
 def kill_workers(served: Served, number: int) -> None:
-    """Kill some workers as the system does that has no memory left, and wait for others."""
+    """Kill some workers, as a system without memory does, and wait for new ones."""
     before = workers(served)
     for pid in sorted(before)[:number]:
         os.kill(pid, signal.SIGKILL)
@@ -43,7 +43,7 @@ def kill_workers(served: Served, number: int) -> None:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_killed_worker_is_replaced_under_load(tmp_path: Path, number: int) -> None:
-    """The service goes on, also where no worker is left; what was acknowledged is there."""
+    """The service goes on, also after its only worker; acknowledged attachments are there."""
     options = ("--workers", number)
     with rex_serving(tmp_path, *options, attach_dir=tmp_path / "attachments") as served:
         with Load(served) as load:
@@ -56,7 +56,7 @@ def test_a_killed_worker_is_replaced_under_load(tmp_path: Path, number: int) -> 
 
 
 def test_a_worker_waits_for_a_storage_that_is_away(tmp_path: Path, s3: Restartable) -> None:
-    """It says so, and begins as soon as the storage is back."""
+    """It logs the reason, and serves as soon as the storage is back."""
     with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=2) as served:
         s3.stop()
         kill_workers(served, 1)
@@ -68,8 +68,8 @@ def test_a_worker_waits_for_a_storage_that_is_away(tmp_path: Path, s3: Restartab
         assert [] == load.missing()
 
 
-def test_a_worker_that_waits_ends_when_it_is_told_to(tmp_path: Path, s3: Restartable) -> None:
-    """At once, and as a server that was stopped on purpose."""
+def test_a_worker_that_waits_can_be_terminated(tmp_path: Path, s3: Restartable) -> None:
+    """At once, and the server ends as usual."""
     with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=2) as served:
         s3.stop()
         kill_workers(served, 1)
@@ -80,7 +80,7 @@ def test_a_worker_that_waits_ends_when_it_is_told_to(tmp_path: Path, s3: Restart
 
 
 def test_the_service_outlives_a_restart_of_its_storage(tmp_path: Path, s3: Restartable) -> None:
-    """Under load: the same workers go on, and what was acknowledged is there."""
+    """Under load: the same workers go on, and acknowledged attachments are there."""
     with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=5) as served:
         before = workers(served)
         with Load(served) as load:
@@ -93,7 +93,7 @@ def test_the_service_outlives_a_restart_of_its_storage(tmp_path: Path, s3: Resta
 
 
 def test_workers_that_die_again_and_again_end_the_server(tmp_path: Path) -> None:
-    """With a clear word, and an exit code for the supervisor."""
+    """With a clear message, and an exit code for the supervisor."""
     (tmp_path / "rules_of_a_test.py").write_text(
         "import os\n\n\ndef die(_, action, handle):\n    os._exit(3)\n"
     )

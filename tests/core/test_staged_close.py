@@ -62,7 +62,7 @@ class Server:
         return dict(self.sent[0]["headers"])
 
     async def receive(self) -> Message:
-        """Give the next part of the request."""
+        """Return the next part of the request."""
         if self.is_complete and not self.discards_afterwards:
             return {"type": "http.disconnect"}
         await asyncio.sleep(self._pause)
@@ -72,12 +72,12 @@ class Server:
         return {"type": "http.request", "body": chunk, "more_body": bool(chunk)}
 
     async def send(self, message: Message) -> None:
-        """Take a part of the answer."""
+        """Keep a part of the answer."""
         assert not self.is_complete
         self.sent.append(message)
 
     def ask(self, app: Any) -> float:
-        """Have a request answered; give the seconds that it took."""
+        """Run an application on this request; return the seconds that it took."""
 
         async def live() -> float:
             await app(self.scope, self.receive, self.send)
@@ -95,7 +95,7 @@ class Granian(Server):
     discards_afterwards = True
 
     async def receive(self) -> Message:
-        """Give the next part of the request."""
+        """Return the next part of the request."""
         if self.sent and not self.is_complete:
             return {"type": "http.disconnect"}
         return await super().receive()
@@ -118,7 +118,7 @@ async def read(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def pieces(size: int) -> Iterable[bytes]:
-    """Give a body in pieces of a MiB."""
+    """Return a body in pieces of a MiB."""
     return (bytes(MIB) for _ in range(size // MIB))
 
 
@@ -134,7 +134,7 @@ def test_what_was_not_read_is_discarded_after_the_answer(server_type: type[Serve
 
 @SERVERS
 def test_no_more_is_discarded_than_the_limit(server_type: type[Server]) -> None:
-    """However much a client sends."""
+    """Of a client that sends without end."""
     server = server_type(CHUNKED, (bytes(MIB) for _ in iter(int, 1)))
     server.ask(StagedClose(refuse))
     assert MAX_BYTES == server.received_afterwards
@@ -147,14 +147,14 @@ def test_no_more_is_discarded_than_the_limit(server_type: type[Server]) -> None:
 def test_discarding_ends_after_a_time(
     server_type: type[Server], pause: float, seconds: float
 ) -> None:
-    """However slowly a client sends, and sooner if it sends nothing."""
+    """Of a client that sends slowly, and sooner if the client is silent."""
     server = server_type(LARGE, (b"a" for _ in iter(int, 1)), pause=pause)
     assert seconds == server.ask(StagedClose(refuse))
 
 
 @SERVERS
 def test_an_application_that_reads_all_is_left_alone(server_type: type[Server]) -> None:
-    """Its messages pass as they are."""
+    """Its messages pass unchanged."""
     server = server_type(LARGE, pieces(2 * MIB))
     server.ask(StagedClose(read))
     assert (0, str(2 * MIB).encode()) == (server.received_afterwards, server.sent[1]["body"])
@@ -162,7 +162,7 @@ def test_an_application_that_reads_all_is_left_alone(server_type: type[Server]) 
 
 
 def test_a_request_without_a_body_is_not_read() -> None:
-    """Some servers would wait for the end of the connection."""
+    """Some servers would wait for the end of the connection then."""
     for headers in ({}, {"content-length": "0"}):
         server = Server(headers, [])
         server.receive = None  # type: ignore[assignment,method-assign]  # it must not be called
@@ -186,7 +186,7 @@ def test_a_request_without_a_body_is_not_read() -> None:
 def test_a_client_is_told_that_the_connection_ends(
     headers: dict[str, str], version: str, *, closes: bool
 ) -> None:
-    """Where more may come than is discarded at once; HTTP/2 has no such header."""
+    """By a header, if more may come than is discarded at once; HTTP/2 has no such header."""
     server = Server(headers, [b"12345"], version=version)
     server.ask(StagedClose(refuse))
     assert closes == (server.headers.get(b"connection") == b"close")
@@ -194,7 +194,7 @@ def test_a_client_is_told_that_the_connection_ends(
 
 @SERVERS
 def test_one_within_another_discards_once(server_type: type[Server]) -> None:
-    """The service is one, in an application that is another."""
+    """The service has its own, and so has an application around the service."""
     server = server_type(LARGE, pieces(3 * MIB))
     server.ask(StagedClose(StagedClose(refuse)))
     assert 3 * MIB == server.received_afterwards

@@ -62,7 +62,7 @@ def comma_separated(text: str) -> list[str]:
 
 
 def check_rule(name: str, keys: Secret | None) -> None:
-    """Check that a rule can be had, which imports a function. Errors: `CONFIGURATION`."""
+    """Check that a rule is usable; this imports a function. Errors: `CONFIGURATION`."""
     if name == "bearer":
         bearer_keys(keys)
     elif name not in NAMES:
@@ -87,7 +87,7 @@ def imported_rule(name: str) -> Callable[..., Any]:
         if not callable(rule):
             raise TypeError("this is not a function")  # noqa: TRY301 - as what cannot be found
     except Exception as failure:
-        # Whatever the module of an application raises while it is imported.
+        # The module of an application may raise anything while it is imported.
         raise Error(
             "Access must be nobody, anybody, bearer or module:function (setting attach_access)",
             f"{name}: {failure}" if colon else name,

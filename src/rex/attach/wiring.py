@@ -320,7 +320,7 @@ _KINDS = {DIRECTORY: _make_local, BUCKET: _make_s3}
 
 
 def _start(rex: Rex) -> None:
-    # A function of the application is imported later: its module may be the one that makes `rex`.
+    # A function is imported later, with the routes: its module may be the one that makes `rex`.
     if rex.settings[ACCESS] == "bearer":
         bearer_keys(rex.settings[ACCESS_KEYS])
     get_storage().check()

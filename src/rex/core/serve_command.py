@@ -95,7 +95,7 @@ def serve(
         loader = Loader(
             root.params["overrides"], root.params["config"], access_log=access_log, metrics=metrics
         )
-        with _quiet():  # what is configured wrongly is told now, and once
+        with _quiet():
             loader.check(root.ensure_object(Configuration))
         address = _free_address(host, port)
         tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
@@ -114,7 +114,7 @@ def serve(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Log nothing of what is told as an error."""
+    """Log nothing: what is wrong is reported once, as the error of the command."""
     log, quiet = logging.getLogger("rex"), logging.NullHandler()
     log.addHandler(quiet)
     try:

@@ -29,11 +29,11 @@ CONNECTIONS = 1024
 IDLE_SECONDS = 15
 """How long a connection may take to bring the head of a request by default."""
 MAX_HEAD_BYTES = 128 * 1024
-"""How large the head of a request may be; also how much of a body is read at once."""
+"""The largest head of a request; also the most that is read of a body at once."""
 WAITING_CONNECTIONS = 1024
-"""How many connections wait in the kernel for a worker that holds as many as it may."""
+"""How many connections wait in the kernel for a worker that holds its maximum."""
 KILL_SECONDS = 30
-"""How long a worker may take to finish what it answers when it is told to end."""
+"""How long a worker may take to finish its answers when the server ends."""
 OPEN_FILES = 65536
 """What the limit of open files is raised to, where the system permits so many."""
 FILES_PER_CONNECTION = 4
@@ -94,7 +94,7 @@ def run_server(
 
 
 def check_packages() -> None:
-    """Check that what serves is installed. Errors: `CONFIGURATION`."""
+    """Check that the packages of the server are installed. Errors: `CONFIGURATION`."""
     missing = [name for name in ("granian", "starlette") if find_spec(name) is None]
     if missing:
         raise Error(
@@ -116,7 +116,7 @@ def _open_files() -> int:
 
 
 class Loader:
-    """Makes the application in each worker, from what the command line was given."""
+    """Makes the application in each worker, from the arguments of the command."""
 
     def __init__(
         self, overrides: tuple[str, ...], config: str | None, *, access_log: bool, metrics: bool
@@ -139,7 +139,7 @@ class Loader:
     def __call__(self, *_: object) -> ASGIApp:
         """Make the application of this worker, as soon as that is possible."""
         with suppress(ValueError):  # not in the main thread
-            # While it waits, it ends as it is told to; granian's own handlers come afterwards.
+            # Signals end a worker that waits; granian sets its own handlers afterwards.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         _return_memory()
@@ -180,11 +180,11 @@ def _application(configuration: Configuration) -> Rex:
 
 
 def _return_memory() -> None:
-    """Return freed memory to the system now and then, which glibc keeps after a burst of uploads.
+    """Return the memory to the system that glibc keeps after a burst of uploads, again and again.
 
-    What is freed lies between what is not, in the arena of each thread (malloc_trim(3)). To have
-    large pieces mapped each by itself (mallopt(3)) would do, too, and double the CPU time of
-    downloads. Other libraries than glibc have no such function.
+    Free memory lies between used memory, in an arena for each thread (malloc_trim(3)). Lower
+    thresholds (mallopt(3)) help as well, and double the CPU time of downloads. Only glibc has
+    this function.
     """
     with suppress(OSError, AttributeError):
         trim = ctypes.CDLL(None).malloc_trim

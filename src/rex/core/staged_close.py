@@ -25,15 +25,15 @@ MAX_SECONDS = 30.0
 SILENT_SECONDS = 5.0
 """How long to wait for a client that sends nothing more."""
 SHORT_BYTES = 64 * 1024
-"""So much is discarded so soon that the connection is kept for another request."""
+"""What is no longer is discarded soon, and the connection kept for another request."""
 
 
 _MARK = "rex.staged_close"
-"""What the scope holds below the outermost of several, which does it."""
+"""Marks the scope below the outermost of several, which does the work."""
 
 
 class StagedClose:
-    """An ASGI application that reads on after its answer what it has not read of the request."""
+    """An ASGI application that discards the rest of a request after an early answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -62,8 +62,8 @@ class _Exchange:
         self._send = send
         self._is_read = False
         self._closes = scope.get("http_version", "1.1")[0] == "1" and not _is_short(scope)
-        # By ASGI, a request can be read until the last message of its answer is sent. granian has
-        # nothing more to read once a client has the whole answer, unless that was its last message.
+        # In ASGI, an application can read a request until it sends the last message of its answer.
+        # granian stops earlier, when the client has the whole answer, unless that message came.
         server = type(getattr(receive, "__self__", None)).__module__.partition(".")[0]
         self._reads_afterwards = server == "granian"
 
@@ -98,7 +98,7 @@ class _Exchange:
 
 
 def _is_short(scope: Scope) -> bool:
-    """Whether a body comes that is soon discarded; a client that expects 100 may send none."""
+    """Whether the body is soon discarded; a client that expects 100 may send none."""
     headers = dict(scope["headers"])
     length = headers.get(b"content-length", b"")
     return (

@@ -105,7 +105,7 @@ def application(rex: Rex) -> ASGIApp:
 
 
 def failed_start(error: Error) -> ASGIApp:
-    """Make the ASGI application of what is configured wrongly: it tells its server not to start."""
+    """Make an ASGI application that stops its server from starting, because of an error."""
 
     async def app(_: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -223,8 +223,8 @@ class _Unambiguous:
 def _ambiguity(scope: Scope) -> str | None:
     """Tell what is wrong with a request's host or encoding (RFC 9112, sections 3.2 and 6.1)."""
     hosts = [value for name, value in scope["headers"] if name == b"host"]
-    # Some servers put an empty host in the place of a missing one. Neither is a host (RFC 9110,
-    # section 4.2.1), and only HTTP/1.0 does without.
+    # Some servers replace a missing host by an empty one. An empty host is invalid as well
+    # (RFC 9110, section 4.2.1); only HTTP/1.0 allows a request without a host.
     if not any(hosts) and scope.get("http_version") not in ("1.0", "1"):
         return "A request names its host."
     if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):

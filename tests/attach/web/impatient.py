@@ -1,7 +1,7 @@
 """Clients that send large bodies which are refused before they are sent, and what they read.
 
-Each sends a body of `mib` MiB to `url` as often as `times` says, and gives what it read each time:
-the status twice, of the head and of the problem in JSON (``413 413``), or what went wrong.
+Each sends a body of `mib` MiB to `url` as often as `times` says, and returns what it read each
+time: the status twice, of the head and of the problem in JSON (``413 413``), or what went wrong.
 """
 
 from __future__ import annotations

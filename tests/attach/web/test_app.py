@@ -330,7 +330,7 @@ def test_a_wrong_rule_is_a_wrong_setting(name: str) -> None:
 
 
 def test_a_server_that_asks_first_does_not_start_with_a_wrong_rule(tmp_path: Path) -> None:
-    """ASGI's lifespan: the server is told why, instead of every client."""
+    """ASGI's lifespan: the server gets the reason, and no client meets it."""
     rex = Rex("rex.attach", attach_dir=tmp_path, attach_access="no_such_module:rule")
     sent: list[Any] = []
 

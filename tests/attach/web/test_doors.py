@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 SERVICE = "http://here/attach"
 OPEN_DOORS = {("get", "/openapi.json")}
-"""What anybody may ask for: the description, which holds nothing of the storage."""
+"""What needs no permission: the description, which holds nothing of the storage."""
 FORM = ("content-type", "multipart/form-data; boundary=b")
 
 
 class Answer(NamedTuple):
-    """What was answered, and how often the body was asked for until then."""
+    """An answer, and how often the service had asked for the body before it."""
 
     status: int
     body: bytes
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
 
 
 def operations() -> list[tuple[str, str]]:
-    """Give the methods and paths that are described."""
+    """List the methods and paths that are described."""
     return [
         (method, path)
         for path, item in describe("")["paths"].items()
@@ -44,7 +44,7 @@ def operations() -> list[tuple[str, str]]:
 def ask(
     app: ASGIApp, method: str, target: str, headers: Sequence[tuple[str, str]] = (FORM,)
 ) -> Answer:
-    """Send a request whose body has not come yet; give the answer."""
+    """Send a request whose body has not come yet; return the answer."""
     url = httpx.URL(f"{SERVICE}{target}")
     scope = {
         "type": "http",
@@ -81,24 +81,26 @@ def ask(
 
 
 def filled(path: str, handle: str) -> str:
-    """Put a handle, and ids that are none, into a path of the description."""
+    """Put a handle and unknown ids into a path of the description."""
     path = path.replace("/{year}/{month}/{day}/{id}/{name}", handle)
     return path.format(uploadId="x", part="1", token="x.y")
 
 
 @pytest.mark.parametrize(("method", "path"), sorted({*operations()} - OPEN_DOORS))
-def test_who_may_not_is_refused_before_the_body_is_read(method: str, path: str) -> None:
-    """By the rule, or by a link that permits nothing; a new door is one of these by itself."""
+def test_a_client_without_permission_is_refused_before_its_body_is_read(
+    method: str, path: str
+) -> None:
+    """By the rule, or for a wrong token; the description lists every door, also a new one."""
     storage = open_storage("memory:", url=SERVICE)
     service = attachments(storage, Access(lambda *_: False))
     answer = ask(service, method, filled(path, storage.reserve("a.txt")))
     assert (0, True) == (answer.reads, answer.status in (401, 403, 404, 204)), answer
-    assert answer.status != 204 or method == "options"  # what tus can do is told to everybody
+    assert answer.status != 204 or method == "options"  # the abilities of tus are public
 
 
 @pytest.mark.parametrize(("method", "path"), operations())
 def test_a_request_for_another_host_is_misdirected_at_every_door(method: str, path: str) -> None:
-    """Whatever it is for, and although everybody may do everything (RFC 9110, 15.5.20)."""
+    """Although the rule allows everything (RFC 9110, section 15.5.20)."""
     storage = open_storage("memory:", url=SERVICE)
     service = attachments(storage, Access(lambda *_: True, hosts=["example.org"]))
     answer = ask(service, method, filled(path, storage.add("a.txt", b"content")))
@@ -107,7 +109,7 @@ def test_a_request_for_another_host_is_misdirected_at_every_door(method: str, pa
 
 
 def test_a_right_link_is_for_its_host_too() -> None:
-    """A page whose name was bound to this machine holds no link that works by that name."""
+    """A page that has a link, and its own name bound to this machine, cannot use that name."""
     storage = open_storage("memory:", url=SERVICE)
     service = attachments(storage, Access(lambda *_: False, hosts=["example.org"]))
     url = storage.download_link(storage.add("a.txt", b"content")).url

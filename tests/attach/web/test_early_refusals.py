@@ -19,7 +19,7 @@ KEY = "the-key-of-a-test"
 RAW = {"Content-Type": "application/octet-stream"}
 ALLOWED = {**RAW, "Authorization": f"Bearer {KEY}"}
 MIB = 80
-"""More than is discarded."""
+"""More than the server discards."""
 TIMES = 3
 
 
@@ -39,7 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_reads_why_its_large_body_is_refused(served: Served, client: str) -> None:
-    """That it has no key, and that the body is too large: each time."""
+    """Each time: that the key is missing, and that the body is too large."""
     url = f"{served.url}/attach/?name=a.bin"
     assert {"401 401": TIMES} == statuses(CLIENTS[client](url, RAW, MIB, TIMES))
     assert {"413 413": TIMES} == statuses(CLIENTS[client](url, ALLOWED, MIB, TIMES))
@@ -50,6 +50,6 @@ def test_a_client_reads_why_its_large_body_is_refused(served: Served, client: st
     [("/attach/nothing", 404), ("/nothing", 404), ("/health", 405), ("/attach/tus/", 412)],
 )
 def test_every_early_answer_is_read(served: Served, path: str, status: int) -> None:
-    """Also of what has no routes, and of other routes than those of the attachments."""
+    """Also of paths without a route, and of routes besides those of the attachments."""
     (read,) = slowly(f"{served.url}{path}", ALLOWED, MIB, 1)
     assert str(status) in read

@@ -109,7 +109,7 @@ def test_the_rule_is_asked_about_the_user_of_the_host(host: Host, client: httpx.
 # The middleware of the FastAPI application hides the end of an answer from granian.
 @pytest.mark.parametrize("host", ["django", "flask"], indirect=True)
 def test_an_answer_that_comes_early_is_read(host: Host) -> None:
-    """By a client that goes on sending for a second."""
+    """Although the client sends for a second before it reads."""
     sent = {"Content-Type": "application/octet-stream"}
     read = slowly(f"{host.url}/attach/no-such-path", sent, 0, 2)
     assert {"404 404": 2} == statuses(read)

@@ -63,7 +63,7 @@ def download(client: httpx.Client, path: str) -> str:
 def test_memory_is_returned_after_a_burst_of_uploads(
     server: Served, request: pytest.FixtureRequest, report_figure: Callable[[str], None]
 ) -> None:
-    """Some time after many that came at once; what is kept is a small part of what they took."""
+    """Soon after many uploads at once, the process keeps a small part of their memory."""
     with httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
         upload(client, b"small")
         idle = server.memory()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MINUTE = 60
 WEEK = 7 * 24 * 3600
 SIGNATURE = 43
-"""The characters of SHA-256 in base64; no part of an address here is so long but one with that."""
+"""The length of a SHA-256 in base64; only a part of an address that holds one is so long here."""
 
 
 @link_promise(supported=False)

@@ -36,7 +36,7 @@ class ServedStorage(Storage):
         permission = Permission(key, content_type, max_size)
         token, expires_at = self._sign(permission, "POST", seconds)
         fields = {"key": key, "Content-Type": content_type}
-        # The token stands in the address: the service reads it before it reads the form.
+        # The token is part of the address, which the service reads before the form.
         return PresignedLink("POST", f"{self._links_url()}/{token}/", {}, fields, expires_at)
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:

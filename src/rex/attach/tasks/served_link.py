@@ -93,7 +93,7 @@ def _form_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]:
             UNCHANGED,
         )
     signed = {"key": claims["key"], "Content-Type": claims.get("content_type")}
-    # Of an address alone, nothing is known of the form.
+    # An address alone says nothing of the form.
     for name in sorted({*signed, *link.fields} if link.fields else ()):
         if link.fields.get(name) != signed.get(name):
             yield certain(

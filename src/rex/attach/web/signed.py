@@ -48,7 +48,7 @@ class Signed:
     """Uploads and downloads by links: ``/signed/<token>/`` (forms), ``/signed/<handle>?token=…``.
 
     The token is the permission: no access rule is asked, and pages of every site may use a link,
-    as those of S3. It stands in the address, so that it is checked before any of a body is read.
+    as those of S3. It is part of the address, so that the service checks it before it reads a body.
     What is asked for must be what was signed, all of it and nothing else.
     """
 
