@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from attach.fake_server import make_authority
-from served import BIN, HOST, UNVERIFIED, Served, rex_serving
+from served import BIN, HOST, PORT, UNVERIFIED, Served, rex_serving, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CANARY = "canary-signature"
+LISTENS = "0A"
+"""A state of TCP."""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -179,7 +182,7 @@ def test_http_2_is_not_offered(limited: Served) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2", "http/1.1"])
-    with socket.create_connection((HOST, limited.port)) as connection:
+    with socket.create_connection((HOST, limited.port), timeout=60) as connection:
         if limited.has_tls:
             with context.wrap_socket(connection) as secured:
                 assert "http/1.1" == secured.selected_alpn_protocol()
@@ -197,11 +200,24 @@ def test_a_head_that_is_too_large_is_refused(limited: Served) -> None:
     assert httpx.get(f"{limited.url}/health", headers=head, verify=False).is_success  # noqa: S501
 
 
-def test_as_many_files_may_be_open_as_the_system_permits(limited: Served) -> None:
-    """At most 65,536; a worker has several for each connection."""
-    _, worker = limited.processes
-    (line,) = (
-        line for line in (worker / "limits").read_text().splitlines() if "open files" in line
-    )
-    soft, hard = line.split()[3:5]
-    assert int(soft) == min(65536, int(hard))
+def waiting(port: int) -> int:
+    """Return how many connections wait in the kernel for a server (proc_pid_net(5))."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        local, _, state, queues = line.split()[1:5]
+        if state == LISTENS and int(local.partition(":")[2], 16) == port:
+            return int(queues.partition(":")[2], 16)
+    return 0
+
+
+def test_connections_leave_room_for_files(tmp_path: Path) -> None:
+    """Where few may be open: a worker holds a quarter as many connections, and others wait."""
+    files, clients = 100, 60
+    command = f'ulimit -n {files}; exec "{BIN}/rex" serve --port {PORT} --idle-timeout 5m'
+    settings = {"ATTACH_DIR": tmp_path / "attachments", "ATTACH_ACCESS": "anybody"}
+    with (
+        serving(["sh", "-c", command], tmp_path, settings) as served,
+        contextlib.ExitStack() as held,
+    ):
+        for _ in range(clients):
+            held.enter_context(socket.create_connection((HOST, served.port)))
+        served.until(lambda: waiting(served.port) == clients - files // 4)

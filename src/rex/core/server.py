@@ -34,10 +34,8 @@ WAITING_CONNECTIONS = 1024
 """How many connections wait in the kernel for a worker that holds its maximum."""
 KILL_SECONDS = 30
 """How long a worker may take to finish its answers when the server ends."""
-OPEN_FILES = 65536
-"""What the limit of open files is raised to, where the system permits so many."""
 FILES_PER_CONNECTION = 4
-"""Its socket, a file, and one or two connections to the server of the storage."""
+"""For its socket, a file, and one or two connections to the server of the storage."""
 
 MAX_PAUSE_SECONDS = 30
 
@@ -68,6 +66,10 @@ def run_server(
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
+    # granian has raised this one to the hard limit.
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if open_files == resource.RLIM_INFINITY:
+        open_files = connections * FILES_PER_CONNECTION
     server = Granian(
         "rex",
         address=address,
@@ -79,7 +81,7 @@ def run_server(
         http=HTTPModes.http1,
         websockets=False,
         backlog=WAITING_CONNECTIONS,
-        backpressure=min(connections, max(1, _open_files() // FILES_PER_CONNECTION)),
+        backpressure=min(connections, max(1, open_files // FILES_PER_CONNECTION)),
         http1_settings=HTTP1Settings(
             header_read_timeout=int(idle_seconds * 1000), max_buffer_size=MAX_HEAD_BYTES
         ),
@@ -102,17 +104,6 @@ def check_packages() -> None:
             ", ".join(missing),
             kind=Kind.CONFIGURATION,
         )
-
-
-def _open_files() -> int:
-    """Raise the limit of open files, which workers inherit; return what it is then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 class Loader:
