@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 from rex.attach.content import Content
 from rex.attach.handle import make_handle
 from rex.attach.storages.local import LocalStorage
+from rex.attach.storages.tree import MARKER
 from rex.core import Error
 
 if TYPE_CHECKING:
@@ -222,7 +223,8 @@ def _read(storage: LocalStorage, handle: str) -> Added | None:
 
 def _is_expected(path: Path, there: dict[str, Any]) -> bool:
     """Tell whether something in the directory is one of the listed files, or a directory."""
-    return stat.S_ISDIR(path.lstat().st_mode) or any(str(path).endswith(name) for name in there)
+    is_ours = path.name == MARKER or any(str(path).endswith(name) for name in there)
+    return is_ours or stat.S_ISDIR(path.lstat().st_mode)
 
 
 # What follows runs in the workers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rex.attach.link import MAX_LINK_SECONDS
+from rex.attach.service_settings import bearer_keys, comma_separated, host_names, rule_name
 from rex.attach.storage import Storage, StorageOptions
 from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, typed
 from rex.core.setting import validate
@@ -131,7 +132,7 @@ UPLOAD_EXPIRES = Setting(
 )
 ACCESS = Setting(
     "attach_access",
-    typed.text,
+    rule_name,
     "nobody",
     help="who may use the service over HTTP: nobody, anybody, bearer, or module:function",
 )
@@ -146,6 +147,12 @@ ORIGINS = Setting(
     typed.text,
     "",
     help="other sites whose pages may upload and remove, as https://example.org, by commas",
+)
+HOSTS = Setting(
+    "attach_hosts",
+    host_names,
+    "",
+    help="the host names by which the service may be asked, separated by commas; default: any",
 )
 REDIRECT = Setting(
     "attach_redirect",
@@ -237,7 +244,7 @@ def open_storage(url: str, /, **options: object) -> Storage:
 
 def allowed_origins(settings: Settings) -> list[str]:
     """Give the other sites whose pages may upload and remove."""
-    return [origin for given in settings[ORIGINS].split(",") if (origin := given.strip())]
+    return comma_separated(settings[ORIGINS])
 
 
 def _wrong_url(what: str) -> Error:
@@ -328,7 +335,10 @@ _GENERAL = (MAX_SIZE, LINK_EXPIRES, URL, SECRET, UPLOAD_EXPIRES)
 _KINDS = {DIRECTORY: _make_local, BUCKET: _make_s3}
 
 
-def _start(rex: Rex) -> None:  # noqa: ARG001 - it is active
+def _start(rex: Rex) -> None:
+    # A function is imported later, with the routes: its module may be the one that makes `rex`.
+    if rex.settings[ACCESS] == "bearer":
+        bearer_keys(rex.settings[ACCESS_KEYS])
     get_storage().check()
 
 
@@ -355,6 +365,7 @@ package = Package(
         ACCESS,
         ACCESS_KEYS,
         ORIGINS,
+        HOSTS,
         REDIRECT,
         STALL,
     ),

@@ -447,6 +447,23 @@ def test_a_wrong_rule_is_a_wrong_setting(name: str) -> None:
     assert Kind.CONFIGURATION is caught.value.kind
 
 
+def test_a_server_that_asks_first_does_not_start_with_a_wrong_rule(tmp_path: Path) -> None:
+    """ASGI's lifespan: the server gets the reason, and no client meets it."""
+    rex = Rex("rex.attach", attach_dir=tmp_path, attach_access="no_such_module:rule")
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(rex({"type": "lifespan"}, receive, send))
+    (told,) = sent
+    assert "lifespan.startup.failed" == told["type"]
+    assert "setting attach_access" in told["message"]
+
+
 def test_a_rule_is_found_by_its_name() -> None:
     """As `module:function`."""
     rule: Callable[..., Any] = access_rule("operator:eq", None)
@@ -670,7 +687,7 @@ def doors(storage: MemoryStorage) -> dict[str, tuple[str, str, dict[str, str], b
         "tus with a body": ("POST", "/tus/", {**PIECE, "Upload-Length": "1"}, b"x"),
         "tus, a piece": ("PATCH", f"/tus{begun.handle}", {**PIECE, "Upload-Offset": "0"}, b"x"),
         "signed PUT": ("PUT", put.url.removeprefix("http://here"), dict(put.headers), b"x"),
-        "signed form": ("POST", "/signed/", FORM, fields + FILE % b""),
+        "signed form": ("POST", posted.url.removeprefix("http://here"), FORM, fields + FILE % b""),
         "sign": ("POST", "/sign", {}, b'{"key": "a", "method": "PUT"}'),
     }
 

@@ -638,7 +638,7 @@ def test_what_came_before_it_broke_off_is_kept(then: Any, storage: Storage) -> N
 
     async def act() -> None:
         status = await send(client, path, 0, Sent([b"abc", b"def"], then))
-        assert {"disconnect": 408, "silence": 409}[then] == status
+        assert {"disconnect": 400, "silence": 409}[then] == status
 
     run(act)
     assert 6 == client.offset(path)
@@ -696,7 +696,7 @@ def test_a_piece_with_a_checksum_that_breaks_off_is_not_kept(storage: Storage) -
 
     async def act() -> None:
         sent = Sent([b"abc"], "disconnect")
-        assert 408 == await send(client, path, 0, sent, **{"Upload-Checksum": checksum})
+        assert 400 == await send(client, path, 0, sent, **{"Upload-Checksum": checksum})
 
     run(act)
     assert 0 == client.offset(path)

@@ -449,5 +449,6 @@ def _try_to_store(root: int) -> None:
     """Give a new file a name and take it away again, as storing an attachment does."""
     with NewFile(root) as file:
         name = f".partial-{secrets.token_hex(16)}"
+        os.fsync(file.fd)
         file.link(name, root)
         os.unlink(name, dir_fd=root)

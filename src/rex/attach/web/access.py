@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hmac
-import importlib
 import inspect
 import re
 from contextlib import suppress
@@ -13,6 +12,8 @@ from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 
+from rex.attach.handle import shown
+from rex.attach.service_settings import bearer_keys, imported_rule
 from rex.attach.web.section import EXPOSED
 from rex.core import Error, Kind
 
@@ -32,6 +33,8 @@ NOT_ALLOWED = "You may not do this"
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+(?=[/?#]|\Z)")
+OTHER_HOST = "The service is not known by this host name (setting attach_hosts)"
+"""The message when a request is for another host, to be answered with 421 (RFC 9110, 15.5.20)."""
 
 Rule: TypeAlias = "Callable[[Any, Action, str | None], bool | Awaitable[bool]]"
 
@@ -44,13 +47,23 @@ class Access:
     may block, as a database does, and is called in a worker thread, in the context of the request.
     """
 
-    def __init__(self, rule: Rule, *, origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, rule: Rule, *, origins: Sequence[str] = (), hosts: Sequence[str] = ()
+    ) -> None:
         self._rule = rule
         self._is_called_here = isinstance(rule, _Immediate) or _is_async(rule)
         self._origins = frozenset(origins)
+        self._hosts = frozenset(map(_host_name, hosts))
+
+    def check_host(self, request: Request) -> None:
+        """Check that the request is for one of the hosts, if any are named. Errors: `DENIED`."""
+        given = request.headers.get("host", "")
+        if self._hosts and _host_name(given) not in self._hosts:
+            raise Error(OTHER_HOST, shown(given), kind=Kind.DENIED)
 
     async def check(self, request: Request, action: Action, handle: str | None = None) -> None:
         """Let the request pass. Errors: `DENIED`."""
+        self.check_host(request)
         if action in ("upload", "remove", "link") and self._is_cross_site(request):
             raise Error("Another site may not do this", kind=Kind.DENIED)
         asked = self._user(request), action, handle
@@ -125,6 +138,11 @@ def _origin_of_page(request: Request) -> str | None:
     return None if found is None else found[0]
 
 
+def _host_name(host: str) -> str:
+    """Return a host without its port, as names are compared (RFC 3986, section 3.2.2)."""
+    return re.sub(r":[0-9]*\Z", "", host).removesuffix(".").lower()
+
+
 def _identity(user: Any) -> object:
     """Give what a user is known by: its number or its name, as frameworks call them."""
     if user is None or isinstance(user, str | int):
@@ -190,22 +208,5 @@ def access_rule(name: str, keys: Secret | None) -> Rule:
     if name == "anybody":
         return _Always(allowed=True)
     if name == "bearer":
-        known = [key.strip() for key in (keys.reveal() if keys else "").split(",")]
-        if not all(known):
-            raise Error(
-                "Access by bearer needs keys (setting attach_access_keys)", kind=Kind.CONFIGURATION
-            )
-        return _Keys(known)
-    module, colon, function = name.partition(":")
-    try:
-        rule: Rule = getattr(importlib.import_module(module), function)
-        if not callable(rule):
-            raise TypeError("this is no function")  # noqa: TRY301 - as what cannot be found
-    except (ImportError, AttributeError, TypeError, ValueError) as failure:
-        reason = f"{name}: {failure}" if colon else name
-        raise Error(
-            "Access is nobody, anybody, bearer or module:function (setting attach_access)",
-            reason,
-            kind=Kind.CONFIGURATION,
-        ) from None
-    return rule
+        return _Keys(bearer_keys(keys))
+    return imported_rule(name)

@@ -24,6 +24,7 @@ from rex.attach.web.signed import Signed
 from rex.attach.web.tus import Tus
 from rex.attach.web.uploading import upload
 from rex.core import Error, Kind, typed
+from rex.core.staged_close import StagedClose
 from rex.core.web import problem
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def attachments(storage: Storage, access: Access, options: Options | None = None
     Whether a request is allowed is asked before anything else. Errors are problems in JSON
     (RFC 9457), with the `kind` of the error.
     """
-    return _Service(storage, access, options or Options())
+    return StagedClose(_Service(storage, access, options or Options()))
 
 
 class _Service:
@@ -93,6 +94,7 @@ class _Service:
         section, path = self._section(raw_path(scope))
         allowed = section.cors(request)
         try:
+            self._access.check_host(request)
             if "Access-Control-Allow-Origin" in allowed and request.method == "OPTIONS":
                 response = Response(status_code=204, headers=section.preflight)
             else:

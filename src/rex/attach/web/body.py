@@ -22,7 +22,7 @@ STOPPED_SENDING = "The client stopped sending"
 """The message when a client stalls, to be answered with 408 (RFC 9110, section 15.5.9)."""
 
 WENT_AWAY = "The client went away"
-"""The message when a client closes its connection; there is nobody left to answer."""
+"""The message when a client closes its connection, or sends a body that a server cannot decode."""
 
 MIN_BYTES = 1024
 """How many bytes must arrive in each `stall_seconds`, unless the body ends."""

@@ -232,15 +232,16 @@ _LINKS: Schema = {
             body=_content(_WANTED),
         )
     },
-    "/signed/": {
+    "/signed/{token}/": {
+        "parameters": [_path("token")],
         "post": _operation(
             "Upload with a link of this service: a form",
             {"204": _answer("Stored")},
             body=_content(
-                _object({"key": _TEXT, "Content-Type": _TEXT, "token": _TEXT, "file": _BYTES}),
+                _object({"key": _TEXT, "Content-Type": _TEXT, "file": _BYTES}),
                 "multipart/form-data",
             ),
-        )
+        ),
     },
     f"/signed{_HANDLE}": {
         "parameters": [*_IN_PATH, _query("token", _TEXT, required=True)],
