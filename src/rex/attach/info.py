@@ -25,6 +25,8 @@ class Metadata(NamedTuple):
     """Its entity tag, with the quotes (RFC 9110, section 8.8.3): one for each content."""
     digest: str | None
     """The SHA-256 of its bytes in hexadecimal, where it was recorded."""
+    note: str = ""
+    """What was recorded of its upload: see `rex.attach.uploads.Upload.note`."""
 
 
 class Info(NamedTuple):

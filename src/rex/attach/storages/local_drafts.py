@@ -47,8 +47,10 @@ class LocalDrafts(Drafts):
     def __init__(self, storage: LocalStorage) -> None:
         self._storage = storage
 
-    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
-        del content_type, is_part
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
+        del content_type, is_part, note
         with self._root() as root:
             place = make_directory(PLACE, root)
             try:
@@ -95,14 +97,16 @@ class LocalDrafts(Drafts):
             while chunk := os.read(fd, CHUNK_SIZE):
                 yield chunk
 
-    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         if digest is None:
             digest = self._digest(key)
         with self._root() as root, self._place() as place:
             with self._opened(key) as fd:
                 file = OpenFile(fd, _data(key), place)
                 try:
-                    self._storage._publish(root, file, key, content_type, digest)  # noqa: SLF001 - its own
+                    self._storage._publish(  # noqa: SLF001 - its own
+                        root, file, key, content_type, digest, note=note
+                    )
                 except FileExistsError:
                     _publish_again(root, file, key)
             self._remove(place, key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import base64
 import os
 import re
 from contextlib import suppress
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from rex.attach.content import Content
 
-__all__ = ["ObjectStorage", "Runtime", "object_headers"]
+__all__ = ["ObjectStorage", "Runtime", "note_metadata", "object_headers"]
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ MAX_PREFIX_BYTES = 700
 """S3 takes keys of 1,024 bytes, and a handle has up to 305."""
 
 _DIGEST = "sha256"
+_NOTE = "note"
 
 _BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
     obstore.exceptions.AlreadyExistsError: (Kind.EXISTS, "Attachment exists already"),
@@ -69,6 +71,11 @@ def object_headers(key: str, content_type: str) -> dict[str, str]:
         "Content-Disposition": disposition(key.rpartition("/")[2]),
         "Cache-Control": "private, max-age=31536000, immutable",
     }
+
+
+def note_metadata(note: str) -> dict[str, str]:
+    """Return the metadata of an object that record a note: a header takes no other characters."""
+    return {_NOTE: base64.b64encode(note.encode()).decode()} if note else {}
 
 
 class Runtime:
@@ -178,7 +185,11 @@ class ObjectStorage(Storage):
         *,
         mode: Literal["create", "overwrite"],
     ) -> None:
-        attributes: Any = {**object_headers(key, content_type), _DIGEST: content.digest}
+        attributes: Any = {
+            **object_headers(key, content_type),
+            **note_metadata(content.note),
+            _DIGEST: content.digest,
+        }
         obstore.put(
             self._store(),
             self._path(key),
@@ -189,7 +200,7 @@ class ObjectStorage(Storage):
         )
 
     def _put_parts(self, key: str, content: Content, content_type: str) -> None:
-        attributes: Any = object_headers(key, content_type)
+        attributes: Any = object_headers(key, content_type) | note_metadata(content.note)
         if content.known_digest is not None:  # any other comes out too late to be recorded
             attributes[_DIGEST] = content.known_digest
         content.skip_digest()
@@ -285,7 +296,16 @@ def _metadata(result: Any) -> Metadata:
         content_type=attributes.get("Content-Type", DEFAULT_TYPE),
         etag=meta["e_tag"] or f'"{meta["last_modified"].timestamp():.0f}-{meta["size"]:x}"',
         digest=attributes.get(_DIGEST),
+        note=_recorded_note(attributes.get(_NOTE, "")),
     )
+
+
+def _recorded_note(given: str) -> str:
+    """Return the note in an object's metadata, unless another program wrote something else."""
+    try:
+        return base64.b64decode(given, validate=True).decode()
+    except ValueError:
+        return ""
 
 
 def _checked_prefix(prefix: str) -> str:

@@ -74,11 +74,14 @@ class S3Control:
 
     # Uploads in parts.
 
-    def create_multipart(self, key: str, headers: Mapping[str, str]) -> str:
+    def create_multipart(
+        self, key: str, headers: Mapping[str, str], metadata: Mapping[str, str] | None = None
+    ) -> str:
         """Begin an upload; give its id. The headers are those of `object_headers`."""
         answer = self._ask(
             "create_multipart_upload",
             Key=key,
+            Metadata=dict(metadata or {}),
             **{name.replace("-", ""): value for name, value in headers.items()},
         )
         upload_id: str = answer["UploadId"]

@@ -18,7 +18,7 @@ import obstore
 from rex.attach.content import CHUNK_SIZE, Content
 from rex.attach.drafts import Draft, Drafts, Holds
 from rex.attach.multipart import MAX_PARTS, Part
-from rex.attach.storages.objectstore import PART_SIZE, Runtime, object_headers
+from rex.attach.storages.objectstore import PART_SIZE, Runtime, note_metadata, object_headers
 from rex.attach.storages.s3_control import S3Failure
 from rex.core import Error, Kind
 
@@ -57,6 +57,8 @@ class _State(NamedTuple):
     parts: Sequence[Part] = ()
     tail: int = 0
     """The size of the tail in bytes."""
+    note: str = ""
+    """What the attachment will have recorded with it."""
 
     @property
     def size(self) -> int:
@@ -78,8 +80,10 @@ class S3Drafts(Drafts):
         self._last: dict[str, tuple[_State, bytes]] = {}
         """The drafts that are about to be published, and what came of them after the parts."""
 
-    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
-        self._save(_State(key, record, content_type, is_part))
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
+        self._save(_State(key, record, content_type, is_part, note=note))
 
     def load(self, key: str) -> Draft:
         state = self._state(key)
@@ -115,12 +119,14 @@ class S3Drafts(Drafts):
         result = obstore.get(self._store, self._path(_target(state)))
         yield from Runtime.watch(iter(result.stream(CHUNK_SIZE)))
 
-    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         del digest
         last = self._last.pop(key, None)
         state, data = self._stored(key) if last is None else last
         if state.upload_id is None:
-            self._storage._put(key, Content(data), content_type)  # noqa: SLF001 - its own
+            content = Content(data)
+            content.note = note
+            self._storage._put(key, content, content_type)  # noqa: SLF001 - its own
         else:
             self._complete(state, data)
         self._remove(key)
@@ -160,7 +166,10 @@ class S3Drafts(Drafts):
             state = self._unchanged(state.key, state.size)
         if state.upload_id is None:
             headers = object_headers(state.key, state.content_type)
-            begun = self._begun(target) or [self._control.create_multipart(target, headers)]
+            metadata = note_metadata(state.note)
+            begun = self._begun(target) or [
+                self._control.create_multipart(target, headers, metadata)
+            ]
             state = state._replace(upload_id=begun[0])
             self._save(state)
         assert state.upload_id is not None  # noqa: S101 - now there is one
@@ -258,6 +267,7 @@ class S3Drafts(Drafts):
             "content_type": state.content_type,
             "is_part": state.is_part,
             "upload_id": state.upload_id,
+            "note": state.note,
         }
         record = json.dumps(known).encode() + b"\n" + state.record
         self._write(f"{_place(state.key)}/{RECORD}", record)

@@ -48,6 +48,7 @@ HEADERS = frozenset(
         "last-modified",
         "location",
         "referrer-policy",
+        "retry-after",
         "server",
         "transfer-encoding",
         "tus-checksum-algorithm",
@@ -61,6 +62,7 @@ HEADERS = frozenset(
         "upload-length",
         "upload-metadata",
         "upload-offset",
+        "vary",
         "www-authenticate",
         "x-content-type-options",
     }
