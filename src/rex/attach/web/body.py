@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.handle import shown
+from rex.attach.web.partial import refuse_partial
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ class Body(AsyncIterator[bytes]):
     long the one who reads takes over a chunk does not count.
 
     Errors: `TOO_LARGE`, raised here already where Content-Length tells it; `ILL_FORMED` for a
-    Content-Length that is no number (raised here) or is not what arrives; `UNAVAILABLE` with the
-    message `STOPPED_SENDING` or `WENT_AWAY`.
+    Content-Length that is no number (raised here) or is not what arrives, and for content that is
+    announced as a part (raised here); `UNAVAILABLE` with the message `STOPPED_SENDING` or
+    `WENT_AWAY`.
     """
 
     def __init__(self, request: Request, *, max_size: int | None, stall_seconds: float) -> None:
+        refuse_partial(request.headers)
         self._receive = request.receive
         self._max_size = max_size
         self._stall_seconds = stall_seconds
