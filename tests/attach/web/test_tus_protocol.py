@@ -137,6 +137,8 @@ TABLE: dict[str, list[Row]] = {
         *(must(f"the answer about an upload that is {upload} is not cached", upload,
                ask("HEAD"), is_(status, Cache_Control="no-store"))
           for upload, status in (("new", 200), ("complete", 200), ("unknown", 404))),
+        may("it has no length of content, which would be that of GET", "complete",
+            ask("HEAD"), is_(200, Content_Length=missing)),
         must("what is in a cache for GET does not answer it", "complete",
              ask("GET"), is_(200, Vary=lists("Tus-Resumable"))),
     ),

@@ -242,7 +242,9 @@ class Tus(GuardedSection):
         else:
             headers["Upload-Length"] = str(upload.size)
         headers |= Note.of(upload).headers() | _state(request, upload)
-        return Response(status_code=200, headers=headers)
+        response = Response(status_code=200, headers=headers)
+        del response.headers["Content-Length"]  # which would be that of GET (RFC 9110, section 8.6)
+        return response
 
     async def _append(self, request: Request, handle: str) -> Response:
         await self._access.check(request, "upload", handle)
