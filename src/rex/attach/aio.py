@@ -239,11 +239,16 @@ class AsyncUploads:
         return await fed(call, source, self._workers)
 
     async def join(
-        self, name: str | None, parts: Sequence[str], *, content_type: str | None = None
+        self,
+        name: str | None,
+        parts: Sequence[str],
+        *,
+        content_type: str | None = None,
+        note: str = "",
     ) -> str:
         """Store an attachment that consists of complete uploads made for that."""
         join = self._uploads.join
-        return await self._appenders.run(join, name, parts, content_type=content_type)
+        return await self._appenders.run(join, name, parts, content_type=content_type, note=note)
 
     async def remove(self, handle: str) -> None:
         """Give up an upload."""

@@ -486,12 +486,6 @@ class Storage(Hooks):
             digest.update(chunk)
         return digest.hexdigest()
 
-    def _described(self, handle: str) -> Info:
-        """Tell what is known of an attachment, when that is a part of another verb."""
-        key = key_of(handle)
-        with self._mapped(handle):
-            return _info(handle, self._head(key))
-
     def _begun(self, key: str, start: int, end: int | None) -> Body:
         """Give the object and its bytes from `start`, which may be past the end."""
         try:

@@ -104,16 +104,17 @@ class S3Control:
     # Uploads in parts.
 
     def create_multipart(
-        self, key: str, headers: Mapping[str, str], digest: str | None = None
+        self, key: str, headers: Mapping[str, str], metadata: Mapping[str, str] | None = None
     ) -> str:
         """Begin a multipart upload; return its id.
 
-        The headers are those of `object_headers`. `digest` is recorded with the object.
+        The headers are those of `object_headers`. The metadata is recorded with the object.
         """
         given: dict[str, object] = {name.replace("-", ""): value for name, value in headers.items()}
-        if digest is not None:
-            given["Metadata"] = {"sha256": digest}
-        return str(self._ask("create_multipart_upload", "UploadId", Key=key, **given)["UploadId"])
+        answer = self._ask(
+            "create_multipart_upload", "UploadId", Key=key, Metadata=dict(metadata or {}), **given
+        )
+        return str(answer["UploadId"])
 
     def list_multiparts(self, key: str) -> list[str]:
         """Return the ids of the multipart uploads of a key that have not ended."""

@@ -84,7 +84,9 @@ class _Service:
         self._links: dict[str, Endpoint] = {"POST": self._upload_link}
         self._sections: dict[str, Section] = {
             "signed": Signed(storage, stall_seconds=options.stall_seconds),
-            "tus": Tus(storage, access, stall_seconds=options.stall_seconds),
+            "tus": Tus(
+                storage, access, stall_seconds=options.stall_seconds, download=self._download
+            ),
             "s3": Companion(storage, access, stall_seconds=options.stall_seconds),
             "sign": Sign(storage, access, stall_seconds=options.stall_seconds),
         }

@@ -61,6 +61,11 @@ class Body(AsyncIterator[bytes]):
             # Where WSGI is in between, a body of unknown length arrives as an empty one.
             raise Error("Content-Length is missing", kind=Kind.ILL_FORMED)
 
+    @property
+    def announced(self) -> int | None:
+        """Content-Length in bytes, if there is one."""
+        return self._announced
+
     def limit(self, max_size: int) -> None:
         """Lower the largest size. Errors: `TOO_LARGE` when it is known that more comes."""
         if self._max_size is None or max_size < self._max_size:
