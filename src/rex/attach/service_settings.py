@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rex.core import Error, Kind
-from rex.core.typed import Type
+from rex.core.typed import MIN_KEY_LENGTH, Type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,11 +70,16 @@ def check_rule(name: str, keys: Secret | None) -> None:
 
 
 def bearer_keys(keys: Secret | None) -> list[str]:
-    """Return the keys that bearer accepts. Errors: `CONFIGURATION` if there are none."""
+    """Return the keys that bearer accepts.
+
+    Errors: `CONFIGURATION` if there are none, and for one of under `MIN_KEY_LENGTH` characters.
+    """
     known = [key.strip() for key in (keys.reveal() if keys else "").split(",")]
-    if not all(known):
+    if not all(len(key) >= MIN_KEY_LENGTH for key in known):
         raise Error(
-            "Access by bearer needs keys (setting attach_access_keys)", kind=Kind.CONFIGURATION
+            f"Access by bearer needs keys of at least {MIN_KEY_LENGTH} characters "
+            "(setting attach_access_keys)",
+            kind=Kind.CONFIGURATION,
         )
     return known
 

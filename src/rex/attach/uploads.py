@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from rex.attach.content import Content
 from rex.attach.content_type import content_type_for
 from rex.attach.drafts import unreadable
-from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, shown
+from rex.attach.handle import handle_of, key_of, parse_handle, shown
 from rex.attach.watching.watched import INFO, Watched
 from rex.core import Error, Kind
 
@@ -83,13 +83,18 @@ class Uploads:
         content_type: str | None = None,
         note: str = "",
         is_part: bool = False,
+        owner: str | None = None,
     ) -> Upload:
         """Begin to upload a file called `name`; `size` is in bytes, where it is known already.
 
-        Errors: `ILL_FORMED`; `TOO_LARGE` over the limit for an attachment.
+        `owner` is that of `Storage.reserve`.
+
+        Errors: `ILL_FORMED`; `TOO_LARGE` over the limit for an attachment; `BUSY` when the owner
+        has as many unfinished uploads as the storage allows (setting attach_max_uploads); those of
+        `Storage.reserve`.
         """
         with Watched("uploads.create", self._storage) as seen:
-            handle = seen.handle = make_handle(name)
+            handle = seen.handle = self._storage._new_handle(name, owner)  # noqa: SLF001 - as above
             if not isinstance(note, str) or len(note) > MAX_NOTE_LENGTH:
                 raise Error(
                     f"A note has at most {MAX_NOTE_LENGTH} characters", kind=Kind.ILL_FORMED
@@ -104,6 +109,8 @@ class Uploads:
                 is_part=is_part,
                 expires_at=_now() + lifetime,
             )
+            if owner is not None:
+                self._check_count(owner)
             with self._mapped(handle):
                 self._drafts.create(
                     key_of(handle),
@@ -180,11 +187,12 @@ class Uploads:
         *,
         content_type: str | None = None,
         note: str = "",
+        owner: str | None = None,
     ) -> str:
         """Store an attachment that consists of complete uploads made for that; give its handle.
 
         A part may be named more than once. The parts are no uploads any more afterwards. The note
-        is that of `Upload.note`.
+        is that of `Upload.note`, and the owner that of `Storage.reserve`.
 
         Errors: `NOT_FOUND`; `CONFLICT` when one is not complete or was not made for that;
         `TOO_LARGE`.
@@ -200,7 +208,8 @@ class Uploads:
                 self._checked_size(sum(uploads[handle].offset for handle in parts))
             chunks = itertools.chain.from_iterable(map(self._read, parts))
             # It counts as one verb, and its bytes have been counted when they came.
-            storage, handle = self._storage, make_handle(name)
+            storage = self._storage
+            handle = storage._new_handle(name, owner)  # noqa: SLF001 - as above
             content = storage._content(chunks)  # noqa: SLF001 - as above
             content.note = _kept(note)
             storage._add(handle, content, content_type)  # noqa: SLF001
@@ -225,6 +234,18 @@ class Uploads:
                 handle = handle_of(key)
                 if handle is not None:
                     yield handle
+
+    def _check_count(self, owner: str) -> None:
+        """Check that an owner may begin another upload."""
+        limit = self._storage.max_uploads
+        if limit is not None:
+            own = (handle for handle in self.list() if self._storage.is_owned_by(handle, owner))
+            if sum(1 for _ in itertools.islice(own, limit)) == limit:
+                raise Error(
+                    "There are too many unfinished uploads; finish or remove one",
+                    f"at most {limit} for each owner",
+                    kind=Kind.BUSY,
+                )
 
     def _removed(self, handle: str) -> None:
         with self._held(handle), self._mapped(handle):

@@ -130,6 +130,12 @@ UPLOAD_EXPIRES = Setting(
     7 * 24 * 3600.0,
     help="how long an upload that is sent piece by piece may take",
 )
+MAX_UPLOADS = Setting(
+    "attach_max_uploads",
+    typed.between(typed.integer, 1, 10**9, "at least 1"),
+    1000,
+    help="how many unfinished resumable uploads each user may have",
+)
 ACCESS = Setting(
     "attach_access",
     rule_name,
@@ -209,8 +215,8 @@ def open_storage(url: str, /, **options: object) -> Storage:
     `options`, in the URL's query or given as arguments, are the settings of S3 without their
     ``attach_s3_`` (`endpoint`, `public_endpoint`, `region`, `access_key`, `secret_key`,
     `session_token`, `addressing`, `ca_file`, `timeout`, `checksums`) and `max_size`,
-    `link_expires`, `upload_expires`, `url` and `secret`. The secret ones cannot stand in the URL,
-    since URLs are shown and logged.
+    `link_expires`, `upload_expires`, `max_uploads`, `url` and `secret`. The secret ones cannot
+    stand in the URL, since URLs are shown and logged.
 
     Errors: `CONFIGURATION`, which says what is wrong with the URL or an option. The server is
     not asked; `check` does that.
@@ -324,12 +330,13 @@ def _options(settings: Settings) -> StorageOptions:
         "max_size": settings[MAX_SIZE],
         "link_expires": settings[LINK_EXPIRES],
         "upload_expires": settings[UPLOAD_EXPIRES],
+        "max_uploads": settings[MAX_UPLOADS],
         "url": settings[URL],
         "secret": settings[SECRET],
     }
 
 
-_GENERAL = (MAX_SIZE, LINK_EXPIRES, URL, SECRET, UPLOAD_EXPIRES)
+_GENERAL = (MAX_SIZE, LINK_EXPIRES, URL, SECRET, UPLOAD_EXPIRES, MAX_UPLOADS)
 """The settings of every kind of storage."""
 
 _KINDS = {DIRECTORY: _make_local, BUCKET: _make_s3}

@@ -196,16 +196,39 @@ def problem(
     )
 
 
+_WORDS = {
+    Kind.NOT_FOUND: "Not found.",
+    Kind.ILL_FORMED: "The request is ill-formed.",
+    Kind.EXISTS: "It exists already.",
+    Kind.CONFLICT: "The request conflicts with the current state.",
+    Kind.BUSY: "Another request is working on this; try again later.",
+    Kind.TOO_LARGE: "The content is too large.",
+    Kind.UNSUPPORTED: "The service cannot do this.",
+    Kind.UNAVAILABLE: "The service is unavailable; try again later.",
+    Kind.CORRUPT: "The stored content is damaged.",
+}
+"""What a client reads about an error of the service or of a server behind it, by its kind."""
+
+
 async def answer_error(_: Request, failure: Exception) -> Response:
-    """Answer with what an `Error` says, or with nothing about any other exception but a log."""
+    """Answer with what an `Error` says, as far as it concerns the client.
+
+    The client reads the text of an error about its own request. An error of the service, or one
+    that was caused by a failure of something behind it, may name a host, a path or a setting: the
+    client reads generic words for its kind, and the text is logged.
+    """
     if not isinstance(failure, Error):
         log.error("unexpected %s", type(failure).__name__, exc_info=failure)
-        return problem(500, "Something went wrong here.", Kind.INTERNAL.value)
-    status = STATUSES[failure.kind]
-    if status >= 500:  # noqa: PLR2004 - from here on it is the server's own trouble
-        log.error("%s", failure)
-        return problem(status, failure.message, failure.kind.value)
-    return problem(status, str(failure), failure.kind.value)
+        return problem(500, "Internal server error.", Kind.INTERNAL.value)
+    status, kind = STATUSES[failure.kind], failure.kind
+    is_ours = status >= 500  # noqa: PLR2004 - RFC 9110, section 15.6
+    is_own = not is_ours and failure.__cause__ is None
+    if is_own and kind is not Kind.UNSUPPORTED:
+        return problem(status, str(failure), kind.value)
+    log.log(logging.ERROR if is_ours else logging.INFO, "%s", failure)
+    # What would make it possible, which the payload says, is for the operator.
+    words = failure.message if is_own else _WORDS.get(kind, "Internal server error.")
+    return problem(status, words, kind.value)
 
 
 class _Unambiguous:

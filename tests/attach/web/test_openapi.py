@@ -129,7 +129,7 @@ def test_the_description_is_served_and_holds_no_secret(
     harness = S3Harness(seaweedfs)
     with harness.storage() as storage, contextlib.ExitStack() as stack:
         stack.enter_context(caplog.at_level(logging.DEBUG))
-        access = Access(access_rule("bearer", Secret("canary-key")))
+        access = Access(access_rule("bearer", Secret("canary-key-of-a-bearer")))
         app = attachments(storage, access)
 
         async def live() -> httpx.Response:
@@ -139,6 +139,6 @@ def test_the_description_is_served_and_holds_no_secret(
 
         served = asyncio.run(live())
     assert (200, [{"url": "/attach"}]) == (served.status_code, served.json()["servers"])
-    for secret in ("canary-key", seaweedfs.secret_key, seaweedfs.access_key):
+    for secret in ("canary-key-of-a-bearer", seaweedfs.secret_key, seaweedfs.access_key):
         assert secret not in served.text
         assert secret not in caplog.text

@@ -138,10 +138,12 @@ def test_a_permission_ends(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_permission_needs_no_key_of_the_service(s3: S3Storage) -> None:
     """Uppy sends none; the page that asked for it showed one."""
-    page = Page(s3, access=Access(access_rule("bearer", Secret("key"))))
+    page = Page(s3, access=Access(access_rule("bearer", Secret("key-of-a-program"))))
     wanted = {"method": "PUT", "key": NAME}
     assert 401 == page.ask("POST", "/sign", json=wanted).status_code
-    allowed = page.ask("POST", "/sign", json=wanted, headers={"Authorization": "Bearer key"})
+    allowed = page.ask(
+        "POST", "/sign", json=wanted, headers={"Authorization": "Bearer key-of-a-program"}
+    )
     assert (200, "") == put(page, allowed.json())
 
 

@@ -603,7 +603,7 @@ def test_a_stranger_learns_nothing(storage: Storage) -> None:
     path = Client(storage).create(6)
     for access, status in (
         (Access(access_rule("nobody", None)), 403),
-        (Access(access_rule("bearer", Secret("key"))), 401),
+        (Access(access_rule("bearer", Secret("key-of-a-program"))), 401),
     ):
         stranger = Client(storage, access)
         for method, where in (
@@ -620,8 +620,8 @@ def test_a_stranger_learns_nothing(storage: Storage) -> None:
                 assert status == told(answer)[0]
                 assert "Upload-Offset" not in answer.headers
     assert 0 == Client(storage).offset(path)
-    allowed = Client(storage, Access(access_rule("bearer", Secret("key"))))
-    headers = {"Authorization": "Bearer key"}
+    allowed = Client(storage, Access(access_rule("bearer", Secret("key-of-a-program"))))
+    headers = {"Authorization": "Bearer key-of-a-program"}
     assert 200 == allowed.ask("HEAD", path, headers=headers).status_code
 
 

@@ -17,7 +17,7 @@ from rex.attach.conformance.expectations import (
 from rex.attach.conformance.promise import upload_promise
 from rex.attach.conformance.samples import MIB, CutFile, failing, sample, sliced
 from rex.attach.uploads import MAX_KEPT_NOTE_BYTES
-from rex.core import Kind
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
@@ -373,3 +373,26 @@ def expect_no_attachment(storage: Storage, handle: str) -> None:
     expect("whether it is there", False, handle in storage)
     for verb in (storage.open, storage.info, storage.remove):
         expect_error(Kind.NOT_FOUND, "an attachment", verb, handle)
+
+
+@upload_promise(supported=True)
+def an_upload_belongs_to_its_owner_alone(harness: Harness) -> None:
+    """From its beginning on, and what is joined of parts, too; the number of uploads is limited."""
+    with harness.storage() as storage:
+        storage.max_uploads = 2
+        uploads = storage.uploads
+        try:
+            part = uploads.create("a", size=1, is_part=True, owner="ann").handle
+        except Error as error:
+            expect("kind of the error without a secret", Kind.UNSUPPORTED, error.kind)
+            return
+        uploads.append(part, 0, b"x")
+        handles = [part, uploads.create("a", size=1, owner="ann").handle]
+        expect_error(Kind.BUSY, "one more", uploads.create, "a", size=1, owner="ann")
+        uploads.remove(uploads.create("a", size=1, owner="bob").handle)
+        uploads.remove(uploads.create("a", size=1).handle)
+        handles.append(uploads.join("a", [part], owner="ann"))
+        for handle in handles:
+            expect("its owner's", True, storage.is_owned_by(handle, "ann"))
+            expect("another's", False, storage.is_owned_by(handle, "bob"))
+        uploads.remove(uploads.create("a", size=1, owner="ann").handle)

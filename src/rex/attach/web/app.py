@@ -22,7 +22,7 @@ from rex.attach.web.serving import serve
 from rex.attach.web.sign import Sign
 from rex.attach.web.signed import Signed
 from rex.attach.web.tus import Tus
-from rex.attach.web.uploading import upload
+from rex.attach.web.uploading import take_back, upload
 from rex.core import Error, Kind, typed
 from rex.core.staged_close import StagedClose
 from rex.core.web import problem
@@ -158,6 +158,12 @@ class _Service:
             max_size=self._storage.max_size,
             stall_seconds=self._options.stall_seconds,
         )
+        try:
+            for one in stored:
+                await self._access.check(request, "upload", one.handle)
+        except BaseException:
+            await take_back(self._storage, stored)
+            raise
         files = [{**one._asdict(), "url": url_of(request, one.handle)} for one in stored]
         headers = {"Location": files[0]["url"]} if len(files) == 1 else {}
         return JSONResponse({"attachments": files}, 201, headers)
@@ -221,6 +227,7 @@ class _Service:
         if method not in ("POST", "PUT"):
             raise Error("Ill-formed request: method is POST or PUT", kind=Kind.ILL_FORMED)
         handle = await self._storage.aio.reserve(name)
+        await self._access.check(request, "link", handle)
         # Only a form can limit the size.
         limited = size is not None or self._storage.max_size is not None
         link = await self._storage.aio.upload_link(

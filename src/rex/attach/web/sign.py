@@ -54,11 +54,13 @@ class Sign(GuardedSection):
         if not isinstance(wanted.get("key"), str):
             raise Error("Ill-formed request: key is a text", kind=Kind.ILL_FORMED)
         if wanted.get("uploadId") is None:
-            handle = self._storage.reserve(wanted["key"])
+            owner = self._access.owner(request)
+            handle = await self._storage.aio.reserve(wanted["key"], owner=owner)
+            await self._access.check(request, "link", handle)
             sign = self._first(request, wanted, handle)
         else:
             handle = self._begun(wanted["key"])
-            await self._access.check(request, "link", handle)
+            await self._access.check_upload(request, "link", self._storage, handle)
             sign = self._next(request, wanted, handle)
         link = await self._storage.aio.run(sign)
         content = {

@@ -169,13 +169,16 @@ class Tus(GuardedSection):
             return await self._join(request, name, content_type, note)
         if concat not in ("", PARTIAL):
             raise Error("Upload-Concat is partial or final;…", kind=Kind.ILL_FORMED)
+        owner = self._access.owner(request)
         upload = await self._storage.aio.uploads.create(
             name,
             size=size_of(request, may_be_deferred=True),
             content_type=content_type,
             note=note.encoded(),
             is_part=concat == PARTIAL,
+            owner=owner,
         )
+        await self._ask_for_new(request, upload.handle)
         headers = {"Location": self._url(request, upload.handle)}
         if upload.is_part:
             headers["Upload-Concat"] = PARTIAL
@@ -183,6 +186,14 @@ class Tus(GuardedSection):
             upload = await self._begin(request, upload)
             headers["Upload-Offset"] = str(upload.offset)
         return Response(status_code=201, headers=headers | _state(request, upload))
+
+    async def _ask_for_new(self, request: Request, handle: str) -> None:
+        """Ask the rule again, now that the handle is known; remove the upload if it refuses."""
+        try:
+            await self._access.check(request, "upload", handle)
+        except BaseException:
+            await asyncio.shield(self._forget(handle))
+            raise
 
     async def _begin(self, request: Request, upload: Upload) -> Upload:
         """Store what came with the creation; whoever sent it has no address yet to go on at."""
@@ -205,11 +216,12 @@ class Tus(GuardedSection):
             raise Error(f"An upload is joined of 1 to {MAX_PARTS} parts", kind=Kind.ILL_FORMED)
         parts = [self._part(request, url) for url in urls]
         for part in dict.fromkeys(parts):
-            await self._access.check(request, "upload", part)
-        note = note.shortened()
+            await self._access.check_upload(request, "upload", self._storage, part)
+        note, owner = note.shortened(), self._access.owner(request)
         handle = await self._storage.aio.uploads.join(
-            name, parts, content_type=content_type, note=note.encoded()
+            name, parts, content_type=content_type, note=note.encoded(), owner=owner
         )
+        await self._ask_for_new(request, handle)
         headers = {
             "Location": self._url(request, handle),
             "Upload-Concat": note.concat,
@@ -226,7 +238,7 @@ class Tus(GuardedSection):
         return handle_of(path.removeprefix(self._url(request, "")))
 
     async def _tell(self, request: Request, handle: str) -> Response:
-        await self._access.check(request, "upload", handle)
+        await self._access.check_upload(request, "upload", self._storage, handle)
         await self._interrupt(handle)
         upload = await self._storage.aio.uploads.info(handle)
         headers = {"Upload-Offset": str(upload.offset)}
@@ -240,7 +252,7 @@ class Tus(GuardedSection):
         return response
 
     async def _append(self, request: Request, handle: str) -> Response:
-        await self._access.check(request, "upload", handle)
+        await self._access.check_upload(request, "upload", self._storage, handle)
         if request.headers.get("content-type", "").strip().lower() != CONTENT_TYPE:
             return problem(415, f"A piece is {CONTENT_TYPE}.", "unsupported-media-type")
         offset = number_of(request, "upload-offset")
@@ -313,7 +325,7 @@ class Tus(GuardedSection):
                 del self._running[handle]
 
     async def _end(self, request: Request, handle: str) -> Response:
-        await self._access.check(request, "upload", handle)
+        await self._access.check_upload(request, "upload", self._storage, handle)
         await self._interrupt(handle)
         upload = await self._storage.aio.uploads.info(handle)
         if upload.expires_at is None:
