@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rex.attach.storages.s3 import S3Storage
     from served import Served
 
-KEY = {"Authorization": "Bearer the-right-key"}
+KEY = {"Authorization": "Bearer the-right-key-of-all"}
 CONTENT = "the content"
 
 FETCH = """
@@ -43,14 +43,21 @@ class Reader:
     def __init__(self, page: Page, origin: str) -> None:
         self._page = page
         self._sent: list[int] = []
+        self._fetched: set[str] = set()
         page.goto(origin)
         watching = page.context.new_cdp_session(page)
         watching.send("Network.enable")
+        watching.on("Network.requestWillBeSent", self._note_request)
         # A response from the cache alone has no such event.
-        watching.on(
-            "Network.responseReceivedExtraInfo",
-            lambda event: self._sent.append(event["statusCode"]),
-        )
+        watching.on("Network.responseReceivedExtraInfo", self._note_answer)
+
+    def _note_request(self, event: dict[str, Any]) -> None:
+        if event["type"] == "Fetch":  # and not the icon, which the browser asks for when it likes
+            self._fetched.add(event["requestId"])
+
+    def _note_answer(self, event: dict[str, Any]) -> None:
+        if event["requestId"] in self._fetched:
+            self._sent.append(event["statusCode"])
 
     def fetch(self, url: str, headers: dict[str, str] | None = None) -> Seen:
         """Fetch as a script does, with the browser's own cache."""

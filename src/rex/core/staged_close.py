@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = ["MAX_BYTES", "MAX_SECONDS", "SILENT_SECONDS", "StagedClose"]
 
 MAX_BYTES = 64 * 1024 * 1024
 """How much is discarded at most."""
+MAX_CONFLICT_BYTES = 1024 * 1024
+"""How much is discarded at most after a 409: an upload that is resumed sends those bytes again."""
 MAX_SECONDS = 30.0
 """How long it is discarded at most."""
 SILENT_SECONDS = 5.0
@@ -61,6 +64,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._is_read = False
+        self._max_bytes = MAX_BYTES
         self._closes = scope.get("http_version", "1.1")[0] == "1" and not _is_short(scope)
         # In ASGI, an application can read a request until it sends the last message of its answer.
         # granian stops earlier, when the client has the whole answer, unless that message came.
@@ -75,6 +79,8 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         """Send a message of the answer; after the last one, discard the rest of the request."""
+        if message.get("status") == HTTPStatus.CONFLICT:
+            self._max_bytes = MAX_CONFLICT_BYTES
         if self._closes and not self._is_read and message["type"] == "http.response.start":
             message = {**message, "headers": _closing(message.get("headers", ()))}
         is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
@@ -89,7 +95,7 @@ class _Exchange:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _discard(self) -> None:
-        left = MAX_BYTES
+        left = self._max_bytes
         with suppress(TimeoutError):
             async with asyncio.timeout(MAX_SECONDS):
                 while not self._is_read and left > 0:
