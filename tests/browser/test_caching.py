@@ -42,29 +42,42 @@ class Reader:
 
     def __init__(self, page: Page, origin: str) -> None:
         self._page = page
-        self._sent: list[int] = []
-        self._fetched: set[str] = set()
+        self._sent: dict[str, int] = {}
+        """The statuses that came over the network, by the request."""
+        self._fetched: dict[str, bool | None] = {}
+        """Whether the answer to a request came over the network; None as long as none came."""
         page.goto(origin)
         watching = page.context.new_cdp_session(page)
         watching.send("Network.enable")
         watching.on("Network.requestWillBeSent", self._note_request)
+        watching.on("Network.responseReceived", self._note_response)
         # A response from the cache alone has no such event.
         watching.on("Network.responseReceivedExtraInfo", self._note_answer)
 
     def _note_request(self, event: dict[str, Any]) -> None:
         if event["type"] == "Fetch":  # and not the icon, which the browser asks for when it likes
-            self._fetched.add(event["requestId"])
+            self._fetched[event["requestId"]] = None
+
+    def _note_response(self, event: dict[str, Any]) -> None:
+        if event["requestId"] in self._fetched:
+            self._fetched[event["requestId"]] = event["hasExtraInfo"]
 
     def _note_answer(self, event: dict[str, Any]) -> None:
-        if event["requestId"] in self._fetched:
-            self._sent.append(event["statusCode"])
+        self._sent[event["requestId"]] = event["statusCode"]
 
     def fetch(self, url: str, headers: dict[str, str] | None = None) -> Seen:
         """Fetch as a script does, with the browser's own cache."""
-        self._sent.clear()
+        self._fetched.clear()
         status, text = self._page.evaluate(FETCH, [url, headers or {}])
-        self._page.evaluate("0")  # what was told before has come by now
-        return Seen(status, text, [*self._sent])
+        while not self._is_known():
+            self._page.evaluate("0")  # events are handled meanwhile
+        return Seen(status, text, [self._sent[one] for one, sent in self._fetched.items() if sent])
+
+    def _is_known(self) -> bool:
+        return all(
+            sent is False or (sent is True and request in self._sent)
+            for request, sent in self._fetched.items()
+        )
 
 
 @pytest.fixture(scope="module")
