@@ -575,6 +575,8 @@ def test_what_cannot_be_removed_is_told(ward: Ward) -> None:
                 storage.remove(handle)
         for upload in ward.client.list_multipart_uploads(Bucket=ward.bucket)["Uploads"]:
             storage._control.abort(upload["Key"], upload["UploadId"])
+        for claim in storage._control.objects(".drafts/claims/"):
+            storage._control.delete(claim.key)
 
 
 def test_a_bucket_that_keeps_versions_is_a_warning(ward: Ward) -> None:

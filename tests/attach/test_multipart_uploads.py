@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rex.attach.multipart import MultipartUploads
     from rex.attach_demo.seaweedfs import SeaweedFS
 
-COMPLETIONS = int(os.environ.get("REX_TRUST_COMPLETIONS", "5"))
+COMPLETIONS = int(os.environ.get("REX_TRUST_COMPLETIONS", "10"))
 NAME = "Straße 中文 (1).bin"
 
 

@@ -188,11 +188,11 @@ def test_listing_is_one_request_a_page(storage: Storage, relay: CountingRelay) -
 
 
 def test_a_large_add_is_parts_and_three_more(storage: Storage, relay: CountingRelay) -> None:
-    """Begin, the parts, complete, is it whole; before, whether a reserved handle is taken."""
+    """Begin, the parts, complete, is it whole; a reserved handle is looked at, and claimed."""
     storage.add("a.bin", (bytes(MIB) for _ in range(20)))
     assert ["HEAD"] + ["POST"] * 2 + ["PUT"] * 3 == sorted(relay.taken())
     storage.put(storage.reserve("a.bin"), (bytes(MIB) for _ in range(20)))
-    assert ["HEAD"] * 3 + ["POST"] * 2 + ["PUT"] * 3 == sorted(relay.taken())
+    assert ["DELETE"] + ["HEAD"] * 3 + ["POST"] * 2 + ["PUT"] * 4 == sorted(relay.taken())
 
 
 def test_ill_formed_handles_and_links_make_no_request(

@@ -14,6 +14,7 @@ from rex.attach import open_storage
 from rex.attach.multipart import Part
 from rex.attach.signing.sigv4 import Credentials
 from rex.attach.storages import s3_control
+from rex.attach.storages.s3_completion import complete
 from rex.attach.storages.s3_control import S3Control, S3Failure
 from rex.core import Error, Kind
 
@@ -174,7 +175,10 @@ def test_an_odd_answer_is_not_taken_for_a_good_one(body: str) -> None:
             lambda: asking.create_multipart("key", {}),
             lambda: asking.upload_part("key", "id", 1, b"x"),
             lambda: asking.list_parts("key", "id"),
-            lambda: asking.complete("key", "id", [Part(1, 1, '"x"')]),
+            lambda: complete(asking, "key", "id", [Part(1, 1, '"x"')]),
+            lambda: asking.complete_multipart("key", "id", [Part(1, 1, '"x"')]),
+            lambda: asking.create("key", b""),
+            lambda: asking.read("key"),
             lambda: asking.head("key"),
             lambda: list(asking.objects("")),
             lambda: asking.list_multiparts("key"),

@@ -34,6 +34,7 @@ from rex.attach.storages.objectstore import (
 )
 from rex.attach.storages.proxies import proxy_for
 from rex.attach.storages.s3_codes import PLACE
+from rex.attach.storages.s3_completion import complete
 from rex.attach.storages.s3_control import FIRST_PAUSE, LONGEST_PAUSE, S3Control, S3Failure
 from rex.attach.storages.s3_multipart import S3Multipart, send_parts
 from rex.core import Error, Kind, Secret
@@ -187,6 +188,7 @@ class S3Storage(ObjectStorage):
             ca_file=self._ca_file,
             timeout=self.timeout,
             checksums=self._checksums,
+            folder=self._path(f"{PLACE}/"),
         )
 
     def _put_large(self, key: str, content: Content, content_type: str) -> None:
@@ -196,7 +198,7 @@ class S3Storage(ObjectStorage):
         upload_id = control.create_multipart(path, headers, metadata)
         try:
             parts = send_parts(control, path, upload_id, content)
-            control.complete(path, upload_id, parts)
+            complete(control, path, upload_id, parts)
         except BaseException:
             with suppress(S3Failure):  # it may be complete, and is over then
                 control.abort(path, upload_id)

@@ -11,10 +11,10 @@ import hashlib
 import logging
 import os
 import random
-import re
 import ssl
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rex.attach.multipart import MAX_PARTS, Part
@@ -27,16 +27,15 @@ if TYPE_CHECKING:
 
     from rex.attach.signing.credentials import CredentialsProvider
 
-__all__ = ["Found", "S3Control", "S3Failure", "etag_of_parts"]
+__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Found", "Kept", "S3Control", "S3Failure"]
 
 CONNECT_SECONDS = 5
 MAX_TEXT = 300
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
 SIGNING_LOGGERS = ("botocore.auth", "botocore.endpoint")
 """Loggers of botocore that write signatures at DEBUG; they do so here only if told by name."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
 """Seconds between two tries of a request; each pause is about twice the one before."""
 
-_MD5 = re.compile("[0-9a-f]{32}")
 _sleep = time.sleep
 
 
@@ -71,6 +70,14 @@ class Listed(NamedTuple):
     modified: datetime.datetime
 
 
+class Kept(NamedTuple):
+    """A small object and its content."""
+
+    content: bytes
+    age: float
+    """Seconds since it was stored, by the server's clock."""
+
+
 class S3Control:
     """Asks a server about one bucket; keys are those of objects, with the storage's prefix.
 
@@ -90,14 +97,17 @@ class S3Control:
         ca_file: str | None,
         timeout: float,
         checksums: bool,
+        folder: str = "",
     ) -> None:
+        """Make no request yet; `folder` is that of the storage's own objects, with a slash."""
+        self.folder = folder
         self._bucket = bucket
         self._endpoint = endpoint
         self._region = region
         self._addressing = addressing
         self._credentials = credentials
         self._ca_file = ca_file
-        self._timeout = timeout
+        self.timeout = timeout
         self._checksums = checksums
         self._made: tuple[int, Any] = (0, None)
 
@@ -178,40 +188,11 @@ class S3Control:
                 return iter(sorted(parts.values()))
             marker = following
 
-    def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        """Make the object of these parts, unless the key has another object.
+    def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:
+        """Make an object of parts, unless the key has an object; return its ETag.
 
-        Raises `FileExistsError` then, and changes nothing. Where the server does not make
-        completing conditional, a client that completes another upload at the same moment may
-        replace the object. Where an answer was lost, the ETag of the object tells whether these
-        parts made it.
+        A server that knows no condition is asked without one; see `s3_completion.complete`.
         """
-        size = sum(part.size for part in parts)
-        expected = etag_of_parts([part.etag for part in parts])
-        # Not every server makes completing conditional, so look before.
-        found, etag = self.head(key), None
-        if found is None:
-            try:
-                etag = self._completed(key, upload_id, parts)
-            except S3Failure:
-                found = self.head(key)
-                if found is None:
-                    raise
-            else:
-                found = self.head(key)
-        ours = {etag, expected} - {None}
-        if found is not None and found.size == size and found.etag in ours:
-            if etag is None:  # maybe of another upload with the same bytes, and ours has not ended
-                with suppress(S3Failure):
-                    self.abort(key, upload_id)
-            return
-        if found is not None and found.etag != etag:
-            raise FileExistsError
-        stored = 0 if found is None else found.size
-        raise S3Failure("Incomplete", f"{stored} of {size} bytes were stored")
-
-    def _completed(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:
-        """Complete an upload; return the ETag of what was made."""
         named = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
         asked = {"Key": key, "UploadId": upload_id, "MultipartUpload": {"Parts": named}}
         complete = "complete_multipart_upload"
@@ -255,6 +236,33 @@ class S3Control:
                 return
             options = {"ContinuationToken": following}
 
+    def create(self, key: str, content: bytes) -> bool:
+        """Store a small object unless there is one; return whether there was none."""
+        try:
+            self._ask("put_object", "ETag", Key=key, Body=content, IfNoneMatch="*")
+        except S3Failure as failure:
+            if failure.kind is Kind.EXISTS:
+                return False
+            raise
+        return True
+
+    def read(self, key: str) -> Kept | None:
+        """Return a small object, or None where there is none."""
+        try:
+            answer = self._ask("get_object", "LastModified", Key=key)
+            with _explained():
+                content = answer["Body"].read()
+        except S3Failure as failure:
+            if failure.code in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return Kept(content, (now - answer["LastModified"]).total_seconds())
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        self._ask("delete_object", Key=key)
+
     # Which sites' pages may use the bucket.
 
     def cors(self) -> list[dict[str, Any]]:
@@ -286,7 +294,7 @@ class S3Control:
 
     def _ask(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
         """Send a request, until `timeout` has passed; an answer lacks nothing of `required`."""
-        deadline = _now() + self._timeout
+        deadline = _now() + self.timeout
         pause = FIRST_PAUSE
         while True:
             try:
@@ -338,8 +346,8 @@ class S3Control:
         proxy = proxy_for(self._endpoint)
         config = Config(
             signature_version="s3v4",
-            connect_timeout=min(CONNECT_SECONDS, self._timeout),
-            read_timeout=self._timeout,
+            connect_timeout=min(CONNECT_SECONDS, self.timeout),
+            read_timeout=self.timeout,
             retries={"mode": "standard", "total_max_attempts": 1},
             proxies={} if proxy is None else {"http": proxy, "https": proxy},
             s3={
@@ -416,18 +424,6 @@ def _is_of_network(failure: Exception) -> bool:
 
     passing = (HTTPClientError, NoConnection, ResponseParserError)
     return isinstance(failure, passing) and not isinstance(failure, SSLError)
-
-
-def etag_of_parts(etags: Sequence[str]) -> str | None:
-    """Return the ETag of the object that parts make, where theirs are MD5 sums.
-
-    S3 documents no rule; the servers that we know take the MD5 of the MD5 sums.
-    """
-    sums = [etag.strip('"') for etag in etags]
-    if not all(_MD5.fullmatch(each) for each in sums):
-        return None
-    joined = b"".join(map(bytes.fromhex, sums))
-    return f'"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(sums)}"'
 
 
 def _parsed_time(text: str) -> datetime.datetime:

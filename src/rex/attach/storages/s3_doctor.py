@@ -15,6 +15,7 @@ from rex.attach.cors import METHODS
 from rex.attach.doctor import Step, fine, warning, wrong
 from rex.attach.signing.sigv4 import encode_path, presign_url
 from rex.attach.storages.s3_check import element
+from rex.attach.storages.s3_completion import complete
 from rex.attach.storages.s3_control import S3Failure
 from rex.attach.storages.s3_settings_doctor import HOST_ADVICE, S3SettingsDoctor
 from rex.core import Error, Kind
@@ -126,7 +127,7 @@ class S3Doctor(S3SettingsDoctor):
             begun.append(uploads.create(handle, "text/plain"))
             with self._s3._mapped(handle):
                 parts = [control.upload_part(key, each, 1, CONTENT) for each in begun]
-                control.complete(key, begun[0], [parts[0]])
+                complete(control, key, begun[0], [parts[0]])
                 is_replaced = self._completes(key, begun[1], parts[1].etag)
         finally:
             for upload_id in begun:

@@ -29,6 +29,7 @@ from rex.attach.storages.objectstore import (
     object_headers,
 )
 from rex.attach.storages.s3_codes import PLACE
+from rex.attach.storages.s3_completion import complete
 from rex.attach.storages.s3_control import S3Failure
 from rex.core import Error, Kind
 
@@ -224,7 +225,7 @@ class S3Drafts(Drafts):
         if rest:
             state = self._send(state, rest)
         assert state.upload_id is not None  # noqa: S101 - there are parts
-        self._control.complete(self._path(_target(state)), state.upload_id, state.parts)
+        complete(self._control, self._path(_target(state)), state.upload_id, state.parts)
 
     # What stands on the server.
 

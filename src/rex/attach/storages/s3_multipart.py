@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rex.attach.multipart import Multipart, Part
 from rex.attach.storages.objectstore import PARTS_IN_FLIGHT, object_headers, part_size
-from rex.attach.storages.s3_control import etag_of_parts
+from rex.attach.storages.s3_completion import complete, etag_of_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ class S3Multipart(Multipart):
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Make the object, on the condition that there is none."""
-        self._control.complete(self.prefix + key, upload_id, parts)
+        complete(self._control, self.prefix + key, upload_id, parts)
 
     def is_made_of(self, key: str, etags: Sequence[str]) -> bool:
         """Compare the ETag of the object with that of these parts."""
