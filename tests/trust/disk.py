@@ -123,6 +123,12 @@ class Disk:
 
     def _mount(self) -> None:
         _run("mount", "-o", self._options, str(self._image), str(self.root))
+        # The loop device takes a request of which a part was written for a success, so that each
+        # must be for a block, which is written or not.
+        device = os.stat(self.root).st_dev
+        queue = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue/max_sectors_kb"
+        with open(queue, "w") as file:  # noqa: PTH123 - as the kernel's documentation has it
+            file.write(str(_BLOCK // 1024))
 
 
 def _run(*command: str) -> None:

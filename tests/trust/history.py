@@ -88,6 +88,11 @@ class History:
         act()
         return self.client.reason in ("", "EXISTS", "NOT_FOUND", "CONFLICT", "BUSY")
 
+    def append_all(self, share: float) -> None:
+        """Append a share of its content to every upload, or all that is left."""
+        for handle, content in [*self._uploads.items()]:
+            self._continue(handle, content, int(content.size * self._chance.uniform(share, 1)))
+
     def finish(self) -> None:
         """Complete every upload."""
         for handle, content in [*self._uploads.items()]:

@@ -75,13 +75,14 @@ class _Judge:
                 info, data = stream.info, stream.read()
         except (Error, OSError) as error:
             return None, f"cannot be read: {error}"
-        for content in contents:
-            if content.size == len(data) and content.read() == data:
-                if info.content_type != content.media_type:
-                    return None, f"its type is {info.content_type}, not {content.media_type}"
-                if info.digest not in (None, hashlib.sha256(data).hexdigest()):
-                    return None, "its digest is wrong"
+        if info.digest not in (None, hashlib.sha256(data).hexdigest()):
+            return None, "its digest is wrong"
+        same = [each for each in contents if each.size == len(data) and each.read() == data]
+        for content in same:
+            if info.content_type == content.media_type:
                 return content, ""
+        if same:
+            return None, f"its type is {info.content_type}, not {same[0].media_type}"
         sizes = sorted(content.size for content in contents)
         return None, f"has {len(data)} other bytes; {sizes} were stored"
 

@@ -37,11 +37,15 @@ class Directory(NamedTuple):
 
     path: Path
 
+    def make(self) -> Directory:
+        """Make the directory."""
+        with self.open() as storage:
+            storage.init()
+        return self
+
     def open(self) -> Storage:
-        """Open the storage, which makes the directory."""
-        storage = open_storage(f"file://{self.path}")
-        storage.init()
-        return storage
+        """Open the storage."""
+        return open_storage(f"file://{self.path}")
 
     def leftovers(self, storage: Storage) -> list[str]:
         """Walk the directory."""

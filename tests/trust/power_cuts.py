@@ -48,12 +48,10 @@ def run(times: int, tell: Tell) -> Report:
 
 
 def _cut(disk: Disk, source: Source, number: int) -> Line:
-    place = Directory(disk.root / f"attachments-{number}")
+    place = Directory(disk.root / f"attachments-{number}").make()
     chance = random.Random()
     ledger = Ledger()
     children = Children(ledger)
-    with place.open():
-        pass
 
     def copying(record: Record) -> None:
         Client(place.open(), record, f"c{number}").copy(*source)
