@@ -161,9 +161,8 @@ class _Judge:
         now = datetime.datetime.now(datetime.UTC) + LATE
         for swept in sweep(self._storage, delete=True, now=now):
             self._line.fact(swept.is_fine, f"a sweep could not remove {swept}")
-        self._line.fact(
-            {*self._storage} == self._there.keys(), "a sweep removed or restored an attachment"
-        )
+        changed = {*self._storage} ^ self._there.keys()
+        self._line.fact(not changed, f"a sweep removed or restored {sorted(changed)}")
         left = [*self._storage.uploads.list(), *leftovers(self._storage)]
         self._line.fact(not left, f"a sweep leaves {left[:4]}")
 
