@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import http.server
+import io
+import random
+import socket
+import struct
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -12,7 +16,21 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Passing", "proxy", "refusing", "with_host"]
+__all__ = ["SILENCE", "Answer", "Passing", "flipped", "proxy", "refusing", "with_host"]
+
+
+class Answer(NamedTuple):
+    """What the server answered, on its way to the client."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    share: float = 1.0
+    """How much of it the client gets before the connection ends."""
+
+
+SILENCE = Answer(0, [], b"")
+"""Is never answered: the client waits until it gives up."""
 
 
 class Passing(NamedTuple):
@@ -22,20 +40,32 @@ class Passing(NamedTuple):
     path: str
     headers: dict[str, str]
     body: bytes
+    then: Callable[[Answer], Answer | None] = lambda answer: answer
+    """Returns what the client gets for the answer; for None, the connection is reset."""
 
 
 @contextlib.contextmanager
-def proxy(endpoint: str, change: Callable[[Passing], Passing | tuple[int, str]]) -> Iterator[str]:
-    """Run a proxy; `change` gives what to send on, or a status and body to answer at once."""
+def proxy(
+    endpoint: str, change: Callable[[Passing], Passing | Answer | tuple[int, str] | None]
+) -> Iterator[str]:
+    """Run a proxy; `change` returns what to send on, or what to answer at once.
+
+    That is an answer, or a status and a body; for None, the connection is reset.
+    """
     target = urlsplit(endpoint).netloc
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked = change(Passing(self.command, self.path, dict(self.headers.items()), body))
-            if not isinstance(asked, Passing):
-                self.answer(asked[0], [], asked[1].encode())
-                return
+            if isinstance(asked, Passing):
+                self.reply(asked.then(self.answer(asked)))
+            elif asked is None or isinstance(asked, Answer):
+                self.reply(asked)
+            else:
+                self.reply(Answer(asked[0], [], asked[1].encode()))
+
+        def answer(self, asked: Passing) -> Answer:
             connection = http.client.HTTPConnection(target, timeout=60)
             with contextlib.closing(connection):
                 connection.putrequest(
@@ -45,16 +75,34 @@ def proxy(endpoint: str, change: Callable[[Passing], Passing | tuple[int, str]])
                     connection.putheader(name, value)
                 connection.endheaders(asked.body)
                 given = connection.getresponse()
-                self.answer(given.status, given.getheaders(), given.read())
+                return Answer(given.status, given.getheaders(), given.read())
 
-        def answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-            self.send_response_only(status)
-            kept = [(name, value) for name, value in headers if name.lower() not in HOP_BY_HOP]
-            length = dict(headers).get("Content-Length", "0") if self.command == "HEAD" else None
-            for name, value in [*kept, ("Content-Length", length or str(len(body)))]:
+        def reply(self, answer: Answer | None) -> None:
+            if answer is None:
+                reset = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                self.rfile.close()  # or the socket would stay open
+                self.connection.close()
+                return
+            with contextlib.suppress(ConnectionError):  # the client may have given up
+                if answer is SILENCE:
+                    self.connection.recv(1)
+                else:
+                    whole = self.written(answer)
+                    self.wfile.write(whole[: int(len(whole) * answer.share)])
+
+        def written(self, answer: Answer) -> bytes:
+            kept, self.wfile = self.wfile, io.BytesIO()
+            self.send_response_only(answer.status)
+            headers = [each for each in answer.headers if each[0].lower() not in HOP_BY_HOP]
+            length = str(len(answer.body))
+            if self.command == "HEAD":
+                length = dict(answer.headers).get("Content-Length", "0")
+            for name, value in [*headers, ("Content-Length", length)]:
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            head, self.wfile = self.wfile.getvalue(), kept
+            return head + answer.body
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = pass_on  # noqa: N815 - http.server's names
 
@@ -73,6 +121,14 @@ def proxy(endpoint: str, change: Callable[[Passing], Passing | tuple[int, str]])
 
 
 HOP_BY_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive")
+
+
+def flipped(data: bytes, chance: random.Random) -> bytes:
+    """Flip one bit of what is not empty."""
+    changed = bytearray(data)
+    if changed:
+        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
 
 
 def refusing(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.content import Content
-from rex.attach.storages import attributes, directory, local, local_drafts, objectstore, s3_control
+from rex.attach.storages import attributes, directory, local, local_drafts, objectstore, s3, s3_control
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +102,17 @@ def _replace() -> None:
     control._ask = lambda self, act, *needed, IfNoneMatch=None, **asked: ask(self, act, *needed, **asked)  # noqa: N803, E501 - botocore's name
 
 
+def _send_no_checksums() -> None:
+    """Send bytes without their SHA-256."""
+    storage: Any = s3.S3Storage
+    make = storage.__init__
+
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **{**options, "checksums": False})
+
+    storage.__init__ = init
+
+
 BREAKS: dict[str, Callable[[], object]] = {
     "": lambda: None,
     "sync nothing": _sync_nothing,
@@ -109,6 +120,7 @@ BREAKS: dict[str, Callable[[], object]] = {
     "name before it is whole": _name_before_it_is_whole,
     "acknowledge early": _acknowledge_early,
     "replace": _replace,
+    "send no checksums": _send_no_checksums,
     "believe the next sync": _believe_the_next_sync,
 }
 """What may be broken, in the process that calls it and its children."""

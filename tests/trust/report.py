@@ -41,7 +41,7 @@ class Line:
         self.times += other.times
         self.operations += other.operations
         self.facts += other.facts
-        self.violations += [f"{when}: {violation}" for violation in other.violations]
+        self.violations += [": ".join(filter(None, (when, each))) for each in other.violations]
 
 
 class Report:

@@ -17,12 +17,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rex.attach import open_storage
 from trust.children import Children
 from trust.client import Client
-from trust.history import Source
 from trust.judge import judge
 from trust.ledger import Content, Ledger
+from trust.operations import operations
 from trust.places import Directory
 from trust.report import Line, Report
 
@@ -41,8 +40,6 @@ CHANGING = (
 LOOKING = ("open", "close", "dup", "read", "pread", "preadv", "lseek", "stat", "fstat", "getxattr")
 NAMING = ("open", "link", "rename", "mkdir", "setxattr", "write", "fsync", "ftruncate")
 """What may need a new block."""
-SMALL = Content.of("small", 5000)
-LARGE = Content.of("large", 1_200_000)
 
 
 class Interrupted(BaseException):
@@ -113,51 +110,8 @@ FAULTS = {
 }
 
 
-class Operation(NamedTuple):
-    """An operation, and what there is before."""
-
-    act: Callable[[Client, dict[str, str]], object]
-    prepare: Callable[[Client], dict[str, str]] = lambda _: {}
-
-
-def _reserved(client: Client) -> dict[str, str]:
-    return {"handle": client.storage.reserve(client.new_name())}
-
-
-def _added(client: Client) -> dict[str, str]:
-    return {"handle": client.add(SMALL) or ""}
-
-
-def _begun(size: int, *, is_part: bool = False) -> Callable[[Client], dict[str, str]]:
-    def prepare(client: Client) -> dict[str, str]:
-        handle = client.create(LARGE, is_part=is_part) or ""
-        client.go_on(handle, LARGE, size)
-        return {"handle": handle}
-
-    return prepare
-
-
-OPERATIONS = {
-    "add": Operation(lambda client, _: client.add(SMALL)),
-    "add large": Operation(lambda client, _: client.add(LARGE)),
-    "put": Operation(lambda client, of: client.put(of["handle"], SMALL), _reserved),
-    "put again": Operation(lambda client, of: client.put(of["handle"], SMALL), _added),
-    "remove": Operation(lambda client, of: client.remove(of["handle"]), _added),
-    "read": Operation(lambda client, of: client.read(of["handle"], SMALL), _added),
-    "create": Operation(lambda client, _: client.create(LARGE)),
-    "append": Operation(
-        lambda client, of: client.go_on(of["handle"], LARGE, 700_000), _begun(300_000)
-    ),
-    "finish": Operation(
-        lambda client, of: client.go_on(of["handle"], LARGE, LARGE.size), _begun(300_000)
-    ),
-    "join": Operation(
-        lambda client, of: client.join({of["handle"]: LARGE}), _begun(LARGE.size, is_part=True)
-    ),
-    "give up": Operation(lambda client, of: client.give_up(of["handle"]), _begun(300_000)),
-    "copy": Operation(lambda client, _: client.copy(*_source(client))),
-    "sweep": Operation(lambda client, _: client.sweep(), _added),
-}
+LARGE = Content.of("large", 1_200_000)
+OPERATIONS = operations(LARGE, LARGE, (300_000, 700_000))
 
 
 def run(times: int, tell: Tell) -> Report:
@@ -167,7 +121,6 @@ def run(times: int, tell: Tell) -> Report:
     memory = Path("/dev/shm")  # noqa: S108 - where a sync costs nothing
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
         tries = [*_tries(Path(name))]
-        import sys; print(len(tries), file=sys.stderr)
         for each, (operation, fault, number) in enumerate(_some(tries, times, chance)):
             line = report.line(f"each system call: {operation}")
             directory = Path(name, str(each))
@@ -184,9 +137,9 @@ def _tries(directory: Path) -> Iterator[tuple[str, str, int]]:
         place = Directory(directory / f"calls-{number}").make()
         with place.open() as storage:
             client = Client(storage, lambda _: None, "calls")
-            before = OPERATIONS[operation].prepare(client)
+            handle = OPERATIONS[operation].prepare(client) or ""
             with _replaced(lambda call, calls=calls: calls.append(call.name) or call.again()):
-                OPERATIONS[operation].act(client, before)
+                OPERATIONS[operation].act(client, handle)
         for fault in FAULTS:
             meant = sum(call in FAULTS[fault].calls for call in calls)
             yield from ((operation, fault, each) for each in range(1, meant + 1))
@@ -206,14 +159,14 @@ def _try(directory: Path, operation: str, fault: str, number: int) -> Line:
 
     def act(record: Record) -> None:
         client = Client(place.open(), record, "w")
-        before = OPERATIONS[operation].prepare(client)
+        handle = OPERATIONS[operation].prepare(client) or ""
         try:
             with _replaced(_injecting(FAULTS[fault], number)):
-                OPERATIONS[operation].act(client, before)
+                OPERATIONS[operation].act(client, handle)
         except Interrupted:
             pass
         # What failed is tried again, as a client does.
-        OPERATIONS[operation].act(client, before)
+        OPERATIONS[operation].act(client, handle)
 
     children.start(act)
     children.listen()
@@ -262,13 +215,3 @@ class _replaced:  # noqa: N801 - it is used as a function
 
         return call
 
-
-def _source(client: Client) -> Source:
-    del client
-    storage = open_storage("memory:")
-    contents = {}
-    for number, content in enumerate((SMALL, LARGE, Content.of("third", 100))):
-        handle = f"/2026/11/20/{number}1dc9eab-8b6b-4d0b-9c55-0f8c3a8b6d{number:02}/copied-{number}"
-        storage.put(handle, content.read(), content_type=content.media_type)
-        contents[handle] = content
-    return Source(storage, contents)
