@@ -32,18 +32,20 @@ class Part(NamedTuple):
     """A part of the campaign."""
 
     times: int
-    """How often it tries, in its own unit."""
+    """How often it tries, in its own unit: a cut, a failure, a call, a history, a meeting."""
+    short_times: int
+    """How often in `make test`."""
     needs_disk: bool = False
     """Whether it mounts file systems."""
 
 
 PARTS = {
-    "power_cuts": Part(100, needs_disk=True),
-    "failing_device": Part(50, needs_disk=True),
-    "system_calls": Part(100_000),
-    "histories": Part(25),
-    "network": Part(100_000),
-    "two_writers": Part(40),
+    "power_cuts": Part(100, 2, needs_disk=True),
+    "failing_device": Part(50, 1, needs_disk=True),
+    "system_calls": Part(10_000, 80),
+    "histories": Part(15, 1),
+    "network": Part(400, 8),
+    "two_writers": Part(15, 1),
 }
 """The parts, by the names of their modules."""
 
@@ -70,8 +72,9 @@ def run_part(name: str, times: int, broken_by: str = "", *, is_quiet: bool = Tru
         )
         try:
             output, _ = process.communicate()
-        except KeyboardInterrupt:
-            process.wait()  # which was interrupted, too, and cleans up
+        except BaseException:
+            process.terminate()  # it cleans up
+            process.wait()
             raise
         if process.returncode:
             raise ChildProcessError(process.returncode, name)
@@ -80,7 +83,6 @@ def run_part(name: str, times: int, broken_by: str = "", *, is_quiet: bool = Tru
 
 def _inside(name: str, times: int, broken_by: str) -> None:
     """Run a part in this process, and print its report as JSON."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.getLogger("rex.attach").addHandler(logging.NullHandler())  # it expects what fails
     broken.BREAKS[broken_by]()
     told = [time.monotonic()]
@@ -89,7 +91,7 @@ def _inside(name: str, times: int, broken_by: str) -> None:
         if time.monotonic() - told[0] > PAUSE_SECONDS:
             told[0] = time.monotonic()
             line = report.lines[-1]
-            print(f"{line.what}: {line.times:,}", *_found(report), file=sys.stderr, flush=True)
+            print(f"  {line.what}: {line.times:,}", *_found(report), file=sys.stderr, flush=True)
 
     try:
         report = importlib.import_module(f"trust.{name}").run(times, tell)
@@ -111,6 +113,7 @@ def main() -> int:
     parser.add_argument("--break", dest="broken_by", default="", choices=[*broken.BREAKS])
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if given.inside:
         _inside(given.part, given.times, given.broken_by)
         return 0
@@ -120,6 +123,7 @@ def main() -> int:
             print(f"{name} cannot run here: it {reason}", file=sys.stderr)
             continue
         times = PARTS[name].times if given.times is None else given.times
+        print(f"{name} ...", file=sys.stderr, flush=True)
         start = time.monotonic()
         whole.merge(run_part(name, times, given.broken_by, is_quiet=False))
         print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.content import Content
-from rex.attach.storages import attributes, directory, local, local_drafts, objectstore, s3, s3_control
+from rex.attach.storages import (
+    attributes,
+    directory,
+    local,
+    local_drafts,
+    objectstore,
+    s3,
+    s3_control,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +107,12 @@ def _replace() -> None:
     objects._put = objects._put_new
     control: Any = s3_control.S3Control
     ask = control._ask
-    control._ask = lambda self, act, *needed, IfNoneMatch=None, **asked: ask(self, act, *needed, **asked)  # noqa: N803, E501 - botocore's name
+
+    def ask_without_condition(self: Any, *needed: Any, **asked: Any) -> Any:
+        asked.pop("IfNoneMatch", None)
+        return ask(self, *needed, **asked)
+
+    control._ask = ask_without_condition
 
 
 def _send_no_checksums() -> None:

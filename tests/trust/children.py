@@ -9,12 +9,10 @@ import signal
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from trust.ledger import Event
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trust.ledger import Ledger
+    from trust.ledger import Event, Ledger
 
     Record = Callable[[Event], object]
 

@@ -184,7 +184,9 @@ class Client:
 
         def act() -> dict[str, Any]:
             now = datetime.datetime.now(datetime.UTC) + LATE
-            failed = [each for each in sweep(self.storage, delete=True, now=now) if not each.is_fine]
+            failed = [
+                each for each in sweep(self.storage, delete=True, now=now) if not each.is_fine
+            ]
             return {"phase": "failed", "reason": "FAILED"} if failed else {}
 
         return self._is_done(self._event("sweep"), act)

@@ -16,11 +16,12 @@ import shutil
 import struct
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["IN_NAMESPACE", "Disk", "obstacle"]
 
@@ -83,7 +84,7 @@ class Disk:
         _run(*_MAKE[filesystem], str(self._image))
         self._mount()
 
-    def __enter__(self) -> Disk:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,10 +126,9 @@ class Disk:
         _run("mount", "-o", self._options, str(self._image), str(self.root))
         # The loop device takes a request of which a part was written for a success, so that each
         # must be for a block, which is written or not.
-        device = os.stat(self.root).st_dev
-        queue = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue/max_sectors_kb"
-        with open(queue, "w") as file:  # noqa: PTH123 - as the kernel's documentation has it
-            file.write(str(_BLOCK // 1024))
+        device = self.root.stat().st_dev
+        queue = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue")
+        (queue / "max_sectors_kb").write_text(str(_BLOCK // 1024))
 
 
 def _run(*command: str) -> None:
@@ -136,9 +136,6 @@ def _run(*command: str) -> None:
 
 
 def _try(filesystem: str) -> None:
-    import tempfile
-    from pathlib import Path
-
     with (
         tempfile.TemporaryDirectory(prefix="rex-disk-") as directory,
         Disk(Path(directory), filesystem) as disk,

@@ -22,7 +22,6 @@ from trust.report import Line, Report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rex.attach import Storage
     from trust.children import Record
     from trust.report import Tell
 
@@ -95,7 +94,9 @@ class _Try:
 
     def _begin(self, history: History) -> None:
         for _ in range(UPLOADS):
-            content = Content.of(f"{self._name}/{self._chance.random()}", self._chance.choice(SIZES))
+            content = Content.of(
+                f"{self._name}/{self._chance.random()}", self._chance.choice(SIZES)
+            )
             handle = history.client.create(content, sized=self._chance.random() < 0.5)
             if handle is not None:
                 history.client.go_on(handle, content, self._chance.randrange(content.size))

@@ -21,8 +21,6 @@ from trust.report import Report
 from trust.servers import MortalSeaweedFS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trust.children import Record
     from trust.report import Line, Tell
 
@@ -33,6 +31,7 @@ KILLS = 8
 """How often something is killed in a history."""
 EVENTS = (3, 60)
 """At least and at most so many are recorded between two kills."""
+MAX_STEPS = 1_000_000
 PART_SIZE = 5 * 1024 * 1024
 SIZES = (0, 10, 4096, 4096, 70_000, 70_000, 1_200_000, PART_SIZE + 100_000)
 
@@ -69,9 +68,14 @@ def _live(place: Place, source: Source, server: MortalSeaweedFS | None) -> Line:
 
     def start(slot: int) -> int:
         name = f"w{slot}x{next(numbers)}"
-        return children.start(
-            lambda record: _work(place, record, name, ledger, f"/w{slot}x", source)
-        )
+
+        def work(record: Record) -> None:
+            client = Client(place.open(), record, name)
+            history = History(client, random.Random(), sizes=SIZES, source=source)
+            history.take_over(ledger, lambda handle: f"/w{slot}x" in handle)
+            history.go_on(MAX_STEPS)
+
+        return children.start(work)
 
     pids = {slot: start(slot) for slot in range(WORKERS)}
     for kill in range(KILLS):
@@ -88,13 +92,3 @@ def _live(place: Place, source: Source, server: MortalSeaweedFS | None) -> Line:
     line = judged(ledger, place)
     line.times = KILLS // 4 if server is not None else KILLS + WORKERS
     return line
-
-
-def _work(
-    place: Place, record: Record, name: str, ledger: Ledger, ours: str, source: Source
-) -> None:
-    history = History(
-        Client(place.open(), record, name), random.Random(), sizes=SIZES, source=source
-    )
-    history.take_over(ledger, lambda handle: ours in handle)
-    history.go_on(1_000_000)

@@ -171,9 +171,11 @@ class Ledger:
     def _ended(self, event: Event) -> Iterable[str]:
         """Return the uploads that an operation ends."""
         ended = event.parts if event.verb == "join" else (event.handle,)
-        return (handle for handle in ended if handle in self.uploads) if (
-            event.verb in ("join", "give up")
-        ) else ()
+        return (
+            (handle for handle in ended if handle in self.uploads)
+            if (event.verb in ("join", "give up"))
+            else ()
+        )
 
     def _done(self, event: Event) -> None:
         if event.verb == "create":
@@ -211,6 +213,6 @@ class Ledger:
         elif event.verb == "remove" and reason == "NOT_FOUND":
             # Nothing was removed, so that it must be there if it was before.
             self.attachment(event.handle).removals.discard(event.operation)
-        elif event.verb == "join" or reason in ("NOT_FOUND", "BUSY"):
+        elif event.verb == "join" or reason == "BUSY":
             for handle in self._ended(event):
                 self.uploads[handle].ends.discard(event.operation)

@@ -8,7 +8,7 @@ import re
 from concurrent import futures
 from typing import TYPE_CHECKING, NamedTuple
 
-from attach.proxy import SILENCE, Answer, Passing, flipped, proxy
+from attach.proxy import SILENCE, Answer, Change, Passing, flipped, proxy
 from rex.attach.storages import s3_drafts
 from rex.attach_demo.seaweedfs import SeaweedFS
 from trust.client import Client
@@ -38,7 +38,6 @@ ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>Injected</Message><
 
 Try = tuple[str, str, int]
 """An operation, a fault, and the number of the request to which it happens."""
-Change = Passing | Answer | tuple[int, str] | None
 
 
 class Fault(NamedTuple):
@@ -129,9 +128,9 @@ def run(times: int, tell: Tell) -> Report:
         groups = itertools.groupby(sorted(chosen), lambda each: each[0])
         batches = [(name, batch) for name, group in groups for batch in _batches([*group])]
         places = [Prefix(server, f"network/{number}") for number in range(len(batches))]
-        found = pool.map(_try, places, [batch for _, batch in batches])
+        found = pool.map(judged, places, [batch for _, batch in batches])
         for (name, _), line in zip(batches, found, strict=True):
-            report.line(f"each request: {name}").found(line, "")
+            report.line("a fault at each request").found(line, name)
             tell(report)
     return report
 
@@ -157,7 +156,7 @@ def _tries(server: SeaweedFS) -> Iterator[Try]:
             yield from ((name, fault, each + 1) for fault in FAULTS for each in range(requests))
 
 
-def _try(place: Prefix, tries: list[Try]) -> Line:
+def judged(place: Prefix, tries: list[Try]) -> Line:
     """Let faults happen, one after the other, and judge all of it at the end."""
     ledger = Ledger()
     network = Network()
@@ -176,9 +175,13 @@ def _try(place: Prefix, tries: list[Try]) -> Line:
     found = Line("")
     with place.open() as storage:
         judge(ledger, storage, found, place.leftovers)
-    return Line("", len(tries), found.operations, found.facts, [
-        f"{_of(violation, tries)}: {violation}" for violation in found.violations
-    ])
+    return Line(
+        "",
+        len(tries),
+        found.operations,
+        found.facts,
+        [f"{_of(violation, tries)}: {violation}" for violation in found.violations],
+    )
 
 
 def _of(violation: str, tries: list[Try]) -> str:

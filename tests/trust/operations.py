@@ -60,9 +60,7 @@ def _added(content: Content) -> Callable[[Client], str | None]:
     return lambda client: client.add(content)
 
 
-def _begun(
-    content: Content, size: int, *, is_part: bool = False
-) -> Callable[[Client], str | None]:
+def _begun(content: Content, size: int, *, is_part: bool = False) -> Callable[[Client], str | None]:
     def prepare(client: Client) -> str | None:
         handle = client.create(content, is_part=is_part)
         assert handle is not None

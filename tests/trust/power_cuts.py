@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def _cut(disk: Disk, source: Source, number: int) -> Line:
         Client(place.open(), record, f"c{number}").copy(*source)
 
     for name in range(WORKERS):
-        children.start(lambda record, name=name: _work(place, record, f"w{name}"))
+        children.start(partial(_work, place, f"w{name}"))
     is_copying = chance.random() < 0.5
     if is_copying:
         children.listen(chance.randint(1, EVENTS[0]))
@@ -72,7 +73,7 @@ def _cut(disk: Disk, source: Source, number: int) -> Line:
     return line
 
 
-def _work(place: Directory, record: Record, name: str) -> None:
+def _work(place: Directory, name: str, record: Record) -> None:
     history = History(Client(place.open(), record, name), random.Random())
     while history.step():
         pass

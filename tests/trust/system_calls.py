@@ -14,6 +14,7 @@ import random
 import shutil
 import signal
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -122,9 +123,10 @@ def run(times: int, tell: Tell) -> Report:
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
         tries = [*_tries(Path(name))]
         for each, (operation, fault, number) in enumerate(_some(tries, times, chance)):
-            line = report.line(f"each system call: {operation}")
+            line = report.line("a failure at each system call")
             directory = Path(name, str(each))
-            line.found(_try(directory, operation, fault, number), f"{fault} at call {number}")
+            found = _try(directory, operation, fault, number)
+            line.found(found, f"{operation}, {fault} at call {number}")
             shutil.rmtree(directory)
             tell(report)
     return report
@@ -138,11 +140,16 @@ def _tries(directory: Path) -> Iterator[tuple[str, str, int]]:
         with place.open() as storage:
             client = Client(storage, lambda _: None, "calls")
             handle = OPERATIONS[operation].prepare(client) or ""
-            with _replaced(lambda call, calls=calls: calls.append(call.name) or call.again()):
+            with _replaced(partial(_noting, calls)):
                 OPERATIONS[operation].act(client, handle)
-        for fault in FAULTS:
-            meant = sum(call in FAULTS[fault].calls for call in calls)
+        for fault, (meant_calls, *_) in FAULTS.items():
+            meant = sum(call in meant_calls for call in calls)
             yield from ((operation, fault, each) for each in range(1, meant + 1))
+
+
+def _noting(calls: list[str], call: Call) -> Any:
+    calls.append(call.name)
+    return call.again()
 
 
 def _some(
@@ -214,4 +221,3 @@ class _replaced:  # noqa: N801 - it is used as a function
             return self._call(Call(name, real, args, kwargs))
 
         return call
-
