@@ -73,7 +73,8 @@ def run_part(name: str, times: int, broken_by: str = "", *, is_quiet: bool = Tru
         try:
             output, _ = process.communicate()
         except BaseException:
-            process.terminate()  # it cleans up
+            # A namespace ends with its first process; others clean up after themselves.
+            (process.kill if PARTS[name].needs_disk else process.terminate)()
             process.wait()
             raise
         if process.returncode:

@@ -161,8 +161,15 @@ class _Judge:
         now = datetime.datetime.now(datetime.UTC) + LATE
         for swept in sweep(self._storage, delete=True, now=now):
             self._line.fact(swept.is_fine, f"a sweep could not remove {swept}")
-        changed = {*self._storage} ^ self._there.keys()
-        self._line.fact(not changed, f"a sweep removed or restored {sorted(changed)}")
+        listed = {*self._storage}
+        for handle in self._there.keys() - listed:
+            # A server may still be at the request of a client that was killed.
+            may_go = self._ledger.attachment(handle).removals
+            self._line.fact(may_go, f"{handle} is gone after a sweep")
+        for handle in listed - self._there.keys():
+            self._whole(handle)
+            is_removed = self._ledger.attachment(handle).is_removed
+            self._line.fact(not is_removed, f"{handle} was removed, and is back after a sweep")
         left = [*self._storage.uploads.list(), *leftovers(self._storage)]
         self._line.fact(not left, f"a sweep leaves {left[:4]}")
 
