@@ -51,7 +51,7 @@ PARTS = {
 
 
 def obstacle(name: str) -> str | None:
-    """Say why a part cannot run here, or None when it can."""
+    """Return why a part cannot run on this machine, or None."""
     return disk.obstacle() if PARTS[name].needs_disk else None
 
 

@@ -61,7 +61,7 @@ def _believe_the_next_sync() -> None:
 
 
 def _name_before_it_is_whole() -> None:
-    """Give a file its name, and write it then."""
+    """Link a file under its name first, and write it afterwards."""
 
     def put(self: Any, key: str, content: Any, content_type: str) -> None:
         path = Path(self.directory, key)

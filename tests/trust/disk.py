@@ -1,9 +1,9 @@
 """A file system whose power can be cut, and whose writes can be made to fail for a moment.
 
-It is in a file in memory, behind a loop device, in a mount namespace: whatever happens to the
-process, the kernel unmounts all of it. The power goes by the ioctl with which the file systems'
-own tests cut it: nothing more is written, not even the journal. Writes fail while the memory that
-the file may take is full: what has a block already can be written, and what needs a new one cannot.
+It is in a file in memory, behind a loop device, in a mount namespace: the kernel unmounts all of
+it when the process ends. The power goes by the ioctl with which the file systems' own tests cut it:
+nothing more is written, not even the journal. Writes fail while the memory that the file may take
+is full: what has a block already can be written, and what needs a new one cannot.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MAKE = {
 
 @functools.cache
 def obstacle(filesystem: str = "ext4") -> str | None:
-    """Say why there is no such file system here, or None when there is one."""
+    """Return why this machine cannot mount such a file system, or None."""
     if os.geteuid() != 0:
         return "needs root"
     programs = ("unshare", "mount", "umount", f"mkfs.{filesystem}")
@@ -88,8 +88,9 @@ class Disk:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _run("umount", "--lazy", str(self.root))
-        _run("umount", "--lazy", str(self._memory))
+        for path in (self.root, self._memory):  # what an interruption has left of them
+            command = ["umount", "--lazy", str(path)]
+            subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
 
     def remount(self) -> None:
         """Forget all that is in memory alone, as a restart does."""

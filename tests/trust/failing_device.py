@@ -37,7 +37,7 @@ _fsync = os.fsync
 
 
 def run(times: int, tell: Tell) -> Report:
-    """Let the device fail so often, with a kill and without, on each file system."""
+    """Fail the device so often on each file system, with a kill and without."""
     report = Report()
     with tempfile.TemporaryDirectory() as directory:
         for filesystem in FILESYSTEMS:

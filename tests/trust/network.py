@@ -49,7 +49,7 @@ class Fault(NamedTuple):
 
 
 def _with_answer(change: Callable[[Answer], Answer | None]) -> Callable[[Passing, object], Passing]:
-    """Let the server act, and change its answer."""
+    """Pass a request on, and change the answer."""
     return lambda asked, _: asked._replace(then=change)
 
 
@@ -106,7 +106,7 @@ class Network:
         self._number = 0
 
     def break_at(self, number: int, fault: Fault) -> None:
-        """Have a fault happen to the request of a number, or to none for 0."""
+        """Inject a fault into the request of a number, or into none for 0."""
         self.requests, self._number, self._fault = 0, number, fault
 
     def __call__(self, asked: Passing) -> Change:
@@ -119,7 +119,7 @@ class Network:
 
 
 def run(times: int, tell: Tell) -> Report:
-    """Let so many faults happen, or all if there are fewer."""
+    """Inject so many faults, or all if there are fewer."""
     s3_drafts.PART_SIZE = PART_SIZE  # type: ignore[attr-defined]  # so that uploads have parts
     report = Report()
     with SeaweedFS() as server, futures.ThreadPoolExecutor(AT_ONCE) as pool:
@@ -157,7 +157,7 @@ def _tries(server: SeaweedFS) -> Iterator[Try]:
 
 
 def judged(place: Prefix, tries: list[Try]) -> Line:
-    """Let faults happen, one after the other, and judge all of it at the end."""
+    """Inject faults, one after the other, and judge the storage at the end."""
     ledger = Ledger()
     network = Network()
     with (

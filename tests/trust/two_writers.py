@@ -38,7 +38,7 @@ PART = 5 * MIB
 
 
 def run(times: int, tell: Tell) -> Report:
-    """Let each pair of writers meet so often, on a directory and on a server."""
+    """Start each pair of writers so often, on a directory and on a server."""
     report = Report()
     with tempfile.TemporaryDirectory() as name, SeaweedFS() as server:
         for number in range(times):
