@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -17,6 +18,9 @@ from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# A background job starts with SIGINT ignored, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that has other things to do as well is no failure.
 hypothesis.settings.register_profile("any machine", hypothesis.settings(), deadline=None)

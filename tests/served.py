@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -23,6 +24,11 @@ BIN = Path(sys.executable).parent
 HOST = "127.0.0.1"
 PORT = "{port}"
 """Stands for the port in a command and in an environment."""
+
+UNVERIFIED = ssl.create_default_context()
+UNVERIFIED.check_hostname = False
+UNVERIFIED.verify_mode = ssl.CERT_NONE
+"""For clients of a server with a throwaway certificate."""
 
 LONGEST_SECONDS = 60
 """After so long, nothing more is expected of a program."""
@@ -44,7 +50,8 @@ class Served:
         environment: Mapping[str, object],
     ) -> None:
         self.port = port
-        self.url = f"http://{HOST}:{port}"
+        self.has_tls = "--tls-cert" in command
+        self.url = f"http{'s' * self.has_tls}://{HOST}:{port}"
         self.directory = directory
         self.log = directory / f"{port}.log"
         """All that it has said."""
@@ -146,12 +153,20 @@ class Served:
         return int(found[1]) * 1024
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=LONGEST_SECONDS)
+        connection = self.connection()
         with closing(connection), suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/health")
             connection.getresponse()
             return True
         return False
+
+    def connection(self) -> http.client.HTTPConnection:
+        """Return a connection that accepts every certificate."""
+        if self.has_tls:
+            return http.client.HTTPSConnection(
+                HOST, self.port, timeout=LONGEST_SECONDS, context=UNVERIFIED
+            )
+        return http.client.HTTPConnection(HOST, self.port, timeout=LONGEST_SECONDS)
 
     def _filled(self, value: object) -> str:
         return str(value).replace(PORT, str(self.port))

@@ -146,9 +146,9 @@ class TakesBackWhatWasThere(MemoryStorage):
 class Overwriting(Pieces):
     """Publishes over an attachment."""
 
-    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         self._storage._objects.pop(key, None)
-        super().publish(key, content_type, digest)
+        super().publish(key, content_type, digest, note)
 
 
 @caught_by(

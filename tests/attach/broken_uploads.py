@@ -91,10 +91,10 @@ class LetsEverybodyAppend(Broken):
 class Keeps(Pieces):
     """Keeps a draft when it is published."""
 
-    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         """Publish a copy."""
         kept = self._find(key)
-        super().publish(key, content_type, digest)
+        super().publish(key, content_type, digest, note)
         self._held[key] = kept
 
 
@@ -103,6 +103,21 @@ class ListsWhatIsComplete(Broken):
     """What has become an attachment is an upload still."""
 
     drafts = Keeps
+
+
+class Annotates(Pieces):
+    """Records another note."""
+
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+        """Cut it."""
+        super().publish(key, content_type, digest, note[:-1])
+
+
+@caught_by("a_complete_upload_has_its_note_or_none")
+class CutsNotes(Broken):
+    """A complete upload has another note than it was given."""
+
+    drafts = Annotates
 
 
 class SaysMore(Pieces):
@@ -152,9 +167,11 @@ class KnowsItsOwn(LocalDrafts):
         super().__init__(storage)
         self._own: set[str] = set()
 
-    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
         """Note it."""
-        super().create(key, record, content_type, is_part=is_part)
+        super().create(key, record, content_type, is_part=is_part, note=note)
         self._own.add(key)
 
     def load(self, key: str) -> Draft:

@@ -8,6 +8,7 @@ They show that the promises would catch a mistake in `rex.attach.storage` too.
 from __future__ import annotations
 
 import io
+import secrets
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -164,16 +165,16 @@ class HasALowerLimit(MemoryStorage):
 class StoresWhatIsReserved(MemoryStorage):
     """A reserved handle is an empty attachment already."""
 
-    def reserve(self, name: Any) -> str:  # type: ignore[misc]  # broken
-        return self.add(name, b"")
+    def reserve(self, name: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        return self.add(name, b"", **options)
 
 
 @caught_by("names_are_made_harmless", "a_name_in_the_form_of_apple_is_the_same_name")
 class TakesNamesAsTheyAre(MemoryStorage):
     """A name is only rid of its slashes."""
 
-    def reserve(self, name: Any) -> str:  # type: ignore[misc]  # broken
-        return f"{sound.reserve(self, 'x').removesuffix('x')}{name.replace('/', '_')}"
+    def reserve(self, name: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
+        return f"{sound.reserve(self, 'x', **options).removesuffix('x')}{name.replace('/', '_')}"
 
     def add(self, name: Any, content: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         handle = sound.add(self, name, content, **options)
@@ -269,10 +270,10 @@ class IsCalledByItsHandle(OpensAnother):
 class WantsNames(MemoryStorage):
     """A file that has no name is refused."""
 
-    def reserve(self, name: Any) -> str:  # type: ignore[misc]  # broken
+    def reserve(self, name: Any, **options: Any) -> str:  # type: ignore[misc]  # broken
         if name is None:
             raise Error("A file name must be a string", kind=Kind.ILL_FORMED)
-        return sound.reserve(self, name)
+        return sound.reserve(self, name, **options)
 
 
 @caught_by("a_handle_that_is_none_is_not_read")
@@ -373,3 +374,21 @@ class KnowsNoAsynchronousFiles(MemoryStorage):
     """A file whose `read` has to be awaited is refused."""
 
     aio = property(Synchronous)  # type: ignore[misc]  # broken
+
+
+@caught_by("a_handle_belongs_to_its_owner_alone", "an_upload_belongs_to_its_owner_alone")
+class BelongsToEverybody(MemoryStorage):
+    """A handle is everybody's."""
+
+    def is_owned_by(self, handle: str, owner: str) -> bool:  # type: ignore[misc]  # broken
+        del handle, owner
+        return True
+
+
+@caught_by("a_handle_belongs_to_its_owner_alone", "an_upload_belongs_to_its_owner_alone")
+class ForgetsOwners(MemoryStorage):
+    """A handle is marked for an owner whom the storage does not recognise."""
+
+    def _mark(self, owner: str, place: bytes) -> bytes:
+        del owner, place
+        return secrets.token_bytes(6)

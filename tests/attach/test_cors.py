@@ -11,6 +11,7 @@ import requests
 from click.testing import CliRunner
 
 from attach.harnesses import s3_client
+from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
 from rex.core import Error, Kind
@@ -154,6 +155,7 @@ def test_storages_without_a_bucket_say_so(tmp_path: Path) -> None:
     assert Kind.UNSUPPORTED == caught.value.kind
     assert "attach_origins" in str(caught.value)
     environment = {"ATTACH_DIR": str(tmp_path)}
+    LocalStorage(tmp_path).init()
     for arguments in ([], ["--origin", SITE, "--apply"]):
         result = CliRunner().invoke(root, ["attach", "cors", *arguments], env=environment)
         assert EXIT_CODES[Kind.UNSUPPORTED] == result.exit_code

@@ -62,11 +62,12 @@ def test_a_person_gets_a_line_for_each_step(tmp_path: Path) -> None:
     LocalStorage(tmp_path).init()
     done = run({"attach_dir": tmp_path})
     assert (0, "") == (done.returncode, done.stderr)
-    first, second, *steps, last = done.stdout.splitlines()
+    first, access, third, *steps, last = done.stdout.splitlines()
     assert ["fine", "settings", "attach_dir"] == first.split()
-    assert f"LocalStorage({str(tmp_path)!r})" == second
+    assert ["fine", "access", "nobody", "(setting", "attach_access)"] == access.split()
+    assert f"LocalStorage({str(tmp_path)!r})" == third
     assert {"fine", "left out"} == {line[:8].strip() for line in steps}
-    assert "18 fine, 4 left out" == last
+    assert "19 fine, 4 left out" == last
     assert [tmp_path / MARKER] == [*tmp_path.iterdir()]
 
 
@@ -96,9 +97,22 @@ def test_what_is_wrong_is_told_and_ends_in_11(seaweedfs: SeaweedFS) -> None:
         assert hidden not in done.stdout
 
 
+@pytest.mark.parametrize("access", ["no_such_module:rule", "os:missing", "os:sep"])
+def test_a_rule_that_cannot_be_had_is_told(tmp_path: Path, access: str) -> None:
+    """Before the service would refuse to start; the storage is tried all the same."""
+    LocalStorage(tmp_path).init()
+    done = run({"attach_dir": tmp_path, "attach_access": access}, "--json")
+    *steps, last = map(json.loads, done.stdout.splitlines())
+    (found,) = (step for step in steps if step["verdict"] == "wrong")
+    assert (11, "access", 1) == (done.returncode, found["step"], last["summary"]["wrong"])
+    assert "setting attach_access" in found["text"]
+    assert access in found["text"]
+
+
 SETTINGS: dict[str, tuple[dict[str, str], str]] = {
     "none": ({}, "exactly one of"),
     "two": ({"attach_dir": "/srv", "attach_s3_bucket": "b"}, "exactly one of"),
+    "a misspelt rule": ({"attach_dir": "/srv", "attach_access": "anbody"}, "attach_access"),
     "no number": ({"attach_dir": "/srv", "attach_max_size": "large"}, "attach_max_size"),
     "no bucket's name": ({"attach_s3_bucket": "-"}, "attach_s3_bucket"),
     "half of the keys": (

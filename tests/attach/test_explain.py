@@ -413,7 +413,18 @@ def test_links_of_the_service_are_explained(served: Storage) -> None:
         assert [] == explain(json.dumps(form.as_dict()), storage=served).reasons
         (field,) = explain(changed, storage=served).reasons
         assert "The field key of the form is not as it was signed." == field.reason
-        assert form.fields["token"] not in str(field)
+        address = form.url.removesuffix("/")
+        assert [] == explain(form.url, storage=served, method="POST").reasons
+        for damaged, reason in {
+            address: "The path of the link was changed.",
+            address[:-1]: "The link is cut off at its end.",
+            f"{address}x/": "The end of the link was changed.",
+            f"{form.url}?utm=1": "A parameter was added to the link.",
+            address[:-1] + ("A" if address[-1] != "A" else "B") + "/": "The token was not signed",
+        }.items():
+            (surest, *_) = explain(damaged, storage=served).reasons
+            assert surest.reason.startswith(reason), damaged
+            assert address.rpartition("/")[2] not in str((surest, field))
     finally:
         served.remove(handle)
         served.remove(new)

@@ -96,6 +96,7 @@ def test_every_single_sync_is_needed(
     storage = LocalStorage(tmp_path / "attachments")
     with disk.recorded(monkeypatch):
         storage.check()
+        disk.exposed.clear()
         handle = storage.add("scan.png", b"content")
         assert handle not in _survivors(disk)
         assert (["scan.png"] if unsynced == "the file" else []) == disk.exposed

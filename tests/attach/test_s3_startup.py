@@ -157,7 +157,7 @@ def test_an_endpoint_at_which_nobody_listens(
     """The address is shown with the reason."""
     endpoint = refused_address()
     error = refuse({**good, "attach_s3_endpoint": endpoint})
-    assert error.kind == Kind.CONFIGURATION
+    assert error.kind == Kind.UNAVAILABLE
     assert error.message == UNREACHABLE
     assert error.payload == f"{endpoint}: [Errno 111] Connection refused"
 
@@ -167,7 +167,7 @@ def test_an_endpoint_whose_host_is_unknown(
 ) -> None:
     """No such name can exist (RFC 6761)."""
     error = refuse({**good, "attach_s3_endpoint": "http://s3.invalid:8333"})
-    assert error.kind == Kind.CONFIGURATION
+    assert error.kind == Kind.UNAVAILABLE
     assert error.message == UNREACHABLE
 
 
@@ -175,7 +175,7 @@ def test_an_endpoint_that_never_answers(good: dict[str, Any], refuse: Callable[.
     """It is given up after attach_s3_timeout."""
     with silent_server() as endpoint:
         error = refuse({**good, "attach_s3_endpoint": endpoint, "attach_s3_timeout": 1})
-    assert error.kind == Kind.CONFIGURATION
+    assert error.kind == Kind.UNAVAILABLE
     assert error.message == UNREACHABLE
     assert error.payload == f"{endpoint}: timed out"
 
@@ -269,5 +269,5 @@ def test_plain_http_where_the_server_speaks_tls(
     with Relay(seaweedfs.endpoint, authority.context) as relay:
         endpoint = relay.address.replace("https:", "http:")
         error = refuse({**good, "attach_s3_endpoint": endpoint})
-    assert error.kind == Kind.CONFIGURATION
+    assert error.kind == Kind.UNAVAILABLE
     assert error.message == UNREACHABLE

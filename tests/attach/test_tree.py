@@ -91,7 +91,7 @@ def test_a_directory_that_was_used_before_gets_its_marker_at_the_next_start(root
             elif use == "upload":
                 storage.uploads.create("a.txt")
             else:
-                storage.tokens.digest("", "")
+                storage.tokens.mac("")
             assert kind_of(storage, create=False) is None
             assert marker_of(used) is None
             storage.check()
@@ -239,7 +239,7 @@ def test_the_secret_of_another_user_is_refused(root: Path, monkeypatch: pytest.M
     """Whoever owns the file has read it, and may replace it."""
     storage = LocalStorage(root)
     storage.check()
-    storage.tokens.digest("", "")
+    storage.tokens.mac("")
     real = os.fstat
 
     def owned_by_another(fd: int) -> os.stat_result:

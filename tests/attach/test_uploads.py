@@ -32,6 +32,7 @@ from rex.attach.storages.objectstore import PART_SIZE
 from rex.attach.storages.s3 import S3Storage
 from rex.attach.storages.s3_control import S3Failure
 from rex.attach.tasks import sweep
+from rex.attach.uploads import MAX_KEPT_NOTE_BYTES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -56,6 +57,26 @@ def read(storage: Storage, handle: str) -> bytes:
     """Give the bytes of an attachment."""
     with storage.open(handle) as stream:
         return stream.read()
+
+
+# Each of both.
+
+
+@pytest.mark.parametrize("size", [0, 10, PART_SIZE + 1])
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_a_note_outlasts_its_upload(kind: str, size: int, request: pytest.FixtureRequest) -> None:
+    """However the bytes came; the largest that is kept, too, and to another process."""
+    storage = request.getfixturevalue(kind)
+    for note in ("größe\r\n, é", "x" * MAX_KEPT_NOTE_BYTES):
+        whole = storage.uploads.create("a.bin", size=size, note=note).handle
+        part = storage.uploads.create("b.bin", size=size, is_part=True).handle
+        for handle in (whole, part):
+            storage.uploads.append(handle, 0, bytes(size))
+        joined = storage.uploads.join("c.bin", [part], note=note)
+        for handle in (whole, joined):
+            assert note == again(storage).uploads.info(handle).note
+            assert bytes(size) == read(storage, handle)
+            storage.remove(handle)
 
 
 # A directory.

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from browser.page import BUCKET, Demo, Visit, demo_on_directory, demo_on_s3
-from browser.rig import CHROMIUM, HERE, PlainServer, serving_pages
+from browser.rig import BUNDLES, CHROMIUM, HERE, PlainServer, serving_pages
 from rex.attach.storages.s3 import S3Storage
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def on_s3(
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a script of each page and the client that it uses."""
     built = tmp_path_factory.mktemp("bundles")
-    for name in ("uppy5", "uppy6"):
+    for name in BUNDLES:
         subprocess.run(
             [
                 Path(sys.executable).with_name("node"),

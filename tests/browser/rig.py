@@ -20,6 +20,9 @@ CHROMIUM = next(
 )
 HERE = Path(__file__).parent
 
+BUNDLES = ("uppy5", "uppy6", "uppy601")
+"""The pages with clients in them: of Uppy 5, of Uppy 6, and of the bundle `uppy` 6.0.1."""
+
 
 @contextmanager
 def serving_pages(directory: Path, **settings: object) -> Iterator[Served]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import uuid
@@ -13,6 +14,7 @@ import pytest
 from attach.harnesses import LocalHarness, S3Harness
 from browser.rig import serving_pages
 from rex.attach.storages.local import LocalStorage
+from served import rex_serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +31,35 @@ SMALL = 100 * 1024
 LARGE = 150 * MIB
 MIDDLE = 32 * MIB
 
-BUNDLES = {"companion": "uppy6", "sign": "uppy6", "endpoint": "uppy5", "tus": "uppy6"}
-"""The clients, and the page that each is in."""
+CLIENTS = {
+    "companion": "uppy6",
+    "sign": "uppy6",
+    "endpoint": "uppy5",
+    "tus": "uppy6",
+    "companion 6.0.1": "uppy601",
+    "sign 6.0.1": "uppy601",
+    "tus 6.0.1": "uppy601",
+}
+"""The clients, and the page that each is in; `uppy` 6.0.1 contains @uppy/aws-s3 6.1.0."""
+
+LOOK = """
+async (url) => {
+  const tus = { 'Tus-Resumable': '1.0.0' }
+  const got = await fetch(url)
+  const bytes = await crypto.subtle.digest('SHA-256', await got.arrayBuffer())
+  const digest = Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0'))
+  const told = await fetch(url, { method: 'HEAD', headers: tus })
+  const removed = await fetch(url, { method: 'DELETE', headers: tus })
+  const gone = await fetch(url)
+  return {
+    statuses: [got.status, told.status, removed.status, gone.status],
+    digest: digest.join(''),
+    offset: told.headers.get('Upload-Offset'),
+    metadata: told.headers.get('Upload-Metadata'),
+  }
+}
+"""
+"""Download an upload by its address, ask how far it is, end it, and download it again."""
 
 NOISE = bytes((place * 2654435761 >> 24) & 0xFF for place in range(4, MIB))
 
@@ -72,9 +101,9 @@ class Client:
     def __init__(self, page: Page, bundles: Path, client: str, service: Served) -> None:
         self.page = page
         self.name = f"{uuid.uuid4()}.noise"
-        self.client = client
+        self.client = client.partition(" ")[0]
         self._service = service
-        page.add_init_script(path=bundles / f"{BUNDLES[client]}.js")
+        page.add_init_script(path=bundles / f"{CLIENTS[client]}.js")
 
     def open(self, origin: str) -> None:
         """Open a page of an origin, with the client in it."""
@@ -93,11 +122,13 @@ class Client:
         self.begin(size, **more)
         self.finish()
 
-    def finish(self) -> None:
-        """Wait until the upload has ended well."""
+    def finish(self) -> str:
+        """Wait until the upload has ended well; return the address that the page is told."""
         self.page.wait_for_function("result !== null", timeout=120_000)
         result = self.page.evaluate("result")
         assert ([], 1) == (result["failed"], len(result["successful"])), result
+        url: str = result["successful"][0]
+        return url
 
 
 @pytest.fixture
@@ -121,25 +152,22 @@ def expected(size: int) -> str:
     return digest.hexdigest()
 
 
-def check_stored(side: Side, there: Client, size: int, *, in_parts: bool = False) -> None:
+def check_stored(side: Side, there: Client, size: int) -> None:
     """Make sure that the attachment is there, once, whole and of its type, and nothing else."""
     (handle,) = side.handles(there.name)
     with side.storage.open(handle) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     info = side.storage.info(handle)
-    # This client does not tell the signer the type of what it sends in parts.
-    untold = in_parts and there.client == "sign"
-    content_type = "application/octet-stream" if untold else "application/x-noise"
-    assert (size, content_type) == (info.size, info.content_type)
+    assert (size, "application/x-noise") == (info.size, info.content_type)
     assert expected(size) == digest
     assert [] == side.leftovers()
 
 
 EVERYWHERE = pytest.mark.parametrize("side", ["directory", "s3"], indirect=True)
-ALL = pytest.mark.parametrize("client", BUNDLES)
+ALL = pytest.mark.parametrize("client", CLIENTS)
 IN_PIECES = pytest.mark.parametrize(
     ("side", "client"),
-    [("s3", "companion"), ("s3", "sign"), ("s3", "endpoint"), ("s3", "tus"), ("directory", "tus")],
+    [*(("s3", client) for client in CLIENTS), ("directory", "tus"), ("directory", "tus 6.0.1")],
     indirect=["side"],
 )
 
@@ -169,7 +197,7 @@ def test_a_large_file_arrives(make_client: Any, side: Side, client: str) -> None
     """In parts, as the client cuts it by itself."""
     there = make_client(client, side.service)
     there.upload(LARGE)
-    check_stored(side, there, LARGE, in_parts=True)
+    check_stored(side, there, LARGE)
 
 
 @IN_PIECES
@@ -196,7 +224,7 @@ def test_a_paused_upload_goes_on(make_client: Any, side: Side, client: str) -> N
     there.page.on("request", note_piece)
     there.page.on("response", note_answer)
     # Few parts at a time, so that some have arrived by then.
-    options = {} if client == "tus" else {"shouldUseMultipart": True, "limit": 2}
+    options = {} if there.client == "tus" else {"shouldUseMultipart": True, "limit": 2}
     there.begin(MIDDLE, at="pauseAll", options=options)
     there.page.wait_for_function("reached")
     assert there.page.evaluate("result") is None
@@ -204,8 +232,8 @@ def test_a_paused_upload_goes_on(make_client: Any, side: Side, client: str) -> N
     assert [] == side.handles(there.name)
     there.page.evaluate("uppy.resumeAll()")
     there.finish()
-    check_stored(side, there, MIDDLE, in_parts=True)
-    if client == "tus":
+    check_stored(side, there, MIDDLE)
+    if there.client == "tus":
         # It may be that all has arrived: the client learns late what is on its way.
         (kept,) = told
         assert kept > 0
@@ -220,7 +248,7 @@ def test_a_paused_upload_goes_on(make_client: Any, side: Side, client: str) -> N
 def test_a_cancelled_upload_leaves_nothing(make_client: Any, side: Side, client: str) -> None:
     """No attachment, and no part of one."""
     there = make_client(client, side.service)
-    options = {} if client == "tus" else {"shouldUseMultipart": True}
+    options = {} if there.client == "tus" else {"shouldUseMultipart": True}
     with there.page.expect_response(lambda answer: answer.request.method == "DELETE") as answered:
         there.begin(MIDDLE, at="cancelAll", options=options)
     assert answered.value.ok
@@ -242,6 +270,36 @@ def test_tus_sends_in_parallel(make_client: Any, side: Side) -> None:
     there.upload(MIDDLE, options={"parallelUploads": 3})
     check_stored(side, there, MIDDLE)
     assert (3, 1) == (roles["partial"], roles["final"])
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("client", ["tus", "tus 6.0.1"])
+def test_the_address_of_an_upload_serves_it(make_client: Any, side: Side, client: str) -> None:
+    """The page is told it; what the browser keeps of it answers nothing else."""
+    there = make_client(client, side.service)
+    there.begin(SMALL)
+    url = there.finish()
+    assert url.startswith(f"{side.service.url}/attach/tus/")
+    (handle,) = side.handles(there.name)
+    looked = there.page.evaluate(LOOK, url)
+    assert [200, 200, 204, 404] == looked["statuses"]
+    assert (expected(SMALL), str(SMALL)) == (looked["digest"], looked["offset"])
+    metadata = dict(pair.split(" ") for pair in looked["metadata"].split(","))
+    assert there.name == base64.b64decode(metadata["filename"]).decode()
+    # More than can be made of the attachment: it was kept.
+    assert {"name", "type", "relativePath"} & metadata.keys()
+    assert handle not in side.storage
+
+
+@pytest.mark.parametrize("client", ["sign", "sign 6.0.1"])
+def test_a_service_that_knows_no_address_takes_files(
+    make_client: Any, tmp_path: Path, client: str
+) -> None:
+    """On a directory without links, at the address by which the page knows it."""
+    with rex_serving(tmp_path, attach_dir=tmp_path / "attachments") as service:
+        there = make_client(client, service)
+        there.upload(SMALL)
+    check_stored(directory_side(service), there, SMALL)
 
 
 def test_a_cancelled_form_leaves_nothing(make_client: Any, tmp_path: Path) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import ssl
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from served import BIN, rex_serving
+from attach.fake_server import make_authority
+from served import BIN, HOST, PORT, UNVERIFIED, Served, rex_serving, serving
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 CANARY = "canary-signature"
+LISTENS = "0A"
+"""A state of TCP."""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -45,20 +52,49 @@ def test_an_application_is_served_until_it_is_told_to_stop(tmp_path: Path, worke
     assert CANARY not in said
 
 
-def test_a_wrong_configuration_is_told_before_serving(tmp_path: Path) -> None:
-    """Once, in one paragraph, with its exit code."""
-    done = subprocess.run(
+def fails(directory: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    """Run `rex serve` where it cannot serve."""
+    return subprocess.run(
         [BIN / "rex", "serve"],
-        env={"PATH": os.environ["PATH"]},
-        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            **{name.upper(): str(value) for name, value in settings.items()},
+        },
+        cwd=directory,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert 9 == done.returncode
-    assert "No storage is configured" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "said"),
+    [
+        ({}, 9, "No storage is configured"),
+        ({"attach_dir": "a", "attach_access": "anbody"}, 9, "attach_access: expected nobody, "),
+        ({"attach_dir": "a", "attach_access": "no_such_module:may"}, 9, "no_such_module:may"),
+        ({"attach_dir": "a", "attach_access": "os:no_such_function"}, 9, "has no attribute"),
+        ({"attach_dir": "a", "attach_access": "os:sep"}, 9, "this is not a function"),
+        ({"attach_dir": "a", "attach_access": "bearer"}, 9, "attach_access_keys"),
+        ({"attach_dir": "a", "attach_hosts": "a.example:80"}, 9, "attach_hosts"),
+        (
+            {"attach_s3_bucket": "b", "attach_s3_endpoint": "http://127.0.0.1:9"},
+            10,
+            "The S3 server cannot be reached (setting attach_s3_endpoint)",
+        ),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_served_is_told_before_serving(
+    tmp_path: Path, settings: dict[str, str], code: int, said: str
+) -> None:
+    """Once, in one paragraph, with its exit code."""
+    keys = {"attach_s3_access_key": "AKIA", "attach_s3_secret_key": "secret"}
+    done = fails(tmp_path, **settings, **(keys if code == 10 else {}))
+    assert (code, 1) == (done.returncode, done.stderr.count(said)), done.stderr
     assert "Traceback" not in done.stderr
+    assert "Serving on" not in done.stderr
 
 
 def test_examples_are_served_only_where_they_are_named(tmp_path: Path) -> None:
@@ -70,3 +106,118 @@ def test_examples_are_served_only_where_they_are_named(tmp_path: Path) -> None:
     (tmp_path / "rex.toml").write_text('packages = ["rex.attach_demo"]')
     with rex_serving(tmp_path, **settings) as served:
         assert httpx.get(f"{served.url}/attach_demo/").is_success
+
+
+def test_the_permission_of_a_form_is_not_logged_whole(tmp_path: Path) -> None:
+    """It is part of the path, of which a long part is cut."""
+    settings = {"attach_dir": tmp_path / "attachments", "attach_url": "http://here/attach"}
+    with rex_serving(tmp_path, "--access-log", **settings) as served:
+        wanted = {"name": "a.txt", "size": 7}
+        link = httpx.post(f"{served.url}/attach/links", json=wanted).json()["link"]
+        path = link["url"].removeprefix("http://here")
+        files = {"file": b"content"}
+        sent = httpx.post(f"{served.url}{path}", data=link["fields"], files=files)
+        assert httpx.codes.NO_CONTENT == sent.status_code
+    said = served.log.read_text()
+    assert f'"POST {path[:72]}' in said
+    assert path.rpartition(".")[2].removesuffix("/") not in said
+
+
+# Connections that bring nothing.
+
+CONNECTIONS = 8
+SILENT = 12
+"""More than one worker holds."""
+SENT = {
+    "nothing": b"",
+    "one byte": b"G",
+    "half of a head": b"GET / HTTP/1.1\r\nHost: he",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+    "one request": b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module", params=["plain", "TLS"])
+def limited(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """Serve with few connections and a short time for the head of a request."""
+    directory = tmp_path_factory.mktemp("limited")
+    options: list[object] = ["--connections", CONNECTIONS, "--idle-timeout", 1]
+    if request.param == "TLS":
+        make_authority(directory)
+        options += ["--tls-cert", directory / "server.pem", "--tls-key", directory / "server.key"]
+    with rex_serving(directory, *options, attach_dir=directory / "attachments") as served:
+        yield served
+
+
+@pytest.mark.parametrize("sent", SENT)
+def test_connections_that_bring_nothing_are_closed(limited: Served, sent: str) -> None:
+    """More than a worker holds; other clients get answers, and all silent ones are closed."""
+    clients = [socket.create_connection((HOST, limited.port)) for _ in range(SILENT)]
+    try:
+        if limited.has_tls:
+            for number, client in enumerate(clients):
+                clients[number] = UNVERIFIED.wrap_socket(client)
+        for client in clients:
+            client.sendall(SENT[sent])
+        assert httpx.get(f"{limited.url}/health", verify=False, timeout=60).is_success  # noqa: S501
+        limited.until(lambda: not limited.holds(clients))
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_handshake_that_does_not_come_is_not_waited_for(limited: Served) -> None:
+    """Before a client of TLS has sent a byte."""
+    clients = [socket.create_connection((HOST, limited.port)) for _ in range(SILENT)]
+    assert httpx.get(f"{limited.url}/health", verify=False, timeout=60).is_success  # noqa: S501
+    limited.until(lambda: not limited.holds(clients))
+    for client in clients:
+        client.close()
+
+
+def test_http_2_is_not_offered(limited: Served) -> None:
+    """By TLS, HTTP/1.1 is chosen; a client that begins with HTTP/2 is refused at once."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with socket.create_connection((HOST, limited.port), timeout=60) as connection:
+        if limited.has_tls:
+            with context.wrap_socket(connection) as secured:
+                assert "http/1.1" == secured.selected_alpn_protocol()
+        else:
+            connection.sendall(SENT["the preface of HTTP/2"])
+            assert not connection.makefile("rb").read().startswith(b"\0")
+
+
+def test_a_head_that_is_too_large_is_refused(limited: Served) -> None:
+    """With 431 (RFC 6585, section 5), before all of it has come."""
+    head = {"Cookie": "a" * 200_000}
+    answer = httpx.get(f"{limited.url}/health", headers=head, verify=False)  # noqa: S501
+    assert 431 == answer.status_code
+    head = {"Cookie": "a" * 100_000}
+    assert httpx.get(f"{limited.url}/health", headers=head, verify=False).is_success  # noqa: S501
+
+
+def waiting(port: int) -> int:
+    """Return how many connections wait in the kernel for a server (proc_pid_net(5))."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        local, _, state, queues = line.split()[1:5]
+        if state == LISTENS and int(local.partition(":")[2], 16) == port:
+            return int(queues.partition(":")[2], 16)
+    return 0
+
+
+def test_connections_leave_room_for_files(tmp_path: Path) -> None:
+    """Where few may be open: a worker holds a quarter as many connections, and others wait."""
+    files, clients = 100, 60
+    command = f'ulimit -n {files}; exec "{BIN}/rex" serve --port {PORT} --idle-timeout 5m'
+    settings = {"ATTACH_DIR": tmp_path / "attachments", "ATTACH_ACCESS": "anybody"}
+    with (
+        serving(["sh", "-c", command], tmp_path, settings) as served,
+        contextlib.ExitStack() as held,
+    ):
+        for _ in range(clients):
+            held.enter_context(socket.create_connection((HOST, served.port)))
+        served.until(lambda: waiting(served.port) == clients - files // 4)

@@ -267,6 +267,12 @@ def test_settings_black_out_their_secrets_in_a_text() -> None:
     assert settings.masked(f"wrong: {CANARY}!") == "wrong: ***!"
 
 
+def test_a_short_secret_garbles_no_text() -> None:
+    """Blanking a word of a sentence would show that it is the secret."""
+    settings = Settings({"attach_key": Secret("wrong"), "attach_other": Secret("12345678")})
+    assert settings.masked("wrong: 12345678") == "wrong: ***"
+
+
 def test_the_first_source_that_gives_a_value_wins() -> None:
     """--set, then the environment, then the file, then the default."""
     gathered = gather(

@@ -60,8 +60,8 @@ def test_the_page_is_for_those_who_may_list(make_client: Callable[..., Client]) 
         assert 403 == client.get(path).status_code
     assert 403 == client.ask("POST", files={"file": ("a.txt", b"content")}).status_code
     assert client.get("static/main.js").is_success
-    keyed = make_client(attach_access="bearer", attach_access_keys="key")
-    assert keyed.get(headers={"Authorization": "Bearer key"}).is_success
+    keyed = make_client(attach_access="bearer", attach_access_keys="key-of-a-program")
+    assert keyed.get(headers={"Authorization": "Bearer key-of-a-program"}).is_success
 
 
 def test_a_form_of_another_site_is_refused(make_client: Callable[..., Client]) -> None:

@@ -54,6 +54,7 @@ class AsyncStorage:
         *,
         content_type: str | None = None,
         digest: str | None = None,
+        owner: str | None = None,
     ) -> str:
         """Store an attachment.
 
@@ -63,7 +64,12 @@ class AsyncStorage:
         """
         source = Source(content)
         call = self._adders.submit(
-            self.storage.add, name, source.content, content_type=content_type, digest=digest
+            self.storage.add,
+            name,
+            source.content,
+            content_type=content_type,
+            digest=digest,
+            owner=owner,
         )
         return await fed(call, source, self._workers, self.storage.remove)
 
@@ -97,9 +103,15 @@ class AsyncStorage:
         """Uploads piece by piece; see `Storage.uploads`."""
         return AsyncUploads(self.storage.uploads, self._workers, self._adders)
 
-    async def reserve(self, name: str | None) -> str:
-        """Make the handle of an attachment that somebody else will upload."""
-        return self.storage.reserve(name)
+    async def reserve(self, name: str | None, *, owner: str | None = None) -> str:
+        """Make the handle of an attachment that will be stored later; see `Storage.reserve`."""
+        if owner is None:
+            return self.storage.reserve(name)
+        return await self.run(self.storage.reserve, name, owner=owner)
+
+    async def is_owned_by(self, handle: str, owner: str) -> bool:
+        """Return whether a handle was made for this owner; see `Storage.is_owned_by`."""
+        return await self.run(self.storage.is_owned_by, handle, owner)
 
     async def open(self, handle: str, *, start: int = 0, length: int | None = None) -> AsyncReader:
         """Open an attachment for reading, from `start` on, at most `length` bytes."""
@@ -208,6 +220,7 @@ class AsyncUploads:
         content_type: str | None = None,
         note: str = "",
         is_part: bool = False,
+        owner: str | None = None,
     ) -> Upload:
         """Begin to upload a file."""
         return await self._workers.run(
@@ -217,6 +230,7 @@ class AsyncUploads:
             content_type=content_type,
             note=note,
             is_part=is_part,
+            owner=owner,
         )
 
     async def info(self, handle: str) -> Upload:
@@ -239,11 +253,18 @@ class AsyncUploads:
         return await fed(call, source, self._workers)
 
     async def join(
-        self, name: str | None, parts: Sequence[str], *, content_type: str | None = None
+        self,
+        name: str | None,
+        parts: Sequence[str],
+        *,
+        content_type: str | None = None,
+        note: str = "",
+        owner: str | None = None,
     ) -> str:
         """Store an attachment that consists of complete uploads made for that."""
-        join = self._uploads.join
-        return await self._appenders.run(join, name, parts, content_type=content_type)
+        return await self._appenders.run(
+            self._uploads.join, name, parts, content_type=content_type, note=note, owner=owner
+        )
 
     async def remove(self, handle: str) -> None:
         """Give up an upload."""

@@ -35,8 +35,13 @@ class Drafts(abc.ABC):
     """
 
     @abc.abstractmethod
-    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
-        """Begin an empty draft; a part is read later, and not published."""
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
+        """Begin an empty draft; a part is read later, and not published.
+
+        Content type and note are those that `publish` will name.
+        """
 
     @abc.abstractmethod
     def load(self, key: str) -> Draft:
@@ -64,10 +69,11 @@ class Drafts(abc.ABC):
         """Give the bytes of a draft."""
 
     @abc.abstractmethod
-    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         """Make a draft the attachment of its key, for good; it is no draft any more.
 
-        `digest` is the SHA-256 of it all where that is known. Must raise `FileExistsError` when
+        `digest` is the SHA-256 of it all where that is known. The `note` is recorded with it where
+        that is possible (`Metadata.note`). Must raise `FileExistsError` when
         there is an attachment already, unless it is this very draft, published before.
         """
 

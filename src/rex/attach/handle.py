@@ -4,6 +4,8 @@ A handle is ``/YYYY/MM/DD/<uuid4>/<file name>``: the day (UTC) on which it was m
 UUID, and the name of the file, made harmless by `safe_file_name`. The key of an attachment is its
 handle without the first slash, on every storage, so that a handle stays valid when attachments
 move from one storage to another.
+
+The handle of an upload that has an owner carries a mark of that owner: see `make_handle`.
 """
 
 from __future__ import annotations
@@ -12,17 +14,23 @@ import datetime
 import functools
 import re
 import unicodedata
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID, uuid4
 
 from rex.attach.joiners import INVISIBLE, without_strays
 from rex.core import Error, Kind
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
     "FALLBACK_NAME",
+    "MARK_BYTES",
     "Handle",
     "handle_of",
     "key_of",
     "make_handle",
+    "mark_of",
     "parse_handle",
     "safe_file_name",
     "shown",
@@ -33,6 +41,11 @@ FALLBACK_NAME = "attachment"
 
 MAX_NAME_BYTES = 255
 """The longest file name, in bytes of UTF-8: what ext4, XFS, APFS and NTFS all hold."""
+
+MARK_BYTES = 6
+_MARK_BITS = 8 * MARK_BYTES
+_MARKED = 1 << 61
+"""The first bit of a UUID after its version and its variant (RFC 9562, section 5.4)."""
 
 _MAX_EXTENSION_BYTES = 32
 _MAX_HANDLE_LENGTH = 400
@@ -74,20 +87,47 @@ class Handle(NamedTuple):
     name: str
     """The name of the file, as `safe_file_name` leaves it."""
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether the handle carries the mark of an owner."""
+        return UUID(self.id).int & _MARKED != 0
 
-def make_handle(name: str | None) -> str:
+
+def make_handle(name: str | None, mark: Callable[[bytes], bytes] | None = None) -> str:
     """Make a new handle for a file called `name`; without one (None), for `FALLBACK_NAME`.
+
+    With `mark`, the handle belongs to an owner: its UUID has 73 random bits instead of 121, and
+    ends in the 6 bytes that `mark` computes of the day and the rest of the UUID (10 bytes). One bit
+    tells the two kinds apart.
 
     Errors: `ILL_FORMED` when `name` is neither a string nor None. Any string is fine: see
     `safe_file_name`.
     """
-    from uuid import uuid4
-
     if name is None:
         name = FALLBACK_NAME
 
-    day = datetime.datetime.now(datetime.UTC).date().isoformat().replace("-", "/")
-    return f"/{day}/{uuid4()}/{safe_file_name(name)}"
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    number = uuid4().int & ~_MARKED
+    if mark is not None:
+        number = (number | _MARKED) >> _MARK_BITS << _MARK_BITS
+        number |= int.from_bytes(mark(_unmarked(day, number)))
+    return f"/{day.replace('-', '/')}/{UUID(int=number)}/{safe_file_name(name)}"
+
+
+def mark_of(handle: str) -> tuple[bytes, bytes] | None:
+    """Return what the mark of a handle was computed of, and the mark; None without one.
+
+    Errors: `ILL_FORMED`, as `parse_handle`.
+    """
+    parsed = parse_handle(handle)
+    if not parsed.is_marked:
+        return None
+    number = UUID(parsed.id).int
+    return _unmarked(parsed.day.isoformat(), number), number.to_bytes(16)[-MARK_BYTES:]
+
+
+def _unmarked(day: str, number: int) -> bytes:
+    return day.encode() + number.to_bytes(16)[:-MARK_BYTES]
 
 
 def parse_handle(handle: str) -> Handle:

@@ -30,6 +30,8 @@ class Metadata(NamedTuple):
 
     Browsers undo them; `open` does not.
     """
+    note: str = ""
+    """What was recorded of its upload: see `rex.attach.uploads.Upload.note`."""
 
 
 class Info(NamedTuple):

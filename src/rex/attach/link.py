@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.attach.handle import shown
@@ -15,6 +16,10 @@ __all__ = ["MAX_LINK_SECONDS", "PresignedLink", "link_seconds"]
 
 MAX_LINK_SECONDS = 7 * 24 * 3600
 """The longest that a link may last: the limit of Signature Version 4."""
+
+
+_TOKEN = re.compile(r"/[\w-]+\.[\w-]{43}/\Z")
+"""The permission to send a form, at the end of an address of the service."""
 
 
 class PresignedLink(NamedTuple):
@@ -35,7 +40,7 @@ class PresignedLink(NamedTuple):
     """When it stops working (aware, UTC)."""
 
     def __repr__(self) -> str:
-        place = self.url.partition("?")[0]
+        place = _TOKEN.sub("/.../", self.url.partition("?")[0])
         return f"PresignedLink({self.method} {place}, expires {self.expires_at:%Y-%m-%dT%H:%M:%SZ})"
 
     def as_dict(self) -> dict[str, object]:

@@ -25,8 +25,6 @@ __all__ = ["MAX_PARTS", "Multipart", "MultipartUploads", "Part"]
 
 MAX_PARTS = 10_000
 MAX_ID_LENGTH = 2048
-COMPLETE_SECONDS = 60
-"""How long a link to complete an upload lasts: parts that come later have not been counted."""
 
 
 class Part(NamedTuple):
@@ -241,23 +239,25 @@ class MultipartUploads:
 
     @final
     def complete_link(
-        self, handle: str, upload_id: str, *, max_size: int | None = None
+        self, handle: str, upload_id: str, *, expires: Expires = None
     ) -> PresignedLink:
-        """Permit somebody to complete an upload: ``POST``.
+        """Create a link that allows completing an upload: ``POST``.
 
-        All the parts that are there now may have `max_size` bytes together, or as many as the
-        storage's own limit; an upload over it is aborted. Parts that are sent after that cannot be
-        counted, so the link is short-lived; where the limit must hold, use `complete`.
-
-        Errors: `TOO_LARGE`; `EXISTS` when the attachment is there already.
+        Errors: `EXISTS` when the attachment is there already; `UNSUPPORTED` where the storage
+        limits the size, since parts that are sent after the link was made cannot be counted: use
+        `complete`.
         """
         with Watched("multipart.complete_link", self._storage, handle):
             key = self._checked(handle, upload_id)
-            size = sum(part.size for part in self._parts(handle, key, upload_id))
-            self._check_size(handle, upload_id, size, max_size)
+            if self._storage.max_size is not None:
+                raise Error(
+                    "A link that completes an upload cannot limit its size",
+                    f"call complete for at most {self._storage.max_size} bytes",
+                    kind=Kind.UNSUPPORTED,
+                )
             with self._storage._mapped(handle):
                 self._check_new(key)
-                return self._hooks.sign_complete(key, upload_id, COMPLETE_SECONDS)
+                return self._hooks.sign_complete(key, upload_id, self._seconds(expires))
 
     @final
     def abort_link(self, handle: str, upload_id: str, *, expires: Expires = None) -> PresignedLink:

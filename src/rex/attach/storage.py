@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import hmac
 import re
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
@@ -15,7 +16,15 @@ from rex.attach.comparison import compare
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type, text_type
 from rex.attach.formats import is_read_in_parts
-from rex.attach.handle import handle_of, key_of, make_handle, safe_file_name, shown
+from rex.attach.handle import (
+    MARK_BYTES,
+    handle_of,
+    key_of,
+    make_handle,
+    mark_of,
+    safe_file_name,
+    shown,
+)
 from rex.attach.hooks import Hooks
 from rex.attach.info import Info, Metadata
 from rex.attach.link import PresignedLink, link_seconds
@@ -53,6 +62,8 @@ class StorageOptions(TypedDict, total=False):
     """How long a link lasts, in seconds."""
     upload_expires: float
     """How long an upload that is sent piece by piece may take, in seconds."""
+    max_uploads: int | None
+    """How many unfinished uploads an owner may have at a time; None: any number."""
     url: str | None
     """The address at which clients reach the service, for the links of a storage without any."""
     secret: Secret | str | None
@@ -76,6 +87,7 @@ class Storage(Hooks):
         self.max_size = options.get("max_size")
         self.link_expires = options.get("link_expires", 3600)
         self.upload_expires = options.get("upload_expires", 7 * 24 * 3600)
+        self.max_uploads = options.get("max_uploads", 1000)
         self.url = options.get("url")
         secret = options.get("secret")
         self._secret = Secret(secret) if isinstance(secret, str) else secret
@@ -90,6 +102,7 @@ class Storage(Hooks):
         *,
         content_type: str | None = None,
         digest: str | None = None,
+        owner: str | None = None,
     ) -> str:
         """Store an attachment; return its handle once it is stored for good.
 
@@ -98,16 +111,16 @@ class Storage(Hooks):
         in binary mode (read from its position to its end, not closed), or an iterable of bytes.
         `content_type` is what to serve it as; without it, the name decides, and the
         text type of a string gets its charset. `digest` is the SHA-256 of the bytes in hexadecimal,
-        where it is known: other bytes are not stored. When this raises, nothing is left in the
-        storage (a server that goes away in the middle may keep what it had, since it cannot be
-        told).
+        where it is known: other bytes are not stored. `owner` is that of `reserve`. When this
+        raises, nothing is left in the storage (a server that goes away in the middle may keep what
+        it had, since it cannot be told).
 
-        Errors: `ILL_FORMED` (name, content, type or digest); `TOO_LARGE`; `CORRUPT` for another
-        digest, or for a file that became shorter while it was stored. What `content` raises
-        propagates unchanged.
+        Errors: `ILL_FORMED` (name, content, type, digest or owner); `TOO_LARGE`; `CORRUPT` for
+        another digest, or for a file that became shorter while it was stored; those of `reserve`.
+        What `content` raises propagates unchanged.
         """
         with Watched("add", self, None, INFO) as seen:
-            handle = seen.handle = make_handle(name)
+            handle = seen.handle = self._new_handle(name, owner)
             seen.content = self._content(content, digest)
             media_type = _media_type(handle, content, content_type)
             self._add(handle, seen.content, media_type)
@@ -148,12 +161,30 @@ class Storage(Hooks):
                     raise
 
     @final
-    def reserve(self, name: str | None) -> str:
+    def reserve(self, name: str | None, *, owner: str | None = None) -> str:
         """Make the handle of an attachment that will be stored later, or uploaded with a link.
 
-        Nothing is stored. Errors: `ILL_FORMED` when `name` is neither a string nor None.
+        Nothing is stored. With `owner`, a text that stands for one user of the application,
+        `is_owned_by` recognises the handle as that user's; the handle does not reveal the owner.
+
+        Errors: `ILL_FORMED` when `name` is neither a string nor None, or `owner` neither a text of
+        at least one character nor None; `UNSUPPORTED` for an owner where the storage has no secret
+        (setting attach_secret).
         """
-        return make_handle(name)
+        return self._new_handle(name, owner)
+
+    @final
+    def is_owned_by(self, handle: str, owner: str) -> bool:
+        """Return whether a handle was made for this owner, with the secret of this storage.
+
+        Nothing is looked up: the handle need not exist, and a handle without an owner belongs to
+        none. After a change of the secret (setting attach_secret, or the S3 key where there is no
+        attach_secret), older handles belong to none either.
+
+        Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage has no secret.
+        """
+        marked = mark_of(handle)
+        return marked is not None and hmac.compare_digest(self._mark(owner, marked[0]), marked[1])
 
     @final
     def open(self, handle: str, *, start: int = 0, length: int | None = None) -> Reader:
@@ -454,6 +485,15 @@ class Storage(Hooks):
             raise Error("Ill-formed SHA-256", shown(digest), kind=Kind.ILL_FORMED)
         return Content(content, max_size=self.max_size, digest=digest)
 
+    def _new_handle(self, name: str | None, owner: str | None) -> str:
+        return make_handle(name, None if owner is None else functools.partial(self._mark, owner))
+
+    def _mark(self, owner: str, place: bytes) -> bytes:
+        """Compute the mark of an owner in a handle (`make_handle`)."""
+        if not isinstance(owner, str) or not owner:
+            raise Error("An owner is a text of at least one character", kind=Kind.ILL_FORMED)
+        return self.tokens.mac("owner", owner, place)[:MARK_BYTES]
+
     def _add(self, handle: str, content: Content, content_type: str | None) -> None:
         """Store under a handle that was just made."""
         media_type = content_type_for(_name(handle), content_type)
@@ -485,12 +525,6 @@ class Storage(Hooks):
         for chunk in body.chunks:
             digest.update(chunk)
         return digest.hexdigest()
-
-    def _described(self, handle: str) -> Info:
-        """Tell what is known of an attachment, when that is a part of another verb."""
-        key = key_of(handle)
-        with self._mapped(handle):
-            return _info(handle, self._head(key))
 
     def _begun(self, key: str, start: int, end: int | None) -> Body:
         """Give the object and its bytes from `start`, which may be past the end."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from rex.attach.content import Content
 from rex.attach.content_type import content_type_for
 from rex.attach.drafts import unreadable
-from rex.attach.handle import handle_of, key_of, make_handle, parse_handle, shown
+from rex.attach.handle import handle_of, key_of, parse_handle, shown
 from rex.attach.watching.watched import INFO, Watched
 from rex.core import Error, Kind
 
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from rex.attach.content import ContentSource
-    from rex.attach.info import Info
+    from rex.attach.info import Metadata
     from rex.attach.storage import Storage
 
-__all__ = ["MAX_NOTE_LENGTH", "Upload", "Uploads"]
+__all__ = ["MAX_KEPT_NOTE_BYTES", "MAX_NOTE_LENGTH", "Upload", "Uploads"]
 
 MAX_NOTE_LENGTH = 8192
+MAX_KEPT_NOTE_BYTES = 1400
+"""The longest note that an attachment keeps: S3 takes 2 KiB of metadata, in base64 here."""
 
 
 class Upload(NamedTuple):
@@ -40,7 +42,11 @@ class Upload(NamedTuple):
     content_type: str
     """What to serve it as."""
     note: str
-    """What whoever began it wanted to be kept with it until it is complete."""
+    """What `create` or `join` was given to keep with it.
+
+    The note of a complete upload is empty if it had more than `MAX_KEPT_NOTE_BYTES` in UTF-8, or if
+    the storage cannot keep it; it does not move with the attachment to another storage.
+    """
     is_part: bool
     """Whether it is for `Uploads.join` alone, and will be no attachment by itself."""
     expires_at: datetime.datetime | None
@@ -77,13 +83,18 @@ class Uploads:
         content_type: str | None = None,
         note: str = "",
         is_part: bool = False,
+        owner: str | None = None,
     ) -> Upload:
         """Begin to upload a file called `name`; `size` is in bytes, where it is known already.
 
-        Errors: `ILL_FORMED`; `TOO_LARGE` over the limit for an attachment.
+        `owner` is that of `Storage.reserve`.
+
+        Errors: `ILL_FORMED`; `TOO_LARGE` over the limit for an attachment; `BUSY` when the owner
+        has as many unfinished uploads as the storage allows (setting attach_max_uploads); those of
+        `Storage.reserve`.
         """
         with Watched("uploads.create", self._storage) as seen:
-            handle = seen.handle = make_handle(name)
+            handle = seen.handle = self._storage._new_handle(name, owner)  # noqa: SLF001 - as above
             if not isinstance(note, str) or len(note) > MAX_NOTE_LENGTH:
                 raise Error(
                     f"A note has at most {MAX_NOTE_LENGTH} characters", kind=Kind.ILL_FORMED
@@ -98,9 +109,15 @@ class Uploads:
                 is_part=is_part,
                 expires_at=_now() + lifetime,
             )
+            if owner is not None:
+                self._check_count(owner)
             with self._mapped(handle):
                 self._drafts.create(
-                    key_of(handle), _encode(upload), upload.content_type, is_part=is_part
+                    key_of(handle),
+                    _encode(upload),
+                    upload.content_type,
+                    is_part=is_part,
+                    note="" if is_part else _kept(note),
                 )
             return self._completed(upload, None, seen) if upload.is_complete else upload
 
@@ -164,33 +181,40 @@ class Uploads:
             return self._completed(upload, digest, seen) if upload.is_complete else upload
 
     def join(
-        self, name: str | None, parts: Sequence[str], *, content_type: str | None = None
+        self,
+        name: str | None,
+        parts: Sequence[str],
+        *,
+        content_type: str | None = None,
+        note: str = "",
+        owner: str | None = None,
     ) -> str:
         """Store an attachment that consists of complete uploads made for that; give its handle.
 
-        The parts are no uploads any more afterwards.
+        A part may be named more than once. The parts are no uploads any more afterwards. The note
+        is that of `Upload.note`, and the owner that of `Storage.reserve`.
 
-        Errors: `NOT_FOUND`; `CONFLICT` when one is not complete or was not made for that, or is
-        named twice; `TOO_LARGE`.
+        Errors: `NOT_FOUND`; `CONFLICT` when one is not complete or was not made for that;
+        `TOO_LARGE`.
         """
         with Watched("uploads.join", self._storage, None, INFO) as seen:
-            handles = list(dict.fromkeys(parts))
-            uploads = [self.info(handle) for handle in handles]
-            usable = all(upload.is_part and upload.is_complete for upload in uploads)
-            if not usable or len(handles) != len(parts):
+            uploads = {handle: self.info(handle) for handle in parts}
+            if not all(upload.is_part and upload.is_complete for upload in uploads.values()):
                 raise Error(
-                    "Only complete uploads that were made as parts can be joined, each once",
+                    "Only complete uploads that were made as parts can be joined",
                     kind=Kind.CONFLICT,
                 )
             if self._storage.max_size is not None:
-                self._checked_size(sum(upload.offset for upload in uploads))
-            chunks = itertools.chain.from_iterable(self._read(handle) for handle in handles)
+                self._checked_size(sum(uploads[handle].offset for handle in parts))
+            chunks = itertools.chain.from_iterable(map(self._read, parts))
             # It counts as one verb, and its bytes have been counted when they came.
-            storage, handle = self._storage, make_handle(name)
+            storage = self._storage
+            handle = storage._new_handle(name, owner)  # noqa: SLF001 - as above
             content = storage._content(chunks)  # noqa: SLF001 - as above
+            content.note = _kept(note)
             storage._add(handle, content, content_type)  # noqa: SLF001
             seen.handle, seen.size = handle, content.size
-            for part in handles:
+            for part in uploads:
                 with suppress(Error):  # it is stored; a part that stays expires
                     self._removed(part)
             return handle
@@ -211,6 +235,18 @@ class Uploads:
                 if handle is not None:
                     yield handle
 
+    def _check_count(self, owner: str) -> None:
+        """Check that an owner may begin another upload."""
+        limit = self._storage.max_uploads
+        if limit is not None:
+            own = (handle for handle in self.list() if self._storage.is_owned_by(handle, owner))
+            if sum(1 for _ in itertools.islice(own, limit)) == limit:
+                raise Error(
+                    "There are too many unfinished uploads; finish or remove one",
+                    f"at most {limit} for each owner",
+                    kind=Kind.BUSY,
+                )
+
     def _removed(self, handle: str) -> None:
         with self._held(handle), self._mapped(handle):
             if not self._drafts.remove(handle[1:]):
@@ -226,7 +262,7 @@ class Uploads:
             try:
                 draft = self._drafts.load(key)
             except FileNotFoundError:
-                return _finished(self._storage._described(handle))  # noqa: SLF001 - as above
+                return _finished(handle, self._storage._head(key))  # noqa: SLF001 - as above
             return _decode(handle, *draft)
 
     def _load(self, handle: str) -> Upload:
@@ -241,10 +277,11 @@ class Uploads:
         if upload.is_part or upload.expires_at is None:
             return upload
         with self._mapped(upload.handle):
-            self._drafts.publish(upload.handle[1:], upload.content_type, digest)
+            note = _kept(upload.note)
+            self._drafts.publish(upload.handle[1:], upload.content_type, digest, note)
         if seen is not None:
             seen.level = INFO
-        return upload._replace(expires_at=None)
+        return upload._replace(expires_at=None, note=note)
 
     def _sized(self, upload: Upload, size: int) -> Upload:
         checked = self._checked_size(size)
@@ -302,13 +339,21 @@ def _limit(content: Content, upload: Upload, max_size: int | None) -> None:
         content.limit(most - upload.offset, reason)
 
 
-def _finished(info: Info) -> Upload:
+def _kept(note: str) -> str:
+    """Return the note if an attachment can keep it."""
+    try:
+        return note if len(note.encode()) <= MAX_KEPT_NOTE_BYTES else ""
+    except UnicodeEncodeError:
+        return ""
+
+
+def _finished(handle: str, metadata: Metadata) -> Upload:
     return Upload(
-        handle=info.handle,
-        offset=info.size,
-        size=info.size,
-        content_type=info.content_type,
-        note="",
+        handle=handle,
+        offset=metadata.size,
+        size=metadata.size,
+        content_type=metadata.content_type,
+        note=metadata.note,
         is_part=False,
         expires_at=None,
     )

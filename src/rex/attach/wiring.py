@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rex.attach.link import MAX_LINK_SECONDS
+from rex.attach.service_settings import bearer_keys, comma_separated, host_names, rule_name
 from rex.attach.storage import Storage, StorageOptions
 from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, typed
 from rex.core.setting import validate
@@ -129,9 +130,15 @@ UPLOAD_EXPIRES = Setting(
     7 * 24 * 3600.0,
     help="how long an upload that is sent piece by piece may take",
 )
+MAX_UPLOADS = Setting(
+    "attach_max_uploads",
+    typed.between(typed.integer, 1, 10**9, "at least 1"),
+    1000,
+    help="how many unfinished resumable uploads each user may have",
+)
 ACCESS = Setting(
     "attach_access",
-    typed.text,
+    rule_name,
     "nobody",
     help="who may use the service over HTTP: nobody, anybody, bearer, or module:function",
 )
@@ -146,6 +153,12 @@ ORIGINS = Setting(
     typed.text,
     "",
     help="other sites whose pages may upload and remove, as https://example.org, by commas",
+)
+HOSTS = Setting(
+    "attach_hosts",
+    host_names,
+    "",
+    help="the host names by which the service may be asked, separated by commas; default: any",
 )
 REDIRECT = Setting(
     "attach_redirect",
@@ -202,8 +215,8 @@ def open_storage(url: str, /, **options: object) -> Storage:
     `options`, in the URL's query or given as arguments, are the settings of S3 without their
     ``attach_s3_`` (`endpoint`, `public_endpoint`, `region`, `access_key`, `secret_key`,
     `session_token`, `addressing`, `ca_file`, `timeout`, `checksums`) and `max_size`,
-    `link_expires`, `upload_expires`, `url` and `secret`. The secret ones cannot stand in the URL,
-    since URLs are shown and logged.
+    `link_expires`, `upload_expires`, `max_uploads`, `url` and `secret`. The secret ones cannot
+    stand in the URL, since URLs are shown and logged.
 
     Errors: `CONFIGURATION`, which says what is wrong with the URL or an option. The server is
     not asked; `check` does that.
@@ -237,7 +250,7 @@ def open_storage(url: str, /, **options: object) -> Storage:
 
 def allowed_origins(settings: Settings) -> list[str]:
     """Give the other sites whose pages may upload and remove."""
-    return [origin for given in settings[ORIGINS].split(",") if (origin := given.strip())]
+    return comma_separated(settings[ORIGINS])
 
 
 def _wrong_url(what: str) -> Error:
@@ -317,18 +330,22 @@ def _options(settings: Settings) -> StorageOptions:
         "max_size": settings[MAX_SIZE],
         "link_expires": settings[LINK_EXPIRES],
         "upload_expires": settings[UPLOAD_EXPIRES],
+        "max_uploads": settings[MAX_UPLOADS],
         "url": settings[URL],
         "secret": settings[SECRET],
     }
 
 
-_GENERAL = (MAX_SIZE, LINK_EXPIRES, URL, SECRET, UPLOAD_EXPIRES)
+_GENERAL = (MAX_SIZE, LINK_EXPIRES, URL, SECRET, UPLOAD_EXPIRES, MAX_UPLOADS)
 """The settings of every kind of storage."""
 
 _KINDS = {DIRECTORY: _make_local, BUCKET: _make_s3}
 
 
-def _start(rex: Rex) -> None:  # noqa: ARG001 - it is active
+def _start(rex: Rex) -> None:
+    # A function is imported later, with the routes: its module may be the one that makes `rex`.
+    if rex.settings[ACCESS] == "bearer":
+        bearer_keys(rex.settings[ACCESS_KEYS])
     get_storage().check()
 
 
@@ -355,6 +372,7 @@ package = Package(
         ACCESS,
         ACCESS_KEYS,
         ORIGINS,
+        HOSTS,
         REDIRECT,
         STALL,
     ),

@@ -114,10 +114,18 @@ class Rex:
         self._services.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request over HTTP, with the routes of the packages: a `Rex` is ASGI itself."""
-        from rex.core.web import application
+        """Answer a request over HTTP, with the routes of the packages: a `Rex` is ASGI itself.
 
-        app = self.service(application, lambda: application(self))
+        A server that asks first (lifespan) does not start where the routes are configured wrongly.
+        """
+        from rex.core.web import application, failed_start
+
+        try:
+            app = self.service(application, lambda: application(self))
+        except Error as error:
+            if scope["type"] != "lifespan":
+                raise
+            app = failed_start(error)
         await app(scope, receive, send)
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from rex.core import typed
 if TYPE_CHECKING:
     from rex.core.typed import Type
 
-__all__ = ["DURATION", "SIZE"]
+__all__ = ["DURATION", "SIZE", "TIMEOUT"]
 
 
 class _Typed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
@@ -30,3 +30,4 @@ class _Typed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 
 DURATION = _Typed("duration", typed.duration)
 SIZE = _Typed("size", typed.size)
+TIMEOUT = _Typed("duration", typed.between(typed.duration, 1, 3600, "from a second to an hour"))

@@ -98,12 +98,13 @@ class Measured:
         if scope["path"] == PATH:
             await self._told(scope, receive, send)
             return
-        began, status = time.perf_counter(), UNANSWERED
+        began, ended, status = time.perf_counter(), None, UNANSWERED
 
         async def noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
             status = str(message.get("status", status))
             await send(message)
+            ended = time.perf_counter()
 
         try:
             await self._app(scope, receive, noting)
@@ -114,7 +115,7 @@ class Measured:
                 first if first in self._routes else OTHER,
                 status,
             )
-            self._duration.labels(*labels).observe(time.perf_counter() - began)
+            self._duration.labels(*labels).observe((ended or time.perf_counter()) - began)
 
     async def _tell(self, _: Request) -> Response:
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest

@@ -7,19 +7,17 @@ import ipaddress
 import logging
 import socket
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rex.core.click_types import TIMEOUT
 from rex.core.configuration import Configuration
 from rex.core.error import Error, Kind
-from rex.core.package import installed, load
+from rex.core.server import CONNECTIONS, IDLE_SECONDS, Loader, check_packages, run_server
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-    from rex.core.application import Rex
+    from collections.abc import Iterator
 
 __all__ = ["serve"]
 
@@ -41,6 +39,20 @@ __all__ = ["serve"]
     help="How many processes answer.",
 )
 @click.option(
+    "--connections",
+    default=CONNECTIONS,
+    show_default=True,
+    type=click.IntRange(1, 65536),
+    help="How many connections each process holds; others wait.",
+)
+@click.option(
+    "--idle-timeout",
+    default=str(IDLE_SECONDS),
+    show_default=True,
+    type=TIMEOUT,
+    help="How long a connection may bring no request before it is closed.",
+)
+@click.option(
     "--tls-cert", type=click.Path(exists=True, dir_okay=False), help="The certificate, for HTTPS."
 )
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key.")
@@ -58,6 +70,8 @@ def serve(
     host: str,
     port: int,
     workers: int,
+    connections: int,
+    idle_timeout: float,
     tls_cert: str | None,
     tls_key: str | None,
     access_log: bool,
@@ -71,83 +85,42 @@ def serve(
     """
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together.")
-    try:
-        from granian import Granian
-        from granian.constants import Interfaces
-    except ModuleNotFoundError as missing:
-        raise Error(
-            "Serving needs more packages: pip install 'rex-attach[web]'",
-            missing,
-            kind=Kind.CONFIGURATION,
-        ) from None
+    check_packages()
     with contextlib.ExitStack() as stack:
         if metrics:
             from rex.core.metrics import shared
 
             stack.enter_context(shared())
         root = ctx.find_root()
-        loader = _Loader(
+        loader = Loader(
             root.params["overrides"], root.params["config"], access_log=access_log, metrics=metrics
         )
-        log, quiet = logging.getLogger("rex"), logging.NullHandler()
-        log.addHandler(quiet)
-        loader.rex().close()  # what is configured wrongly is told now, and once
-        log.removeHandler(quiet)
+        with _quiet():
+            loader.check(root.ensure_object(Configuration))
         address = _free_address(host, port)
+        tls = None if tls_cert is None or tls_key is None else (tls_cert, tls_key)
         _check_tls(tls_cert, tls_key)
         click.echo(f"Serving on {_url(address, port, tls_cert)}", err=True)
-        Granian(
-            "rex",
+        run_server(
+            loader,
             address=address,
             port=port,
-            interface=Interfaces.ASGI,
             workers=workers,
-            ssl_cert=None if tls_cert is None else Path(tls_cert),
-            ssl_key=None if tls_key is None else Path(tls_key),
-            websockets=False,
-            # A worker that does not come to an end is ended.
-            workers_kill_timeout=30,
-        ).serve(target_loader=loader, wrap_loader=False)
+            connections=connections,
+            idle_seconds=idle_timeout,
+            tls=tls,
+        )
 
 
-class _Loader:
-    """Makes the application in each worker, from what the command line was given."""
-
-    def __init__(
-        self, overrides: tuple[str, ...], config: str | None, *, access_log: bool, metrics: bool
-    ) -> None:
-        self._overrides = overrides
-        self._config = config
-        self._access_log = access_log
-        self._metrics = metrics
-
-    def __call__(self, *_: object) -> ASGIApp:
-        rex = self.rex()
-        app: ASGIApp = rex
-        if self._access_log:
-            from rex.core.web import AccessLog
-
-            logging.getLogger("rex.access").addHandler(logging.StreamHandler())
-            logging.getLogger("rex.access").setLevel(logging.INFO)
-            app = AccessLog(app)
-        if self._metrics:
-            from rex.core.metrics import Measured
-
-            app = Measured(app, rex)
-        return app
-
-    def rex(self) -> Rex:
-        configuration = Configuration(self._overrides, self._config)
-        return configuration.rex(*(configuration.packages or _with_routes()))
-
-
-def _with_routes() -> list[str]:
-    packages = {name: load(name) for name in installed()}
-    return [
-        name
-        for name, package in packages.items()
-        if package.routes is not None and not package.is_example
-    ]
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Log nothing: what is wrong is reported once, as the error of the command."""
+    log, quiet = logging.getLogger("rex"), logging.NullHandler()
+    log.addHandler(quiet)
+    try:
+        yield
+    finally:
+        log.removeHandler(quiet)
 
 
 def _free_address(host: str, port: int) -> str:

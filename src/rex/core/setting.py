@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+MIN_MASKED = 8
+"""The length of the shortest secret that is masked in other text."""
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -174,9 +177,13 @@ class Settings(Mapping[str, Any]):
         return {name: value for name, value in self.items() if name in self._given}
 
     def masked(self, text: str) -> str:
-        """Return the text with every secret of these settings blacked out."""
+        """Return the text with the secrets of these settings blacked out.
+
+        A secret under `MIN_MASKED` characters stays: masking it would blank other words, and show
+        by that what it is.
+        """
         for value in self._values.values():
-            if isinstance(value, Secret) and value.reveal():
+            if isinstance(value, Secret) and len(value.reveal()) >= MIN_MASKED:
                 text = text.replace(value.reveal(), repr(value))
         return text
 

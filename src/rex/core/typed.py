@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "MIN_KEY_LENGTH",
     "Type",
     "between",
     "boolean",

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 from rex.core.error import Error, Kind
+from rex.core.staged_close import StagedClose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -33,6 +34,7 @@ __all__ = [
     "AccessLog",
     "answer_error",
     "application",
+    "failed_start",
     "imported",
     "path_of",
     "problem",
@@ -74,6 +76,7 @@ _TITLES = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
+    421: "Misdirected Request",
     422: "Unprocessable Content",
     423: "Locked",
     460: "Checksum Mismatch",
@@ -103,6 +106,16 @@ def application(rex: Rex) -> ASGIApp:
     return routed([Route(HEALTH, _health), *mounts], _lifespan(rex))
 
 
+def failed_start(error: Error) -> ASGIApp:
+    """Make an ASGI application that stops its server from starting, because of an error."""
+
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+
+    return app
+
+
 def routed(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
     """Make an ASGI application of routes; what is ambiguous, or goes wrong, is answered here."""
     app = Starlette(
@@ -113,7 +126,7 @@ def routed(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None = N
     )
     # It would send clients to whatever host the request names.
     app.router.redirect_slashes = False
-    return app
+    return StagedClose(app)
 
 
 def imported(reference: str) -> Callable[..., Any]:
@@ -144,12 +157,13 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
+        began, ended, status = time.perf_counter(), None, 0
 
         async def noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
             status = message.get("status", status)
             await send(message)
+            ended = time.perf_counter()
 
         try:
             await self._app(scope, receive, noting)
@@ -158,7 +172,8 @@ class AccessLog:
             shown = ascii(path.partition(b"?")[0].decode("latin-1"))[1:-1]
             shown = re.sub(r"([^/]{64})[^/]+", r"\1...", shown)
             client = (scope.get("client") or ("-",))[0]
-            spent = (time.perf_counter() - began) * 1000
+            # Until the end of the answer: what is discarded of a request comes after it.
+            spent = ((ended or time.perf_counter()) - began) * 1000
             self._log.info('%s "%s %s" %d %.1f ms', client, scope["method"], shown, status, spent)
 
 
@@ -181,16 +196,39 @@ def problem(
     )
 
 
+_WORDS = {
+    Kind.NOT_FOUND: "Not found.",
+    Kind.ILL_FORMED: "The request is ill-formed.",
+    Kind.EXISTS: "It exists already.",
+    Kind.CONFLICT: "The request conflicts with the current state.",
+    Kind.BUSY: "Another request is working on this; try again later.",
+    Kind.TOO_LARGE: "The content is too large.",
+    Kind.UNSUPPORTED: "The service cannot do this.",
+    Kind.UNAVAILABLE: "The service is unavailable; try again later.",
+    Kind.CORRUPT: "The stored content is damaged.",
+}
+"""What a client reads about an error of the service or of a server behind it, by its kind."""
+
+
 async def answer_error(_: Request, failure: Exception) -> Response:
-    """Answer with what an `Error` says, or with nothing about any other exception but a log."""
+    """Answer with what an `Error` says, as far as it concerns the client.
+
+    The client reads the text of an error about its own request. An error of the service, or one
+    that was caused by a failure of something behind it, may name a host, a path or a setting: the
+    client reads generic words for its kind, and the text is logged.
+    """
     if not isinstance(failure, Error):
         log.error("unexpected %s", type(failure).__name__, exc_info=failure)
-        return problem(500, "Something went wrong here.", Kind.INTERNAL.value)
-    status = STATUSES[failure.kind]
-    if status >= 500:  # noqa: PLR2004 - from here on it is the server's own trouble
-        log.error("%s", failure)
-        return problem(status, failure.message, failure.kind.value)
-    return problem(status, str(failure), failure.kind.value)
+        return problem(500, "Internal server error.", Kind.INTERNAL.value)
+    status, kind = STATUSES[failure.kind], failure.kind
+    is_ours = status >= 500  # noqa: PLR2004 - RFC 9110, section 15.6
+    is_own = not is_ours and failure.__cause__ is None
+    if is_own and kind is not Kind.UNSUPPORTED:
+        return problem(status, str(failure), kind.value)
+    log.log(logging.ERROR if is_ours else logging.INFO, "%s", failure)
+    # What would make it possible, which the payload says, is for the operator.
+    words = failure.message if is_own else _WORDS.get(kind, "Internal server error.")
+    return problem(status, words, kind.value)
 
 
 class _Unambiguous:
@@ -210,6 +248,10 @@ class _Unambiguous:
 def _ambiguity(scope: Scope) -> str | None:
     """Tell what is wrong with a request's host or encoding (RFC 9112, sections 3.2 and 6.1)."""
     hosts = [value for name, value in scope["headers"] if name == b"host"]
+    # Some servers replace a missing host by an empty one. An empty host is invalid as well
+    # (RFC 9110, section 4.2.1); only HTTP/1.0 allows a request without a host.
+    if not any(hosts) and scope.get("http_version") not in ("1.0", "1"):
+        return "A request names its host."
     if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
         return "A request names one host."
     codings = [value.lower() for name, value in scope["headers"] if name == b"transfer-encoding"]

@@ -248,12 +248,18 @@ def test_nobody_may_do_anything_unless_it_is_allowed(method: str, path: str) -> 
     storage = MemoryStorage()
     nobody = attachments(storage, Access(access_rule("nobody", None)))
     assert 403 == ask(nobody, method, path).status_code
-    keyed = attachments(storage, Access(access_rule("bearer", Secret("first, second"))))
+    keys = Secret("first-of-the-keys, second-of-the-keys")
+    keyed = attachments(storage, Access(access_rule("bearer", keys)))
     asked = ask(keyed, method, path)
     assert (401, "Bearer") == (asked.status_code, asked.headers["WWW-Authenticate"])
-    for wrong in ("Bearer third", "Bearer", "Basic first", "Bearer first, second"):
+    for wrong in (
+        "Bearer third-of-the-keys",
+        "Bearer",
+        "Basic first-of-the-keys",
+        "Bearer first-of-the-keys, second-of-the-keys",
+    ):
         assert 401 == ask(keyed, method, path, headers={"Authorization": wrong}).status_code
-    right = ask(keyed, method, path, headers={"Authorization": "Bearer second"})
+    right = ask(keyed, method, path, headers={"Authorization": "Bearer second-of-the-keys"})
     assert right.status_code not in (401, 403)
 
 
@@ -377,8 +383,9 @@ def test_our_own_rules_need_no_thread(
         raise AssertionError("a thread is asked for")
 
     monkeypatch.setattr("rex.attach.web.access.run_in_threadpool", refused)
-    app = attachments(MemoryStorage(), Access(access_rule(name, Secret("first"))))
-    assert status == ask(app, "GET", "/", headers={"Authorization": "Bearer first"}).status_code
+    app = attachments(MemoryStorage(), Access(access_rule(name, Secret("first-of-the-keys"))))
+    shown = {"Authorization": "Bearer first-of-the-keys"}
+    assert status == ask(app, "GET", "/", headers=shown).status_code
 
 
 @pytest.mark.parametrize(
@@ -434,7 +441,7 @@ def test_an_unexpected_failure_is_logged_and_not_told(caplog: pytest.LogCaptureF
     assert 500 == answer.status_code
     assert "ZeroDivisionError" in caplog.text
     answer = ask(attachments(Broken(), ANYBODY), "GET", f"{FOLDER}/a.txt?link")
-    assert "Something went wrong here." == answer.json()["detail"]
+    assert "Internal server error." == answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -445,6 +452,23 @@ def test_a_wrong_rule_is_a_wrong_setting(name: str) -> None:
     with pytest.raises(Error, match="setting attach_access") as caught:
         access_rule(name, None)
     assert Kind.CONFIGURATION is caught.value.kind
+
+
+def test_a_server_that_asks_first_does_not_start_with_a_wrong_rule(tmp_path: Path) -> None:
+    """ASGI's lifespan: the server gets the reason, and no client meets it."""
+    rex = Rex("rex.attach", attach_dir=tmp_path, attach_access="no_such_module:rule")
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(rex({"type": "lifespan"}, receive, send))
+    (told,) = sent
+    assert "lifespan.startup.failed" == told["type"]
+    assert "setting attach_access" in told["message"]
 
 
 def test_a_rule_is_found_by_its_name() -> None:
@@ -670,7 +694,7 @@ def doors(storage: MemoryStorage) -> dict[str, tuple[str, str, dict[str, str], b
         "tus with a body": ("POST", "/tus/", {**PIECE, "Upload-Length": "1"}, b"x"),
         "tus, a piece": ("PATCH", f"/tus{begun.handle}", {**PIECE, "Upload-Offset": "0"}, b"x"),
         "signed PUT": ("PUT", put.url.removeprefix("http://here"), dict(put.headers), b"x"),
-        "signed form": ("POST", "/signed/", FORM, fields + FILE % b""),
+        "signed form": ("POST", posted.url.removeprefix("http://here"), FORM, fields + FILE % b""),
         "sign": ("POST", "/sign", {}, b'{"key": "a", "method": "PUT"}'),
     }
 
@@ -720,7 +744,7 @@ def test_a_file_in_a_form_is_stored_as_it_is_or_refused(door: str) -> None:
 
 def test_a_stranger_is_told_that_before_anything_else() -> None:
     """Not whether the service would take what it sends."""
-    app = attachments(MemoryStorage(), Access(access_rule("bearer", Secret("key"))))
+    app = attachments(MemoryStorage(), Access(access_rule("bearer", Secret("key-of-a-program"))))
     for headers in ({"Content-Encoding": "gzip"}, {"Content-Range": "bytes 0-0/1"}):
         for path in ("/?name=a", "/links", "/sign"):
             assert 401 == ask(app, "POST", path, headers=headers, content=b"x").status_code

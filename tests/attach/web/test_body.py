@@ -194,7 +194,7 @@ def test_a_body_in_no_coding_is_read(coding: str) -> None:
 def test_a_body_that_is_a_part_is_refused(value: str) -> None:
     """It would be taken for the whole (RFC 9110, section 14.5)."""
     error = refused(Sent([b"abc"]).request({"Content-Range": value}))
-    assert (Kind.ILL_FORMED, True) == (error.kind, "Content-Range" in error.message)
+    assert (Kind.ILL_FORMED, True) == (error.kind, "content-range" in str(error))
 
 
 def digest(algorithm: str, content: bytes) -> str:

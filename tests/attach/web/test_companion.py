@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from attach.s3_uploads import CONTENT, PARTS, abort_unfinished
-from attach.web.uploaders import ANYBODY, ORIGIN, Page, at
+from attach.web.uploaders import ORIGIN, Page, at
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.web import Access
@@ -278,8 +278,9 @@ def test_an_upload_is_its_owners_alone(storage: S3Storage) -> None:
 
 def test_an_upload_belongs_to_the_key_of_a_bearer(storage: S3Storage) -> None:
     """Two keys are two owners, and without one there is a challenge."""
-    page = Page(storage, access=Access(access_rule("bearer", Secret("one,two"))))
-    one, two = ({"Authorization": f"Bearer {key}"} for key in ("one", "two"))
+    keys = "one-of-the-two-keys", "two-of-the-two-keys"
+    page = Page(storage, access=Access(access_rule("bearer", Secret(",".join(keys)))))
+    one, two = ({"Authorization": f"Bearer {key}"} for key in keys)
     assert 401 == page.ask("POST", "/s3/multipart", json=FILE).status_code
     upload = page.json("POST", "/s3/multipart", json=FILE, headers=one)
     assert {403} == every(page, upload, two)
@@ -348,11 +349,11 @@ def test_the_rule_is_asked_first_and_with_the_handle(storage: S3Storage) -> None
 
     def rule(_: Any, action: str, handle: str | None) -> bool:
         asked.append((action, handle))
-        return handle is None
+        return handle is None or len(asked) < 3
 
     upload = Page(storage, access=Access(rule)).json("POST", "/s3/multipart", json=FILE)
     assert {403} == every(Page(storage, access=Access(rule)), upload)
-    assert [("link", None)] + [("link", None), ("link", upload["handle"])] * 5 == asked
+    assert [("link", None), ("link", upload["handle"])] * 6 == asked
     nobody = Page(storage, access=Access(access_rule("nobody", None)))
     for path in ("/s3/params", "/s3/params?filename=a", "/s3", "/s3/x", "/s3/multipart"):
         assert 403 == nobody.ask("GET", path).status_code
@@ -395,40 +396,11 @@ def test_a_name_is_a_text(page: Page, name: Any) -> None:
     assert (400, "ill-formed") == (answer.status_code, answer.json()["kind"])
 
 
-def test_a_user_is_known_by_what_frameworks_call_him() -> None:
-    """The same text for the same user, and no failure for any user."""
-
-    class Silent:
-        @property
-        def identity(self) -> str:
-            raise NotImplementedError  # as Starlette's BaseUser does
-
-    class Numbered(NamedTuple):
-        pk: int
-        username: str = "same"
-
-    request = httpx.Request("GET", "http://here")
-    users: list[Any] = [None, "me", 1, User("me"), User("you"), Numbered(1), Numbered(2)]
-    owners = [ANYBODY.owner(_Asked(request, user)) for user in users]  # type: ignore[arg-type]
-    assert len(users) == len(set(owners))
-    assert owners[0] == ANYBODY.owner(_Asked(request, Silent()))  # type: ignore[arg-type]
-
-
-class _Asked:
-    """As much of a request as tells the user."""
-
-    def __init__(self, request: httpx.Request, user: object) -> None:
-        self.headers = request.headers
-        self.scope = {"user": user}
-
-
 def test_an_address_shows_no_secret(storage: S3Storage, page: Page) -> None:
     """The token names neither the user nor any key of ours."""
     upload = page.json("POST", "/s3/multipart", json=FILE)
     read = storage.tokens.read("s3-multipart", upload["uploadId"])
-    assert {"owner", "handle", "id", "max"} == set(read)
-    assert read["owner"] == storage.tokens.digest("owner", "None")
-    assert "None" not in read["owner"]
+    assert {"handle", "id", "max"} == set(read)
     with pytest.raises(Error) as caught:
         storage.tokens.read("s3-multipart", upload["uploadId"] + "x")
     assert Kind.DENIED == caught.value.kind

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 import pytest
 
+from attach.web.impatient import slowly, statuses
 from rex.attach.conformance.samples import MIB, sample
 from served import BIN, HOST, PORT, serving
 
@@ -103,6 +104,15 @@ def test_the_rule_is_asked_about_the_user_of_the_host(host: Host, client: httpx.
     path = upload(client)
     expected = 200 if host.name == "flask" else 403
     assert expected == httpx.get(f"{host.url}{path}").status_code
+
+
+# The middleware of the FastAPI application hides the end of an answer from granian.
+@pytest.mark.parametrize("host", ["django", "flask"], indirect=True)
+def test_an_answer_that_comes_early_is_read(host: Host) -> None:
+    """Although the client sends for a second before it reads."""
+    sent = {"Content-Type": "application/octet-stream"}
+    read = slowly(f"{host.url}/attach/no-such-path", sent, 0, 2)
+    assert {"404 404": 2} == statuses(read)
 
 
 def test_the_host_answers_what_is_its_own(host: Host) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import httpx
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 TIMEOUT = 600
+BURST = 16
+"""How many uploads come at once."""
 
 
 @pytest.fixture(params=["a directory", "S3"])
@@ -55,6 +58,26 @@ def download(client: httpx.Client, path: str) -> str:
         for chunk in answer.iter_raw():
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def test_memory_is_returned_after_a_burst_of_uploads(
+    server: Served, request: pytest.FixtureRequest, report_figure: Callable[[str], None]
+) -> None:
+    """Soon after many uploads at once, the process keeps a small part of their memory."""
+    with httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
+        upload(client, b"small")
+        idle = server.memory()
+        server.forget_peak()
+        with ThreadPoolExecutor(BURST) as pool:
+            list(pool.map(lambda _: upload(client, bytes(20 * MIB)), range(BURST)))
+        took = server.peak_memory() - idle
+        after = server.memory() - idle
+        server.until(lambda: server.memory() - idle < BURST * MIB)
+    report_figure(
+        f"memory, {BURST} uploads of 20 MiB at once on {request.node.callspec.id}: at most "
+        f"{took / MIB:.0f} MiB above idle, {after / MIB:.0f} MiB right after them, then "
+        f"{(server.memory() - idle) / MIB:.0f} MiB"
+    )
 
 
 def test_serving_a_large_attachment_takes_little_memory(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import datetime
 import hashlib
 import threading
@@ -14,72 +13,24 @@ import httpx
 import pytest
 
 from attach.web.sent import Sent
+from attach.web.tus_client import FOLDER, PIECE, VERSION, Client, encoded
+from attach.web.tus_rows import checksum
 from rex.attach.storages.memory import MemoryStorage
-from rex.attach.web import Access, attachments
+from rex.attach.tasks import sweep
+from rex.attach.web import Access
 from rex.attach.web.access import access_rule
-from rex.attach.web.app import Options
+from rex.attach.web.checked import Room
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from rex.attach import Storage
+    from rex.attach.storages.s3 import S3Storage
     from rex.attach.uploads import Upload
 
-ANYBODY = Access(access_rule("anybody", None))
 ORIGIN = "https://page.example"
-PIECE = {"Content-Type": "application/offset+octet-stream"}
-VERSION = {"Tus-Resumable": "1.0.0"}
-FOLDER = "/tus/2026/11/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab"
 HANGS = 30
-
-
-class Client:
-    """Asks the service about uploads."""
-
-    def __init__(self, storage: Storage, access: Access = ANYBODY, **options: Any) -> None:
-        self.storage = storage
-        self.app: Any = attachments(storage, access, Options(**options))
-
-    def ask(self, method: str, path: str = "/tus", **request: Any) -> httpx.Response:
-        """Make a request, of version 1.0.0 unless it says another."""
-        return asyncio.run(self.asked(method, path, **request))
-
-    async def asked(
-        self, method: str, path: str = "/tus", headers: Mapping[str, str] | None = None, **rest: Any
-    ) -> httpx.Response:
-        """Make a request in a running loop."""
-        given = {**VERSION, **(headers or {})}
-        given = {name: value for name, value in given.items() if value}
-        transport = httpx.ASGITransport(self.app, root_path="")
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-            return await client.request(method, path, headers=given, **rest)
-
-    def create(self, size: int | None = None, **headers: str) -> str:
-        """Begin an upload; give its path."""
-        length = {"Upload-Defer-Length": "1"} if size is None else {"Upload-Length": str(size)}
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = self.ask("POST", headers={**length, **named})
-        assert 201 == answer.status_code, answer.text
-        return answer.headers["Location"]
-
-    def patch(self, path: str, offset: int, content: Any, **headers: str) -> httpx.Response:
-        """Send a piece."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        there = {**PIECE, "Upload-Offset": str(offset), **named}
-        return self.ask("PATCH", path, headers=there, content=content)
-
-    def offset(self, path: str) -> int:
-        """Ask how far an upload is."""
-        answer = self.ask("HEAD", path)
-        assert (200, "no-store") == (answer.status_code, answer.headers["Cache-Control"])
-        return int(answer.headers["Upload-Offset"])
-
-    def read(self, path: str) -> bytes:
-        """Give the bytes of the attachment that an upload has become."""
-        answer = self.ask("GET", path.removeprefix("/tus"))
-        assert 200 == answer.status_code
-        return answer.content
 
 
 @pytest.fixture
@@ -92,11 +43,6 @@ def client(storage: Storage) -> Client:
 def memory() -> Client:
     """Give a client of the service over memory: for what has nothing to do with the storage."""
     return Client(MemoryStorage(max_size=1000))
-
-
-def encoded(text: str | bytes) -> str:
-    """Give base64."""
-    return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
 
 
 def told(answer: httpx.Response) -> tuple[int, str]:
@@ -241,8 +187,8 @@ def test_another_method_is_refused(memory: Client) -> None:
     path = memory.create(1)
     for method, where, allowed in (
         ("GET", "/tus", "OPTIONS, POST"),
-        ("PUT", path, "DELETE, HEAD, OPTIONS, PATCH"),
-        ("POST", path, "DELETE, HEAD, OPTIONS, PATCH"),
+        ("PUT", path, "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ("POST", path, "DELETE, GET, HEAD, OPTIONS, PATCH"),
     ):
         answer = memory.ask(method, where)
         assert (405, allowed) == (answer.status_code, answer.headers["Allow"])
@@ -416,11 +362,13 @@ def test_an_upload_can_be_ended(client: Client) -> None:
 
 
 def test_an_upload_that_has_expired_is_gone(client: Client) -> None:
-    """It is answered as if there had never been one."""
+    """It is answered as if there had never been one, and sweep removes it."""
     client.storage.upload_expires = 0
     path = client.create(6)
     assert 404 == client.patch(path, 0, b"abc").status_code
     assert 404 == client.ask("HEAD", path).status_code
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    assert all(swept.is_fine for swept in sweep(client.storage, delete=True, now=later))
     assert [] == list(client.storage.uploads.list())
 
 
@@ -443,11 +391,61 @@ def test_a_piece_with_a_checksum_is_not_kept_without_end(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stands in a file of the service until it is known to be right."""
-    monkeypatch.setattr("rex.attach.web.tus.MAX_CHECKED_BYTES", 4)
+    monkeypatch.setattr("rex.attach.web.checked.MAX_BYTES", 4)
     path = client.create(6)
-    checksum = f"sha1 {encoded(hashlib.sha1(b'abcdef').digest())}"  # noqa: S324 - as above
-    refused = client.patch(path, 0, b"abcdef", Upload_Checksum=checksum)
+    refused = client.patch(path, 0, b"abcdef", Upload_Checksum=checksum(b"abcdef"))
     assert (413, 0) == (refused.status_code, client.offset(path))
+
+
+def test_all_pieces_with_a_checksum_have_a_limit_together(
+    memory: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While others fill the room, one more is 503 and a client tries again; then it fits."""
+    monkeypatch.setattr("rex.attach.web.checked.ROOM", Room(10))
+    path, other = memory.create(9), memory.create(9)
+    right = {"Upload-Checksum": checksum(b"abcdef")}
+
+    async def act() -> None:
+        sent = Sent([b"abc", b"def"], "silence")
+        waiting = asyncio.ensure_future(send(memory, other, 0, sent, **right))
+        await sent.is_waiting.wait()
+        headers = {**PIECE, **right, "Upload-Offset": "0"}
+        refused = await memory.asked("PATCH", path, headers, content=chunks(b"abc", b"def"))
+        assert (503, "unavailable") == told(refused)
+        assert int(refused.headers["Retry-After"]) > 0
+        # One whose size is told is refused before it is received.
+        more = Sent([], "disconnect")
+        assert 503 == await send(memory, path, 0, more, **right, **{"Content-Length": "6"})
+        unchecked = await memory.asked("PATCH", path, {**PIECE, "Upload-Offset": "0"}, content=b"a")
+        assert 204 == unchecked.status_code
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        headers = {**PIECE, **right, "Upload-Offset": "1"}
+        assert 204 == (await memory.asked("PATCH", path, headers, content=b"abcdef")).status_code
+
+    run(act)
+    assert (0, 7) == (memory.offset(other), memory.offset(path))
+
+
+@pytest.mark.parametrize("status", [204, 409, 413, 460])
+def test_a_piece_with_a_checksum_leaves_its_room(
+    status: int, memory: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever became of it."""
+    room = Room(6)
+    monkeypatch.setattr("rex.attach.web.checked.ROOM", room)
+    path = memory.create(5 if status == 413 else 6)
+    if status == 409:
+        memory.storage.uploads._drafts.append = conflict  # type: ignore[assignment,method-assign]
+    wrong = checksum(b"" if status == 460 else b"abcdef")
+    answer = memory.patch(path, 0, chunks(b"abc", b"def"), Upload_Checksum=wrong)
+    assert status == answer.status_code
+    room.check(6)
+
+
+def conflict(*_: object) -> None:
+    """Find that another request came first."""
+    raise Error("The upload is at another offset", kind=Kind.CONFLICT)
 
 
 def test_parts_are_joined(client: Client) -> None:
@@ -474,7 +472,7 @@ def test_parts_are_joined(client: Client) -> None:
 
 
 def test_what_is_no_complete_part_is_not_joined(client: Client) -> None:
-    """Nor one twice, nor what is somewhere else."""
+    """Nor what is somewhere else."""
     part = client.create(3, Upload_Concat="partial")
     client.patch(part, 0, b"abc")
     short = client.create(3, Upload_Concat="partial")
@@ -482,7 +480,6 @@ def test_what_is_no_complete_part_is_not_joined(client: Client) -> None:
     for status, listed in (
         (409, f"{part} {short}"),
         (409, f"{part} {other}"),
-        (409, f"{part} {part}"),
         (404, f"{part} {FOLDER}/a.txt"),
         (404, f"{part} https://[x/a"),
         (404, f"{part} {part.removeprefix('/tus')}/x"),
@@ -494,6 +491,110 @@ def test_what_is_no_complete_part_is_not_joined(client: Client) -> None:
     assert 3 == client.offset(part)
 
 
+# What is told of an upload that is complete.
+
+
+def test_an_address_serves_what_the_handle_serves(storage: Storage) -> None:
+    """With the same headers, ranges and conditions; only the version and the cache differ."""
+    client = Client(storage)
+    metadata = f"filename {encoded('a.png')},filetype {encoded('image/png')}"
+    path = client.create(6, Upload_Metadata=metadata)
+    client.patch(path, 0, b"abcdef")
+    etag = client.ask("GET", path).headers["ETag"]
+    for headers in (
+        {},
+        {"Range": "bytes=2-3"},
+        {"Range": "bytes=9-"},
+        {"If-None-Match": etag},
+        {"If-Match": '"another"'},
+    ):
+        there = client.ask("GET", path, headers=headers)
+        expected = client.ask("GET", path.removeprefix("/tus"), headers=headers)
+        assert (expected.status_code, expected.content) == (there.status_code, there.content)
+        own = ("tus-resumable", "vary", "cache-control")
+        assert without(expected, *own) == without(there, *own)
+        if there.is_success:
+            assert expected.headers["Cache-Control"] == there.headers["Cache-Control"]
+
+
+def without(answer: httpx.Response, *names: str) -> dict[str, str]:
+    """Give the headers but some."""
+    return {name: value for name, value in answer.headers.items() if name not in names}
+
+
+def test_a_download_at_an_address_is_one_to_the_rule(memory: Client) -> None:
+    """The rule that is asked about a handle is asked here; nothing else lets one pass."""
+    path = memory.create(0)
+    asked: list[tuple[str, str | None]] = []
+
+    def rule(_: object, action: str, handle: str | None) -> bool:
+        asked.append((action, handle))
+        return action != "download"
+
+    refused = Client(memory.storage, Access(rule)).ask("GET", path)
+    assert (403, "denied") == told(refused)
+    assert [("download", path.removeprefix("/tus"))] == asked
+    only = Client(memory.storage, Access(lambda _, action, __: action == "download"))
+    assert (200, 403) == (only.ask("GET", path).status_code, only.ask("HEAD", path).status_code)
+
+
+def test_a_download_at_an_address_is_redirected_as_that_of_the_handle(s3: S3Storage) -> None:
+    """Where the storage makes links, and the service is told to use them."""
+    client = Client(s3, redirect=True)
+    path = client.create(6)
+    assert 6 == client.offset(path) + int(client.patch(path, 0, b"abcdef").headers["Upload-Offset"])
+    answer = client.ask("GET", path)
+    assert (307, "no-store") == (answer.status_code, answer.headers["Cache-Control"])
+    assert b"abcdef" == httpx.get(answer.headers["Location"]).content
+    assert 6 == client.offset(path)
+
+
+def test_metadata_that_are_too_long_to_keep_become_name_and_type(client: Client) -> None:
+    """Until the upload is complete, they are told as they were sent."""
+    short = f"filename {encoded('größe.txt')},filetype {encoded('text/x-own')}"
+    for size in (900, 5000):
+        metadata = f"{short},more {encoded('x' * size)}"
+        path = client.create(1, Upload_Metadata=metadata)
+        assert metadata == client.ask("HEAD", path).headers["Upload-Metadata"]
+        client.patch(path, 0, b"x")
+        kept = client.ask("HEAD", path).headers["Upload-Metadata"]
+        assert (metadata if size == 900 else short) == kept
+
+
+def test_what_was_not_uploaded_by_tus_has_name_and_type(client: Client) -> None:
+    """A header is made of them, as tus clients send it."""
+    handle = client.storage.add("größe.txt", b"abc", content_type="text/x-own")
+    answer = client.ask("HEAD", f"/tus{handle}")
+    expected = f"filename {encoded('größe.txt')},filetype {encoded('text/x-own')}"
+    assert (expected, "3") == (answer.headers["Upload-Metadata"], answer.headers["Upload-Offset"])
+    assert "Upload-Concat" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "note", ["x", "[]", '["a"]', "[1, 2]", '{"a": 1}', "null", '["a\\r\\nX-Evil: 1", "é"]']
+)
+def test_a_note_that_another_program_wrote_is_not_told(note: str, client: Client) -> None:
+    """It becomes neither a header line nor a failure."""
+    handle = client.storage.uploads.create("a.txt", size=0, note=note).handle
+    answer = client.ask("HEAD", f"/tus{handle}")
+    assert 200 == answer.status_code
+    assert "X-Evil" not in answer.headers
+    assert answer.headers.get("Upload-Metadata", "filename").startswith("filename")
+    assert "Upload-Concat" not in answer.headers
+
+
+def test_a_list_that_is_too_long_to_keep_is_known_to_be_one(client: Client) -> None:
+    """The final upload stays one: it has the metadata of an attachment, and takes no PATCH."""
+    part = client.create(1, Upload_Concat="partial")
+    client.patch(part, 0, b"x")
+    metadata = f"filename {encoded('a.txt')}"
+    path = client.join(*[part] * 50, Upload_Metadata=metadata)
+    answer = client.ask("HEAD", path)
+    assert ("final;", "50") == (answer.headers["Upload-Concat"], answer.headers["Upload-Length"])
+    assert 403 == client.patch(path, 50, b"x").status_code
+    assert b"x" * 50 == client.read(path)
+
+
 # Who may.
 
 
@@ -502,7 +603,7 @@ def test_a_stranger_learns_nothing(storage: Storage) -> None:
     path = Client(storage).create(6)
     for access, status in (
         (Access(access_rule("nobody", None)), 403),
-        (Access(access_rule("bearer", Secret("key"))), 401),
+        (Access(access_rule("bearer", Secret("key-of-a-program"))), 401),
     ):
         stranger = Client(storage, access)
         for method, where in (
@@ -519,8 +620,8 @@ def test_a_stranger_learns_nothing(storage: Storage) -> None:
                 assert status == told(answer)[0]
                 assert "Upload-Offset" not in answer.headers
     assert 0 == Client(storage).offset(path)
-    allowed = Client(storage, Access(access_rule("bearer", Secret("key"))))
-    headers = {"Authorization": "Bearer key"}
+    allowed = Client(storage, Access(access_rule("bearer", Secret("key-of-a-program"))))
+    headers = {"Authorization": "Bearer key-of-a-program"}
     assert 200 == allowed.ask("HEAD", path, headers=headers).status_code
 
 
@@ -572,6 +673,9 @@ def test_another_site_may_not_upload(storage: Storage) -> None:
     )
     methods = {*preflight.headers["Access-Control-Allow-Methods"].split(", ")}
     assert {"POST", "HEAD", "PATCH", "OPTIONS", "GET", "DELETE"} == methods
+    asked = client.ask("OPTIONS")
+    for name in ("Tus-Version", "Tus-Extension", "Tus-Checksum-Algorithm"):
+        assert asked.headers[name] == preflight.headers[name]
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
     there = {**PIECE, "Origin": ORIGIN, "Upload-Offset": "0"}
     for status, content in ((204, b"abc"), (409, b"abc")):
@@ -638,7 +742,7 @@ def test_what_came_before_it_broke_off_is_kept(then: Any, storage: Storage) -> N
 
     async def act() -> None:
         status = await send(client, path, 0, Sent([b"abc", b"def"], then))
-        assert {"disconnect": 408, "silence": 409}[then] == status
+        assert {"disconnect": 400, "silence": 409}[then] == status
 
     run(act)
     assert 6 == client.offset(path)
@@ -692,11 +796,10 @@ def test_a_piece_with_a_checksum_that_breaks_off_is_not_kept(storage: Storage) -
     """Nobody can tell whether it is what was sent."""
     client = Client(storage, stall_seconds=0.05)
     path = client.create(9)
-    checksum = f"sha1 {encoded(hashlib.sha1(b'abcdef').digest())}"  # noqa: S324 - as the protocol has it
 
     async def act() -> None:
         sent = Sent([b"abc"], "disconnect")
-        assert 408 == await send(client, path, 0, sent, **{"Upload-Checksum": checksum})
+        assert 400 == await send(client, path, 0, sent, **{"Upload-Checksum": checksum(b"abcdef")})
 
     run(act)
     assert 0 == client.offset(path)

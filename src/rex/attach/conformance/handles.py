@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.conformance.expectations import expect, expect_error, expect_true
 from rex.attach.conformance.promise import promise
 from rex.attach.handle import shown
-from rex.core import Kind
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,3 +157,29 @@ def _expect_all_refused(
         text = str(error.payload)
         expect_true("it is a message and a line", len(str(error).splitlines()) <= MESSAGE_AND_LINE)
         expect_true(f"{what} shows the handle in bounds", len(text) <= MAX_SHOWN)
+
+
+@promise
+def a_handle_belongs_to_its_owner_alone(harness: Harness) -> None:
+    """However the handle was made; one without an owner belongs to none."""
+    with harness.storage() as storage:
+        made = [storage.reserve("a.txt"), storage.add("a.txt", b"a")]
+        expect_error(Kind.ILL_FORMED, "an owner without a name", storage.reserve, "a", owner="")
+        try:
+            owned = [
+                storage.reserve("a.txt", owner="ann"),
+                storage.add("a.txt", b"a", owner="ann"),
+                asyncio.run(storage.aio.reserve("a.txt", owner="ann")),
+            ]
+        except Error as error:
+            expect("kind of the error without a secret", Kind.UNSUPPORTED, error.kind)
+            return
+        for handle in owned:
+            others = ("bob", "ann ", "Ann", handle)
+            renamed = f"{handle.rpartition('/')[0][:-1]}{'1' if handle[47] == '0' else '0'}/a.txt"
+            expect("its owner's", True, storage.is_owned_by(handle, "ann"))
+            expect("others'", [], [one for one in others if storage.is_owned_by(handle, one)])
+            expect("with another UUID", False, storage.is_owned_by(renamed, "ann"))
+        for handle in made:
+            expect("without an owner", False, storage.is_owned_by(handle, "ann"))
+        expect("random handles", len(owned), len({*owned}))

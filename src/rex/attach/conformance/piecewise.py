@@ -16,7 +16,8 @@ from rex.attach.conformance.expectations import (
 )
 from rex.attach.conformance.promise import upload_promise
 from rex.attach.conformance.samples import MIB, CutFile, failing, sample, sliced
-from rex.core import Kind
+from rex.attach.uploads import MAX_KEPT_NOTE_BYTES
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
@@ -99,6 +100,26 @@ def an_upload_tells_how_far_it_is(harness: Harness) -> None:
         told = storage.uploads.info(made.handle)
         expect("what info tells of an attachment", (10, 10), (told.offset, told.size))
         expect("its end", None, told.expires_at)
+
+
+@upload_promise(supported=True)
+def a_complete_upload_has_its_note_or_none(harness: Harness) -> None:
+    """Where the storage keeps notes, it keeps those of at most `MAX_KEPT_NOTE_BYTES` in UTF-8."""
+    with harness.storage() as storage:
+        for size in (0, 10, LARGE):
+            for note in (f"größe {size}", "ü" * (MAX_KEPT_NOTE_BYTES // 2 + 1)):
+                kept = (note, "") if len(note.encode()) <= MAX_KEPT_NOTE_BYTES else ("",)
+                made = storage.uploads.create("a.bin", size=size, note=note)
+                finished = storage.uploads.append(made.handle, 0, sample(size))
+                part = storage.uploads.create("b.bin", size=size, note="a part", is_part=True)
+                storage.uploads.append(part.handle, 0, sample(size))
+                joined = storage.uploads.join("c.bin", [part.handle], note=note)
+                infos = map(storage.uploads.info, (made.handle, joined))
+                for told in (finished, *infos):
+                    expect_true(f"note of {size} bytes: {told.note!r}", told.note in kept)
+            plain = storage.uploads.create("a.bin", size=size).handle
+            storage.uploads.append(plain, 0, sample(size))
+            expect("note of one without", "", storage.uploads.info(plain).note)
 
 
 @upload_promise(supported=True)
@@ -352,3 +373,26 @@ def expect_no_attachment(storage: Storage, handle: str) -> None:
     expect("whether it is there", False, handle in storage)
     for verb in (storage.open, storage.info, storage.remove):
         expect_error(Kind.NOT_FOUND, "an attachment", verb, handle)
+
+
+@upload_promise(supported=True)
+def an_upload_belongs_to_its_owner_alone(harness: Harness) -> None:
+    """From its beginning on, and what is joined of parts, too; the number of uploads is limited."""
+    with harness.storage() as storage:
+        storage.max_uploads = 2
+        uploads = storage.uploads
+        try:
+            part = uploads.create("a", size=1, is_part=True, owner="ann").handle
+        except Error as error:
+            expect("kind of the error without a secret", Kind.UNSUPPORTED, error.kind)
+            return
+        uploads.append(part, 0, b"x")
+        handles = [part, uploads.create("a", size=1, owner="ann").handle]
+        expect_error(Kind.BUSY, "one more", uploads.create, "a", size=1, owner="ann")
+        uploads.remove(uploads.create("a", size=1, owner="bob").handle)
+        uploads.remove(uploads.create("a", size=1).handle)
+        handles.append(uploads.join("a", [part], owner="ann"))
+        for handle in handles:
+            expect("its owner's", True, storage.is_owned_by(handle, "ann"))
+            expect("another's", False, storage.is_owned_by(handle, "bob"))
+        uploads.remove(uploads.create("a", size=1, owner="ann").handle)

@@ -27,6 +27,8 @@ _IN_QUERY = (
     "x-amz-signature",
 )
 _IN_FORM = ("policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
+_FORM_TOKEN = re.compile(r"/signed/([A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)/?\Z")
+"""The token of a form that goes to the service, at the end of its address."""
 _SCOPE_PARTS = 5
 SHOWN_OF_KEY = 4
 
@@ -56,7 +58,9 @@ class SignedLink:
         if self.scheme.lower() in DEFAULT_PORTS:
             self.host = self.host.removesuffix(DEFAULT_PORTS[self.scheme.lower()])
         self.path = slash + path or "/"
-        self.method = "POST" if fields else method
+        form_token = _FORM_TOKEN.search(self.path)
+        self.is_form = form_token is not None or bool(fields)
+        self.method = "POST" if self.is_form else method
         self.headers = _lower(headers)
         self.asked = asked
         self.sent = _lower(sent)
@@ -64,6 +68,8 @@ class SignedLink:
         self.pairs = [_decoded(pair) for pair in query.split("&") if pair]
         given = self.fields.items() if self.fields else self.pairs
         self._given = {name.lower(): value for name, value in given}
+        if form_token is not None:
+            self._given["token"] = form_token[1]
 
     def __repr__(self) -> str:
         return f"SignedLink({self.host!r}, ...)"

@@ -166,7 +166,7 @@ class LocalStorage(ServedStorage):
         with self._root() as root, NewFile(root) as file:
             for chunk in content:
                 file.write(chunk)
-            self._publish(root, file, key, content_type, content.digest)
+            self._publish(root, file, key, content_type, content.digest, note=content.note)
 
     def _put_new(self, key: str, content: Content, content_type: str) -> None:
         try:
@@ -180,7 +180,14 @@ class LocalStorage(ServedStorage):
             raise
 
     def _publish(
-        self, root: int, file: NewFile | OpenFile, key: str, content_type: str, digest: str
+        self,
+        root: int,
+        file: NewFile | OpenFile,
+        key: str,
+        content_type: str,
+        digest: str,
+        *,
+        note: str,
     ) -> None:
         """Place a whole file under its key, durably.
 
@@ -188,6 +195,8 @@ class LocalStorage(ServedStorage):
         same.
         """
         attributes = {"content_type": content_type, "sha256": digest}
+        if note:
+            attributes["note"] = note
         if attach_attributes(file.fd, attributes):
             attributes = {}
         os.fsync(file.fd)
@@ -436,6 +445,7 @@ def _metadata(status: os.stat_result, attributes: dict[str, str], name: str) -> 
         content_type=_content_type(name, attributes.get("content_type")),
         etag=f'"{digest[:32]}"' if digest else f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
         digest=digest or None,
+        note=attributes.get("note", ""),
     )
 
 
@@ -451,5 +461,6 @@ def _try_to_store(root: int) -> None:
     """Give a new file a name and take it away again, as storing an attachment does."""
     with NewFile(root) as file:
         name = f".partial-{secrets.token_hex(16)}"
+        os.fsync(file.fd)
         file.link(name, root)
         os.unlink(name, dir_fd=root)

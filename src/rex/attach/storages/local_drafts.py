@@ -60,8 +60,10 @@ class LocalDrafts(Drafts):
     def __init__(self, storage: LocalStorage) -> None:
         self._storage = storage
 
-    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
-        del content_type, is_part
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
+        del content_type, is_part, note
         with self._root() as root:
             place = make_directory(PLACE, root)
             try:
@@ -109,7 +111,7 @@ class LocalDrafts(Drafts):
                 size -= len(chunk)
                 yield chunk
 
-    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         with self._root() as root, self._place() as place:
             with self._opened(key, place=place) as (fd, status):
                 if digest is None:
@@ -117,7 +119,9 @@ class LocalDrafts(Drafts):
                         digest = hashlib.file_digest(data, "sha256").hexdigest()
                 file = OpenFile(fd, _data(key), place)
                 try:
-                    self._storage._publish(root, file, key, content_type, digest)  # noqa: SLF001 - its own
+                    self._storage._publish(  # noqa: SLF001 - its own
+                        root, file, key, content_type, digest, note=note
+                    )
                 except FileExistsError:
                     if not _is_placed(root, file, key):
                         raise

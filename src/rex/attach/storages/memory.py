@@ -50,6 +50,7 @@ class MemoryStorage(ServedStorage):
             content_type=content_type,
             etag=f'"{content.digest[:32]}"',
             digest=content.digest,
+            note=content.note,
         )
         with self._lock:
             if key in self._objects:
@@ -92,8 +93,10 @@ class _MemoryDrafts(Drafts):
         self._held: dict[str, tuple[bytes, bytearray]] = {}
         self._holds = Holds()
 
-    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
-        del content_type, is_part
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
+        del content_type, is_part, note
         self._held[key] = record, bytearray()
 
     def load(self, key: str) -> Draft:
@@ -112,9 +115,11 @@ class _MemoryDrafts(Drafts):
     def read(self, key: str) -> Iterator[bytes]:
         yield bytes(self._find(key)[1])
 
-    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         del digest
-        self._storage._put(key, Content(self._find(key)[1]), content_type)  # noqa: SLF001 - its own
+        content = Content(self._find(key)[1])
+        content.note = note
+        self._storage._put(key, content, content_type)  # noqa: SLF001 - its own
         del self._held[key]
 
     def remove(self, key: str) -> bool:

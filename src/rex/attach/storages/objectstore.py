@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import base64
 import os
 import re
 from contextlib import suppress
@@ -35,7 +36,9 @@ __all__ = [
     "PART_SIZE",
     "ObjectStorage",
     "Runtime",
+    "digest_metadata",
     "etag_of",
+    "note_metadata",
     "object_headers",
     "part_size",
 ]
@@ -50,6 +53,7 @@ MAX_PREFIX_BYTES = 700
 """S3 takes keys of 1,024 bytes, and a handle has up to 305."""
 
 _DIGEST = "sha256"
+_NOTE = "note"
 
 _BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
     obstore.exceptions.AlreadyExistsError: (Kind.EXISTS, "Attachment exists already"),
@@ -82,6 +86,11 @@ def object_headers(key: str, content_type: str) -> dict[str, str]:
         "Content-Encoding": "identity",
         "Cache-Control": "private, no-cache",
     }
+
+
+def note_metadata(note: str) -> dict[str, str]:
+    """Return the metadata of an object that record a note: a header takes no other characters."""
+    return {_NOTE: base64.b64encode(note.encode()).decode()} if note else {}
 
 
 class Runtime:
@@ -191,7 +200,11 @@ class ObjectStorage(Storage):
         *,
         mode: Literal["create", "overwrite"],
     ) -> None:
-        attributes: Any = {**object_headers(key, content_type), _DIGEST: content.digest}
+        attributes: Any = {
+            **object_headers(key, content_type),
+            **note_metadata(content.note),
+            _DIGEST: content.digest,
+        }
         obstore.put(
             self._store(),
             self._path(key),
@@ -202,7 +215,7 @@ class ObjectStorage(Storage):
         )
 
     def _put_parts(self, key: str, content: Content, content_type: str) -> None:
-        attributes: Any = object_headers(key, content_type)
+        attributes: Any = object_headers(key, content_type) | note_metadata(content.note)
         if content.known_digest is not None:  # any other comes out too late to be recorded
             attributes[_DIGEST] = content.known_digest
         content.skip_digest()
@@ -312,6 +325,7 @@ def _metadata(result: Any) -> Metadata:
         etag=etag_of(meta),
         digest=_digest_of(attributes.get(_DIGEST)),
         content_encoding=coding_of(attributes.get("Content-Encoding")),
+        note=_recorded_note(attributes.get(_NOTE, "")),
     )
 
 
@@ -326,6 +340,19 @@ def etag_of(meta: Any) -> str:
 def _digest_of(recorded: str | None) -> str | None:
     """Return a SHA-256; others may have recorded something else under its name."""
     return recorded if recorded and re.fullmatch("[0-9a-f]{64}", recorded) else None
+
+
+def digest_metadata(digest: str | None) -> dict[str, str]:
+    """Return the metadata of an object that record its SHA-256, where it is known beforehand."""
+    return {} if digest is None else {_DIGEST: digest}
+
+
+def _recorded_note(given: str) -> str:
+    """Return the note in an object's metadata, unless another program wrote something else."""
+    try:
+        return base64.b64decode(given, validate=True).decode()
+    except ValueError:
+        return ""
 
 
 def _checked_prefix(prefix: str) -> str:

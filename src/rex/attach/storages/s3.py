@@ -26,7 +26,12 @@ from rex.attach.signing.sigv4 import (
     presign_url,
     sign_policy,
 )
-from rex.attach.storages.objectstore import ObjectStorage, object_headers
+from rex.attach.storages.objectstore import (
+    ObjectStorage,
+    digest_metadata,
+    note_metadata,
+    object_headers,
+)
 from rex.attach.storages.proxies import proxy_for
 from rex.attach.storages.s3_codes import PLACE
 from rex.attach.storages.s3_control import FIRST_PAUSE, LONGEST_PAUSE, S3Control, S3Failure
@@ -187,7 +192,8 @@ class S3Storage(ObjectStorage):
     def _put_large(self, key: str, content: Content, content_type: str) -> None:
         control, path = self._control, self._path(key)
         headers = object_headers(key, content_type)
-        upload_id = control.create_multipart(path, headers, content.known_digest)
+        metadata = note_metadata(content.note) | digest_metadata(content.known_digest)
+        upload_id = control.create_multipart(path, headers, metadata)
         try:
             parts = send_parts(control, path, upload_id, content)
             control.complete(path, upload_id, parts)

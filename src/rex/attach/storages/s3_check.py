@@ -30,7 +30,8 @@ def check_bucket(
     """Ask for a listing of the bucket with a link, and explain what is wrong with the answer.
 
     Errors: `CONFIGURATION`, which names the setting; `ABSENT` without a bucket; `DENIED` when a
-    permission is missing; `UNAVAILABLE` when the server answers that it has a problem of its own.
+    permission is missing; `UNAVAILABLE` when the server does not answer, or answers that it has a
+    problem of its own.
     """
     status, headers, body = _ask(url, endpoint, ca_file, timeout)
     if status == http.client.OK and b"<ListBucketResult" in body:
@@ -90,11 +91,13 @@ def _ask(url: str, endpoint: str, ca_file: str | None, timeout: float) -> Answer
     try:
         return Client(context=context, timeout=timeout, most=MOST).send("GET", url)
     except Unreachable as failure:
+        # A server that restarts is away for a moment; a certificate does not mend itself.
         hint = "; give its authority with attach_s3_ca_file" * failure.is_certificate
-        _fail(
+        raise Error(
             "The S3 server cannot be reached (setting attach_s3_endpoint)",
             f"{endpoint}: {failure}{hint}",
-        )
+            kind=Kind.CONFIGURATION if failure.is_certificate else Kind.UNAVAILABLE,
+        ) from None
 
 
 def trusting(ca_file: str) -> ssl.SSLContext:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import logging
 import os
 import random
 import re
@@ -31,6 +32,8 @@ __all__ = ["Found", "S3Control", "S3Failure", "etag_of_parts"]
 CONNECT_SECONDS = 5
 MAX_TEXT = 300
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
+SIGNING_LOGGERS = ("botocore.auth", "botocore.endpoint")
+"""Loggers of botocore that write signatures at DEBUG; they do so here only if told by name."""
 """Seconds between two tries of a request; each pause is about twice the one before."""
 
 _MD5 = re.compile("[0-9a-f]{32}")
@@ -104,16 +107,17 @@ class S3Control:
     # Uploads in parts.
 
     def create_multipart(
-        self, key: str, headers: Mapping[str, str], digest: str | None = None
+        self, key: str, headers: Mapping[str, str], metadata: Mapping[str, str] | None = None
     ) -> str:
         """Begin a multipart upload; return its id.
 
-        The headers are those of `object_headers`. `digest` is recorded with the object.
+        The headers are those of `object_headers`. The metadata is recorded with the object.
         """
         given: dict[str, object] = {name.replace("-", ""): value for name, value in headers.items()}
-        if digest is not None:
-            given["Metadata"] = {"sha256": digest}
-        return str(self._ask("create_multipart_upload", "UploadId", Key=key, **given)["UploadId"])
+        answer = self._ask(
+            "create_multipart_upload", "UploadId", Key=key, Metadata=dict(metadata or {}), **given
+        )
+        return str(answer["UploadId"])
 
     def list_multiparts(self, key: str) -> list[str]:
         """Return the ids of the multipart uploads of a key that have not ended."""
@@ -312,6 +316,10 @@ class S3Control:
         return client
 
     def _make_client(self) -> Any:
+        for name in SIGNING_LOGGERS:
+            logger = logging.getLogger(name)
+            if logger.level == logging.NOTSET:
+                logger.setLevel(logging.INFO)
         from botocore.config import Config
         from botocore.parsers import ResponseParserFactory
         from botocore.session import Session

@@ -21,7 +21,13 @@ from obstore.exceptions import AlreadyExistsError
 from rex.attach.content import CHUNK_SIZE, Content
 from rex.attach.drafts import Draft, Drafts, Holds, unreadable
 from rex.attach.multipart import MAX_PARTS, Part
-from rex.attach.storages.objectstore import PART_SIZE, Runtime, etag_of, object_headers
+from rex.attach.storages.objectstore import (
+    PART_SIZE,
+    Runtime,
+    etag_of,
+    note_metadata,
+    object_headers,
+)
 from rex.attach.storages.s3_codes import PLACE
 from rex.attach.storages.s3_control import S3Failure
 from rex.core import Error, Kind
@@ -58,6 +64,8 @@ class _State(NamedTuple):
     parts: Sequence[Part] = ()
     tail: int = 0
     """The size of the tail in bytes."""
+    note: str = ""
+    """What the attachment will have recorded with it."""
 
     @property
     def size(self) -> int:
@@ -79,8 +87,10 @@ class S3Drafts(Drafts):
         self._last: dict[str, tuple[_State, bytes]] = {}
         """The drafts that are about to be published, and what came of them after the parts."""
 
-    def create(self, key: str, record: bytes, content_type: str, *, is_part: bool) -> None:
-        self._save(_State(key, record, content_type, is_part))
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
+        self._save(_State(key, record, content_type, is_part, note=note))
 
     def load(self, key: str) -> Draft:
         state = self._state(key)
@@ -116,19 +126,20 @@ class S3Drafts(Drafts):
         result = obstore.get(self._store, self._path(_target(state)))
         yield from Runtime.watch(iter(result.stream(CHUNK_SIZE)))
 
-    def publish(self, key: str, content_type: str, digest: str | None) -> None:
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         del digest
         last = self._last.pop(key, None)
         state, data = self._stored(key) if last is None else last
         if state.upload_id is None:
-            self._place(key, data, content_type)
+            self._place(key, data, content_type, note)
         else:
             self._complete(state, data)
         self._remove(key)
 
-    def _place(self, key: str, data: bytes, content_type: str) -> None:
+    def _place(self, key: str, data: bytes, content_type: str, note: str) -> None:
         """Store what never became a multipart upload."""
         content = Content(data)
+        content.note = note
         try:
             self._storage._put(key, content, content_type)  # noqa: SLF001 - its own
         except (FileExistsError, AlreadyExistsError):
@@ -185,7 +196,10 @@ class S3Drafts(Drafts):
             state = self._unchanged(state.key, state.size)
         if state.upload_id is None:
             headers = object_headers(state.key, state.content_type)
-            begun = self._begun(target) or [self._control.create_multipart(target, headers)]
+            metadata = note_metadata(state.note)
+            begun = self._begun(target) or [
+                self._control.create_multipart(target, headers, metadata)
+            ]
             state = state._replace(upload_id=begun[0])
             self._save(state)
         assert state.upload_id is not None  # noqa: S101 - now there is one
@@ -280,6 +294,7 @@ class S3Drafts(Drafts):
             "content_type": state.content_type,
             "is_part": state.is_part,
             "upload_id": state.upload_id,
+            "note": state.note,
         }
         record = json.dumps(known).encode() + b"\n" + state.record
         self._write(f"{_place(state.key)}/{RECORD}", record)

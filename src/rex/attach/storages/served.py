@@ -35,8 +35,9 @@ class ServedStorage(Storage):
 
         permission = Permission(key, content_type, max_size)
         token, expires_at = self._sign(permission, "POST", seconds)
-        fields = {"key": key, "Content-Type": content_type, "token": token}
-        return PresignedLink("POST", f"{self._links_url()}/", {}, fields, expires_at)
+        fields = {"key": key, "Content-Type": content_type}
+        # The token is part of the address, which the service reads before the form.
+        return PresignedLink("POST", f"{self._links_url()}/{token}/", {}, fields, expires_at)
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
         from rex.attach.signing.permission import Permission

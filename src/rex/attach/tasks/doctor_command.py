@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from rex.attach.doctor import Finding, Verdict, one_line
+from rex.attach.service_settings import check_rule
 from rex.attach.tasks.command import storage_given, storage_option
 from rex.attach.tasks.examining import examine
-from rex.attach.wiring import allowed_origins, make_storage
+from rex.attach.wiring import ACCESS, ACCESS_KEYS, allowed_origins, make_storage
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
 from rex.core.command import application_settings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rex.attach.storage import Storage
+    from rex.core import Settings
 
 __all__ = ["doctor"]
 
@@ -88,6 +90,8 @@ def _findings(
             return
         stack.callback(storage.close)
         yield Finding("settings", Verdict.FINE, found)
+        if given is None:
+            yield _access(application_settings(ctx))
         yield from examine(storage, origins or configured)
 
 
@@ -98,6 +102,17 @@ def _opened(ctx: click.Context, given: str | None) -> tuple[Storage, str, Sequen
     settings = application_settings(ctx)
     names = [name for name in settings.given() if name.startswith("attach_")]
     return make_storage(settings), ", ".join(names), allowed_origins(settings)
+
+
+def _access(settings: Settings) -> Finding:
+    """Check that the service can have the rule that the settings name."""
+    name = settings[ACCESS]
+    try:
+        check_rule(name, settings[ACCESS_KEYS])
+    except Error as error:
+        advice = "`rex serve` would not start; a module is looked for as Python does (PYTHONPATH)"
+        return Finding("access", Verdict.WRONG, one_line(error), (advice,))
+    return Finding("access", Verdict.FINE, f"{name} (setting attach_access)")
 
 
 def _as_dict(found: Finding) -> dict[str, object]:

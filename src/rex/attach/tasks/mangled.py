@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["undamaged"]
 
+_SIGNATURES = (
+    (r"X-Amz-Signature=([0-9a-f]*)([^&#]*)", 64),
+    (r"[?&]token=[\w-]+\.([\w-]*)([^&#]*)", 43),
+    (r"/signed/[\w-]+\.([\w-]*)([^/?#]*)", 43),
+)
+"""Where a signature is, what follows it, and how long it is: S3's, and the service's in a query
+and in the address of a form."""
+
 COPY_AGAIN = "Copy the link anew from where it was made, all of it, and quote it in a shell."
 
 
@@ -92,10 +100,12 @@ def undamaged(text: str) -> tuple[str, list[Reason]]:
     link, wrong_query = _query(link)
     link, broken = _undone(link, [_BROKEN])
     reasons += [*found, *wrong_query, *broken]
-    link, wrong_end = _ended(link, r"X-Amz-Signature=", "[0-9a-fA-F]", 64)
-    if wrong_end is None:
-        link, wrong_end = _ended(link, r"[?&]token=[A-Za-z0-9_-]+\.", "[A-Za-z0-9_-]", 43)
-    return link, reasons if wrong_end is None else [*reasons, wrong_end]
+    for pattern, length in _SIGNATURES:
+        if match := re.search(pattern, link, re.IGNORECASE | re.ASCII):
+            link, wrong_end = _ended(link, match, length)
+            reasons += wrong_end
+            break
+    return link, reasons
 
 
 def _undone(link: str, damages: Iterable[_Damage]) -> tuple[str, list[Reason]]:
@@ -127,15 +137,12 @@ def _value(pair: str, *names: str) -> str:
     return value if name.lower() in names else ""
 
 
-def _ended(link: str, before: str, digit: str, length: int) -> tuple[str, Reason | None]:
+def _ended(link: str, match: re.Match[str], length: int) -> tuple[str, list[Reason]]:
     """Look at the end of a signature: it may be cut off, or something may follow it."""
-    match = re.search(rf"{before}({digit}*)([^&#]*)", link, re.IGNORECASE)
-    if match is None:
-        return link, None
     digits, rest = match.groups()
     if len(digits) < length and not rest:
         evidence = f"its signature has {len(digits)} characters of {length}"
-        return link, certain("The link is cut off at its end.", evidence, COPY_AGAIN)
+        return link, [certain("The link is cut off at its end.", evidence, COPY_AGAIN)]
     if digits[length:] or rest:
         added = digits[length:] + rest
         evidence = (
@@ -145,5 +152,5 @@ def _ended(link: str, before: str, digit: str, length: int) -> tuple[str, Reason
         )
         changed = certain("The end of the link was changed.", evidence, COPY_AGAIN)
         end = match.start(1) + min(len(digits), length)
-        return link[:end] + link[match.end() :], changed
-    return link, None
+        return link[:end] + link[match.end() :], [changed]
+    return link, []

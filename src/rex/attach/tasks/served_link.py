@@ -58,7 +58,7 @@ def service_reasons(
             UNCHANGED,
         )
         return
-    yield from _form_reasons(link, claims) if link.fields else _query_reasons(link, claims)
+    yield from _form_reasons(link, claims) if link.is_form else _query_reasons(link, claims)
     if storage is not None:
         yield from _storage_reasons(link, storage, checked)
 
@@ -71,12 +71,7 @@ def _query_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]
             f"its token is for {quoted(signed)}",
             "Make a link for each attachment; a link is for one.",
         )
-    if added := [name for name, _ in link.pairs if name != "token"]:
-        yield certain(
-            "A parameter was added to the link.",
-            f"it has {quoted(', '.join(added), 100)} beside the token",
-            UNCHANGED,
-        )
+    yield from _added([name for name, _ in link.pairs if name != "token"])
     if link.sent is None or "disposition" in claims:
         return
     for name, value in (("content-type", claims.get("content_type")), ("if-none-match", "*")):
@@ -90,16 +85,32 @@ def _query_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]
 
 
 def _form_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]:
+    yield from _added([name for name, _ in link.pairs])
+    if not link.path.endswith("/"):
+        yield certain(
+            "The path of the link was changed.",
+            "the address of a form ends with /, which is missing",
+            UNCHANGED,
+        )
     signed = {"key": claims["key"], "Content-Type": claims.get("content_type")}
-    fields = {name: value for name, value in link.fields.items() if name != "token"}
-    for name in sorted({*signed, *fields}):
-        if fields.get(name) != signed.get(name):
+    # An address alone says nothing of the form.
+    for name in sorted({*signed, *link.fields} if link.fields else ()):
+        if link.fields.get(name) != signed.get(name):
             yield certain(
                 f"The field {quoted(name, 60)} of the form is not as it was signed.",
                 f"signed: {quoted(str(signed.get(name, 'no such field')), 100)}; in the form: "
-                f"{quoted(fields.get(name, 'nothing'), 100)}",
+                f"{quoted(link.fields.get(name, 'nothing'), 100)}",
                 "Send the fields that the link came with, all of them and no other.",
             )
+
+
+def _added(names: list[str]) -> Iterator[Reason]:
+    if names:
+        yield certain(
+            "A parameter was added to the link.",
+            f"{quoted(', '.join(names), 100)} is not part of it",
+            UNCHANGED,
+        )
 
 
 def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> Iterator[Reason]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import hmac
-import importlib
 import inspect
+import logging
 import re
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 
+from rex.attach.handle import parse_handle, shown
+from rex.attach.service_settings import bearer_keys, imported_rule
 from rex.attach.web.section import EXPOSED
 from rex.core import Error, Kind
 
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from rex.attach.storage import Storage
     from rex.core import Secret
 
 __all__ = ["Access", "Action", "Rule", "access_rule"]
+
+log = logging.getLogger("rex.attach")
 
 Action = Literal["upload", "download", "remove", "list", "link"]
 
@@ -32,6 +37,14 @@ NOT_ALLOWED = "You may not do this"
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+(?=[/?#]|\Z)")
+OTHER_HOST = "The service is not known by this host name (setting attach_hosts)"
+"""The message when a request is for another host, to be answered with 421 (RFC 9110, 15.5.20)."""
+
+NOT_TOLD_APART = "The service cannot tell this user from another"
+"""The message of the error for a user without an identity."""
+
+_IDENTITIES = ("pk", "id", "sub", "uid", "user_id", "identity", "username", "email")
+"""What frameworks and tokens call that by which a user is known; the first that there is counts."""
 
 Rule: TypeAlias = "Callable[[Any, Action, str | None], bool | Awaitable[bool]]"
 
@@ -44,13 +57,23 @@ class Access:
     may block, as a database does, and is called in a worker thread, in the context of the request.
     """
 
-    def __init__(self, rule: Rule, *, origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, rule: Rule, *, origins: Sequence[str] = (), hosts: Sequence[str] = ()
+    ) -> None:
         self._rule = rule
         self._is_called_here = isinstance(rule, _Immediate) or _is_async(rule)
         self._origins = frozenset(origins)
+        self._hosts = frozenset(map(_host_name, hosts))
+
+    def check_host(self, request: Request) -> None:
+        """Check that the request is for one of the hosts, if any are named. Errors: `DENIED`."""
+        given = request.headers.get("host", "")
+        if self._hosts and _host_name(given) not in self._hosts:
+            raise Error(OTHER_HOST, shown(given), kind=Kind.DENIED)
 
     async def check(self, request: Request, action: Action, handle: str | None = None) -> None:
         """Let the request pass. Errors: `DENIED`."""
+        self.check_host(request)
         if action in ("upload", "remove", "link") and self._is_cross_site(request):
             raise Error("Another site may not do this", kind=Kind.DENIED)
         asked = self._user(request), action, handle
@@ -63,13 +86,38 @@ class Access:
         if allowed is not True:
             raise Error(NOT_ALLOWED, kind=Kind.DENIED)
 
-    def owner(self, request: Request) -> str:
-        """Tell one user from another: the same text for the same user, and for all unknown ones.
+    def owner(self, request: Request) -> str | None:
+        """Return a text for the user of a request, another for each user; None without a user.
 
-        It is not for showing: it may be a key.
+        A user is a text, a number or a UUID, or has one of these under a known name: as an
+        attribute, or as an item where the user is a mapping (see `docs/http.md`). The text may be a
+        key, so it must not be shown. Errors: `DENIED` for a user who has none of that.
         """
         user = self._user(request)
-        return user.key.decode() if isinstance(user, _Bearer) else ascii(_identity(user))
+        if user is None or getattr(user, "is_authenticated", True) is False:
+            return None
+        identity = user.key.decode() if isinstance(user, _Bearer) else _identity(user)
+        if not identity:
+            log.error(
+                "uploads of this user are refused: a user needs one of %s; it is a %s",
+                ", ".join(_IDENTITIES),
+                type(user).__qualname__,
+            )
+            raise Error(NOT_TOLD_APART, kind=Kind.DENIED)
+        return identity
+
+    async def check_upload(
+        self, request: Request, action: Action, storage: Storage, handle: str
+    ) -> None:
+        """Check that a request may go on with an upload that has begun.
+
+        The rule is asked, and a handle that was made for a user takes no other. Errors: `DENIED`.
+        """
+        await self.check(request, action, handle)
+        if parse_handle(handle).is_marked:
+            owner = self.owner(request)
+            if owner is None or not await storage.aio.is_owned_by(handle, owner):
+                raise Error("This upload belongs to another user", kind=Kind.DENIED)
 
     def cors(self, request: Request) -> dict[str, str]:
         """Return the headers that let pages of the sites that may use the service read an answer.
@@ -125,16 +173,33 @@ def _origin_of_page(request: Request) -> str | None:
     return None if found is None else found[0]
 
 
-def _identity(user: Any) -> object:
-    """Give what a user is known by: its number or its name, as frameworks call them."""
-    if user is None or isinstance(user, str | int):
-        return user
-    for name in ("pk", "id", "identity", "username"):
-        with suppress(AttributeError, NotImplementedError):  # which Starlette's users raise
-            found = getattr(user, name)
-            if isinstance(found, str | int | UUID):
-                return f"{name}:{found}"
+def _host_name(host: str) -> str:
+    """Return a host without its port, as names are compared (RFC 3986, section 3.2.2)."""
+    return re.sub(r":[0-9]*\Z", "", host).removesuffix(".").lower()
+
+
+def _identity(user: Any) -> str | None:
+    """Return what a user is known by, or None."""
+    if isinstance(user, str | int | UUID):
+        return _printed(user)
+    for name in _IDENTITIES:
+        printed = _printed(user.get(name) if isinstance(user, Mapping) else _attribute(user, name))
+        if printed is not None:
+            return f"{name}:{printed}"
     return None
+
+
+def _attribute(user: Any, name: str) -> Any:
+    try:
+        return getattr(user, name, None)
+    except NotImplementedError:  # as Starlette's BaseUser does
+        return None
+
+
+def _printed(given: Any) -> str | None:
+    """Return a text that differs for identities that differ."""
+    is_known = isinstance(given, str | int | UUID) and not isinstance(given, bool)
+    return ascii(given) if is_known and given != "" else None
 
 
 class _Bearer:
@@ -190,22 +255,5 @@ def access_rule(name: str, keys: Secret | None) -> Rule:
     if name == "anybody":
         return _Always(allowed=True)
     if name == "bearer":
-        known = [key.strip() for key in (keys.reveal() if keys else "").split(",")]
-        if not all(known):
-            raise Error(
-                "Access by bearer needs keys (setting attach_access_keys)", kind=Kind.CONFIGURATION
-            )
-        return _Keys(known)
-    module, colon, function = name.partition(":")
-    try:
-        rule: Rule = getattr(importlib.import_module(module), function)
-        if not callable(rule):
-            raise TypeError("this is no function")  # noqa: TRY301 - as what cannot be found
-    except (ImportError, AttributeError, TypeError, ValueError) as failure:
-        reason = f"{name}: {failure}" if colon else name
-        raise Error(
-            "Access is nobody, anybody, bearer or module:function (setting attach_access)",
-            reason,
-            kind=Kind.CONFIGURATION,
-        ) from None
-    return rule
+        return _Keys(bearer_keys(keys))
+    return imported_rule(name)

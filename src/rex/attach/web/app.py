@@ -22,8 +22,9 @@ from rex.attach.web.serving import serve
 from rex.attach.web.sign import Sign
 from rex.attach.web.signed import Signed
 from rex.attach.web.tus import Tus
-from rex.attach.web.uploading import upload
+from rex.attach.web.uploading import take_back, upload
 from rex.core import Error, Kind, typed
+from rex.core.staged_close import StagedClose
 from rex.core.web import problem
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def attachments(storage: Storage, access: Access, options: Options | None = None
     Whether a request is allowed is asked before anything else. Errors are problems in JSON
     (RFC 9457), with the `kind` of the error.
     """
-    return _Service(storage, access, options or Options())
+    return StagedClose(_Service(storage, access, options or Options()))
 
 
 class _Service:
@@ -83,7 +84,9 @@ class _Service:
         self._links: dict[str, Endpoint] = {"POST": self._upload_link}
         self._sections: dict[str, Section] = {
             "signed": Signed(storage, stall_seconds=options.stall_seconds),
-            "tus": Tus(storage, access, stall_seconds=options.stall_seconds),
+            "tus": Tus(
+                storage, access, stall_seconds=options.stall_seconds, download=self._download
+            ),
             "s3": Companion(storage, access, stall_seconds=options.stall_seconds),
             "sign": Sign(storage, access, stall_seconds=options.stall_seconds),
         }
@@ -93,6 +96,7 @@ class _Service:
         section, path = self._section(raw_path(scope))
         allowed = section.cors(request)
         try:
+            self._access.check_host(request)
             if "Access-Control-Allow-Origin" in allowed and request.method == "OPTIONS":
                 response = Response(status_code=204, headers=section.preflight)
             else:
@@ -154,6 +158,12 @@ class _Service:
             max_size=self._storage.max_size,
             stall_seconds=self._options.stall_seconds,
         )
+        try:
+            for one in stored:
+                await self._access.check(request, "upload", one.handle)
+        except BaseException:
+            await take_back(self._storage, stored)
+            raise
         files = [{**one._asdict(), "url": url_of(request, one.handle)} for one in stored]
         headers = {"Location": files[0]["url"]} if len(files) == 1 else {}
         return JSONResponse({"attachments": files}, 201, headers)
@@ -217,6 +227,7 @@ class _Service:
         if method not in ("POST", "PUT"):
             raise Error("Ill-formed request: method is POST or PUT", kind=Kind.ILL_FORMED)
         handle = await self._storage.aio.reserve(name)
+        await self._access.check(request, "link", handle)
         # Only a form can limit the size.
         limited = size is not None or self._storage.max_size is not None
         link = await self._storage.aio.upload_link(

@@ -22,7 +22,7 @@ STOPPED_SENDING = "The client stopped sending"
 """The message when a client stalls, to be answered with 408 (RFC 9110, section 15.5.9)."""
 
 WENT_AWAY = "The client went away"
-"""The message when a client closes its connection; there is nobody left to answer."""
+"""The message when a client closes its connection, or sends a body that a server cannot decode."""
 
 MIN_BYTES = 1024
 """How many bytes must arrive in each `stall_seconds`, unless the body ends."""
@@ -60,6 +60,11 @@ class Body(AsyncIterator[bytes]):
         elif "wsgi_environ" in request.scope and "transfer-encoding" in request.headers:
             # Where WSGI is in between, a body of unknown length arrives as an empty one.
             raise Error("Content-Length is missing", kind=Kind.ILL_FORMED)
+
+    @property
+    def announced(self) -> int | None:
+        """Content-Length in bytes, if there is one."""
+        return self._announced
 
     def limit(self, max_size: int) -> None:
         """Lower the largest size. Errors: `TOO_LARGE` when it is known that more comes."""

@@ -26,6 +26,18 @@ __all__ = ["ENCODED", "Digests", "check_not_encoded", "check_whole", "given_dige
 ENCODED = "The body of a request cannot be encoded; send it without Content-Encoding"
 """The message for a content coding, to be answered with 415 (RFC 9110, section 15.5.16)."""
 
+_WHOLE = {
+    # There is no partial PUT here (RFC 9110, section 14.5), and no POST of a range.
+    "content-range": None,
+    # draft-ietf-httpbis-resumable-upload: its newer versions, and its older ones.
+    "upload-complete": "?1",
+    "upload-incomplete": "?0",
+}
+"""The headers that announce a part of a file, and the value by which each announces the whole."""
+
+_PARTIAL_TYPE = "application/partial-upload"
+"""The media type of a part (draft-ietf-httpbis-resumable-upload)."""
+
 _DIGEST_HEADERS = ("content-digest", "repr-digest")
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
 """The algorithms of RFC 9530 that withstand attacks, by name in `hashlib`; others are ignored."""
@@ -37,14 +49,20 @@ def check_whole(headers: Headers) -> None:
     """Check that a body is a whole representation, without a coding.
 
     Errors: `UNSUPPORTED` with the message `ENCODED` for a Content-Encoding other than identity;
-    `ILL_FORMED` for a Content-Range (RFC 9110, section 14.5).
+    `ILL_FORMED` for content that is announced as a part of a file.
     """
     for value in headers.getlist("content-encoding"):
         check_not_encoded(value)
-    if "content-range" in headers:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    announced = [f"Content-Type: {media_type}"] if media_type == _PARTIAL_TYPE else []
+    for name, whole in _WHOLE.items():
+        given = headers.getlist(name)
+        if given not in ([], [whole]):
+            announced.append(f"{name}: {shown(', '.join(given))}")
+    if announced:
         raise Error(
-            "A part of a file cannot be uploaded by Content-Range",
-            "send all of it, or its pieces by tus",
+            "The content must be the whole file; an upload in pieces needs tus 1.0",
+            "; ".join(announced),
             kind=Kind.ILL_FORMED,
         )
 

@@ -50,8 +50,8 @@ class _Upload(NamedTuple):
 class Companion(GuardedSection):
     """Links for the parts of an upload, to a browser that has no key of the server.
 
-    What the browser takes for the id of an upload is a token, signed over its owner, its handle,
-    the server's id, the largest size and the time by which it has to be completed.
+    What the browser takes for the id of an upload is a token, signed over its handle, the server's
+    id, the largest size and the time by which it has to be completed.
     """
 
     preflight = allowing("GET, POST, DELETE")
@@ -100,7 +100,7 @@ class Companion(GuardedSection):
 
     async def _params(self, request: Request) -> Response:
         await self._access.check(request, "link")
-        handle = self._reserve(request.query_params.get("filename"))
+        handle = await self._reserve(request, request.query_params.get("filename"))
         link = await self._storage.aio.upload_link(
             handle, content_type=wanted_type(request.query_params.get("type"))
         )
@@ -120,12 +120,11 @@ class Companion(GuardedSection):
         await self._access.check(request, "link")
         multipart = self._storage.multipart
         wanted = await read_json(request, stall_seconds=self._stall_seconds)
-        handle = self._reserve(wanted.get("filename"))
+        handle = await self._reserve(request, wanted.get("filename"))
         upload_id = await self._storage.aio.run(
             multipart.create, handle, wanted_type(wanted.get("type"))
         )
         claims = {
-            "owner": self._owner(request),
             "handle": handle,
             "id": upload_id,
             "max": self._storage.max_size,
@@ -194,26 +193,23 @@ class Companion(GuardedSection):
 
     # What the endpoints share.
 
-    def _reserve(self, filename: object) -> str:
+    async def _reserve(self, request: Request, filename: object) -> str:
         if not isinstance(filename, str):
             raise Error("Ill-formed request: filename is a text", kind=Kind.ILL_FORMED)
-        return self._storage.reserve(filename)
+        handle = await self._storage.aio.reserve(filename, owner=self._access.owner(request))
+        await self._access.check(request, "link", handle)
+        return handle
 
     async def _opened(self, token: str, request: Request) -> _Upload:
-        """Give the upload of a token to its owner. Errors: `DENIED` for anybody else."""
+        """Return the upload of a token. Errors: `DENIED` for another user than who began it."""
         await self._access.check(request, "link")
         multipart = self._storage.multipart
         claims = self._storage.tokens.read(PURPOSE, token)
         upload = _Upload(claims["handle"], claims["id"], claims["max"])
-        await self._access.check(request, "link", upload.handle)
-        if claims["owner"] != self._owner(request):
-            raise Error("This upload is somebody else's", kind=Kind.DENIED)
+        await self._access.check_upload(request, "link", self._storage, upload.handle)
         if request.query_params.get("key") != multipart.key(upload.handle):
             raise Error("The key is not that of the upload", kind=Kind.DENIED)
         return upload
-
-    def _owner(self, request: Request) -> str:
-        return self._storage.tokens.digest("owner", self._access.owner(request))
 
     async def _part_link(self, upload: _Upload, number: str) -> PresignedLink:
         if not _NUMBER.fullmatch(number):

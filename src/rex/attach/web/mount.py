@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rex.attach.service_settings import comma_separated
 from rex.attach.web.access import Access, access_rule
 from rex.attach.web.app import Options, attachments
 from rex.attach.web.stalled import CutsStalled
 from rex.attach.wiring import (
     ACCESS,
     ACCESS_KEYS,
+    HOSTS,
     REDIRECT,
     STALL,
     allowed_origins,
@@ -42,4 +44,5 @@ def access_of(rex: Rex) -> Access:
     """
     settings = rex.settings
     rule = access_rule(settings[ACCESS], settings[ACCESS_KEYS])
-    return Access(rule, origins=allowed_origins(settings))
+    hosts = comma_separated(settings[HOSTS])
+    return Access(rule, origins=allowed_origins(settings), hosts=hosts)

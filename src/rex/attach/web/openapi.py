@@ -141,6 +141,11 @@ _IN_PATH = (
     _path("id", "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"),
     _path("name"),
 )
+_DOWNLOADED = {
+    "200": {"description": "The bytes", "content": _content(_BYTES, "*/*")},
+    "206": {"description": "A part", "content": _content(_BYTES, "*/*")},
+    "304": _answer("Not modified"),
+}
 _HANDLE_QUERY = _query("key", _TEXT, required=True, about="as it was answered at the beginning")
 
 _ATTACHMENTS: Schema = {
@@ -184,12 +189,11 @@ _ATTACHMENTS: Schema = {
         "get": _operation(
             "Download, or with ?link get a link to download",
             {
+                **_DOWNLOADED,
                 "200": {
                     "description": "The bytes, or the link",
                     "content": {**_content(_BYTES, "*/*"), **_content(_ref("Link"))},
                 },
-                "206": {"description": "A part", "content": _content(_BYTES, "*/*")},
-                "304": _answer("Not modified"),
                 "307": _answer("To a download link"),
             },
             parameters=(
@@ -215,9 +219,7 @@ _WANTED = _object(
         "content_type": _TEXT,
         "method": {"enum": ["PUT", "POST"]},
     },
-    "size",
-    "content_type",
-    "method",
+    *("size", "content_type", "method"),
 )
 
 _LINKS: Schema = {
@@ -232,26 +234,20 @@ _LINKS: Schema = {
             body=_content(_WANTED),
         )
     },
-    "/signed/": {
+    "/signed/{token}/": {
+        "parameters": [_path("token")],
         "post": _operation(
             "Upload with a link of this service: a form",
             {"204": _answer("Stored")},
             body=_content(
-                _object({"key": _TEXT, "Content-Type": _TEXT, "token": _TEXT, "file": _BYTES}),
+                _object({"key": _TEXT, "Content-Type": _TEXT, "file": _BYTES}),
                 "multipart/form-data",
             ),
-        )
+        ),
     },
     f"/signed{_HANDLE}": {
         "parameters": [*_IN_PATH, _query("token", _TEXT, required=True)],
-        "get": _operation(
-            "Download with a link of this service",
-            {
-                "200": {"description": "The bytes", "content": _content(_BYTES, "*/*")},
-                "206": {"description": "A part", "content": _content(_BYTES, "*/*")},
-                "304": _answer("Not modified"),
-            },
-        ),
+        "get": _operation("Download with a link of this service", _DOWNLOADED),
         "put": _operation(
             "Upload with a link of this service: the bytes",
             {"201": _answer("Stored")},
@@ -282,19 +278,28 @@ _TUS: Schema = {
         ),
     },
     f"/tus{_HANDLE}": {
-        "parameters": [*_IN_PATH, _TUS_VERSION],
-        "head": _operation("Tell how far an upload is", {"200": _answer("See the headers")}),
+        "parameters": list(_IN_PATH),
+        "get": _operation(
+            "Download what a complete upload has become, as at its handle",
+            {**_DOWNLOADED, "307": _answer("To a download link")},
+        ),
+        "head": _operation(
+            "Tell how far one is", {"200": _answer("See the headers")}, parameters=(_TUS_VERSION,)
+        ),
         "patch": _operation(
             "Go on with an upload",
             {"204": _answer("Upload-Offset tells how far it is")},
             parameters=(
+                _TUS_VERSION,
                 _header("Upload-Offset", _OFFSET, required=True),
                 _header("Upload-Length", _OFFSET),
                 _CHECKSUM,
             ),
             body=_content(_BYTES, OFFSET_TYPE),
         ),
-        "delete": _operation("Give an upload up", {"204": _answer("Given up")}),
+        "delete": _operation(
+            "Give an upload up", {"204": _answer("Given up")}, parameters=(_TUS_VERSION,)
+        ),
     },
 }
 
@@ -361,9 +366,7 @@ _MULTIPART: Schema = {
                     "The signed request",
                     _object(
                         {"url": _TEXT, "key": _TEXT, "headers": _map(_TEXT), "fields": _map(_TEXT)},
-                        "key",
-                        "headers",
-                        "fields",
+                        *("key", "headers", "fields"),
                     ),
                 )
             },
@@ -377,13 +380,20 @@ _MULTIPART: Schema = {
                         "contentType": _TEXT,
                         "expiresIn": {"type": "integer"},
                     },
-                    "uploadId",
-                    "partNumber",
-                    "contentType",
-                    "expiresIn",
+                    *("uploadId", "partNumber", "contentType", "expiresIn"),
                 )
             ),
         )
+    },
+    f"/sign{_HANDLE}": {
+        "parameters": [*_IN_PATH, _query("token", _TEXT, required=True)],
+        "put": _operation(
+            "Upload, as signed: the bytes", {"200": _answer("Stored")}, body=_content(_BYTES, "*/*")
+        ),
+        "post": _operation(
+            "Begin an upload in parts, or complete it with S3's XML, as signed",
+            {"200": {"description": "S3's answer", "content": _content(_TEXT, "application/xml")}},
+        ),
     },
 }
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
+from rex.attach.handle import shown
 from rex.attach.web.body import read_json
 from rex.attach.web.companion import wanted_type
 from rex.attach.web.section import GuardedSection, allowing
+from rex.attach.web.sign_relay import SignRelay
 from rex.core import Error, Kind
 from rex.core.web import problem
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from rex.attach.link import PresignedLink
-    from rex.attach.storage import UploadMethod
+    from rex.attach.storage import Storage, UploadMethod
+    from rex.attach.web.access import Access
 
 __all__ = ["Sign"]
 
@@ -29,28 +32,36 @@ class Sign(GuardedSection):
     """Links for the requests that the browser says it wants to make.
 
     Where an upload begins, the storage chooses the key. The requests that follow name a key of
-    ours and the id that the server gave to the browser.
+    ours and the id that the server gave to the browser. Links to the server are for the parts of an
+    upload, and for whole files of a client that sends the headers of a link; what begins and ends
+    an upload goes to the service (`SignRelay`), and so does a whole file where there is no link.
     """
 
-    preflight = allowing("POST")
+    preflight = allowing("POST, PUT")
+
+    def __init__(self, storage: Storage, access: Access, *, stall_seconds: float) -> None:
+        super().__init__(storage, access, stall_seconds=stall_seconds)
+        self._relay = SignRelay(storage, stall_seconds=stall_seconds)
 
     async def answer(self, request: Request, path: str) -> Response:
         """Answer with one link, and with the key and the handle that it is for."""
-        await self._access.check(request, "link")
         if path not in ("", "/"):
-            raise Error("There is nothing here", kind=Kind.NOT_FOUND)
+            return await self._relay.answer(request, path)
+        await self._access.check(request, "link")
         if request.method != "POST":
             return problem(405, "Use POST.", "method-not-allowed", {"Allow": "POST"})
         wanted = await read_json(request, stall_seconds=self._stall_seconds)
         if not isinstance(wanted.get("key"), str):
             raise Error("Ill-formed request: key is a text", kind=Kind.ILL_FORMED)
         if wanted.get("uploadId") is None:
-            handle = self._storage.reserve(wanted["key"])
-            sign = self._first(wanted, handle)
-        else:
-            handle = self._storage.multipart.handle(wanted["key"])
+            owner = self._access.owner(request)
+            handle = await self._storage.aio.reserve(wanted["key"], owner=owner)
             await self._access.check(request, "link", handle)
-            sign = self._next(wanted, handle)
+            sign = self._first(request, wanted, handle)
+        else:
+            handle = self._begun(wanted["key"])
+            await self._access.check_upload(request, "link", self._storage, handle)
+            sign = self._next(request, wanted, handle)
         link = await self._storage.aio.run(sign)
         content = {
             "url": link.url,
@@ -62,28 +73,62 @@ class Sign(GuardedSection):
         }
         return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
-    def _first(self, wanted: dict[str, Any], handle: str) -> Callable[[], PresignedLink]:
+    def _begun(self, key: str) -> str:
+        """Return the handle of an upload in parts by the key that was answered for it."""
+        try:
+            return self._storage.multipart.handle(key)
+        except Error as error:
+            if error.kind is not Kind.ILL_FORMED:
+                raise
+            raise Error(
+                "The key must be the one that was answered when the upload began",
+                f"{shown(key)}; @uppy/aws-s3 sends that from version 6.1 on",
+                kind=Kind.ILL_FORMED,
+            ) from None
+
+    def _first(
+        self, request: Request, wanted: dict[str, Any], handle: str
+    ) -> Callable[[], PresignedLink]:
         """Give what signs the request that begins an upload."""
-        content_type = wanted_type(wanted.get("contentType"))
         expires = self._expires(wanted)
+        relayed = partial(self._relay.link, request, handle, expires=expires)
         if wanted.get("method") == "PUT":
-            # Only a form can limit the size.
-            method: UploadMethod = "PUT" if self._storage.max_size is None else "POST"
-            return partial(
-                self._storage.upload_link,
-                handle,
-                method=method,
-                content_type=content_type,
-                expires=expires,
-            )
+            # Clients that tell the type send the headers of a link, too (@uppy/aws-s3 6.3).
+            if wanted.get("contentType") is None:
+                return partial(relayed, "put")
+            content_type = wanted_type(wanted["contentType"])
+            return partial(self._whole, handle, content_type, expires, partial(relayed, "put"))
         if wanted.get("method") == "POST":
-            create_link = self._storage.multipart.create_link
-            return partial(create_link, handle, content_type, expires=expires)
+            self._storage.multipart.key(handle)  # a storage without uploads in parts says so
+            return partial(relayed, "create")
         raise Error("An upload begins with PUT or POST", kind=Kind.ILL_FORMED)
 
-    def _next(self, wanted: dict[str, Any], handle: str) -> Callable[[], PresignedLink]:
+    def _whole(
+        self,
+        handle: str,
+        content_type: str | None,
+        expires: float,
+        otherwise: Callable[[], PresignedLink],
+    ) -> PresignedLink:
+        """Return a link for a whole file, to the server if the storage makes such links."""
+        # Only a form can limit the size.
+        method: UploadMethod = "PUT" if self._storage.max_size is None else "POST"
+        try:
+            return self._storage.upload_link(
+                handle, method=method, content_type=content_type, expires=expires
+            )
+        except Error as error:
+            if error.kind is not Kind.UNSUPPORTED:
+                raise
+            return otherwise()
+
+    def _next(
+        self, request: Request, wanted: dict[str, Any], handle: str
+    ) -> Callable[[], PresignedLink]:
         """Give what signs a request about an upload in parts that has begun."""
         multipart, upload_id = self._storage.multipart, wanted["uploadId"]
+        if not isinstance(upload_id, str):
+            raise Error("Ill-formed request: uploadId is a text", kind=Kind.ILL_FORMED)
         expires = self._expires(wanted)
         match wanted.get("method"):
             case "PUT":
@@ -92,7 +137,8 @@ class Sign(GuardedSection):
             case "GET":
                 return partial(multipart.parts_link, handle, upload_id, expires=expires)
             case "POST":
-                return partial(multipart.complete_link, handle, upload_id)
+                relayed = partial(self._relay.link, request, handle, "complete", expires=expires)
+                return partial(relayed, upload_id=upload_id)
             case "DELETE":
                 return partial(multipart.abort_link, handle, upload_id, expires=expires)
         raise Error("The method is PUT, GET, POST or DELETE", kind=Kind.ILL_FORMED)

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Signed"]
 
 FILE_FIELD = "file"
-PINNED_FIELDS = 3
+PINNED_FIELDS = 2
 
+_FORM_PATH = re.compile(r"/([A-Za-z0-9_.-]+)/")
 # One parameter, written as we write it: whatever is added or encoded otherwise is no link of ours.
 _QUERY = re.compile(rb"token=([A-Za-z0-9_.-]+)")
 
@@ -44,10 +45,11 @@ _ANY_SITE = {
 
 
 class Signed:
-    """Uploads and downloads by links, at ``/signed/`` (forms) and ``/signed/<handle>?token=…``.
+    """Uploads and downloads by links: ``/signed/<token>/`` (forms), ``/signed/<handle>?token=…``.
 
     The token is the permission: no access rule is asked, and pages of every site may use a link,
-    as those of S3. What is asked for must be what was signed, all of it and nothing else.
+    as those of S3. It is part of the address, so that the service checks it before it reads a body.
+    What is asked for must be what was signed, all of it and nothing else.
     """
 
     preflight = allowing("GET, PUT, POST", headers="*")
@@ -71,7 +73,7 @@ class Signed:
         """Do what a link permits. Errors: `DENIED` for whatever is not permitted by one."""
         if not self._storage.links_are_served:
             raise Error("There are no links here", kind=Kind.DENIED)
-        endpoints = self._forms if path == "/" else self._attachments
+        endpoints = self._forms if _FORM_PATH.fullmatch(path) else self._attachments
         endpoint = endpoints.get(request.method)
         if endpoint is None:
             allow = ", ".join(sorted({*endpoints} - {"HEAD"}))
@@ -107,13 +109,16 @@ class Signed:
             # The condition does not hold (RFC 9110, section 13.1.2).
             return problem(412, str(error), Kind.EXISTS.value)
 
-    async def _post(self, request: Request, _: str) -> Response:
+    async def _post(self, request: Request, path: str) -> Response:
+        permission = Permission.read(self._storage.tokens, "POST", path[1:-1])
         if request.scope.get("query_string"):
             raise Error("The address is not as it was signed", kind=Kind.DENIED)
-        limit = self._storage.max_size
+        limits = [
+            each for each in (self._storage.max_size, permission.max_size) if each is not None
+        ]
         body = Body(
             request,
-            max_size=None if limit is None else limit + FORM_OVERHEAD,
+            max_size=min(limits) + FORM_OVERHEAD if limits else None,
             stall_seconds=self._stall_seconds,
         )
         form = Form(body, ", ".join(request.headers.getlist("content-type")))
@@ -122,9 +127,9 @@ class Signed:
             raise Error(
                 "Ill-formed form", f"its one file is called {FILE_FIELD}", kind=Kind.ILL_FORMED
             )
-        permission = self._form_permission(form)
-        if permission.max_size is not None:
-            body.limit(permission.max_size + FORM_OVERHEAD)
+        signed = {"key": permission.key, "Content-Type": permission.content_type}
+        if form.fields != signed or form.field_count != PINNED_FIELDS:
+            raise Error("The form is not as it was signed", kind=Kind.DENIED)
         return await self._store(permission, _only_file(form, file, permission.max_size), 204)
 
     def _permission(self, request: Request, path: str) -> Permission:
@@ -136,14 +141,6 @@ class Signed:
     def _expires(self, request: Request) -> float:
         """Return when the link of a request that is permitted ends."""
         return self._storage.tokens.expires(_token(request))
-
-    def _form_permission(self, form: Form) -> Permission:
-        token = form.fields.get("token", "")
-        permission = Permission.read(self._storage.tokens, "POST", token)
-        signed = {"key": permission.key, "Content-Type": permission.content_type, "token": token}
-        if form.fields != signed or form.field_count != PINNED_FIELDS:
-            raise Error("The form is not as it was signed", kind=Kind.DENIED)
-        return permission
 
     async def _store(
         self, permission: Permission, content: AsyncIterator[bytes], status: int

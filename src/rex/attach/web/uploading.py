@@ -15,11 +15,13 @@ from rex.attach.web.multipart import FORM_OVERHEAD, FORM_TYPE, MAX_FILES, FilePa
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.requests import Request
 
     from rex.attach.storage import Storage
 
-__all__ = ["Measured", "Uploaded", "upload"]
+__all__ = ["Measured", "Uploaded", "take_back", "upload"]
 
 HOW_TO_SEND = (
     "send the bytes with ?name=, the name of the file, and their own Content-Type, "
@@ -65,10 +67,15 @@ async def upload(
     try:
         await _store_all(_files(request, max_size, stall_seconds), storage, max_size, stored)
     except BaseException:
-        # In tasks of their own, which the end of this one does not end.
-        await asyncio.shield(asyncio.gather(*(_take_back(storage, one.handle) for one in stored)))
+        await take_back(storage, stored)
         raise
     return stored
+
+
+async def take_back(storage: Storage, stored: Iterable[Uploaded]) -> None:
+    """Remove what a request has stored, also when the task of the request is cancelled."""
+    # In tasks of their own, which the end of this one does not end.
+    await asyncio.shield(asyncio.gather(*(_take_back(storage, one.handle) for one in stored)))
 
 
 def _files(request: Request, max_size: int | None, stall_seconds: float) -> AsyncIterator[FilePart]:

@@ -14,6 +14,7 @@ import pytest
 
 from attach.harnesses import s3_client
 from attach.web.hostile.raw import CANARIES, KEY, Answer, ask, request
+from rex.attach.storages.tree import MARKER
 from served import PORT, Served, serving
 
 if TYPE_CHECKING:
@@ -197,9 +198,9 @@ def everywhere(
             for kind, settings, secrets in starts
         ]
         yield Everywhere(root, services)
-        files = [path for path in (root / "directory/attachments").rglob("*") if path.is_file()]
-        for path in files:
-            assert _KEY.fullmatch(str(path.relative_to(root / "directory/attachments"))), path
+        attachments = root / "directory/attachments"
+        paths = {str(p.relative_to(attachments)) for p in attachments.rglob("*") if p.is_file()}
+        assert [] == [path for path in paths - {MARKER} if not _KEY.fullmatch(path)]
         client = s3_client(seaweedfs.endpoint, seaweedfs.access_key, seaweedfs.secret_key)
         for found in client.list_objects_v2(Bucket="hostile").get("Contents", ()):
             assert _KEY.fullmatch(found["Key"]), found

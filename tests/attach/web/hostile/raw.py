@@ -49,6 +49,7 @@ HEADERS = frozenset(
         "last-modified",
         "location",
         "referrer-policy",
+        "retry-after",
         "server",
         "transfer-encoding",
         "tus-checksum-algorithm",

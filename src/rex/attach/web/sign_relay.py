@@ -1,0 +1,153 @@
+"""Requests of a browser that speaks S3, made by the service in its place.
+
+A link to S3 pins type, disposition and that nothing is replaced by headers that have to be sent.
+@uppy/aws-s3 before 6.2 sends none of them, and no version tells the type of what it sends in parts
+before it sends the request. So these requests go to the service, which does what the link would
+have permitted; the parts themselves go to S3.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+from starlette.responses import Response
+
+from rex.attach.link import PresignedLink, link_seconds
+from rex.attach.web.body import Body
+from rex.attach.web.companion import wanted_type
+from rex.attach.web.paths import handle_of, root_of
+from rex.core import Error, Kind
+from rex.core.web import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from rex.attach.storage import Storage
+
+    Claims = dict[str, Any]
+
+__all__ = ["SignRelay"]
+
+PURPOSE = "sign"
+MAX_COMPLETE_BYTES = 1024 * 1024
+
+# One parameter, written as it is written here.
+_QUERY = re.compile(rb"token=([A-Za-z0-9_.-]+)")
+
+# What Uppy sends; any other XML is refused, so no parser has to be protected from it.
+_PART = r"<Part><PartNumber>([0-9]{1,5})</PartNumber><ETag>([^<>]{1,256})</ETag></Part>"
+_COMPLETE = re.compile(rf"<CompleteMultipartUpload>((?:{_PART})*)</CompleteMultipartUpload>")
+
+
+class SignRelay:
+    """Answers ``/sign/<handle>?token=…`` as S3 would; the token is the permission."""
+
+    def __init__(self, storage: Storage, *, stall_seconds: float) -> None:
+        self._storage = storage
+        self._stall_seconds = stall_seconds
+        self._steps: dict[tuple[str, str], Callable[[Request, Claims], Awaitable[Response]]] = {
+            ("PUT", "put"): self._put,
+            ("POST", "create"): self._create,
+            ("POST", "complete"): self._complete,
+        }
+
+    def link(
+        self, request: Request, handle: str, step: str, *, expires: float, upload_id: str = ""
+    ) -> PresignedLink:
+        """Return the link of a step: ``put``, ``create`` or ``complete``.
+
+        Errors: `ILL_FORMED` for the time, in seconds.
+        """
+        ends = time.time() + link_seconds(expires)
+        claims = {"handle": handle, "step": step, "id": upload_id}
+        token = self._storage.tokens.sign(PURPOSE, claims, expires=ends)
+        return PresignedLink(
+            method="PUT" if step == "put" else "POST",
+            url=f"{self._base(request)}/sign{quote(handle, '/')}?token={token}",
+            headers={},
+            fields={},
+            expires_at=datetime.datetime.fromtimestamp(ends, datetime.UTC),
+        )
+
+    async def answer(self, request: Request, path: str) -> Response:
+        """Do what a link permits. Errors: `DENIED` for anything else."""
+        match = _QUERY.fullmatch(request.scope.get("query_string", b""))
+        claims = self._storage.tokens.read(PURPOSE, match[1].decode() if match else "")
+        step = self._steps.get((request.method, claims["step"]))
+        if step is None or handle_of(path) != claims["handle"]:
+            raise Error("The request is not the one that was permitted", kind=Kind.DENIED)
+        return await step(request, claims)
+
+    async def _put(self, request: Request, claims: Claims) -> Response:
+        """Store the body; a second time is 412, as with ``If-None-Match: *``."""
+        body = Body(request, max_size=self._storage.max_size, stall_seconds=self._stall_seconds)
+        handle, aio = claims["handle"], self._storage.aio
+        try:
+            await aio.put(handle, body, content_type=_content_type(request), idempotent=False)
+        except Error as error:
+            if error.kind is not Kind.EXISTS:
+                raise
+            return problem(412, str(error), Kind.EXISTS.value)
+        info = await aio.info(handle)
+        return Response(status_code=200, headers={"ETag": info.etag})
+
+    async def _create(self, request: Request, claims: Claims) -> Response:
+        """Begin an upload in parts, of the type that the browser tells."""
+        handle, multipart = claims["handle"], self._storage.multipart
+        upload_id = await self._storage.aio.run(multipart.create, handle, _content_type(request))
+        return _xml(
+            "InitiateMultipartUploadResult",
+            Bucket=multipart.bucket,
+            Key=multipart.key(handle),
+            UploadId=upload_id,
+        )
+
+    async def _complete(self, request: Request, claims: Claims) -> Response:
+        """Make the attachment of the parts that the browser names."""
+        body = Body(request, max_size=MAX_COMPLETE_BYTES, stall_seconds=self._stall_seconds)
+        read = b"".join([chunk async for chunk in body]).decode(errors="replace")
+        named = _COMPLETE.fullmatch(read.strip())
+        if named is None:
+            raise Error("Ill-formed CompleteMultipartUpload", kind=Kind.ILL_FORMED)
+        parts = [(int(number), etag) for number, etag in re.findall(_PART, named[1])]
+        handle, multipart, aio = claims["handle"], self._storage.multipart, self._storage.aio
+        await aio.run(multipart.complete, handle, claims["id"], parts)
+        link = await aio.download_link(handle)
+        return _xml(
+            "CompleteMultipartUploadResult",
+            Location=link.url.partition("?")[0],
+            Bucket=multipart.bucket,
+            Key=multipart.key(handle),
+        )
+
+    def _base(self, request: Request) -> str:
+        """Return the address of the service, which has to be absolute for Uppy.
+
+        Without ``attach_url`` it is that by which the browser knows it; of the page's own site,
+        the browser also tells the scheme, which a proxy may have changed.
+        """
+        if self._storage.url is not None:
+            return self._storage.url.rstrip("/")
+        origin = request.headers.get("origin")
+        if origin is None or request.headers.get("sec-fetch-site") != "same-origin":
+            origin = f"{request.url.scheme}://{request.url.netloc}"
+        return origin + root_of(request)
+
+
+def _content_type(request: Request) -> str | None:
+    """Return the type that the browser sends, or None if the name of the file has to decide."""
+    return wanted_type(request.headers.get("content-type"))
+
+
+def _xml(name: str, **elements: str) -> Response:
+    inner = "".join(f"<{tag}>{escape(text)}</{tag}>" for tag, text in elements.items())
+    content = f'<?xml version="1.0" encoding="UTF-8"?>\n<{name}>{inner}</{name}>'
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(content, 200, headers, media_type="application/xml")

@@ -1,0 +1,173 @@
+"""The headers of tus 1.0: read from a request, and kept with an upload."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from rex.attach.content_type import DEFAULT_TYPE, content_type_for
+from rex.attach.handle import shown
+from rex.attach.uploads import MAX_KEPT_NOTE_BYTES
+from rex.attach.web.body_headers import given_digests
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from rex.attach.uploads import Upload
+
+__all__ = [
+    "ALGORITHMS",
+    "FINAL",
+    "PARTIAL",
+    "Checksum",
+    "Note",
+    "checksum_of",
+    "content_type_of",
+    "metadata_of",
+    "number_of",
+    "size_of",
+]
+
+ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
+FINAL = "final;"
+PARTIAL = "partial"
+MAX_METADATA_LENGTH = 8000
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_KEY = re.compile(r"[!-+\--~]+")  # ASCII without blanks and commas
+
+
+class Note(NamedTuple):
+    """The headers of a creation that a client may read again, as long as the upload exists."""
+
+    metadata: str = ""
+    """Upload-Metadata, as the client sent it."""
+    concat: str = ""
+    """Upload-Concat, as the client sent it."""
+
+    @classmethod
+    def of(cls, upload: Upload) -> Self:
+        """Return what the storage kept, or the name and the type of an attachment without a note.
+
+        Another program may have written the note: text that is not a header value is dropped.
+        """
+        try:
+            metadata, concat = json.loads(upload.note or "[]")
+            note = cls(_printable(metadata), _printable(concat))
+        except (ValueError, TypeError, AttributeError):
+            note = cls(metadata=_described(upload) if upload.expires_at is None else "")
+        return note._replace(concat=PARTIAL) if upload.is_part else note
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the upload was concatenated of partial ones."""
+        return self.concat.startswith(FINAL)
+
+    def encoded(self) -> str:
+        """Return the text that the storage keeps."""
+        return json.dumps(self)
+
+    def shortened(self) -> Self:
+        """Return as much of the note as a storage keeps with an attachment.
+
+        Name and type of the attachment replace the metadata. That an upload is final has to be
+        known for good, since PATCH is answered by it; its list of partial uploads has not.
+        """
+        whole = (self, self._replace(metadata=""), self._replace(metadata="", concat=FINAL))
+        return next(note for note in whole if len(note.encoded()) <= MAX_KEPT_NOTE_BYTES)
+
+    def headers(self) -> dict[str, str]:
+        """Return those of both that there are, as headers of an answer."""
+        named = {"Upload-Metadata": self.metadata, "Upload-Concat": self.concat}
+        return {name: value for name, value in named.items() if value}
+
+
+class Checksum(NamedTuple):
+    """An Upload-Checksum."""
+
+    algorithm: str
+    """One of `ALGORITHMS`."""
+    digest: bytes
+
+
+def checksum_of(request: Request) -> Checksum | None:
+    """Return the checksum of the content of a request, if there is one. Errors: `ILL_FORMED`."""
+    given = request.headers.get("upload-checksum")
+    if given is None:
+        # What came is kept where it breaks off, so a digest is compared before anything is.
+        digests = given_digests(request.headers).items()
+        return next((Checksum(name, values[0]) for name, values in digests), None)
+    algorithm, _, digest = given.partition(" ")
+    if algorithm not in ALGORITHMS:
+        raise Error(f"A checksum is one of {', '.join(ALGORITHMS)}", kind=Kind.ILL_FORMED)
+    return Checksum(algorithm, _decoded(digest, "Upload-Checksum"))
+
+
+def size_of(request: Request, *, may_be_deferred: bool) -> int | None:
+    """Return Upload-Length in bytes; None if the client defers it. Errors: `ILL_FORMED`."""
+    size = number_of(request, "upload-length")
+    deferred = request.headers.get("upload-defer-length")
+    if may_be_deferred and (deferred not in (None, "1") or (size is None) == (deferred is None)):
+        raise Error("An upload needs Upload-Length or Upload-Defer-Length: 1", kind=Kind.ILL_FORMED)
+    return size
+
+
+def number_of(request: Request, header: str) -> int | None:
+    """Return the number in a header, or None without the header. Errors: `ILL_FORMED`."""
+    given = request.headers.getlist(header)
+    if not given:
+        return None
+    if len(given) > 1 or not _NUMBER.fullmatch(given[0]):
+        raise Error("Ill-formed header", f"{header}: {shown(given[0])}", kind=Kind.ILL_FORMED)
+    return int(given[0])
+
+
+def metadata_of(header: str) -> dict[str, str]:
+    """Read Upload-Metadata; bytes that are not UTF-8 are replaced. Errors: `ILL_FORMED`."""
+    if len(header) > MAX_METADATA_LENGTH or not header.isascii():
+        raise Error(
+            f"Upload-Metadata is ASCII, at most {MAX_METADATA_LENGTH}", kind=Kind.ILL_FORMED
+        )
+    metadata = {}
+    for pair in header.split(",") if header.strip() else ():
+        key, _, value = pair.strip().partition(" ")
+        if not _KEY.fullmatch(key) or key in metadata:
+            raise Error("Ill-formed Upload-Metadata", shown(pair), kind=Kind.ILL_FORMED)
+        metadata[key] = _decoded(value.strip(), "Upload-Metadata").decode(errors="replace")
+    return metadata
+
+
+def content_type_of(metadata: Mapping[str, str], name: str) -> str | None:
+    """Return the media type in the metadata, or None if the name of the file has to decide."""
+    given = metadata.get("filetype") or metadata.get("type") or DEFAULT_TYPE
+    try:
+        content_type = content_type_for(name, given)
+    except Error:
+        return None
+    return None if content_type.partition(";")[0].strip().lower() == DEFAULT_TYPE else content_type
+
+
+def _described(upload: Upload) -> str:
+    """Return name and type of an attachment as tus clients send them."""
+    values = {"filename": upload.handle.rpartition("/")[2], "filetype": upload.content_type}
+    return ",".join(
+        f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items()
+    )
+
+
+def _printable(text: str) -> str:
+    text = text.replace("\t", " ")  # the other blank of a header (RFC 9110, section 5.6.3)
+    return text if text.isascii() and text.isprintable() else ""
+
+
+def _decoded(text: str, header: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Error(f"Ill-formed {header}: it is in base64", kind=Kind.ILL_FORMED) from None

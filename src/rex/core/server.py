@@ -1,0 +1,197 @@
+"""granian as `rex serve` runs it: each limit is set on purpose (docs/operations.md, Limits)."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import resource
+import signal
+import threading
+import time
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rex.core.configuration import Configuration
+from rex.core.error import Error, Kind
+from rex.core.package import installed, load
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from rex.core.application import Rex
+
+__all__ = ["CONNECTIONS", "IDLE_SECONDS", "Loader", "check_packages", "run_server"]
+
+CONNECTIONS = 1024
+"""How many connections a worker holds by default."""
+IDLE_SECONDS = 15
+"""How long a connection may take to bring the head of a request by default."""
+MAX_HEAD_BYTES = 128 * 1024
+"""The largest head of a request; also the most that is read of a body at once."""
+WAITING_CONNECTIONS = 1024
+"""How many connections wait in the kernel for a worker that holds its maximum."""
+KILL_SECONDS = 30
+"""How long a worker may take to finish its answers when the server ends."""
+FILES_PER_CONNECTION = 4
+"""For its socket, a file, and one or two connections to the server of the storage."""
+
+MAX_PAUSE_SECONDS = 30
+
+TRIM_SECONDS = 10
+"""How often freed memory is returned to the system."""
+
+log = logging.getLogger("rex.serve")
+
+
+def run_server(
+    loader: Loader,
+    *,
+    address: str,
+    port: int,
+    workers: int,
+    connections: int,
+    idle_seconds: float,
+    tls: tuple[str, str] | None,
+) -> None:
+    """Serve what the loader makes until a signal ends that, with a certificate and key for TLS.
+
+    It is HTTP/1.1 alone: granian limits neither how long a connection of HTTP/2 may be idle, nor,
+    where it speaks both, how long the first byte may take.
+
+    Errors: `INTERNAL` when workers end as soon as they are started.
+    """
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+
+    # granian has raised this one to the hard limit.
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if open_files == resource.RLIM_INFINITY:
+        open_files = connections * FILES_PER_CONNECTION
+    server = Granian(
+        "rex",
+        address=address,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=workers,
+        respawn_failed_workers=True,
+        workers_kill_timeout=KILL_SECONDS,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=WAITING_CONNECTIONS,
+        backpressure=min(connections, max(1, open_files // FILES_PER_CONNECTION)),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(idle_seconds * 1000), max_buffer_size=MAX_HEAD_BYTES
+        ),
+        ssl_cert=None if tls is None else Path(tls[0]),
+        ssl_key=None if tls is None else Path(tls[1]),
+    )
+    try:
+        server.serve(target_loader=loader, wrap_loader=False)
+    except SystemExit as ended:
+        if ended.code:
+            raise Error("The workers end as soon as they are started") from None
+
+
+def check_packages() -> None:
+    """Check that the packages of the server are installed. Errors: `CONFIGURATION`."""
+    missing = [name for name in ("granian", "starlette") if find_spec(name) is None]
+    if missing:
+        raise Error(
+            "Serving needs more packages: pip install 'rex-attach[web]'",
+            ", ".join(missing),
+            kind=Kind.CONFIGURATION,
+        )
+
+
+class Loader:
+    """Makes the application in each worker, from the arguments of the command."""
+
+    def __init__(
+        self, overrides: tuple[str, ...], config: str | None, *, access_log: bool, metrics: bool
+    ) -> None:
+        self._overrides = overrides
+        self._config = config
+        self._access_log = access_log
+        self._metrics = metrics
+
+    def check(self, configuration: Configuration) -> None:
+        """Make the application as a worker will; what is configured wrongly is an `Error`."""
+        from rex.core.web import application
+
+        rex = _application(configuration)
+        try:
+            rex.service(application, lambda: application(rex))
+        finally:
+            rex.close()
+
+    def __call__(self, *_: object) -> ASGIApp:
+        """Make the application of this worker, as soon as that is possible."""
+        with suppress(ValueError):  # not in the main thread
+            # Signals end a worker that waits; granian sets its own handlers afterwards.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _return_memory()
+        rex = self._patiently()
+        app: ASGIApp = rex
+        if self._access_log:
+            from rex.core.web import AccessLog
+
+            logging.getLogger("rex.access").addHandler(logging.StreamHandler())
+            logging.getLogger("rex.access").setLevel(logging.INFO)
+            app = AccessLog(app)
+        if self._metrics:
+            from rex.core.metrics import Measured
+
+            app = Measured(app, rex)
+        return app
+
+    def _patiently(self) -> Rex:
+        """Make the application, trying again with growing pauses as long as that fails.
+
+        It was made before, when the server was started. So what it needs now is away for a while,
+        as a storage that restarts.
+        """
+        pause = 1
+        while True:
+            configuration = Configuration(self._overrides, self._config)
+            try:
+                return _application(configuration)
+            except Error as error:
+                reason = configuration.masked(" ".join(str(error).split()))
+                log.warning("A worker cannot start, and tries again in %d s: %s", pause, reason)
+            time.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+
+
+def _application(configuration: Configuration) -> Rex:
+    return configuration.rex(*(configuration.packages or _with_routes()))
+
+
+def _return_memory() -> None:
+    """Return the memory to the system that glibc keeps after a burst of uploads, again and again.
+
+    Free memory lies between used memory, in an arena for each thread (malloc_trim(3)). Lower
+    thresholds (mallopt(3)) help as well, and double the CPU time of downloads. Only glibc has
+    this function.
+    """
+    with suppress(OSError, AttributeError):
+        trim = ctypes.CDLL(None).malloc_trim
+
+        def repeat() -> None:
+            while True:
+                time.sleep(TRIM_SECONDS)
+                trim(0)
+
+        threading.Thread(target=repeat, name="rex.trim", daemon=True).start()
+
+
+def _with_routes() -> list[str]:
+    packages = {name: load(name) for name in installed()}
+    return [
+        name
+        for name, package in packages.items()
+        if package.routes is not None and not package.is_example
+    ]

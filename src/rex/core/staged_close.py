@@ -1,0 +1,113 @@
+"""Answers that come before a request is read, closed in stages (RFC 9112, section 9.6).
+
+A connection that is closed while bytes still arrive is reset, and a client that is reset while it
+sends loses an answer that it has not read yet. So what is left of the request is read and discarded
+after the answer, within limits, before the server closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["MAX_BYTES", "MAX_SECONDS", "SILENT_SECONDS", "StagedClose"]
+
+MAX_BYTES = 64 * 1024 * 1024
+"""How much is discarded at most."""
+MAX_SECONDS = 30.0
+"""How long it is discarded at most."""
+SILENT_SECONDS = 5.0
+"""How long to wait for a client that sends nothing more."""
+SHORT_BYTES = 64 * 1024
+"""What is no longer is discarded soon, and the connection kept for another request."""
+
+
+_MARK = "rex.staged_close"
+"""Marks the scope below the outermost of several, which does the work."""
+
+
+class StagedClose:
+    """An ASGI application that discards the rest of a request after an early answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http" and _MARK not in scope and _has_body(scope):
+            exchange = _Exchange(scope, receive, send)
+            scope, receive, send = {**scope, _MARK: True}, exchange.receive, exchange.send
+        await self._app(scope, receive, send)
+
+
+def _has_body(scope: Scope) -> bool:
+    """Whether the request has a body (RFC 9112, section 6)."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+
+class _Exchange:
+    """A request with a body, and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_read = False
+        self._closes = scope.get("http_version", "1.1")[0] == "1" and not _is_short(scope)
+        # In ASGI, an application can read a request until it sends the last message of its answer.
+        # granian stops earlier, when the client has the whole answer, unless that message came.
+        server = type(getattr(receive, "__self__", None)).__module__.partition(".")[0]
+        self._reads_afterwards = server == "granian"
+
+    async def receive(self) -> Message:
+        """Receive a message from the server; note the end of the request."""
+        message = await self._receive()
+        self._is_read = not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the answer; after the last one, discard the rest of the request."""
+        if self._closes and not self._is_read and message["type"] == "http.response.start":
+            message = {**message, "headers": _closing(message.get("headers", ()))}
+        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if self._is_read or not is_last:
+            await self._send(message)
+        elif self._reads_afterwards:
+            await self._send(message)
+            await self._discard()
+        else:
+            await self._send({**message, "more_body": True})
+            await self._discard()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _discard(self) -> None:
+        left = MAX_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MAX_SECONDS):
+                while not self._is_read and left > 0:
+                    async with asyncio.timeout(SILENT_SECONDS):
+                        left -= len((await self.receive()).get("body", b""))
+
+
+def _is_short(scope: Scope) -> bool:
+    """Whether the body is soon discarded; a client that expects 100 may send none."""
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"")
+    return (
+        headers.keys().isdisjoint((b"transfer-encoding", b"expect"))
+        and length[:20].isdigit()
+        and int(length[:20]) <= SHORT_BYTES
+    )
+
+
+def _closing(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    others = [(name, value) for name, value in headers if name.lower() != b"connection"]
+    return [*others, (b"connection", b"close")]

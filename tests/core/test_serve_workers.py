@@ -1,0 +1,107 @@
+"""The workers of `rex serve`: killed, started while their storage is away, terminated."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from attach.restartable import Restartable, restartable
+from load import Load
+from served import Served, rex_serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WAITS = "A worker cannot start, and tries again in"
+
+
+@pytest.fixture
+def s3(tmp_path: Path) -> Iterator[Restartable]:
+    """Run a SeaweedFS that the test may stop."""
+    (tmp_path / "s3").mkdir()
+    with restartable(tmp_path / "s3") as server:
+        yield server
+
+
+def workers(served: Served) -> set[int]:
+    """Return the process ids of the workers."""
+    _, *found = served.processes
+    return {int(process.name) for process in found}
+
+
+def kill_workers(served: Served, number: int) -> None:
+    """Kill some workers, as a system without memory does, and wait for new ones."""
+    before = workers(served)
+    for pid in sorted(before)[:number]:
+        os.kill(pid, signal.SIGKILL)
+    served.until(lambda: len(workers(served) - before) == number)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_killed_worker_is_replaced_under_load(tmp_path: Path, number: int) -> None:
+    """The service goes on, also after its only worker; acknowledged attachments are there."""
+    options = ("--workers", number)
+    with rex_serving(tmp_path, *options, attach_dir=tmp_path / "attachments") as served:
+        with Load(served) as load:
+            load.wait_for_more()
+            kill_workers(served, number)
+            load.wait_for_more()
+        assert [] == load.missing()
+        assert number == len(workers(served))
+        assert served.program.poll() is None
+
+
+def test_a_worker_waits_for_a_storage_that_is_away(tmp_path: Path, s3: Restartable) -> None:
+    """It logs the reason, and serves as soon as the storage is back."""
+    with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=2) as served:
+        s3.stop()
+        kill_workers(served, 1)
+        served.until(lambda: WAITS in served.log.read_text())
+        assert "attach_s3_endpoint" in served.log.read_text()
+        s3.start()
+        with Load(served) as load:
+            load.wait_for_more()
+        assert [] == load.missing()
+
+
+def test_a_worker_that_waits_can_be_terminated(tmp_path: Path, s3: Restartable) -> None:
+    """At once, and the server ends as usual."""
+    with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=2) as served:
+        s3.stop()
+        kill_workers(served, 1)
+        served.until(lambda: WAITS in served.log.read_text())
+        served.program.terminate()
+        assert 0 == served.program.wait(timeout=10)  # a worker that does not end has 30 seconds
+        s3.start()
+
+
+def test_the_service_outlives_a_restart_of_its_storage(tmp_path: Path, s3: Restartable) -> None:
+    """Under load: the same workers go on, and acknowledged attachments are there."""
+    with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=5) as served:
+        before = workers(served)
+        with Load(served) as load:
+            load.wait_for_more()
+            s3.stop()
+            s3.start()
+            load.wait_for_more()
+        assert before == workers(served)
+        assert [] == load.missing()
+
+
+def test_workers_that_die_again_and_again_end_the_server(tmp_path: Path) -> None:
+    """With a clear message, and an exit code for the supervisor."""
+    (tmp_path / "rules_of_a_test.py").write_text(
+        "import os\n\n\ndef die(_, action, handle):\n    os._exit(3)\n"
+    )
+    settings = {
+        "attach_dir": tmp_path / "attachments",
+        "attach_access": "rules_of_a_test:die",
+        "pythonpath": tmp_path,
+    }
+    with rex_serving(tmp_path, **settings) as served, Load(served):
+        assert 1 == served.program.wait(timeout=60)
+    assert "rex: The workers end as soon as they are started" in served.log.read_text()
