@@ -118,7 +118,9 @@ class Upload:
 class Ledger:
     """All events of some clients, in the order in which they were recorded."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_deny: bool = False) -> None:
+        self._may_deny = may_deny
+        """Whether the server may say that something does not exist although it does."""
         self.attachments: dict[str, Attachment] = {}
         self.uploads: dict[str, Upload] = {}
         self.names: dict[str, Content] = {}
@@ -208,7 +210,9 @@ class Ledger:
         if event.phase == "wrong" or not reason.isupper() or reason == "INTERNAL":
             self.contradictions.append(f"{event.verb} of {event.handle}: {reason}")
         elif reason == "EXISTS" and event.verb in ("put", "complete"):
-            if self.attachment(event.handle).begun <= {event.content}:
+            is_same = self.attachment(event.handle).begun <= {event.content}
+            # After a denial, the client cannot tell whether the same content was there.
+            if is_same and not self._may_deny:
                 self.contradictions.append(f"{event.verb} of {event.handle}: EXISTS, untruthfully")
         elif event.verb == "remove" and reason == "NOT_FOUND":
             # Nothing was removed, so that it must be there if it was before.

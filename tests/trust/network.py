@@ -158,7 +158,7 @@ def _tries(server: SeaweedFS) -> Iterator[Try]:
 
 def judged(place: Prefix, tries: list[Try]) -> Line:
     """Inject faults, one after the other, and judge the storage at the end."""
-    ledger = Ledger()
+    ledger = Ledger(may_deny=True)
     network = Network()
     with (
         proxy(place.server.endpoint, network) as endpoint,
