@@ -49,6 +49,10 @@ chromium:
 test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run all tests, or with ONLY=PATH some.
 	@$(BIN)/python -m pytest $(ONLY)
 
+.PHONY: trust
+trust: $(VENV)/.ready  ## Hunt for lost attachments: power cuts, failures, kills; ONLY=PART TIMES=N for some.
+	@PYTHONPATH=tests $(BIN)/python -m trust $(or $(ONLY),all) $(TIMES)
+
 BENCH := .venv-bench
 
 $(BENCH)/.ready: benchmarks/peers.txt $(VENV)/.ready

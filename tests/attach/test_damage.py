@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attach.proxy import Passing, proxy
+from attach.proxy import Passing, flipped, proxy
 from rex.attach.storages.s3 import S3Storage
 from rex.core import Error, Kind
 
@@ -49,9 +49,7 @@ class Damage:
         if not is_hit or (self._once and self.count):
             return asked
         self.count += 1
-        body = bytearray(asked.body)
-        body[self._chance.randrange(len(body))] ^= 1 << self._chance.randrange(8)
-        return asked._replace(body=bytes(body))
+        return asked._replace(body=flipped(asked.body, self._chance))
 
 
 def operations(storage: S3Storage) -> Iterator[tuple[str, bytes, Callable[[], object]]]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from attach import power_cut
 from attach.fake_server import refused_address
 from attach.service import Service
 from rex.attach.storages.fallback import FallbackStorage
@@ -24,6 +23,7 @@ from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.secret_file import SECRET_NAME
 from rex.attach.storages.tree import MARKER
 from rex.attach.tasks import Finding, Verdict, examine
+from trust import disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -360,7 +360,7 @@ def findings_of(command: list[str]) -> list[Finding]:
     ]
 
 
-OBSTACLE = power_cut.obstacle()
+OBSTACLE = disk.obstacle()
 LEFT_OUT = () if OBSTACLE is None else (f"directories that the system refuses ({OBSTACLE})",)
 
 if os.geteuid() != 0:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import obstore.exceptions
 import pytest
 
-from attach import power_cut
 from attach.bounded import bounded
 from attach.fake_server import Answer, Relay, fake_server, silent_server
 from rex.attach import Storage, open_storage
@@ -27,6 +26,7 @@ from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
 from rex.core import Error, Kind, Rex
+from trust import disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,7 +239,7 @@ FULL_DISK = """
     subprocess.run(["umount", directory], check=True)
     """
 
-OBSTACLE = power_cut.obstacle()
+OBSTACLE = disk.obstacle()
 LEFT_OUT = () if OBSTACLE is None else (f"a disk that is really full ({OBSTACLE})",)
 
 if OBSTACLE is None:

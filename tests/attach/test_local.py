@@ -741,3 +741,52 @@ def test_attributes_that_somebody_else_wrote_do_no_harm(tmp_path: Path) -> None:
     info = storage.info(handle)
     assert ("text/plain", None) == (info.content_type, info.digest)
     assert info.etag.isprintable()
+
+
+# Closing.
+
+
+@contextlib.contextmanager
+def failing_closes(monkeypatch: pytest.MonkeyPatch, suffix: str) -> Iterator[list[int]]:
+    """Report EIO when a file with a suffix is closed, which it is; yield the descriptors."""
+    closed: list[int] = []
+    close = os.close
+
+    def fail(fd: int) -> None:
+        is_meant = Path(f"/proc/self/fd/{fd}").readlink().name.endswith(suffix)
+        close(fd)
+        if is_meant:
+            closed.append(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", fail)
+        yield closed
+
+
+def test_a_failing_close_of_an_attachment_is_not_repeated(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read is right, and the descriptor may be another file's by then."""
+    handle = storage.add("a.txt", b"content")
+    with failing_closes(monkeypatch, ".txt") as closed:
+        stream = storage.open(handle)
+        assert b"content" == stream.read()
+        stream.close()
+        del stream
+    assert 1 == len(closed)
+
+
+def test_a_failing_close_of_an_upload_undoes_nothing(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes were synced, so that they are acknowledged."""
+    uploads = storage.uploads
+    upload, abandoned = (uploads.create("a.txt", size=10) for _ in range(2))
+    with failing_closes(monkeypatch, ".data") as closed:
+        assert 10 == uploads.info(upload.handle).size
+        uploads.append(upload.handle, 0, b"first")
+        uploads.remove(abandoned.handle)
+    assert closed
+    assert 5 == uploads.info(upload.handle).offset
+    assert [upload.handle] == [*uploads.list()]

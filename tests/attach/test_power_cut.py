@@ -1,4 +1,7 @@
-"""A power cut after acknowledged local adds and removals loses none of them."""
+"""A power cut after acknowledged local adds and removals loses none of them, on a model of a disk.
+
+Real file systems lose their power in `trust.power_cuts`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attach import power_cut
 from attach.recorded_disk import Disk
 from rex.attach.content import Content
 from rex.attach.storages.local import LocalStorage
@@ -14,37 +16,6 @@ from rex.attach.storages.local import LocalStorage
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-OBSTACLE = power_cut.obstacle()
-
-LEFT_OUT = () if OBSTACLE is None else (f"real power cuts on ext4 ({OBSTACLE}); the model ran",)
-
-if OBSTACLE is None:
-
-    def test_no_acknowledged_attachment_is_lost_in_a_power_cut(
-        report_figure: Callable[[str], None],
-    ) -> None:
-        """The power goes while four processes add and remove, after 200 adds were acknowledged."""
-        report = power_cut.cut("ext4", "all")
-        assert report["added"] >= power_cut.ADDS
-        assert report["removed"] > 0
-        assert {"lost": 0, "risen": 0, "broken": 0, "usable": True} == {
-            key: report[key] for key in ("lost", "risen", "broken", "usable")
-        }
-        report_figure(
-            f"power cut, ext4: {report['lost']} lost of {report['added']} attachments, "
-            f"{report['risen']} back of {report['removed']} removed"
-        )
-
-    @pytest.mark.parametrize("synced", ["nothing", "directories"])
-    def test_the_power_cut_is_real(synced: str, report_figure: Callable[[str], None]) -> None:
-        """The same run loses attachments when less is synced than the storage asks for."""
-        report = power_cut.cut("ext4", synced)
-        assert report["lost"] > power_cut.ADDS / 2
-        report_figure(
-            f"power cut, ext4, control with {synced} synced: {report['lost']} lost "
-            f"of {report['added']}"
-        )
 
 
 def _survivors(disk: Disk) -> dict[str, bytes]:

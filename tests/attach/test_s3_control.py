@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from attach import proxy
 from attach.fake_server import Answer, Request, fake_server
 from attach.harnesses import again
 from rex.attach import open_storage
@@ -187,6 +188,17 @@ def test_an_odd_answer_is_not_taken_for_a_good_one(body: str) -> None:
             with pytest.raises(S3Failure) as caught:
                 ask()
             assert Kind.UNAVAILABLE == caught.value.kind
+
+
+def test_an_answer_whose_headers_are_cut_is_not_taken_for_a_good_one() -> None:
+    """The size of the object is missing: the connection ended before it."""
+    cut = proxy.Answer(200, [("ETag", '"x"')], b"", share=0.6)
+    with (
+        proxy.proxy("http://127.0.0.1:9", lambda _: cut) as endpoint,
+        pytest.raises(S3Failure) as caught,
+    ):
+        control(endpoint, timeout=0.2).head("key")
+    assert Kind.UNAVAILABLE == caught.value.kind
 
 
 @pytest.mark.parametrize("body", ODD)

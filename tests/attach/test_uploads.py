@@ -22,12 +22,14 @@ import pytest
 
 from attach import killed_uploads
 from attach.harnesses import LocalHarness, S3Harness, again
+from attach.proxy import Passing, proxy
 from attach.recorded_disk import Disk
 from rex.attach.leftover import What
 from rex.attach.storages import local_drafts, s3_drafts
 from rex.attach.storages.feeding import feed
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.local_drafts import LocalDrafts
+from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.objectstore import PART_SIZE
 from rex.attach.storages.s3 import S3Storage
 from rex.attach.storages.s3_control import S3Failure
@@ -822,3 +824,50 @@ def test_what_the_content_raises_gets_to_whoever_takes(failure: BaseException) -
         feed(content(), take)
     assert failure is caught.value
     assert [failure] == seen
+
+
+def test_a_part_that_is_not_read_whole_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it stays, so that it can be joined later."""
+    storage = MemoryStorage()
+    part = storage.uploads.create("a.bin", size=7, is_part=True).handle
+    storage.uploads.append(part, 0, b"content")
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.uploads._drafts, "read", lambda _: iter([b"cont"]))
+        with pytest.raises(Error) as caught:
+            storage.uploads.join("b.bin", [part])
+    assert Kind.CORRUPT == caught.value.kind
+    assert ([], [part]) == ([*storage], [*storage.uploads.list()])
+    with storage.open(storage.uploads.join("b.bin", [part])) as stream:
+        assert b"content" == stream.read()
+
+
+def test_an_empty_answer_is_not_joined(
+    seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a proxy that answers 200 for a server which is away."""
+    monkeypatch.setattr(s3_drafts, "PART_SIZE", 5 * 1024 * 1024)
+    content = bytes(6 * 1024 * 1024)
+    is_away = True
+
+    def change(asked: Passing) -> Passing | tuple[int, str]:
+        is_content = asked.method == "GET" and asked.path.endswith("/data")
+        return (200, "") if is_away and is_content else asked
+
+    with proxy(seaweedfs.endpoint, change) as endpoint:
+        storage = S3Storage(
+            seaweedfs.bucket,
+            endpoint=endpoint,
+            access_key=seaweedfs.access_key,
+            secret_key=seaweedfs.secret_key,
+            prefix="empty-answers",
+            timeout=1,
+        )
+        part = storage.uploads.create("a.bin", size=len(content), is_part=True).handle
+        storage.uploads.append(part, 0, content)
+        with pytest.raises(Error) as caught:
+            storage.uploads.join("b.bin", [part])
+        assert Kind.UNAVAILABLE == caught.value.kind
+        is_away = False
+        with storage.open(storage.uploads.join("b.bin", [part])) as stream:
+            assert content == stream.read()
+        storage.close()

@@ -206,7 +206,7 @@ class Uploads:
                 )
             if self._storage.max_size is not None:
                 self._checked_size(sum(uploads[handle].offset for handle in parts))
-            chunks = itertools.chain.from_iterable(map(self._read, parts))
+            chunks = itertools.chain.from_iterable(self._read(uploads[part]) for part in parts)
             # It counts as one verb, and its bytes have been counted when they came.
             storage = self._storage
             handle = storage._new_handle(name, owner)  # noqa: SLF001 - as above
@@ -303,9 +303,16 @@ class Uploads:
             raise Error("Attachment is too large", f"more than {limit} bytes", kind=Kind.TOO_LARGE)
         return size
 
-    def _read(self, handle: str) -> Iterator[bytes]:
-        with self._mapped(handle):
-            yield from self._drafts.read(handle[1:])
+    def _read(self, upload: Upload) -> Iterator[bytes]:
+        """Yield all bytes of a complete upload; what lacks some must not be joined and removed."""
+        size = 0
+        with self._mapped(upload.handle):
+            for chunk in self._drafts.read(upload.handle[1:]):
+                size += len(chunk)
+                yield chunk
+        if size != upload.offset:
+            reason = f"{upload.handle}: {size} of {upload.offset} bytes"
+            raise Error("The storage did not return all of a part", reason, kind=Kind.CORRUPT)
 
     @contextmanager
     def _held(self, handle: str) -> Iterator[None]:

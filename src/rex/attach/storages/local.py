@@ -413,9 +413,11 @@ class _Chunks(Iterator[bytes]):
         return content
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        # Noted first: a number that is closed twice may be another file's by then.
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with suppress(OSError):  # nothing was written to it
+                os.close(fd)
 
     __del__ = close
 

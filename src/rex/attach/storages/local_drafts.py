@@ -174,7 +174,8 @@ class LocalDrafts(Drafts):
         try:
             yield fd, status
         finally:
-            os.close(fd)
+            with suppress(OSError):  # what counts was synced before
+                os.close(fd)
 
     @contextmanager
     def _place(self) -> Iterator[int]:

@@ -207,7 +207,7 @@ class S3Control:
     def head(self, key: str) -> Found | None:
         """Describe the object of a key, or return None where there is none."""
         try:
-            answer = self._ask("head_object", "ETag", Key=key)
+            answer = self._ask("head_object", "ETag", "ContentLength", Key=key)
         except S3Failure as failure:
             if failure.code in ("404", "NoSuchKey", "NotFound"):
                 return None

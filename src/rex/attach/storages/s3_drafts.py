@@ -125,6 +125,7 @@ class S3Drafts(Drafts):
         if not state.is_whole:
             self._complete(state, self._tail(state))
         result = obstore.get(self._store, self._path(_target(state)))
+        etag_of(result.meta)  # or it is not an object
         yield from Runtime.watch(iter(result.stream(CHUNK_SIZE)))
 
     def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
