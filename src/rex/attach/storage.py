@@ -142,7 +142,8 @@ class Storage(Hooks):
         and the same type, that is a success all the same, so that a caller who does not know what
         became of a first try (a time limit, a lost answer, a killed process) can try again. With
         `idempotent` false, it is `EXISTS`, too. Of several who put different bytes at once, exactly
-        one succeeds, as far as the server makes storing conditional (`docs/operations.md`, servers). When this raises anything but `EXISTS`, the attachment may be stored or not; it is
+        one succeeds, as far as the server makes storing conditional (`docs/operations.md`,
+        servers). When this raises anything but `EXISTS`, the attachment may be stored or not; it is
         never stored in part, and what was there before is never removed.
 
         Errors: as `add`, and `EXISTS`.
