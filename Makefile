@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+JOBS ?= auto
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
@@ -9,12 +11,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.packages: constraints.txt
+$(VENV)/.packages: $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ...'; exit 1; }
 	@echo 'Setting up $(VENV) (the first time only) ...'
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --require-hashes -r constraints.txt
+	@$(PIP) install --require-hashes -r $(CONSTRAINTS)
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.packages pyproject.toml hatch_build.py $(wildcard uppy/*.js*)
@@ -47,7 +49,7 @@ chromium:
 
 .PHONY: test
 test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run all tests, or with ONLY=PATH some.
-	@$(BIN)/python -m pytest $(ONLY)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ONLY)
 
 .PHONY: trust
 trust: $(VENV)/.ready  ## Hunt for lost attachments: power cuts, failures, kills; ONLY=PART TIMES=N for some.
@@ -93,6 +95,12 @@ lock: $(VENV)/.ready  ## Choose new versions of all we use (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --extra demo --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file benchmarks/peers.txt pyproject.toml benchmarks/peers.in
+	uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra metrics --extra sql \
+		--resolution lowest-direct --no-annotate --no-header --output-file .lowest.txt pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --constraint .lowest.txt \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--no-emit-package rex-attach --output-file constraints-lowest.txt pyproject.toml
+	rm .lowest.txt
 	for folder in uppy tests/browser; do \
 		$(BIN)/npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved; \
 		$(BIN)/python tests/browser/strip_lock.py $$folder/package-lock.json; \

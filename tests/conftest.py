@@ -9,7 +9,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -58,8 +58,22 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist measured and left out."""
+    told: dict[str, list[str]] = getattr(node, "workeroutput", {})
+    stash = node.config.stash
+    stash.setdefault(FIGURES, []).extend(told.get("figures", ()))
+    stash.setdefault(LEFT_OUT, {}).update(dict.fromkeys(told.get("left out", ())))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where everything must run, as in CI, fail if a test was skipped or left out."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["figures"] = session.config.stash.get(FIGURES, [])
+        told["left out"] = [*session.config.stash.get(LEFT_OUT, {})]
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     left_out = session.config.stash.get(LEFT_OUT, {})
     if os.environ.get("CI") and (left_out or (reporter and reporter.stats.get("skipped"))):

@@ -135,7 +135,7 @@ def test_an_upload_in_parts_is_its_owners_alone(kind: str, s3: S3Storage) -> Non
             s3.multipart.abort(handle, found)
 
 
-@pytest.mark.parametrize("user", ALIKE, ids=repr)
+@pytest.mark.parametrize("user", ALIKE, ids=map(str, range(len(ALIKE))))
 def test_users_who_cannot_be_told_apart_upload_nothing(
     user: object, s3: S3Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
