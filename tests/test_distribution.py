@@ -46,6 +46,7 @@ VERBS = [
     "download_link",
     "info",
     "init",
+    "is_owned_by",
     "is_untouched",
     "leftovers",
     "lifecycle",

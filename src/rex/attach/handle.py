@@ -15,7 +15,6 @@ import functools
 import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import UUID, uuid4
 
 from rex.attach.joiners import INVISIBLE, without_strays
 from rex.core import Error, Kind
@@ -90,7 +89,7 @@ class Handle(NamedTuple):
     @property
     def is_marked(self) -> bool:
         """Whether the handle carries the mark of an owner."""
-        return UUID(self.id).int & _MARKED != 0
+        return _number(self.id) & _MARKED != 0
 
 
 def make_handle(name: str | None, mark: Callable[[bytes], bytes] | None = None) -> str:
@@ -103,6 +102,8 @@ def make_handle(name: str | None, mark: Callable[[bytes], bytes] | None = None) 
     Errors: `ILL_FORMED` when `name` is neither a string nor None. Any string is fine: see
     `safe_file_name`.
     """
+    from uuid import UUID, uuid4
+
     if name is None:
         name = FALLBACK_NAME
 
@@ -122,8 +123,13 @@ def mark_of(handle: str) -> tuple[bytes, bytes] | None:
     parsed = parse_handle(handle)
     if not parsed.is_marked:
         return None
-    number = UUID(parsed.id).int
+    number = _number(parsed.id)
     return _unmarked(parsed.day.isoformat(), number), number.to_bytes(16)[-MARK_BYTES:]
+
+
+def _number(identifier: str) -> int:
+    """Return a UUID as a number of 128 bits (RFC 9562, section 4)."""
+    return int(identifier.replace("-", ""), 16)
 
 
 def _unmarked(day: str, number: int) -> bytes:

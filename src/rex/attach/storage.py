@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hmac
 import re
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
@@ -183,8 +182,10 @@ class Storage(Hooks):
 
         Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage has no secret.
         """
+        from hmac import compare_digest
+
         marked = mark_of(handle)
-        return marked is not None and hmac.compare_digest(self._mark(owner, marked[0]), marked[1])
+        return marked is not None and compare_digest(self._mark(owner, marked[0]), marked[1])
 
     @final
     def open(self, handle: str, *, start: int = 0, length: int | None = None) -> Reader:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CLAIM_SECONDS", "complete", "etag_of_parts"]
 
-CLAIM_SECONDS = 60
-"""The age at which a claim is void: the process that made it died, or its completion takes long."""
+CLAIM_SECONDS = 10
+"""The age at which a claim is void, less than what a caller waits: its process has died, mostly."""
 
 _MD5 = re.compile("[0-9a-f]{32}")
 _sleep = time.sleep
