@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class CountingRelay:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._methods: list[str] = []
         self._received = 0
+        self._writers: list[asyncio.StreamWriter] = []
         self.endpoint = ""
 
     def __enter__(self) -> Self:
@@ -57,6 +59,7 @@ class CountingRelay:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += (writer, to)
         await asyncio.gather(self._pass(reader, to, count=True), self._pass(there, writer))
 
     async def _pass(
@@ -81,3 +84,8 @@ class CountingRelay:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        for writer in self._writers:
+            with suppress(ConnectionError):
+                await writer.wait_closed()
