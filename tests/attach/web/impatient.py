@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import requests
@@ -97,18 +97,44 @@ def with_requests(url: str, headers: Mapping[str, str], mib: int, times: int) ->
     return [_tried(ask) for _ in range(times)]
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that knows the connections that were made in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[asyncio.Transport] = []
+
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
+        """Make a connection, as always."""
+        transport, protocol = await super().create_connection(*args, **options)
+        self.made.append(transport)
+        return transport, protocol
+
+
 def with_aiohttp(url: str, headers: Mapping[str, str], mib: int, times: int) -> list[str]:
     """Send with aiohttp."""
     import aiohttp
 
     async def ask() -> str:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(url, headers=headers, data=io.BytesIO(bytes(mib * MIB))) as answer,
-        ):
-            return _told(answer.status, await answer.text())
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(url, headers=headers, data=io.BytesIO(bytes(mib * MIB))) as answer,
+            ):
+                return _told(answer.status, await answer.text())
+        finally:
+            # A session does not wait until what it has closed is closed.
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, _Loop)
+            for transport in loop.made:
+                transport.abort()
+            await asyncio.sleep(0)
 
-    return [_tried(lambda: asyncio.run(ask())) for _ in range(times)]
+    def run() -> str:
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            return runner.run(ask())
+
+    return [_tried(run) for _ in range(times)]
 
 
 def slowly(url: str, headers: Mapping[str, str], _: int, times: int) -> list[str]:
