@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import pytest
 
+from attach.web.test_openapi import operations
 from rex.attach import open_storage
 from rex.attach.web import Access, attachments
-from rex.attach.web.openapi import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,16 +29,6 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     reads: int
-
-
-def operations() -> list[tuple[str, str]]:
-    """List the methods and paths that are described."""
-    return [
-        (method, path)
-        for path, item in describe("")["paths"].items()
-        for method in item
-        if method != "parameters"
-    ]
 
 
 def ask(
