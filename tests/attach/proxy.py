@@ -70,8 +70,10 @@ def proxy(endpoint: str, change: Callable[[Passing], Change]) -> Iterator[str]:
 class _Handler(http.server.BaseHTTPRequestHandler):
     target: str
     change: Callable[[Passing], Change]
+    protocol_version = "HTTP/1.1"  # or a client that expects "100 Continue" waits a second
 
     def pass_on(self) -> None:
+        self.close_connection = True
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         asked = type(self).change(
             Passing(self.command, self.path, dict(self.headers.items()), body)
@@ -116,7 +118,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         length = str(len(answer.body))
         if self.command == "HEAD":
             length = dict(answer.headers).get("Content-Length", "0")
-        for name, value in [*headers, ("Content-Length", length)]:
+        for name, value in [*headers, ("Content-Length", length), ("Connection", "close")]:
             self.send_header(name, value)
         self.end_headers()
         head, self.wfile = self.wfile.getvalue(), kept

@@ -442,7 +442,7 @@ def test_what_is_wrong_is_named(name: str, ward: Ward) -> None:
     with case.stage(ward) as storage:
         findings = examined(ward, storage, "example.org" if name == "not an origin" else SITE)
     (found,) = (each for each in findings if each.step == case.step)
-    assert case.verdict is found.verdict, told(found)
+    assert case.verdict is found.verdict, "\n".join(map(told, findings))
     assert [] == [word for word in case.words if word not in told(found)], told(found)
     expected = {case.step, *case.also} if case.verdict is WRONG else set()
     others = {each.step for each in findings if each.verdict is WRONG} - {"cors"}

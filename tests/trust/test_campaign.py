@@ -30,6 +30,8 @@ BROKEN = (
     ("failing_device", "believe the next sync", 2),
     ("system_calls", "name before it is whole", 100),
 )
+PATIENCE = 10
+"""How often a part is run until it convicts: it tries at random."""
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
@@ -52,7 +54,7 @@ def test_what_was_acknowledged_is_neither_lost_nor_changed(
 )
 def test_a_product_that_is_broken_is_convicted(name: str, what: str, times: int) -> None:
     """So the faults are real, and the judge sees what they do."""
-    assert run_part(name, times, what).violations
+    assert any(run_part(name, times, what).violations for _ in range(PATIENCE))
 
 
 def test_a_client_that_sends_no_checksums_is_convicted(seaweedfs: SeaweedFS) -> None:
