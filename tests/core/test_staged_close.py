@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
 from attach.web.virtual_time import VirtualTime
@@ -46,6 +46,8 @@ class Server:
         }
         self._chunks = iter(chunks)
         self._pause = pause
+        self.repeats_nothing = False
+        """Whether the end announces more, as a2wsgi does for a client that left."""
         self.sent: list[Message] = []
         self.received = 0
         self.received_afterwards = 0
@@ -69,7 +71,11 @@ class Server:
         chunk = next(self._chunks, b"")
         self.received += len(chunk)
         self.received_afterwards += len(chunk) if self.sent else 0
-        return {"type": "http.request", "body": chunk, "more_body": bool(chunk)}
+        return {
+            "type": "http.request",
+            "body": chunk,
+            "more_body": bool(chunk) or self.repeats_nothing,
+        }
 
     async def send(self, message: Message) -> None:
         """Keep a part of the answer."""
@@ -150,6 +156,18 @@ def test_discarding_ends_after_a_time(
     """Of a client that sends slowly, and sooner if the client is silent."""
     server = server_type(LARGE, (b"a" for _ in iter(int, 1)), pause=pause)
     assert seconds == server.ask(StagedClose(refuse))
+
+
+@pytest.mark.parametrize("app", [refuse, read])
+def test_a_server_that_brings_nothing_again_and_again_has_lost_the_client(app: Any) -> None:
+    """Nothing is read in a busy loop: the application learns that the client has gone."""
+    server = Server(LARGE, pieces(MIB))
+    server.repeats_nothing = True
+    if app is refuse:
+        assert 0 == server.ask(StagedClose(app))
+    else:
+        with pytest.raises(ClientDisconnect):
+            server.ask(StagedClose(app))
 
 
 @SERVERS

@@ -27,6 +27,8 @@ MAX_SECONDS = 30.0
 """How long it is discarded at most."""
 SILENT_SECONDS = 5.0
 """How long to wait for a client that sends nothing more."""
+MAX_EMPTY_MESSAGES = 100
+"""After so many in a row the client has gone: a2wsgi repeats them without end then."""
 SHORT_BYTES = 64 * 1024
 """What is no longer is discarded soon, and the connection kept for another request."""
 
@@ -64,6 +66,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._is_read = False
+        self._empty_messages = 0
         self._max_bytes = MAX_BYTES
         self._closes = scope.get("http_version", "1.1")[0] == "1" and not _is_short(scope)
         # In ASGI, an application can read a request until it sends the last message of its answer.
@@ -74,6 +77,9 @@ class _Exchange:
     async def receive(self) -> Message:
         """Receive a message from the server; note the end of the request."""
         message = await self._receive()
+        self._empty_messages = 0 if message.get("body") else self._empty_messages + 1
+        if self._empty_messages > MAX_EMPTY_MESSAGES:
+            message = {"type": "http.disconnect"}
         self._is_read = not message.get("more_body", False)
         return message
 
