@@ -1,4 +1,4 @@
-"""What the tests share: one S3 server for the whole run, and what a run tells at its end.
+"""What all tests share: an S3 server, the examples of the documentation, the report at the end.
 
 A test that cannot run on a machine does not exist there, so that none is ever skipped; its module
 says so in `LEFT_OUT`, and the summary shows it.
@@ -6,18 +6,26 @@ says so in `LEFT_OUT`, and the summary shows it.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import io
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from sybil import Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sybil.example import Example
 
 # A background job starts with SIGINT ignored, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -42,6 +50,33 @@ def seaweedfs() -> Iterator[SeaweedFS]:
     """
     with SeaweedFS(identities={"reader": READ_ONLY, "nobody": ()}) as server:
         yield server
+
+
+@pytest.fixture
+def place_of_an_example(
+    seaweedfs: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run an example in an empty directory, with the settings of the S3 server around it."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in seaweedfs.settings().items():
+        monkeypatch.setenv(name.upper(), value)
+
+
+class Printing(PythonEvaluator):
+    """Runs an example; what it prints is `printed` to a hidden block that follows it."""
+
+    def __call__(self, example: Example) -> None:
+        """Run it in the namespace of its page."""
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            super().__call__(example)
+        example.namespace["printed"] = output.getvalue()
+
+
+pytest_collect_file = Sybil(
+    parsers=[CodeBlockParser("python", Printing()), SkipParser()],
+    patterns=["README.md", "docs/*.md"],
+    fixtures=["place_of_an_example"],
+).pytest()
 
 
 @pytest.fixture

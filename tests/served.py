@@ -9,17 +9,16 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import programs
+from programs import LONGEST_SECONDS, REX
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-BIN = Path(sys.executable).parent
-"""Where the programs of this environment are."""
 
 HOST = "127.0.0.1"
 PORT = "{port}"
@@ -30,8 +29,6 @@ UNVERIFIED.check_hostname = False
 UNVERIFIED.verify_mode = ssl.CERT_NONE
 """For clients of a server with a throwaway certificate."""
 
-LONGEST_SECONDS = 60
-"""After so long, nothing more is expected of a program."""
 PAUSE_SECONDS = 0.02
 ESTABLISHED = "01"
 """A state of TCP: neither side has closed."""
@@ -61,17 +58,18 @@ class Served:
 
     def set(self, settings: Mapping[str, object]) -> None:
         """Give `rex serve` other settings for the next start; anybody may do everything."""
-        self._put(_environment(settings))
+        self._put(_settings(settings))
 
     def _put(self, environment: Mapping[str, object]) -> None:
-        self._environment = {name: self._filled(value) for name, value in environment.items()}
+        filled = {name: self._filled(value) for name, value in environment.items()}
+        self._environment = programs.environment(filled)
 
     def start(self) -> None:
         """Start it, for the first time or again; see `wait`."""
         with self.log.open("ab") as log:
             self.program = subprocess.Popen(
                 self._command,
-                env={**_inherited(), **self._environment},
+                env=self._environment,
                 cwd=self.directory,
                 stdout=log,
                 stderr=log,
@@ -172,11 +170,6 @@ class Served:
         return str(value).replace(PORT, str(self.port))
 
 
-def _inherited() -> dict[str, str]:
-    """Give what a program needs from our environment to be the one that is tested."""
-    return {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-
-
 @contextmanager
 def serving(
     command: Sequence[object], directory: Path, environment: Mapping[str, object] | None = None
@@ -195,14 +188,13 @@ def serving(
 @contextmanager
 def rex_serving(directory: Path, *options: object, **settings: object) -> Iterator[Served]:
     """Run `rex serve`; where the settings do not say otherwise, anybody may do everything."""
-    command = [BIN / "rex", "serve", "--port", PORT, *options]
-    with serving(command, directory, _environment(settings)) as served:
+    command = [REX, "serve", "--port", PORT, *options]
+    with serving(command, directory, _settings(settings)) as served:
         yield served
 
 
-def _environment(settings: Mapping[str, object]) -> dict[str, object]:
-    given = {"attach_access": "anybody", **settings}
-    return {name.upper(): value for name, value in given.items()}
+def _settings(given: Mapping[str, object]) -> dict[str, object]:
+    return {"attach_access": "anybody", **given}
 
 
 def wait_until_listening(port: int) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from programs import run
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,10 +72,9 @@ VERBS = [
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel, from the sources as they stand."""
     directory = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
-    subprocess.run(
-        [*command, str(directory), str(ROOT)], check=True, capture_output=True, timeout=120
-    )
+    command = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir")
+    done = run(*command, directory, ROOT)
+    assert 0 == done.returncode, done.stderr
     (built,) = directory.glob("*.whl")
     return built
 
@@ -119,13 +119,7 @@ sys.argv[1:] = ["settings"]
 main()
 """
     program = f"import sys; sys.path[:0] = [{str(site)!r}]\n{program}"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program, str(tmp_path / "attachments")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run(sys.executable, "-I", "-S", "-c", program, tmp_path / "attachments")
     assert "pip install 'rex-attach[s3]'" in done.stdout
     assert (2, "rex: the commands need click: pip install 'rex-attach[cli]'\n") == (
         done.returncode,
@@ -136,9 +130,7 @@ main()
 def test_importing_attachments_imports_nothing_heavy() -> None:
     """Neither obstore, botocore, click, asyncio nor any web framework."""
     program = "import sys, json, rex.attach; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=True, timeout=60
-    )
+    done = run(sys.executable, "-c", program)
     heavy = {
         "asyncio",
         "botocore",

@@ -9,10 +9,11 @@ import contextlib
 import http.server
 import socket
 import ssl
-import subprocess
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
+
+from programs import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -167,16 +168,17 @@ def make_authority(directory: Path) -> Authority:
     certificate, key = directory / "server.pem", directory / "server.key"
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
     request = ("openssl", "req", "-x509", *curve)
-    _run(*request, "-subj", "/CN=Private authority", "-keyout", str(ca_key), "-out", str(ca))
+    _run(*request, "-subj", "/CN=Private authority", "-keyout", ca_key, "-out", ca)
     _run(
         *(*request, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-        *("-addext", "basicConstraints=critical,CA:FALSE", "-CA", str(ca), "-CAkey", str(ca_key)),
-        *("-keyout", str(key), "-out", str(certificate)),
+        *("-addext", "basicConstraints=critical,CA:FALSE", "-CA", ca, "-CAkey", ca_key),
+        *("-keyout", key, "-out", certificate),
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return Authority(ca, context)
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def _run(*command: object) -> None:
+    done = run(*command)
+    assert 0 == done.returncode, done.stderr

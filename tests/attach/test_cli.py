@@ -6,18 +6,18 @@ import json
 import os
 import pty
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
+from programs import LONGEST_SECONDS, REX, run, run_binary, started
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.tree import MARKER
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     from rex.attach_demo.seaweedfs import SeaweedFS
@@ -29,24 +29,12 @@ def rex(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
     LocalStorage(tmp_path / "attachments").init()
 
     def run(
-        *arguments: str, given: bytes | None = None, **environment: str
+        *arguments: str, given: bytes = b"", **environment: str
     ) -> subprocess.CompletedProcess[bytes]:
         work = tmp_path / "work"
         work.mkdir(exist_ok=True)
-        return subprocess.run(
-            [Path(sys.executable).with_name("rex"), *arguments],
-            input=given,
-            stdin=subprocess.DEVNULL if given is None else None,
-            capture_output=True,
-            cwd=work,
-            env={
-                "PATH": os.environ["PATH"],
-                "ATTACH_DIR": str(tmp_path / "attachments"),
-                **environment,
-            },
-            check=False,
-            timeout=60,
-        )
+        settings = {"ATTACH_DIR": str(tmp_path / "attachments"), **environment}
+        return run_binary(REX, *arguments, given=given, directory=work, settings=settings)
 
     return run
 
@@ -150,18 +138,12 @@ def test_closed_and_full_outputs_are_told(
 ) -> None:
     """In a paragraph, not as something unexpected."""
     handle = added(rex)
-    program = Path(sys.executable).with_name("rex")
+    settings = {"attach_dir": tmp_path / "attachments"}
     for command in (f"get '{handle}' >/dev/full", "ls >/dev/full", "add - <&-"):
-        result = subprocess.run(
-            ["sh", "-c", f"'{program}' attach {command}"],
-            env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
+        result = run("sh", "-c", f"'{REX}' attach {command}", settings=settings)
         assert 6 == result.returncode
-        assert 1 == result.stderr.count(b"rex: ")
-        assert b"unexpected" not in result.stderr
+        assert 1 == result.stderr.count("rex: ")
+        assert "unexpected" not in result.stderr
 
 
 def test_listings_are_for_people_and_for_scripts(
@@ -246,15 +228,9 @@ def test_a_pipe_that_closes_ends_a_listing_quietly(
     """As in `rex attach ls | head -1`."""
     for _ in range(3):
         added(rex)
-    program = Path(sys.executable).with_name("rex")
-    result = subprocess.run(
-        ["sh", "-c", f"'{program}' attach ls | head -n 1"],
-        env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert (1, b"") == (len(result.stdout.splitlines()), result.stderr)
+    command = f"'{REX}' attach ls | head -n 1"
+    result = run("sh", "-c", command, settings={"attach_dir": tmp_path / "attachments"})
+    assert (1, "") == (len(result.stdout.splitlines()), result.stderr)
 
 
 def test_a_terminal_sees_how_far_a_big_file_is_and_a_pipe_does_not(
@@ -266,18 +242,13 @@ def test_a_terminal_sees_how_far_a_big_file_is_and_a_pipe_does_not(
         file.truncate(9 * 1024 * 1024)
     assert 1 == len(lines(rex("attach", "add", str(big))))
     terminal, stderr = pty.openpty()
-    result = subprocess.run(
-        [Path(sys.executable).with_name("rex"), "attach", "add", big],
-        env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        check=True,
-        timeout=60,
-    )
+    settings, options = {"attach_dir": tmp_path / "attachments"}, {"stderr": stderr}
+    with started(REX, "attach", "add", big, options=options, settings=settings) as adding:
+        output, _ = adding.communicate(timeout=LONGEST_SECONDS)
     os.close(stderr)
     shown = os.read(terminal, 65536).decode()
     os.close(terminal)
-    assert 1 == len(result.stdout.splitlines())
+    assert (0, 1) == (adding.returncode, len(output.splitlines()))
     assert "big.bin" in shown
     assert "100%" in shown
 
@@ -296,7 +267,7 @@ def test_links_on_s3_can_be_used_as_they_are_printed(
         work = tmp_path / "work"
         (work / Path(handle).name).write_text(method)
         command = lines(rex("attach", "link", "--upload", "--method", method, handle, **settings))
-        subprocess.run(["sh", "-c", f"{command[0]} --silent"], cwd=work, check=True, timeout=30)
+        assert 0 == run("sh", "-c", f"{command[0]} --silent", directory=work).returncode
         assert method.encode() == rex("attach", "get", handle, **settings).stdout
     url = lines(rex("attach", "link", "--expires", "5m", handle, **settings))[0]
     assert b"PUT" == requests.get(url, timeout=10).content
@@ -306,21 +277,13 @@ def test_links_on_s3_can_be_used_as_they_are_printed(
 
 def test_ctrl_c_during_an_add_leaves_nothing(tmp_path: Path) -> None:
     """The command ends with 130 and the directory is as it was."""
-    program = subprocess.Popen(
-        [Path(sys.executable).with_name("rex"), "attach", "add", "-"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
-        # Whoever runs the tests in the background has it ignored, which is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
-    )
-    assert program.stdin is not None
-    program.stdin.write(bytes(3 * 1024 * 1024))  # more than a pipe holds: it is being read
-    program.stdin.flush()
-    program.send_signal(signal.SIGINT)
-    out, error = program.communicate(timeout=60)
-    assert (130, b"", b"") == (program.returncode, out, error)
+    settings = {"attach_dir": tmp_path / "attachments"}
+    with started(REX, "attach", "add", "-", settings=settings) as program:
+        program.stdin.write("\0" * 3 * 1024 * 1024)  # more than a pipe holds: it is being read
+        program.stdin.flush()
+        program.send_signal(signal.SIGINT)
+        out, error = program.communicate(timeout=LONGEST_SECONDS)
+    assert (130, "", "") == (program.returncode, out, error)
     assert [tmp_path / "attachments" / MARKER] == [*(tmp_path / "attachments").iterdir()]
 
 

@@ -6,25 +6,23 @@ import json
 import os
 import pty
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from programs import LONGEST_SECONDS, REX, run, run_binary, started
 from rex.attach import open_storage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.tree import MARKER
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
+    from pathlib import Path
 
     from rex.attach_demo.seaweedfs import SeaweedFS
 
     Run = Callable[..., subprocess.CompletedProcess[bytes]]
-
-REX = Path(sys.executable).with_name("rex")
 
 
 @pytest.fixture
@@ -38,15 +36,7 @@ def rex(tmp_path: Path) -> Run:
     )
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [REX, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], **environment},
-            check=False,
-            timeout=60,
-        )
+        return run_binary(REX, *arguments, directory=tmp_path, settings=environment)
 
     return run
 
@@ -156,20 +146,22 @@ def test_a_terminal_is_shown_how_far_it_is(tmp_path: Path) -> None:
     """On one line that is written over; Ctrl-C ends it, and the next one goes on."""
     LocalStorage(tmp_path / "new").init()
     fill(tmp_path, 3000)
-    command = [str(REX), "attach", "copy", f"file://{tmp_path}/old", f"file://{tmp_path}/new"]
+    command = [REX, "attach", "copy", f"file://{tmp_path}/old", f"file://{tmp_path}/new"]
     master, slave = pty.openpty()
-    with subprocess.Popen(command, stdout=slave, stderr=slave, stdin=slave) as copying:
+    terminal = dict.fromkeys(("stdin", "stdout", "stderr"), slave)
+    with started(*command, options=terminal) as copying:
         os.close(slave)
         shown = b""
         while b" of 3,000, " not in shown:
             shown += os.read(master, 4096)
         copying.send_signal(signal.SIGINT)
+        copying.wait(LONGEST_SECONDS)
     os.close(master)
     assert 130 == copying.returncode
     with open_storage(f"file://{tmp_path}/new") as new:
         begun = len([*new])
         assert 0 < begun < 3000
     assert [tmp_path / "new" / MARKER] == [*(tmp_path / "new").rglob(".*")]
-    done = subprocess.run(command, check=True, capture_output=True)
-    assert f"{3000 - begun:,} copied" in done.stdout.decode()
-    assert f"{begun:,} same" in done.stdout.decode()
+    done = run(*command)
+    assert f"{3000 - begun:,} copied" in done.stdout
+    assert f"{begun:,} same" in done.stdout

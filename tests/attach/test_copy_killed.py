@@ -9,12 +9,11 @@ import hashlib
 import os
 import random
 import signal
-import subprocess
 from typing import TYPE_CHECKING
 
 from browser.relay import Relay
+from programs import LONGEST_SECONDS, REX, started
 from rex.attach import open_storage
-from served import BIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,17 +54,14 @@ def test_a_copy_killed_at_random_moments_is_taken_up_again(
         def run(place: str, kill_at: int | None = None) -> tuple[int, int]:
             """Copy until it has told of so many; give the exit code, and how many were copied."""
             dest = f"s3://{seaweedfs.bucket}/{place}-{tmp_path.name}?endpoint={relay.url}"
-            with subprocess.Popen(
-                [BIN / "rex", "attach", "copy", "--json", source, dest],
-                env={"PATH": os.environ["PATH"], **keys, "PYTHONUNBUFFERED": "1"},
-                stdout=subprocess.PIPE,
-            ) as process:
-                assert process.stdout is not None
+            command = (REX, "attach", "copy", "--json", source, dest)
+            with started(*command, settings={**keys, "pythonunbuffered": 1}) as process:
                 copied = 0
                 for told, line in enumerate(process.stdout):
-                    copied += b'"outcome": "copied"' in line
+                    copied += '"outcome": "copied"' in line
                     if told == kill_at:
                         process.send_signal(signal.SIGKILL)
+                process.wait(LONGEST_SECONDS)
             return process.returncode, copied
 
         assert (0, NUMBER) == run("whole")

@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import programs
 from attach.fake_server import silent_server
 from attach.harnesses import s3_client
+from programs import LONGEST_SECONDS, REX, started
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.tree import MARKER
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
+    from pathlib import Path
 
     from rex.attach_demo.seaweedfs import SeaweedFS
 
-REX = Path(sys.executable).with_name("rex")
 SITE = "https://pages.example.org"
-
-
-def environment(settings: Mapping[str, object]) -> dict[str, str]:
-    """Give settings as the environment holds them."""
-    given = {name.upper(): str(value) for name, value in settings.items()}
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    return {**kept, **given}
 
 
 def run(
     settings: Mapping[str, object], *arguments: str, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command with settings."""
-    return subprocess.run(
-        [REX, "attach", "doctor", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=environment(settings),
-        cwd=cwd,
-        check=False,
-        timeout=60,
-    )
+    return programs.run(REX, "attach", "doctor", *arguments, directory=cwd, settings=settings)
 
 
 def contents(server: SeaweedFS, bucket: str) -> list[str]:
@@ -163,16 +146,13 @@ def test_interrupted_it_leaves_nothing(seaweedfs: SeaweedFS) -> None:
     settings = {**seaweedfs.settings(), "attach_s3_bucket": "doctor-interrupted"}
     with silent_server() as address:
         settings["attach_s3_public_endpoint"] = address
-        examining = subprocess.Popen(
-            [REX, "attach", "doctor"], stdout=subprocess.PIPE, text=True, env=environment(settings)
-        )
-        assert examining.stdout is not None
-        for line in examining.stdout:
-            if line.startswith("fine      multipart"):
-                break
-        assert [] != contents(seaweedfs, "doctor-interrupted")
-        examining.send_signal(signal.SIGINT)
-    rest, _ = examining.communicate(timeout=60)
+        with started(REX, "attach", "doctor", settings=settings) as examining:
+            for line in examining.stdout:
+                if line.startswith("fine      multipart"):
+                    break
+            assert [] != contents(seaweedfs, "doctor-interrupted")
+            examining.send_signal(signal.SIGINT)
+            rest, _ = examining.communicate(timeout=LONGEST_SECONDS)
     assert 130 == examining.returncode
     assert "remove" not in rest
     assert [] == contents(seaweedfs, "doctor-interrupted")

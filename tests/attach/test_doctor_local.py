@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -17,6 +16,7 @@ import pytest
 
 from attach.fake_server import refused_address
 from attach.service import Service
+from programs import run
 from rex.attach.storages.fallback import FallbackStorage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
@@ -352,7 +352,7 @@ EXAMINE = """
 
 def findings_of(command: list[str]) -> list[Finding]:
     """Run a program that prints findings."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = run(*command)
     assert 0 == done.returncode, done.stderr
     lines = map(json.loads, done.stdout.splitlines())
     return [
@@ -423,10 +423,10 @@ if OBSTACLE is None:
     def test_a_directory_that_cannot_be_changed_is_named(root: Path) -> None:
         """Whoever we are."""
         try:
-            subprocess.run(["chattr", "+i", str(root)], check=True)
+            assert 0 == run("chattr", "+i", root).returncode
             findings = examined(LocalStorage(root))
         finally:
-            subprocess.run(["chattr", "-i", str(root)], check=True)
+            assert 0 == run("chattr", "-i", root).returncode
         assert {"permissions"} == verdicts(findings, WRONG), told(findings)
         assert f"$ chattr -i {root}" in told(findings)
 

@@ -9,7 +9,6 @@ import json
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -21,6 +20,7 @@ import pytest
 
 from attach.bounded import bounded
 from attach.fake_server import Answer, Relay, fake_server, silent_server
+from programs import run
 from rex.attach import Storage, open_storage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
@@ -246,13 +246,8 @@ if OBSTACLE is None:
 
     def test_a_disk_that_is_really_full_is_unavailable(directory: Path) -> None:
         """A small file system in memory; what was there stays, and nothing is added."""
-        program = [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(directory)]
-        done = subprocess.run(
-            ["unshare", "--mount", "--propagation=private", *program],
-            stdout=subprocess.PIPE,
-            timeout=60,
-            check=True,
-        )
+        program = [sys.executable, "-c", textwrap.dedent(FULL_DISK), directory]
+        done = run("unshare", "--mount", "--propagation=private", *program)
         full = "The storage is full (No space left on device)"
         assert ["unavailable", full, True, []] == json.loads(done.stdout)
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from attach import refused
 from attach.refused import ask, signed
+from programs import REX, run_binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from rex.attach_demo.seaweedfs import SeaweedFS
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
-
-REX = Path(sys.executable).with_name("rex")
 
 
 @pytest.fixture
@@ -32,19 +29,8 @@ def rex(tmp_path: Path) -> Run:
     def run(
         *arguments: str, given: bytes = b"", options: tuple[str, ...] = (), **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [REX, *options, "attach", "explain", *arguments],
-            input=given,
-            capture_output=True,
-            cwd=tmp_path,
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-                **environment,
-            },
-            check=False,
-            timeout=60,
-        )
+        command = (REX, *options, "attach", "explain", *arguments)
+        done = run_binary(*command, given=given, directory=tmp_path, settings=environment)
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attach import forking
+from programs import started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,19 +50,9 @@ def run(
 ) -> dict[str, str]:
     """Run an application that forks; return what each child came to, and the parent."""
     task = {"settings": settings, "before": before, "children": children, "how": how}
-    program = subprocess.Popen(
-        [sys.executable, "-W", "ignore::DeprecationWarning", forking.__file__, json.dumps(task)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
+    quietly = ("-W", "ignore::DeprecationWarning")
+    with started(sys.executable, *quietly, forking.__file__, json.dumps(task)) as program:
         output, errors = program.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(program.pid, signal.SIGKILL)
-        output, errors = program.communicate()
-        pytest.fail(f"hangs after {output}{errors}")
     assert errors == ""
     assert program.returncode == 0
     *of_children, of_parent = map(json.loads, output.splitlines())
@@ -152,34 +142,20 @@ def gunicorn(directory: Path, settings: dict[str, Any], before: str) -> Iterator
         *(sys.executable, "-m", "gunicorn", "--preload", "--workers=2", f"--bind=unix:{address}"),
         *("--timeout=20", "--no-control-socket", "forking_application:application"),
     ]
-    server = subprocess.Popen(
-        command,
-        cwd=directory,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(search),
-            "SETTINGS": json.dumps(settings),
-            "BEFORE": before,
-        },
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stderr is not None
+    given = {
+        "pythonpath": os.pathsep.join(search),
+        "settings": json.dumps(settings),
+        "before": before,
+    }
     log = []
-    try:
+    with started(*command, directory=directory, settings=given) as server:
         for line in server.stderr:
             log.append(line)
             if "".join(log).count("Booting worker") == 2:
                 break
         yield address
-    finally:
         server.send_signal(signal.SIGTERM)
-        try:
-            log.append(server.communicate(timeout=SECONDS)[1])
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.communicate()
-            raise
+        log.append(server.communicate(timeout=SECONDS)[1])
     text = "".join(log)
     assert server.returncode == 0, text
     # Neither did a worker die or hang on the way, nor was one killed in the end.

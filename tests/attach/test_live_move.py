@@ -13,14 +13,14 @@ import http.client
 import json
 import os
 import random
-import subprocess
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from programs import REX, run
 from rex.attach import open_storage
-from served import BIN, HOST, rex_serving
+from served import HOST, rex_serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -196,13 +196,8 @@ def test_a_running_application_moves_to_a_bucket_and_back(
     }
 
     def copied(old: str, new: str) -> None:
-        done = subprocess.run(
-            [BIN / "rex", "attach", "copy", urls[old], urls[new]],
-            env={"PATH": os.environ["PATH"], **keys},
-            capture_output=True,
-            check=False,
-        )
-        assert (0, b"") == (done.returncode, done.stderr), done.stdout
+        done = run(REX, "attach", "copy", urls[old], urls[new], settings=keys)
+        assert (0, "") == (done.returncode, done.stderr), done.stdout
 
     with ExitStack() as stack:
         directory = stack.enter_context(open_storage(urls["directory"]))

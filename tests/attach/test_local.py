@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import sys
 import textwrap
 import threading
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 
 from attach.at_once import LACKING, READS_AT_ONCE
 from attach.bounded import bounded
+from programs import LONGEST_SECONDS, started
 from rex.attach.content import Content
 from rex.attach.storages import directory, linux, local
 from rex.attach.storages.local import LocalStorage
@@ -112,14 +112,10 @@ REMOVER = """
 def test_of_many_removing_processes_exactly_one_wins(storage: LocalStorage, root: Path) -> None:
     """Together they remove each attachment once."""
     handles = [storage.add("a.txt", b"content") for _ in range(100)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(REMOVER), str(root), *handles],
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(4)
-    ]
-    wins = [int(process.communicate(timeout=60)[0]) for process in processes]
+    with contextlib.ExitStack() as stack:
+        command = (sys.executable, "-c", textwrap.dedent(REMOVER), root, *handles)
+        processes = [stack.enter_context(started(*command)) for _ in range(4)]
+        wins = [int(process.communicate(timeout=LONGEST_SECONDS)[0]) for process in processes]
     assert 100 == sum(wins)
     assert [] == left_in(root)
 
@@ -189,15 +185,10 @@ def test_adding_and_removing_processes_in_one_day_never_fail(
     root: Path, storage: LocalStorage
 ) -> None:
     """Nothing that they keep is lost, and they leave nothing else."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(CHURN), str(root)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
-    ]
-    kept = [process.communicate(timeout=60)[0].strip() for process in processes]
+    with contextlib.ExitStack() as stack:
+        command = (sys.executable, "-c", textwrap.dedent(CHURN), root)
+        processes = [stack.enter_context(started(*command)) for _ in range(4)]
+        kept = [process.communicate(timeout=LONGEST_SECONDS)[0].strip() for process in processes]
     assert [0] * 4 == [process.returncode for process in processes]
     assert sorted(kept) == list(storage)
     for handle in kept:
@@ -542,13 +533,8 @@ KILLED = """
 
 def test_a_killed_add_leaves_nothing(storage: LocalStorage, root: Path) -> None:
     """A process that is killed in the middle has no time to tidy up."""
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(KILLED), str(root)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert b"in the middle\n" == process.stdout.readline()
+    with started(sys.executable, "-c", textwrap.dedent(KILLED), root) as process:
+        assert "in the middle\n" == process.stdout.readline()
         assert [] == list(storage)
         process.kill()
     assert -signal.SIGKILL == process.returncode

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from attach import memory_use
+from programs import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,15 +41,9 @@ def test_a_large_attachment_takes_little_memory(
     settings: dict[str, Any], report_figure: Callable[[str], None]
 ) -> None:
     """It is added from a pipe, whose size nobody knows, and read back in small pieces."""
-    done = subprocess.run(
-        [
-            *(sys.executable, memory_use.__file__),
-            json.dumps({"settings": settings, "size": LARGE}),
-        ],
-        stdout=subprocess.PIPE,
-        timeout=600,
-        check=True,
-    )
+    task = json.dumps({"settings": settings, "size": LARGE})
+    done = run(sys.executable, memory_use.__file__, task, seconds=600)
+    assert 0 == done.returncode, done.stderr
     measured = json.loads(done.stdout)
     where = "S3" if "attach_s3_bucket" in settings else "a directory"
     for verb, used in measured.items():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach.recorded_disk import Disk
+from programs import LONGEST_SECONDS, started
 from rex.attach.signing.token import Tokens
 from rex.attach.storages import directory
 from rex.attach.storages.local import LocalStorage
@@ -118,30 +119,23 @@ def test_it_outlasts_a_power_cut(
 
 def test_two_processes_make_the_same(tmp_path: Path) -> None:
     """Whoever comes second takes what the first has made."""
-    makers = [
-        subprocess.Popen(
-            [sys.executable, "-c", MAKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    try:
+    with contextlib.ExitStack() as stack:
+        command = (sys.executable, "-c", MAKER)
+        makers = [stack.enter_context(started(*command)) for _ in range(2)]
         for maker in makers:
-            assert maker.stdout
             assert "ready\n" == maker.stdout.readline()
         for number in range(ROUNDS):
             place = tmp_path / str(number)
             place.mkdir()
             for maker in makers:
-                assert maker.stdin
                 maker.stdin.write(f"{place}\n")
                 maker.stdin.flush()
-            first, second = (maker.stdout.readline() for maker in makers if maker.stdout)
+            first, second = (maker.stdout.readline() for maker in makers)
             assert 65 == len(first)
             assert first == second
             assert [SECRET_NAME] == names_in(place)
-    finally:
         for maker in makers:
-            maker.communicate(timeout=60)
+            maker.communicate(timeout=LONGEST_SECONDS)
 
 
 def _a_link(path: Path) -> None:

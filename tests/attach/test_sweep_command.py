@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from programs import REX, run_binary
 from rex.attach import open_storage
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
+    from pathlib import Path
 
     from rex.attach_demo.seaweedfs import SeaweedFS
 
     Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
-REX = Path(sys.executable).with_name("rex")
 OLD = 946684800
 """A time of long ago."""
 
@@ -34,14 +33,8 @@ def rex(tmp_path: Path) -> Run:
     )
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [REX, "attach", "sweep", *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], **environment},
-            check=False,
-            timeout=60,
+        return run_binary(
+            REX, "attach", "sweep", *arguments, directory=tmp_path, settings=environment
         )
 
     return run

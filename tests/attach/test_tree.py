@@ -6,19 +6,18 @@ import errno
 import logging
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
 
 import pytest
 
-from attach.test_doctor_command import environment
+import programs
+from programs import REX
 from rex.attach import open_storage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.tree import MARKER
 from rex.core import Error, Kind, Rex
-from served import BIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -258,16 +257,8 @@ def test_the_secret_of_another_user_is_refused(root: Path, monkeypatch: pytest.M
 
 def run(*arguments: object, **settings: object) -> tuple[int, str]:
     """Run a command; return its exit code and all that it printed."""
-    done = subprocess.run(
-        [BIN / "rex", *map(str, arguments)],
-        env={**environment(settings), "PATH": os.environ["PATH"]},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    done = programs.run(REX, *arguments, settings=settings)
+    return done.returncode, done.stdout + done.stderr
 
 
 COMMANDS = (
@@ -350,12 +341,10 @@ def test_what_others_named_is_printed_harmlessly(tmp_path: Path) -> None:
         Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"x")
     LocalStorage(tmp_path / "dest").check()
     words = ["attach", "copy", f"file://{tmp_path}/source", f"file://{tmp_path}/dest"]
-    plain = [f"{BIN}/rex", *words]
+    plain = [str(REX), *words]
     for command in (plain, ["script", "-qec", " ".join(plain)]):
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, cwd=tmp_path
-        )
-        told = done.stdout.replace(b"\r\x1b[2K", b"")  # our own progress
+        done = programs.run_binary(*command, directory=tmp_path)
+        told = (done.stdout + done.stderr).replace(b"\r\x1b[2K", b"")  # our own progress
         assert b"\x1b" not in told
         assert b"\xff" not in told
         for shown in (rb"\x1b]0;evil\x07.txt", rb"two\nlines.txt", rb"\xff\xfe.txt", rb"\u202etxt"):

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import stat
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from attach import killed_uploads
 from attach.harnesses import LocalHarness, S3Harness, again
 from attach.proxy import Passing, proxy
 from attach.recorded_disk import Disk
+from programs import run, started
 from rex.attach.leftover import What
 from rex.attach.storages import local_drafts, s3_drafts
 from rex.attach.storages.feeding import feed
@@ -445,14 +445,8 @@ LocalStorage(sys.argv[1]).uploads.append(sys.argv[2], 0, content())
 def test_one_process_at_a_time_appends(local: LocalStorage, *, is_killed: bool) -> None:
     """Another is told so, until the first is done or dead."""
     upload = local.uploads.create("a.bin", size=6)
-    with subprocess.Popen(
-        [sys.executable, "-c", APPENDING, local.directory, upload.handle],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert b"has come\n" == process.stdout.readline()
+    with started(sys.executable, "-c", APPENDING, local.directory, upload.handle) as process:
+        assert "has come\n" == process.stdout.readline()
         assert Kind.BUSY == failure_of(local.uploads.append, upload.handle, 0, b"xyz")
         assert Kind.BUSY == failure_of(local.uploads.remove, upload.handle)
         assert 0 == local.uploads.info(upload.handle).offset
@@ -483,14 +477,9 @@ def test_an_upload_goes_on_wherever_its_process_was_killed(
     if where == "s3":
         harness = S3Harness(request.getfixturevalue("seaweedfs"))
     with harness.storage() as storage:
-        done = subprocess.run(
-            [sys.executable, KILLED, kind],
-            input=json.dumps(_options(storage)),
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=300,
-            check=True,
-        )
+        options = json.dumps(_options(storage))
+        done = run(sys.executable, KILLED, kind, given=options, seconds=300)
+        assert 0 == done.returncode, done.stderr
         told = [json.loads(line) for line in done.stdout.splitlines()]
         killed = [line for line in told if line["killed"]]
         assert len(told) - 1 == len(killed) > 3

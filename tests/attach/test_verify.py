@@ -6,14 +6,14 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
+import programs
+from programs import REX, started
 from rex.attach.reader import Body
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
@@ -21,11 +21,10 @@ from rex.attach.tasks import State, Verified, verify
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from rex.attach.storages.s3 import S3Storage
-
-REX = Path(sys.executable).with_name("rex")
 
 
 @pytest.fixture
@@ -166,13 +165,12 @@ def test_a_sample_is_a_part(storage: LocalStorage) -> None:
         assert caught.value.kind is Kind.ILL_FORMED
 
 
-def run(storage: LocalStorage, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    storage: LocalStorage, *arguments: str, given: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run the command."""
-    environment = {"PATH": os.environ["PATH"], "ATTACH_DIR": storage.directory}
-    command = [str(REX), "attach", "verify", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=60, **options
-    )
+    settings = {"attach_dir": storage.directory}
+    return programs.run(REX, "attach", "verify", *arguments, given=given, settings=settings)
 
 
 def test_the_command_tells_what_is_wrong(storage: LocalStorage) -> None:
@@ -188,7 +186,7 @@ def test_the_command_tells_what_is_wrong(storage: LocalStorage) -> None:
     assert f"corrupt  {handles[3]}: Attachment is damaged" in done.stdout
     assert "8 fine" in done.stdout
     given = "\n".join(handles)
-    told = run(storage, "--handles", "-", "--json", input=f"{given}\n")
+    told = run(storage, "--handles", "-", "--json", given=f"{given}\n")
     assert 11 == told.returncode
     *each, last = map(json.loads, told.stdout.splitlines())
     assert {handles[3]: "corrupt", handles[5]: "missing"} == {
@@ -204,12 +202,8 @@ def test_the_command_tells_what_is_wrong(storage: LocalStorage) -> None:
 def test_an_interrupted_command_says_how_to_go_on(storage: LocalStorage) -> None:
     """With the handle up to which all was read."""
     fill(storage, 300)
-    environment = {"PATH": os.environ["PATH"], "ATTACH_DIR": storage.directory}
-    command = [str(REX), "attach", "verify", "--json", "--rate", "20 kB", "--workers", "2"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as verifying:
-        assert verifying.stdout is not None
+    command = (REX, "attach", "verify", "--json", "--rate", "20 kB", "--workers", "2")
+    with started(*command, settings={"attach_dir": storage.directory}) as verifying:
         for _ in range(5):
             verifying.stdout.readline()
         verifying.send_signal(signal.SIGINT)

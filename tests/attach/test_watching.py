@@ -8,7 +8,6 @@ import errno
 import json
 import logging
 import re
-import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+import programs
 from rex.attach.storages.fallback import FallbackStorage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
@@ -487,9 +487,8 @@ def test_no_secret_is_told(
 
 def run(program: str) -> Any:
     """Run a program in a process of its own; give what it prints last, which is JSON."""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = programs.run(sys.executable, "-c", program)
+    assert 0 == done.returncode, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +10,12 @@ from playwright.sync_api import sync_playwright
 
 from browser.page import BUCKET, Demo, Visit, demo_on_directory, demo_on_s3
 from browser.rig import BUNDLES, CHROMIUM, HERE, PlainServer, serving_pages
+from programs import BIN, run
 from rex.attach.storages.s3 import S3Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -103,18 +102,11 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a script of each page and the client that it uses."""
     built = tmp_path_factory.mktemp("bundles")
     for name in BUNDLES:
-        subprocess.run(
-            [
-                Path(sys.executable).with_name("node"),
-                HERE / "node_modules/esbuild/bin/esbuild",
-                HERE / name / "page.js",
-                "--bundle",
-                "--format=iife",
-                "--log-level=warning",
-                f"--outfile={built / name}.js",
-            ],
-            check=True,
-        )
+        options = ("--bundle", "--format=iife", "--log-level=warning")
+        esbuild = HERE / "node_modules/esbuild/bin/esbuild"
+        page = HERE / name / "page.js"
+        done = run(BIN / "node", esbuild, page, *options, f"--outfile={built / name}.js")
+        assert 0 == done.returncode, done.stderr
     return built
 
 

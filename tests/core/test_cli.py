@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -12,11 +11,14 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+import programs
+from programs import LONGEST_SECONDS, started
 from rex.core import Kind, cli
 from rex.core.cli import EXIT_CODES
 from rex.core.command import root
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -99,13 +101,7 @@ def run(*arguments: str) -> Result:
 def start(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
     """Run `rex` as its own process, after this code."""
     script = f"{code}\nfrom rex.core.cli import main\nmain()"
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return programs.run(sys.executable, "-c", script, *arguments)
 
 
 def test_the_version_is_told_quickly_and_without_click() -> None:
@@ -325,21 +321,13 @@ def test_a_closed_pipe_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     for command, code in (("chatter", 141), ("whisper", 0)):
         script = "from rex.core.cli import main; main()"
-        with subprocess.Popen(
-            [sys.executable, "-c", "input()\n" + script, "shop", command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            bufsize=0,
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stderr is not None
+        code_ = f"input()\n{script}"
+        with started(sys.executable, "-c", code_, "shop", command) as process:
             process.stdout.close()
             process.stdin.write("go\n")
             process.stdin.close()
             assert process.stderr.read() == ""
+            process.wait(LONGEST_SECONDS)
         assert process.returncode == code
 
 
@@ -419,7 +407,5 @@ def test_importing_the_core_is_light() -> None:
     """What takes long to import is only imported where it is needed."""
     heavy = ("click", "dataclasses", "importlib.metadata", "inspect", "pathlib", "tomllib", "json")
     code = f"import sys, rex.core; print([name for name in {heavy!r} if name in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
-    )
+    done = programs.run(sys.executable, "-I", "-c", code)
     assert done.stdout == "[]\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,8 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
-from served import BIN, reserved_port, rex_serving
+from programs import REX, run
+from served import reserved_port, rex_serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,14 +132,7 @@ sys.argv[1:] = ["serve", "--metrics"]
 from rex.core.cli import main
 main()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run(sys.executable, "-c", program, directory=tmp_path)
     assert (9, True) == (done.returncode, "pip install 'rex-attach[metrics]'" in done.stderr)
 
 
@@ -149,14 +142,8 @@ def test_a_failure_is_told_once(tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "file").touch()
     with reserved_port() as port:
         listen = ["--port", str(port)] if command == ["serve"] else []
-        done = subprocess.run(
-            [BIN / "rex", "--set", f"attach_dir={tmp_path / 'file'}", *command, *listen],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        broken = f"attach_dir={tmp_path / 'file'}"
+        done = run(REX, "--set", broken, *command, *listen, directory=tmp_path)
     assert 9 == done.returncode
     assert done.stderr.startswith("rex: ")
     assert " ms" not in done.stderr

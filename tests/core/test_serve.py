@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +12,11 @@ import httpx
 import pytest
 
 from attach.fake_server import make_authority
-from served import BIN, HOST, PORT, UNVERIFIED, Served, rex_serving, serving
+from programs import BIN, REX, run
+from served import HOST, PORT, UNVERIFIED, Served, rex_serving, serving
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
 CANARY = "canary-signature"
@@ -35,15 +35,8 @@ def test_an_application_is_served_until_it_is_told_to_stop(tmp_path: Path, worke
             answer = client.get(f"{stored.headers['Location']}?X-Amz-Signature={CANARY}")
             assert b"content" == answer.content
             client.get("/attach/a%0aFORGED%1b[31m")
-        second = subprocess.run(
-            [BIN / "rex", "serve", "--port", str(served.port)],
-            env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
-            cwd=tmp_path,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        assert (9, True) == (second.returncode, b"Cannot listen" in second.stderr)
+        second = run(REX, "serve", "--port", served.port, directory=tmp_path, settings=settings)
+        assert (9, True) == (second.returncode, "Cannot listen" in second.stderr)
     said = served.log.read_text()
     assert 0 == served.program.returncode
     assert f"Serving on {served.url}" in said
@@ -54,18 +47,7 @@ def test_an_application_is_served_until_it_is_told_to_stop(tmp_path: Path, worke
 
 def fails(directory: Path, **settings: object) -> subprocess.CompletedProcess[str]:
     """Run `rex serve` where it cannot serve."""
-    return subprocess.run(
-        [BIN / "rex", "serve"],
-        env={
-            "PATH": os.environ["PATH"],
-            **{name.upper(): str(value) for name, value in settings.items()},
-        },
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return run(REX, "serve", directory=directory, settings=settings)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attach.restartable import Restartable, restartable
 from load import Load
 from served import Served, rex_serving
+from trust.servers import MortalSeaweedFS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,10 +20,9 @@ WAITS = "A worker cannot start, and tries again in"
 
 
 @pytest.fixture
-def s3(tmp_path: Path) -> Iterator[Restartable]:
-    """Run a SeaweedFS that the test may stop."""
-    (tmp_path / "s3").mkdir()
-    with restartable(tmp_path / "s3") as server:
+def s3() -> Iterator[MortalSeaweedFS]:
+    """Run a SeaweedFS that the test may kill."""
+    with MortalSeaweedFS() as server:
         yield server
 
 
@@ -55,38 +54,37 @@ def test_a_killed_worker_is_replaced_under_load(tmp_path: Path, number: int) -> 
         assert served.program.poll() is None
 
 
-def test_a_worker_waits_for_a_storage_that_is_away(tmp_path: Path, s3: Restartable) -> None:
+def test_a_worker_waits_for_a_storage_that_is_away(tmp_path: Path, s3: MortalSeaweedFS) -> None:
     """It logs the reason, and serves as soon as the storage is back."""
     with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=2) as served:
-        s3.stop()
+        s3.kill()
         kill_workers(served, 1)
         served.until(lambda: WAITS in served.log.read_text())
         assert "attach_s3_endpoint" in served.log.read_text()
-        s3.start()
+        s3.restart()
         with Load(served) as load:
             load.wait_for_more()
         assert [] == load.missing()
 
 
-def test_a_worker_that_waits_can_be_terminated(tmp_path: Path, s3: Restartable) -> None:
+def test_a_worker_that_waits_can_be_terminated(tmp_path: Path, s3: MortalSeaweedFS) -> None:
     """At once, and the server ends as usual."""
     with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=2) as served:
-        s3.stop()
+        s3.kill()
         kill_workers(served, 1)
         served.until(lambda: WAITS in served.log.read_text())
         served.program.terminate()
         assert 0 == served.program.wait(timeout=10)  # a worker that does not end has 30 seconds
-        s3.start()
 
 
-def test_the_service_outlives_a_restart_of_its_storage(tmp_path: Path, s3: Restartable) -> None:
+def test_the_service_outlives_a_restart_of_its_storage(tmp_path: Path, s3: MortalSeaweedFS) -> None:
     """Under load: the same workers go on, and acknowledged attachments are there."""
     with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=5) as served:
         before = workers(served)
         with Load(served) as load:
             load.wait_for_more()
-            s3.stop()
-            s3.start()
+            s3.kill()
+            s3.restart()
             load.wait_for_more()
         assert before == workers(served)
         assert [] == load.missing()

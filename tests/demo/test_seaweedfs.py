@@ -6,7 +6,6 @@ import contextlib
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from programs import run, started
 from rex.attach.signing.sigv4 import Credentials, presign_url
 from rex.attach_demo import seaweedfs as launcher
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
@@ -236,18 +236,15 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_forked_child_does_not_stop_it() -> None:
     """A child that leaves the block leaves the server to its parent."""
-    result = subprocess.run(
-        [sys.executable, "-c", FORKER], capture_output=True, text=True, check=False, timeout=120
-    )
+    result = run(sys.executable, "-c", FORKER)
     assert result.stderr == ""
     assert result.stdout == "the child has left\nTrue\n"
 
 
 def test_it_ends_with_a_process_that_is_killed() -> None:
     """Even SIGKILL of the process that started it leaves nothing behind."""
-    with subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        endpoint, directory = process.stdout.readline().decode().split()
+    with started(sys.executable, "-c", HOLDER) as process:
+        endpoint, directory = process.stdout.readline().split()
         assert len(traces(endpoint)) >= 3
         process.kill()
     assert comes_true(lambda: not traces(endpoint) and not Path(directory).exists())
@@ -256,11 +253,7 @@ def test_it_ends_with_a_process_that_is_killed() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_prints_five_settings_and_stops_by_signal(number: signal.Signals) -> None:
     """The lines are for a shell, the hint is on stderr, and the exit code is 0."""
-    command = [sys.executable, "-m", "rex.attach_demo.seaweedfs"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
+    with started(sys.executable, "-m", "rex.attach_demo.seaweedfs") as process:
         lines = [shlex.split(process.stdout.readline()) for _ in NAMES]
         assert {line[0] for line in lines} == {"export"}
         values = dict(line[1].split("=", 1) for line in lines)
@@ -281,9 +274,7 @@ def test_the_command_says_what_to_install(tmp_path: Path) -> None:
         "import shutil, sys; shutil.which = lambda *a, **k: None\n"
         "from rex.attach_demo.seaweedfs import main; sys.exit(main())"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    result = run(sys.executable, "-c", code, directory=tmp_path)
     assert result.returncode == 1
     assert result.stdout == ""
     assert "SeaweedFS is not installed" in result.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,11 +12,13 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from programs import LONGEST_SECONDS, run, started
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LONGEST_SECONDS = 60
+SERVE = (sys.executable, "-m", "rex.attach_demo.serve")
 
 
 @contextmanager
@@ -25,14 +26,8 @@ def serving(
     scratch: Path, *options: object, end: signal.Signals = signal.SIGINT
 ) -> Iterator[httpx.Client]:
     """Run it until it is told to end, with a place of its own for what is temporary."""
-    command = [sys.executable, "-m", "rex.attach_demo.serve", *map(str, options)]
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(scratch)}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    ) as program:
+    with started(*SERVE, *options, settings={"tmpdir": scratch}) as program:
         try:
-            assert program.stdout is not None
             said = iter(program.stdout.readline, "")
             url = next(found[1] for line in said if (found := re.search("Open (http[^ ]+)", line)))
             with httpx.Client(base_url=url, timeout=LONGEST_SECONDS) as client:
@@ -93,13 +88,7 @@ def test_it_ends_with_its_terminal_and_when_it_is_told_to(
 
 def test_it_can_be_interrupted_while_it_starts(tmp_path: Path) -> None:
     """Here, while SeaweedFS does."""
-    command = [sys.executable, "-m", "rex.attach_demo.serve", "--s3"]
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    ) as program:
-        assert program.stdout is not None
+    with started(*SERVE, "--s3", settings={"tmpdir": tmp_path}) as program:
         assert "Starting SeaweedFS" in program.stdout.readline()
         os.killpg(program.pid, signal.SIGINT)
         said, errors = program.communicate(timeout=LONGEST_SECONDS)
@@ -138,10 +127,7 @@ def test_another_port_is_found_or_named(tmp_path: Path) -> None:
 
 def refused(*options: object) -> str:
     """Run it with options that are wrong; give what it says."""
-    command = [sys.executable, "-m", "rex.attach_demo.serve", *map(str, options)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS
-    )
+    done = run(*SERVE, *options)
     assert 0 != done.returncode
     assert "" == done.stdout
     assert "Traceback" not in done.stderr

@@ -14,11 +14,12 @@ import functools
 import os
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from programs import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,14 +58,7 @@ def obstacle(filesystem: str = "ext4") -> str | None:
         return f"needs {', '.join(missing)}"
     command = [*IN_NAMESPACE, sys.executable, "-m", "trust.disk", filesystem]
     path = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    done = run(*command, settings={"pythonpath": path})
     return None if done.returncode == 0 else done.stderr.strip().rpartition("\n")[2]
 
 
@@ -78,10 +72,10 @@ class Disk:
         self._memory.mkdir()
         self._image = self._memory / "image"
         self._options = "loop,errors=continue" if filesystem == "ext4" else "loop"
-        _run("mount", "-t", "tmpfs", "-o", f"size={_MEMORY}", "tmpfs", str(self._memory))
+        _run("mount", "-t", "tmpfs", "-o", f"size={_MEMORY}", "tmpfs", self._memory)
         with self._image.open("wb") as image:
             image.truncate(_SIZE)
-        _run(*_MAKE[filesystem], str(self._image))
+        _run(*_MAKE[filesystem], self._image)
         self._mount()
 
     def __enter__(self) -> Self:
@@ -89,12 +83,11 @@ class Disk:
 
     def __exit__(self, *_: object) -> None:
         for path in (self.root, self._memory):  # what an interruption has left of them
-            command = ["umount", "--lazy", str(path)]
-            subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
+            run("umount", "--lazy", path)
 
     def remount(self) -> None:
         """Forget all that is in memory alone, as a restart does."""
-        _run("umount", str(self.root))
+        _run("umount", self.root)
         self._mount()
 
     def cut_power(self) -> None:
@@ -107,7 +100,7 @@ class Disk:
 
     def write_back(self) -> None:
         """Write what is in memory, whether that succeeds or not."""
-        subprocess.run(["sync", "-f", str(self.root)], check=False, stderr=subprocess.DEVNULL)
+        run("sync", "-f", self.root)
 
     @contextlib.contextmanager
     def failing(self) -> Iterator[None]:
@@ -124,7 +117,7 @@ class Disk:
             filler.unlink()
 
     def _mount(self) -> None:
-        _run("mount", "-o", self._options, str(self._image), str(self.root))
+        _run("mount", "-o", self._options, self._image, self.root)
         # The loop device takes a request of which a part was written for a success, so that each
         # must be for a block, which is written or not.
         device = self.root.stat().st_dev
@@ -132,8 +125,10 @@ class Disk:
         (queue / "max_sectors_kb").write_text(str(_BLOCK // 1024))
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+def _run(*command: object) -> None:
+    done = run(*command)
+    if done.returncode:
+        raise ChildProcessError(done.returncode, *command, done.stderr)
 
 
 def _try(filesystem: str) -> None:

@@ -13,7 +13,6 @@ import http.client
 import io
 import json
 import os
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import requests
 
-from served import BIN
+from programs import BIN, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,9 +52,8 @@ def _with_node(
     client: str, url: str, headers: Mapping[str, str], mib: int, times: int
 ) -> list[str]:
     given = {"url": url, "headers": dict(headers), "mib": mib, "times": times, "client": client}
-    done = subprocess.run(
-        [BIN / "node", NODE, json.dumps(given)], check=True, capture_output=True, text=True
-    )
+    done = run(BIN / "node", NODE, json.dumps(given))
+    assert 0 == done.returncode, done.stderr
     read: list[str] = json.loads(done.stdout)
     return read
 
@@ -69,9 +67,7 @@ def with_curl(url: str, headers: Mapping[str, str], mib: int, times: int) -> lis
         os.truncate(file.name, mib * MIB)
         for _ in range(times):
             sent = ["--data-binary", f"@{file.name}", "-w", "\n%{http_code}", url]
-            done = subprocess.run(
-                ["curl", "-s", *given, *sent], check=False, capture_output=True, text=True
-            )
+            done = run("curl", "-s", *given, *sent)
             body, _, status = done.stdout.rpartition("\n")
             read.append(_told(int(status), body) if body else f"curl {done.returncode}")
     return read

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from attach.web.impatient import slowly, statuses
+from programs import BIN
 from rex.attach.conformance.samples import MIB, sample
-from served import BIN, HOST, PORT, serving
+from served import HOST, PORT, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,8 @@ from attach.web.clients import (
     with_tus_js_client,
     with_tuspy,
 )
-from served import BIN, PORT, Served, rex_serving, serving
+from programs import BIN
+from served import PORT, Served, rex_serving, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

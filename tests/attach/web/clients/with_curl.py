@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from typing import TYPE_CHECKING, BinaryIO
+
+from programs import run_binary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,16 +47,11 @@ def resume(url: str, target: Path) -> None:
 
 
 def _curl(*arguments: object, stdin: BinaryIO | None = None) -> str:
-    """Run curl; give what it prints."""
-    done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--fail-with-body", *map(str, arguments)],
-        stdin=stdin or subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run curl; return what it prints."""
+    options = ("--silent", "--show-error", "--fail-with-body")
+    done = run_binary("curl", *options, *arguments, given=stdin.read() if stdin else b"")
     assert 0 == done.returncode, done.stderr + done.stdout
-    return done.stdout
+    return done.stdout.decode()
 
 
 def _handle(answer: str) -> str:

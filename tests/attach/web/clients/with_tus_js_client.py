@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+from programs import BIN, run
 
 HERE = Path(__file__).parent
 IS_INSTALLED = (HERE.parents[2] / "browser/node_modules/tus-js-client").is_dir()
@@ -24,11 +24,6 @@ def upload_in_parallel(url: str, file: Path) -> str:
 def _upload(url: str, file: Path, options: dict[str, object]) -> str:
     service = f"{url}/tus"
     task = {"file": str(file), "options": {"endpoint": service, **options}}
-    done = subprocess.run(
-        [Path(sys.executable).with_name("node"), HERE / "upload.mjs", json.dumps(task)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(BIN / "node", HERE / "upload.mjs", json.dumps(task))
     assert 0 == done.returncode, done.stderr
     return done.stdout.removeprefix(service)

@@ -1,0 +1,115 @@
+"""The one way in which tests start a program.
+
+A program gets of our environment only what makes it the one that is tested, and the settings that
+the test names.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "BIN",
+    "LONGEST_SECONDS",
+    "REX",
+    "Program",
+    "environment",
+    "run",
+    "run_binary",
+    "started",
+]
+
+BIN = Path(sys.executable).parent
+"""The programs of this environment."""
+REX = BIN / "rex"
+
+LONGEST_SECONDS = 120
+"""A program that takes longer hangs."""
+
+NONE: Mapping[str, object] = {}
+_INHERITED = ("PATH", "PYTHONPATH", "TMPDIR")
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return the environment of a program: settings by their names, in capitals."""
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {**kept, **{name.upper(): str(value) for name, value in settings.items()}}
+
+
+def run_binary(
+    *command: object,
+    given: bytes = b"",
+    directory: Path | None = None,
+    seconds: float = LONGEST_SECONDS,
+    settings: Mapping[str, object] = NONE,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program until it ends; return its exit code and what it printed."""
+    return subprocess.run(
+        [*map(str, command)],
+        input=given,
+        capture_output=True,
+        cwd=directory,
+        env=environment(settings),
+        timeout=seconds,
+        check=False,
+    )
+
+
+def run(
+    *command: object,
+    given: str = "",
+    directory: Path | None = None,
+    seconds: float = LONGEST_SECONDS,
+    settings: Mapping[str, object] = NONE,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that reads and prints text, as `run_binary` does."""
+    done = run_binary(
+        *command, given=given.encode(), directory=directory, seconds=seconds, settings=settings
+    )
+    output, errors = done.stdout.decode(), done.stderr.decode()
+    return subprocess.CompletedProcess(done.args, done.returncode, output, errors)
+
+
+class Program(subprocess.Popen[str]):
+    """A program with three pipes to it."""
+
+    stdin: IO[str]
+    stdout: IO[str]
+    stderr: IO[str]
+
+
+@contextmanager
+def started(
+    *command: object,
+    directory: Path | None = None,
+    options: dict[str, Any] | None = None,
+    settings: Mapping[str, object] = NONE,
+) -> Iterator[Program]:
+    """Start a program; at the end of the block, kill what is left of it and wait.
+
+    It has a session of its own, so that a signal to its group reaches its children as well.
+    `options` replaces arguments of `subprocess.Popen`.
+    """
+    given: dict[str, Any] = {
+        **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+        "text": True,
+        "cwd": directory,
+        "env": environment(settings),
+        "start_new_session": True,
+        **(options or {}),
+    }
+    with Program([*map(str, command)], **given) as program:
+        try:
+            yield program
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGKILL)
