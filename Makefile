@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: help
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.packages: $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -48,8 +48,12 @@ chromium:
 		apt-get install -y -qq chromium >/dev/null; } || echo 'It cannot be installed here.'
 
 .PHONY: test
-test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run all tests, or with ONLY=PATH some.
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ONLY)
+test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run the tests but the long ones, or with ONLY=PATH all of some.
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(or $(ONLY),-m 'not long')
+
+.PHONY: test-all
+test-all: $(VENV)/.ready $(CLIENTS) chromium  ## Run all tests.
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 .PHONY: trust
 trust: $(VENV)/.ready  ## Hunt for lost attachments: power cuts, failures, kills; ONLY=PART TIMES=N for some.

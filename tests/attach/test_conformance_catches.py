@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rex.attach.storage import Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
+pytestmark = pytest.mark.long
+
 MODULES = {
     module.__name__
     for module in (

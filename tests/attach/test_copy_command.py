@@ -142,6 +142,7 @@ def test_a_key_in_rex_toml_is_used_and_not_shown(
         assert sorted(handles) == [*storage]
 
 
+@pytest.mark.long
 def test_a_terminal_is_shown_how_far_it_is(tmp_path: Path) -> None:
     """On one line that is written over; Ctrl-C ends it, and the next one goes on."""
     LocalStorage(tmp_path / "new").init()

@@ -11,6 +11,8 @@ import random
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from browser.relay import Relay
 from programs import LONGEST_SECONDS, REX, started
 from rex.attach import open_storage
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach_demo.seaweedfs import SeaweedFS
+
+pytestmark = pytest.mark.long
 
 KILLS = int(os.environ.get("REX_COPY_KILLS", "8"))
 NUMBER = 60 * KILLS

@@ -489,6 +489,7 @@ def test_limited_sizes_leave_out_what_cannot_be(ward: Ward) -> None:
     assert any("100 bytes stored" in found.text for found in findings)
 
 
+@pytest.mark.long
 def test_wherever_it_is_given_up_nothing_is_left(ward: Ward) -> None:
     """After each step in turn; the fixture looks at the bucket."""
     before = ward.contents()

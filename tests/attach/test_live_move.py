@@ -18,6 +18,8 @@ import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
+
 from programs import REX, run
 from rex.attach import open_storage
 from served import HOST, rex_serving
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from rex.attach import Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
     from served import Served
+
+pytestmark = pytest.mark.long
 
 SECONDS = float(os.environ.get("REX_MOVE_SECONDS", "1"))
 STORED = 300

@@ -1,7 +1,7 @@
 """A large attachment takes little memory, whichever way it goes.
 
 The size is 160 MiB, and that of the environment variable REX_TEST_LARGE (MiB) where it is set:
-``REX_TEST_LARGE=1024 make test``.
+``REX_TEST_LARGE=1024 make test-all``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach_demo.seaweedfs import SeaweedFS
+
+pytestmark = pytest.mark.long
 
 MIB = 1024 * 1024
 LARGE = int(os.environ.get("REX_TEST_LARGE") or 160) * MIB

@@ -211,6 +211,7 @@ def test_a_repeated_completion_finds_what_the_first_made(
     assert Kind.NOT_FOUND == refusal(storage.multipart.complete, handle, upload_id, other)
 
 
+@pytest.mark.long
 def test_of_two_who_complete_at_once_one_succeeds(
     storage: S3Storage, report_figure: Callable[[str], None]
 ) -> None:

@@ -206,6 +206,7 @@ def test_ill_formed_handles_and_links_make_no_request(
     assert [] == relay.taken()
 
 
+@pytest.mark.long
 def test_connections_end_with_the_storage(seaweedfs: SeaweedFS) -> None:
     """Many storages, one after another, keep no more files open than one does."""
     keys = {"access_key": seaweedfs.access_key, "secret_key": seaweedfs.secret_key}

@@ -295,6 +295,7 @@ def generated(number: int) -> settings:
     )
 
 
+@pytest.mark.long
 def test_a_thousand_generated_urls_equal_botocores() -> None:
     """Whatever is signed, the URL is botocore's, byte for byte."""
     seen = set()
@@ -311,6 +312,7 @@ def test_a_thousand_generated_urls_equal_botocores() -> None:
     assert len(seen) >= 1000
 
 
+@pytest.mark.long
 def test_five_hundred_generated_policies_equal_botocores() -> None:
     """Whatever the conditions and fields, the form is botocore's, in the same order."""
     seen = set()

@@ -462,6 +462,7 @@ def test_one_process_at_a_time_appends(local: LocalStorage, *, is_killed: bool) 
 # Killed at every point.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["upload", "part"])
 @pytest.mark.parametrize("where", ["directory", "s3"])
 def test_an_upload_goes_on_wherever_its_process_was_killed(

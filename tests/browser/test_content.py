@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Kind = tuple[Served, Storage]
 
+pytestmark = pytest.mark.long
+
 PATIENCE = 30
 """Seconds after which nothing more is expected of a browser."""
 

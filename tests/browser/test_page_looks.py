@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from browser.page import Demo
 
+pytestmark = pytest.mark.long
+
 AXE = HERE / "node_modules/axe-core/axe.min.js"
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 

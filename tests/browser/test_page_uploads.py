@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from browser.page import Demo
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 LARGE = 150 * MIB
 HELD_AT = 60 * MIB

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rex.attach.conformance import Harness
     from served import Served
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 SMALL = 100 * 1024
 LARGE = 150 * MIB

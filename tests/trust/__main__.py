@@ -34,7 +34,7 @@ class Part(NamedTuple):
     times: int
     """How often it tries, in its own unit: a cut, a failure, a call, a history, a meeting."""
     short_times: int
-    """How often in `make test`."""
+    """How often in `make test-all`."""
     needs_disk: bool = False
     """Whether it mounts file systems."""
 

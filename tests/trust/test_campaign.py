@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from rex.attach_demo.seaweedfs import SeaweedFS
 
+pytestmark = pytest.mark.long
+
 RUNNABLE = [name for name in PARTS if obstacle(name) is None]
 LEFT_OUT = (
     *(f"{name} of the campaign ({obstacle(name)})" for name in PARTS if name not in RUNNABLE),

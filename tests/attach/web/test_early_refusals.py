@@ -15,6 +15,8 @@ from served import Served, rex_serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.long
+
 KEY = "the-key-of-a-test"
 RAW = {"Content-Type": "application/octet-stream"}
 ALLOWED = {**RAW, "Authorization": f"Bearer {KEY}"}

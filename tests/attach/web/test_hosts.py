@@ -16,6 +16,8 @@ from served import HOST, PORT, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.long
+
 DATA = sample(3 * MIB + 5)
 TIMEOUT = 60
 

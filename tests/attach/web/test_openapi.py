@@ -52,6 +52,7 @@ def operations() -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.long
 def test_nothing_generated_is_a_server_error(
     storages: list[Storage], report_figure: Callable[[str], None]
 ) -> None:

@@ -1,6 +1,6 @@
 """A large attachment takes little memory in the process that serves it, sent and fetched.
 
-The size is that of `attach/test_memory.py`: ``REX_TEST_LARGE=4096 make test``.
+The size is that of `attach/test_memory.py`: ``REX_TEST_LARGE=4096 make test-all``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach_demo.seaweedfs import SeaweedFS
+
+pytestmark = pytest.mark.long
 
 TIMEOUT = 600
 BURST = 16

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from rex.attach_demo.seaweedfs import SeaweedFS
 
+pytestmark = pytest.mark.long
+
 STALLED = 40
 STALL_SECONDS = 2
 HANGS = 60

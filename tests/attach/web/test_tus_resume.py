@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from rex.attach import Storage
     from rex.attach.conformance import Harness
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 SIZE = int(os.environ.get("RESUME_MIB", "64")) * MIB + 12_345
 CUTS = 20

@@ -28,6 +28,8 @@ from served import PORT, Served, rex_serving, serving
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 LARGE = int(os.environ.get("REX_TEST_LARGE") or 12) * MIB
 SIZES = (0, MIB, LARGE)
