@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -73,7 +74,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel, from the sources as they stand."""
     directory = tmp_path_factory.mktemp("wheel")
     command = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir")
-    done = run(*command, directory, ROOT)
+    done = run(*command, directory, ROOT, settings=os.environ)  # which tells npm where to fetch
     assert 0 == done.returncode, done.stderr
     (built,) = directory.glob("*.whl")
     return built
