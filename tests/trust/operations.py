@@ -52,6 +52,9 @@ def operations(large: Content, upload: Content, cuts: tuple[int, int]) -> dict[s
     }
 
 
+PATIENCE = 5
+
+
 def _reserved(client: Client) -> str:
     return client.storage.reserve(client.new_name())
 
@@ -62,10 +65,12 @@ def _added(content: Content) -> Callable[[Client], str | None]:
 
 def _begun(content: Content, size: int, *, is_part: bool = False) -> Callable[[Client], str | None]:
     def prepare(client: Client) -> str | None:
-        handle = client.create(content, is_part=is_part)
-        assert handle is not None
-        assert client.go_on(handle, content, size)
-        return handle
+        # A machine that has other things to do may need more than one try.
+        for _ in range(PATIENCE):
+            handle = client.create(content, is_part=is_part)
+            if handle is not None and client.go_on(handle, content, size):
+                return handle
+        raise TimeoutError("the server does not take an upload", client.name)
 
     return prepare
 
