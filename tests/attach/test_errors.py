@@ -170,7 +170,7 @@ def test_a_directory_that_may_not_be_written_denies(directory: Path) -> None:
     for path in (directory, *directory.rglob("*")):
         path.chmod(0o755)
     assert caught.value.kind == Kind.CONFIGURATION
-    assert "(setting attach_dir)" in caught.value.message
+    assert caught.value.setting == "attach_dir"
     assert {**dict.fromkeys(kinds), "add": Kind.DENIED, "remove": Kind.DENIED} == kinds
     assert storage.open(handle).read() == b"content"
 

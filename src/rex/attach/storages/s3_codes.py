@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rex.attach.failures import Meaning
 from rex.core import Kind
 
 __all__ = ["PLACE", "S3_CODES"]
@@ -10,14 +11,27 @@ PLACE = ".drafts"
 """The folder of the drafts, behind the storage's prefix; no attachment's key is in it."""
 
 S3_CODES = {
-    "AccessDenied": (Kind.DENIED, "The server does not permit this"),
-    "NoSuchBucket": (Kind.CONFIGURATION, "There is no such bucket (setting attach_s3_bucket)"),
-    "EntityTooLarge": (Kind.TOO_LARGE, "Attachment is too large for the server"),
-    "InvalidAccessKeyId": (Kind.DENIED, "The server does not know our access key"),
-    "SignatureDoesNotMatch": (Kind.DENIED, "The server does not accept our secret key"),
-    "ExpiredToken": (Kind.DENIED, "Our temporary keys have expired"),
-    "RequestTimeTooSkewed": (Kind.DENIED, "Our clock and the server's differ too much"),
-    "NotImplemented": (Kind.UNSUPPORTED, "The server cannot do this"),
-    "QuotaExceeded": (Kind.UNAVAILABLE, "The server is full"),
-    "SlowDown": (Kind.UNAVAILABLE, "The server asks us to slow down"),
+    "AccessDenied": Meaning(Kind.DENIED, "The server does not permit this"),
+    "NoSuchBucket": Meaning(
+        Kind.CONFIGURATION,
+        "There is no such bucket",
+        code="no-bucket",
+        setting="attach_s3_bucket",
+    ),
+    "EntityTooLarge": Meaning(Kind.TOO_LARGE, "Attachment is too large for the server"),
+    "InvalidAccessKeyId": Meaning(
+        Kind.DENIED, "The server does not know our access key", code="unknown-access-key"
+    ),
+    "SignatureDoesNotMatch": Meaning(
+        Kind.DENIED, "The server does not accept our secret key", code="wrong-secret-key"
+    ),
+    "ExpiredToken": Meaning(
+        Kind.DENIED, "Our temporary keys have expired", code="credentials-expired"
+    ),
+    "RequestTimeTooSkewed": Meaning(
+        Kind.DENIED, "Our clock and the server's differ too much", code="clock-skew"
+    ),
+    "NotImplemented": Meaning(Kind.UNSUPPORTED, "The server cannot do this"),
+    "QuotaExceeded": Meaning(Kind.UNAVAILABLE, "The server is full", code="storage-full"),
+    "SlowDown": Meaning(Kind.UNAVAILABLE, "The server asks us to slow down", code="slow-down"),
 }
