@@ -17,10 +17,9 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rex.attach.failures import Meaning
 from rex.attach.multipart import MAX_PARTS, Part
 from rex.attach.storages.proxies import proxy_for
-from rex.attach.storages.s3_codes import S3_CODES
+from rex.attach.storages.s3_codes import CONTROL_CODES, UNKNOWN
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class S3Failure(Exception):  # noqa: N818 - an `Error` is made of it
         super().__init__(code, message)
         self.code = code
         self.is_passing = is_passing or code in _PASSING
-        meaning = _BY_CODE.get(code, _UNKNOWN)
+        meaning = CONTROL_CODES.get(code, UNKNOWN)
         details = ": ".join(text for text in (code, message) if text)[:MAX_TEXT]
         is_vague = meaning.kind is Kind.UNAVAILABLE and details.isprintable()
         self.meaning = meaning.because(details) if is_vague else meaning
@@ -454,29 +453,3 @@ _PASSING = frozenset(
     }
 )
 """The codes after which another try may help."""
-
-_UNKNOWN = Meaning(Kind.UNAVAILABLE, "The server does not answer as it should")
-_NOT_UNDERSTOOD = Meaning(Kind.ILL_FORMED, "The server does not understand the request")
-_NO_UPLOAD = Meaning(Kind.NOT_FOUND, "There is no such upload")
-
-_BY_CODE = {
-    **S3_CODES,
-    "NoSuchUpload": _NO_UPLOAD,
-    "NoSuchKey": _NO_UPLOAD,
-    "InvalidPart": Meaning(
-        Kind.CONFLICT,
-        "The parts on the server are not those that were named",
-        code="parts-mismatch",
-    ),
-    "InvalidPartOrder": Meaning(Kind.ILL_FORMED, "The parts are not in the order of their numbers"),
-    "InvalidRequest": _NOT_UNDERSTOOD,
-    "InvalidArgument": _NOT_UNDERSTOOD,
-    "EntityTooSmall": Meaning(Kind.ILL_FORMED, "A part but the last is smaller than 5 MiB"),
-    "PreconditionFailed": Meaning(Kind.EXISTS, "Attachment exists already"),
-    "ConditionalRequestConflict": Meaning(
-        Kind.CONFLICT, "Another upload is being completed", code="claimed"
-    ),
-    "Claimed": Meaning(Kind.UNAVAILABLE, "Another upload is being completed", code="claimed"),
-    "Incomplete": Meaning(Kind.CORRUPT, "The server did not store all of the attachment"),
-    "MethodNotAllowed": S3_CODES["NotImplemented"],
-}
