@@ -71,7 +71,7 @@ class Served:
         with self.log.open("ab") as log:
             self.program = subprocess.Popen(
                 self._command,
-                env={**_inherited(), **self._environment},
+                env={**inherited(), **self._environment},
                 cwd=self.directory,
                 stdout=log,
                 stderr=log,
@@ -172,7 +172,7 @@ class Served:
         return str(value).replace(PORT, str(self.port))
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """Give what a program needs from our environment to be the one that is tested."""
     return {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
 

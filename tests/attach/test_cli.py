@@ -16,6 +16,7 @@ import requests
 
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.tree import MARKER
+from served import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def rex(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
             capture_output=True,
             cwd=work,
             env={
-                "PATH": os.environ["PATH"],
+                **inherited(),
                 "ATTACH_DIR": str(tmp_path / "attachments"),
                 **environment,
             },
@@ -98,6 +99,7 @@ def test_a_file_appears_under_its_own_name_and_nothing_else_does(
     assert {"ü b.txt": b"hello", "old.txt": b"hello"} == found
 
 
+@pytest.mark.wording
 def test_a_get_that_fails_leaves_no_file(
     rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_get_that_fails_leaves_no_file(
     assert [] == [*(tmp_path / "work").iterdir()]
 
 
+@pytest.mark.wording
 def test_a_damaged_attachment_leaves_no_file(
     rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
 ) -> None:
@@ -154,7 +157,7 @@ def test_closed_and_full_outputs_are_told(
     for command in (f"get '{handle}' >/dev/full", "ls >/dev/full", "add - <&-"):
         result = subprocess.run(
             ["sh", "-c", f"'{program}' attach {command}"],
-            env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
+            env={**inherited(), "ATTACH_DIR": str(tmp_path / "attachments")},
             capture_output=True,
             check=False,
             timeout=60,
@@ -249,7 +252,7 @@ def test_a_pipe_that_closes_ends_a_listing_quietly(
     program = Path(sys.executable).with_name("rex")
     result = subprocess.run(
         ["sh", "-c", f"'{program}' attach ls | head -n 1"],
-        env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
+        env={**inherited(), "ATTACH_DIR": str(tmp_path / "attachments")},
         capture_output=True,
         check=False,
         timeout=60,
@@ -268,7 +271,7 @@ def test_a_terminal_sees_how_far_a_big_file_is_and_a_pipe_does_not(
     terminal, stderr = pty.openpty()
     result = subprocess.run(
         [Path(sys.executable).with_name("rex"), "attach", "add", big],
-        env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
+        env={**inherited(), "ATTACH_DIR": str(tmp_path / "attachments")},
         stdout=subprocess.PIPE,
         stderr=stderr,
         check=True,
@@ -311,7 +314,7 @@ def test_ctrl_c_during_an_add_leaves_nothing(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "ATTACH_DIR": str(tmp_path / "attachments")},
+        env={**inherited(), "ATTACH_DIR": str(tmp_path / "attachments")},
         # Whoever runs the tests in the background has it ignored, which is inherited.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
     )

@@ -16,6 +16,7 @@ import pytest
 from rex.attach import open_storage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.tree import MARKER
+from served import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def rex(tmp_path: Path) -> Run:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], **environment},
+            env={**inherited(), **environment},
             check=False,
             timeout=60,
         )
@@ -114,7 +115,7 @@ def test_removing_what_is_extra_is_asked_for(rex: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("odl", "new"), "No such storage:\n    odl; did you mean old?"),
+        (("odl", "new"), "odl; did you mean old?"),
         (("old", "ftp://there"), "The URL of a storage is"),
         (("old", "broken"), "A storage in rex.toml is a URL"),
     ],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from browser.relay import Relay
 from rex.attach import open_storage
-from served import BIN
+from served import BIN, inherited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def test_a_copy_killed_at_random_moments_is_taken_up_again(
             dest = f"s3://{seaweedfs.bucket}/{place}-{tmp_path.name}?endpoint={relay.url}"
             with subprocess.Popen(
                 [BIN / "rex", "attach", "copy", "--json", source, dest],
-                env={"PATH": os.environ["PATH"], **keys, "PYTHONUNBUFFERED": "1"},
+                env={**inherited(), **keys, "PYTHONUNBUFFERED": "1"},
                 stdout=subprocess.PIPE,
             ) as process:
                 assert process.stdout is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from attach.fake_server import silent_server
 from attach.harnesses import s3_client
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.tree import MARKER
+from served import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +29,7 @@ SITE = "https://pages.example.org"
 def environment(settings: Mapping[str, object]) -> dict[str, str]:
     """Give settings as the environment holds them."""
     given = {name.upper(): str(value) for name, value in settings.items()}
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    return {**kept, **given}
+    return {**inherited(), **given}
 
 
 def run(

@@ -14,6 +14,7 @@ import pytest
 
 from attach import refused
 from attach.refused import ask, signed
+from served import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ def rex(tmp_path: Path) -> Run:
             capture_output=True,
             cwd=tmp_path,
             env={
-                "PATH": os.environ["PATH"],
+                **inherited(),
                 "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
                 **environment,
             },

@@ -20,7 +20,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.attach import open_storage
-from served import BIN, HOST, rex_serving
+from served import BIN, HOST, inherited, rex_serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,7 +198,7 @@ def test_a_running_application_moves_to_a_bucket_and_back(
     def copied(old: str, new: str) -> None:
         done = subprocess.run(
             [BIN / "rex", "attach", "copy", urls[old], urls[new]],
-            env={"PATH": os.environ["PATH"], **keys},
+            env={**inherited(), **keys},
             capture_output=True,
             check=False,
         )

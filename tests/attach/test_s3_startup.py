@@ -99,9 +99,7 @@ def test_a_missing_permission(
     """An identity that may do nothing is told which permission it lacks."""
     error = refuse({**good, **seaweedfs.settings("nobody")})
     assert error.kind == Kind.DENIED
-    assert (
-        error.message == "The S3 keys do not permit to list the bucket (permission s3:ListBucket)"
-    )
+    assert "s3:ListBucket" in error.message
 
 
 # SeaweedFS takes any region. AWS answers in one of these ways, with these very bodies.

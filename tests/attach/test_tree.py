@@ -18,7 +18,7 @@ from rex.attach import open_storage
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.tree import MARKER
 from rex.core import Error, Kind, Rex
-from served import BIN
+from served import BIN, inherited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -260,7 +260,7 @@ def run(*arguments: object, **settings: object) -> tuple[int, str]:
     """Run a command; return its exit code and all that it printed."""
     done = subprocess.run(
         [BIN / "rex", *map(str, arguments)],
-        env={**environment(settings), "PATH": os.environ["PATH"]},
+        env={**environment(settings), **inherited()},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.tasks import State, Verified, verify
 from rex.core import Error, Kind
+from served import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +169,7 @@ def test_a_sample_is_a_part(storage: LocalStorage) -> None:
 
 def run(storage: LocalStorage, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the command."""
-    environment = {"PATH": os.environ["PATH"], "ATTACH_DIR": storage.directory}
+    environment = {**inherited(), "ATTACH_DIR": storage.directory}
     command = [str(REX), "attach", "verify", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, env=environment, timeout=60, **options
@@ -204,7 +205,7 @@ def test_the_command_tells_what_is_wrong(storage: LocalStorage) -> None:
 def test_an_interrupted_command_says_how_to_go_on(storage: LocalStorage) -> None:
     """With the handle up to which all was read."""
     fill(storage, 300)
-    environment = {"PATH": os.environ["PATH"], "ATTACH_DIR": storage.directory}
+    environment = {**inherited(), "ATTACH_DIR": storage.directory}
     command = [str(REX), "attach", "verify", "--json", "--rate", "20 kB", "--workers", "2"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment

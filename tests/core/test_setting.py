@@ -151,6 +151,7 @@ def test_a_long_wrong_value_is_cut() -> None:
     assert len(str(caught.value)) < 250
 
 
+@pytest.mark.wording
 def test_all_wrong_settings_are_reported_at_once() -> None:
     """Whoever sets up an application does not want to learn of mistakes one by one."""
     with pytest.raises(Error) as caught:
@@ -254,6 +255,7 @@ def test_the_value_of_a_secret_setting_is_a_secret() -> None:
     assert repr(settings) == "Settings(attach_dir=None, attach_max_size=1024, attach_key=***)"
 
 
+@pytest.mark.wording
 def test_a_wrong_secret_is_told_without_showing_it() -> None:
     """What was given stays unknown, even where it has the wrong type."""
     with pytest.raises(Error) as caught:

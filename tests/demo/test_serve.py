@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from served import inherited
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -26,7 +28,7 @@ def serving(
 ) -> Iterator[httpx.Client]:
     """Run it until it is told to end, with a place of its own for what is temporary."""
     command = [sys.executable, "-m", "rex.attach_demo.serve", *map(str, options)]
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(scratch)}
+    environment = {**inherited(), "TMPDIR": str(scratch)}
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -94,7 +96,7 @@ def test_it_ends_with_its_terminal_and_when_it_is_told_to(
 def test_it_can_be_interrupted_while_it_starts(tmp_path: Path) -> None:
     """Here, while SeaweedFS does."""
     command = [sys.executable, "-m", "rex.attach_demo.serve", "--s3"]
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    environment = {**inherited(), "TMPDIR": str(tmp_path)}
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True

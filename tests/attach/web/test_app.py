@@ -168,9 +168,14 @@ def test_what_no_link_can_be_made_for_is_said(
     caplog.set_level("INFO")
     service = attachments(LocalStorage(tmp_path), ANYBODY)
     answer = ask(service, "POST", "/links", json={"name": "a"})
-    assert "This storage cannot make links" == answer.json()["detail"]
+    problem = answer.json()
     assert "attach_url" in caplog.text
-    assert (422, "unsupported") == (answer.status_code, answer.json()["kind"])
+    assert "attach_url" not in problem["detail"]
+    assert (422, "unsupported", "no-links") == (
+        answer.status_code,
+        problem["kind"],
+        problem["type"],
+    )
     assert "application/problem+json" == answer.headers["Content-Type"]
 
 
