@@ -12,7 +12,6 @@ import pytest
 TESTS = Path(__file__).parent
 MUTATED = TESTS / "mutated"
 CHOSEN = (
-    "test_codes.py",
     "core/test_error.py",
     "core/test_package.py",
     "core/test_setting.py",
@@ -22,14 +21,10 @@ CHOSEN = (
     "attach/test_wiring.py",
     "attach/web/test_app.py",
     "attach/web/test_body.py",
-    "attach/web/test_companion.py",
-    "attach/web/test_owners.py",
     "attach/web/test_partial.py",
     "attach/web/test_problems.py",
-    "attach/web/test_sign.py",
     "attach/web/test_signed.py",
     "attach/web/test_tus.py",
-    "attach/web/test_uploading.py",
 )
 """What decides by errors, and is quick."""
 
