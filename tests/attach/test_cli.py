@@ -86,6 +86,7 @@ def test_a_file_appears_under_its_own_name_and_nothing_else_does(
     assert {"ü b.txt": b"hello", "old.txt": b"hello"} == found
 
 
+@pytest.mark.wording
 def test_a_get_that_fails_leaves_no_file(
     rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_get_that_fails_leaves_no_file(
     assert [] == [*(tmp_path / "work").iterdir()]
 
 
+@pytest.mark.wording
 def test_a_damaged_attachment_leaves_no_file(
     rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
 ) -> None:

@@ -104,7 +104,7 @@ def test_removing_what_is_extra_is_asked_for(rex: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("odl", "new"), "No such storage:\n    odl; did you mean old?"),
+        (("odl", "new"), "odl; did you mean old?"),
         (("old", "ftp://there"), "The URL of a storage is"),
         (("old", "broken"), "A storage in rex.toml is a URL"),
     ],

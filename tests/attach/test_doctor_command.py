@@ -61,7 +61,7 @@ def test_a_script_gets_json(seaweedfs: SeaweedFS) -> None:
     done = run(settings, "--json", "--origin", SITE)
     *steps, last = map(json.loads, done.stdout.splitlines())
     assert (0, {"fine"}) == (done.returncode, {step["verdict"] for step in steps}), done.stdout
-    assert {"storage", "step", "verdict", "text", "advice"} == set(steps[0])
+    assert {"storage", "step", "verdict", "code", "text", "advice"} == set(steps[0])
     assert {"fine": len(steps), "warning": 0, "wrong": 0, "left out": 0} == last["summary"]
     assert [] == contents(seaweedfs, "doctor-json")
 

@@ -346,7 +346,8 @@ EXAMINE = """
         os.setuid(int(sys.argv[2]))
     with LocalStorage(sys.argv[1]) as storage:
         for found in examine(storage):
-            print(json.dumps([found.step, found.verdict.value, found.text, found.advice]))
+            shown = [found.step, found.verdict.value, found.code, found.text, found.advice]
+            print(json.dumps(shown))
     """
 
 
@@ -356,7 +357,8 @@ def findings_of(command: list[str]) -> list[Finding]:
     assert 0 == done.returncode, done.stderr
     lines = map(json.loads, done.stdout.splitlines())
     return [
-        Finding(step, Verdict(verdict), text, (*advice,)) for step, verdict, text, advice in lines
+        Finding(step, Verdict(verdict), code, text, (*advice,))
+        for step, verdict, code, text, advice in lines
     ]
 
 

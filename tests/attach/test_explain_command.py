@@ -87,8 +87,8 @@ def test_scripts_get_json(rex: Run, seaweedfs: SeaweedFS) -> None:
     headers = [f"--header={name}: {value}" for name, value in (case.headers or {}).items()]
     done = rex("-", "--json", "--method", "put", *headers, given=f"{case.link}\n".encode())
     *reasons, last = map(json.loads, done.stdout.splitlines())
-    assert {"certainty", "reason", "evidence", "change"} == {*reasons[0]}
-    assert "The header content-type is signed, and was not sent." == reasons[0]["reason"]
+    assert {"certainty", "code", "reason", "evidence", "change", "subject"} == {*reasons[0]}
+    assert ("header-missing", "content-type") == (reasons[0]["code"], reasons[0]["subject"])
     assert len(reasons) == last["summary"]["reasons"]
 
 

@@ -615,7 +615,7 @@ def test_the_root_is_not_made_when_its_parent_is_missing_too(root: Path) -> None
     with pytest.raises(Error) as caught:
         LocalStorage(root / "deeper").check()
     assert caught.value.kind == Kind.CONFIGURATION
-    assert "(setting attach_dir)" in caught.value.message
+    assert caught.value.setting == "attach_dir"
     assert caught.value.payload == f"{root / 'deeper'}: its parent directory does not exist"
     assert not root.exists()
 

@@ -353,5 +353,5 @@ def test_temporary_keys_are_no_secret_that_lasts(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(Error) as caught:
             _ = storage.tokens
         assert Kind.CONFIGURATION == caught.value.kind
-        assert "attach_secret" in caught.value.message
+        assert caught.value.setting == "attach_secret"
     assert S3Storage("bucket", secret="given").tokens.sign("p", {}, expires=1)

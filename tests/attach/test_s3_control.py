@@ -96,7 +96,7 @@ def test_the_codes_of_s3_have_kinds(code: str, kind: Kind) -> None:
         control(endpoint).create_multipart("key", {})
     assert (code, kind) == (caught.value.code, caught.value.kind)
     assert caught.value.__cause__ is None
-    assert "canary" not in f"{caught.value!r} {caught.value.phrase}"
+    assert "canary" not in f"{caught.value!r} {caught.value.meaning}"
 
 
 def test_the_environment_of_aws_changes_nothing(

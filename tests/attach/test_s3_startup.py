@@ -66,7 +66,7 @@ def test_a_missing_bucket(good: dict[str, Any], refuse: Callable[..., Error]) ->
     """The name that was given is shown."""
     error = refuse({**good, "attach_s3_bucket": "no-such-bucket"})
     assert error.kind == Kind.ABSENT
-    assert error.message == "The bucket does not exist (setting attach_s3_bucket)"
+    assert (error.code, error.setting) == ("no-bucket", "attach_s3_bucket")
     assert error.payload == "no-such-bucket"
 
 
@@ -74,14 +74,14 @@ def test_a_wrong_access_key(good: dict[str, Any], refuse: Callable[..., Error]) 
     """It is told apart from a wrong secret key."""
     error = refuse({**good, "attach_s3_access_key": "AKIAUNKNOWN", "attach_s3_secret_key": SECRET})
     assert error.kind == Kind.CONFIGURATION
-    assert error.message == "The server does not know the access key (setting attach_s3_access_key)"
+    assert (error.code, error.setting) == ("unknown-access-key", "attach_s3_access_key")
 
 
 def test_a_wrong_secret_key(good: dict[str, Any], refuse: Callable[..., Error]) -> None:
     """It is not shown."""
     error = refuse({**good, "attach_s3_secret_key": SECRET})
     assert error.kind == Kind.CONFIGURATION
-    assert error.message == "The secret key is wrong (setting attach_s3_secret_key)"
+    assert (error.code, error.setting) == ("wrong-secret-key", "attach_s3_secret_key")
 
 
 def test_a_session_token_that_nobody_knows(
@@ -90,7 +90,7 @@ def test_a_session_token_that_nobody_knows(
     """A token where none belongs makes the keys unknown; neither is shown."""
     error = refuse({**good, "attach_s3_session_token": TOKEN})
     assert error.kind == Kind.CONFIGURATION
-    assert "attach_s3_" in error.message
+    assert str(error.setting).startswith("attach_s3_")
 
 
 def test_a_missing_permission(
@@ -99,9 +99,7 @@ def test_a_missing_permission(
     """An identity that may do nothing is told which permission it lacks."""
     error = refuse({**good, **seaweedfs.settings("nobody")})
     assert error.kind == Kind.DENIED
-    assert (
-        error.message == "The S3 keys do not permit to list the bucket (permission s3:ListBucket)"
-    )
+    assert "s3:ListBucket" in error.message
 
 
 # SeaweedFS takes any region. AWS answers in one of these ways, with these very bodies.
@@ -143,12 +141,12 @@ def test_a_wrong_region_at_a_fake_aws(
     with fake_server(answer) as endpoint:
         error = refuse({**good, "attach_s3_endpoint": endpoint})
     assert error.kind == Kind.CONFIGURATION
-    assert error.message == "The region of the bucket is another (setting attach_s3_region)"
-    assert error.payload == "us-east-1: the bucket is in eu-west-1"
+    assert (error.code, error.setting) == ("wrong-region", "attach_s3_region")
+    assert str(error.payload) == "us-east-1: the bucket is in eu-west-1"
     assert [request.method for request in asked] == ["GET"]
 
 
-UNREACHABLE = "The S3 server cannot be reached (setting attach_s3_endpoint)"
+UNREACHABLE = ("server-unreachable", "attach_s3_endpoint")
 
 
 def test_an_endpoint_at_which_nobody_listens(
@@ -158,7 +156,7 @@ def test_an_endpoint_at_which_nobody_listens(
     endpoint = refused_address()
     error = refuse({**good, "attach_s3_endpoint": endpoint})
     assert error.kind == Kind.UNAVAILABLE
-    assert error.message == UNREACHABLE
+    assert (error.code, error.setting) == UNREACHABLE
     assert error.payload == f"{endpoint}: [Errno 111] Connection refused"
 
 
@@ -168,7 +166,7 @@ def test_an_endpoint_whose_host_is_unknown(
     """No such name can exist (RFC 6761)."""
     error = refuse({**good, "attach_s3_endpoint": "http://s3.invalid:8333"})
     assert error.kind == Kind.UNAVAILABLE
-    assert error.message == UNREACHABLE
+    assert (error.code, error.setting) == UNREACHABLE
 
 
 def test_an_endpoint_that_never_answers(good: dict[str, Any], refuse: Callable[..., Error]) -> None:
@@ -176,7 +174,7 @@ def test_an_endpoint_that_never_answers(good: dict[str, Any], refuse: Callable[.
     with silent_server() as endpoint:
         error = refuse({**good, "attach_s3_endpoint": endpoint, "attach_s3_timeout": 1})
     assert error.kind == Kind.UNAVAILABLE
-    assert error.message == UNREACHABLE
+    assert (error.code, error.setting) == UNREACHABLE
     assert error.payload == f"{endpoint}: timed out"
 
 
@@ -196,7 +194,7 @@ def test_an_endpoint_that_is_a_web_server(
     with fake_server(lambda _: answer) as endpoint:
         error = refuse({**good, "attach_s3_endpoint": endpoint})
     assert error.kind == Kind.CONFIGURATION
-    assert error.message == "The answer is not that of an S3 server (setting attach_s3_endpoint)"
+    assert (error.code, error.setting) == ("not-s3", "attach_s3_endpoint")
     assert error.payload == f"{endpoint}: status {answer.status}"
 
 
@@ -241,7 +239,7 @@ def test_a_private_authority_that_is_not_named(
     with Relay(seaweedfs.endpoint, authority.context) as relay:
         error = refuse({**good, "attach_s3_endpoint": relay.address})
     assert error.kind == Kind.CONFIGURATION
-    assert error.message == UNREACHABLE
+    assert (error.code, error.setting) == UNREACHABLE
     assert str(error.payload).endswith("; give its authority with attach_s3_ca_file")
 
 
@@ -255,7 +253,7 @@ def test_a_file_of_certificates_that_is_none(
         ca_file.write_text(content)
     error = refuse({**good, "attach_s3_ca_file": str(ca_file)})
     assert error.kind == Kind.CONFIGURATION
-    assert error.message.endswith("(setting attach_s3_ca_file)")
+    assert (error.code, error.setting) == ("wrong-setting", "attach_s3_ca_file")
     assert str(error.payload).startswith(f"{ca_file}: ")
 
 
@@ -270,4 +268,4 @@ def test_plain_http_where_the_server_speaks_tls(
         endpoint = relay.address.replace("https:", "http:")
         error = refuse({**good, "attach_s3_endpoint": endpoint})
     assert error.kind == Kind.UNAVAILABLE
-    assert error.message == UNREACHABLE
+    assert (error.code, error.setting) == UNREACHABLE

@@ -122,11 +122,11 @@ def test_the_handles_come_from_where_the_application_keeps_them(
     [
         (["--handles-from", "cat handles; false"], 10, b"exit code 1"),
         (["--handles", "empty"], 9, b"refers to no attachment at all"),
-        (["--handles", "wrong"], 4, b"handle:\n    42"),
+        (["--handles", "wrong"], 4, b":\n    42"),
         (["--query", "select 1"], 2, b"DATABASE_URL"),
         (["--query", "select 1", "--handles", "empty"], 2, b"Only one of"),
         (["--query", "nonsense", "--database", "sqlite:///app.db"], 10, b"syntax error"),
-        (["--query", "select 1", "--database", "sqlite:///app.db"], 4, b"handle:\n    1"),
+        (["--query", "select 1", "--database", "sqlite:///app.db"], 4, b":\n    1"),
         (["--query", "x", "--database", "no://u:secret@h/d"], 9, b"NoSuchModuleError"),
         (["--query", "x", "--database", "secret"], 9, b"ArgumentError"),
         (["--query", "x", "--database", "sqlite:////no/secret.db"], 10, b"unable to open"),

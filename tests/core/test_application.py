@@ -71,7 +71,7 @@ def test_the_repr_shows_what_was_given_with_secrets_masked() -> None:
 def test_a_wrong_setting_fails_in_the_constructor() -> None:
     """Before any package starts."""
     started: list[Rex] = []
-    with pytest.raises(Error, match="shop_limit: expected a size") as caught:
+    with pytest.raises(Error, match="expected a size") as caught:
         Rex(starting(started.append), shop_limit="big")
     assert caught.value.kind is Kind.CONFIGURATION
     assert started == []
@@ -90,6 +90,7 @@ def test_packages_start_in_order_inside_the_active_application() -> None:
     assert log == ["shop 2000", "till"]
 
 
+@pytest.mark.wording
 def test_an_error_at_start_keeps_its_kind_and_names_the_package() -> None:
     """The check itself knows best what sort of failure it is."""
 
@@ -103,6 +104,7 @@ def test_an_error_at_start_keeps_its_kind_and_names_the_package() -> None:
     assert caught.value.kind is Kind.UNAVAILABLE
 
 
+@pytest.mark.wording
 def test_another_exception_at_start_becomes_an_error_without_secrets() -> None:
     """It is chained, and what it says of the settings is blacked out."""
 
@@ -305,6 +307,7 @@ def test_a_service_may_ask_for_another_inside_the_active_application() -> None:
     assert app.service("house", house) == "house with door 5"
 
 
+@pytest.mark.wording
 def test_services_that_need_each_other_are_refused() -> None:
     """Instead of recursing until Python gives up."""
     app = Rex(SHOP)

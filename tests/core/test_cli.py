@@ -159,6 +159,7 @@ def test_help_has_examples_and_the_exit_codes() -> None:
     assert "0 done, 1 internal, 2 wrong usage, 3 not-found" in words
 
 
+@pytest.mark.wording
 def test_a_package_that_cannot_be_imported_fails_as_its_own_command(install: Install) -> None:
     """Whatever arguments it is given."""
     install("my.broken", "import no_such_module")
@@ -169,6 +170,7 @@ def test_a_package_that_cannot_be_imported_fails_as_its_own_command(install: Ins
     assert run("shop", "show").exit_code == 0
 
 
+@pytest.mark.wording
 @pytest.mark.parametrize(
     ("commands", "message"),
     [
@@ -240,6 +242,7 @@ def test_the_file_adds_packages_to_the_command_s_own(install: Install, tmp_path:
     assert result.output.splitlines()[1] == "my.shop my.till"
 
 
+@pytest.mark.wording
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -248,7 +251,10 @@ def test_the_file_adds_packages_to_the_command_s_own(install: Install, tmp_path:
         ("attach_dir = '/x'", "rex: No such key:\n    attach_dir; settings stand under [settings]"),
         ("packages = 'my.shop'", "rex: Wrong key:\n    packages: expected a list"),
         ("settings = 5", "rex: Wrong key:\n    settings: expected a table"),
-        ("settings.shop_lmiit = 5", "rex: Wrong setting:\n    shop_lmiit: no such setting; did"),
+        (
+            "settings.shop_lmiit = 5",
+            "rex: Unknown name (setting shop_lmiit):\n    no such setting; did",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_says_what_and_where(tmp_path: Path, text: str, message: str) -> None:
@@ -267,6 +273,7 @@ def test_a_file_that_is_named_must_exist() -> None:
     assert "While reading:\n    /no/such/file" in result.stderr
 
 
+@pytest.mark.wording
 def test_set_without_a_value_does_not_show_what_was_given() -> None:
     """It may be a secret whose name was forgotten."""
     result = run("--set", CANARY, "shop", "show")
@@ -274,14 +281,16 @@ def test_set_without_a_value_does_not_show_what_was_given() -> None:
     assert result.stderr == "rex: --set needs NAME=VALUE\n"
 
 
+@pytest.mark.wording
 def test_a_wrong_setting_tells_its_source() -> None:
     """The same setting may stand in several places."""
     result = run("--set", "shop_limit=big", "shop", "show")
     assert result.exit_code == EXIT_CODES[Kind.CONFIGURATION]
-    assert result.stderr.splitlines()[0] == "rex: Wrong setting:"
+    assert result.stderr.splitlines()[0] == "rex: Wrong value (setting shop_limit):"
     assert result.stderr.endswith("got 'big' (--set)\n")
 
 
+@pytest.mark.wording
 @pytest.mark.parametrize("kind", Kind)
 def test_each_kind_of_error_has_its_own_exit_code(kind: Kind) -> None:
     """One paragraph on stderr, with secrets blacked out, and nothing of Python's."""
@@ -331,6 +340,7 @@ def test_a_closed_pipe_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> N
         assert process.returncode == code
 
 
+@pytest.mark.wording
 def test_an_error_of_a_real_process_has_its_exit_code() -> None:
     """The console script, from end to end."""
     done = start("--set", f"shop_key={CANARY}", "shop", "fail", "not-found")
@@ -382,6 +392,7 @@ def test_settings_are_listed_even_where_some_are_wrong(tmp_path: Path) -> None:
     assert len(result.stdout.splitlines()) == 4
 
 
+@pytest.mark.wording
 def test_settings_of_all_installed_packages_are_listed_without_a_file(install: Install) -> None:
     """A broken package is told after those that work."""
     install("my.broken", "import no_such_module")

@@ -38,6 +38,7 @@ def test_a_package_cannot_be_changed() -> None:
         Package("base").name = "other"  # type: ignore[misc]  # what is tested
 
 
+@pytest.mark.wording
 def test_an_application_without_packages_is_refused() -> None:
     """There would be nothing to run, and most likely an argument was forgotten."""
     expected = "An application needs at least one package, as in Rex('rex.attach')"
@@ -58,6 +59,7 @@ def test_finding_installed_packages_does_not_import_them(install: Install) -> No
     assert "shop.till" in installed()
 
 
+@pytest.mark.wording
 def test_an_unknown_name_suggests_and_lists_the_installed_ones(install: Install) -> None:
     """A misspelt name is the commonest mistake."""
     install("shop.till", "")
@@ -67,6 +69,7 @@ def test_an_unknown_name_suggests_and_lists_the_installed_ones(install: Install)
     assert "shop.till" in lines[2]
 
 
+@pytest.mark.wording
 def test_an_unknown_requirement_tells_who_requires_it() -> None:
     """The user may never have heard of it."""
     text = failure(Package("shop", requires=("shop.missing",)))
@@ -74,6 +77,7 @@ def test_an_unknown_requirement_tells_who_requires_it() -> None:
     assert text.endswith("Required by package:\n    shop")
 
 
+@pytest.mark.wording
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
@@ -96,12 +100,14 @@ def test_a_package_that_cannot_be_imported_tells_why(
     assert type(caught.value.__cause__).__name__ == reason.partition(":")[0]
 
 
+@pytest.mark.wording
 def test_an_entry_point_that_is_not_a_package_is_refused(install: Install) -> None:
     """Its name is told, and what was found."""
     install("shop", "package = 5")
     assert failure("shop") == "This is not the package shop:\n    installed_shop:package is 5"
 
 
+@pytest.mark.wording
 def test_an_entry_point_under_another_name_is_refused(install: Install) -> None:
     """Requirements go by name, so a package must be called what it is found as."""
     install("shop", "from rex.core import Package\npackage = Package('till')")
@@ -110,6 +116,7 @@ def test_an_entry_point_under_another_name_is_refused(install: Install) -> None:
     )
 
 
+@pytest.mark.wording
 def test_a_cycle_of_requirements_is_shown() -> None:
     """Without the packages that only lead to it."""
     packages = [
@@ -121,6 +128,7 @@ def test_a_cycle_of_requirements_is_shown() -> None:
     assert failure(Package("a", requires=("a",))) == "Packages require each other:\n    a -> a"
 
 
+@pytest.mark.wording
 def test_two_packages_of_one_name_are_refused() -> None:
     """The same object twice is no trouble."""
     package = Package("shop")
@@ -128,12 +136,13 @@ def test_two_packages_of_one_name_are_refused() -> None:
     assert resolve((package, package)) == (package,)
 
 
+@pytest.mark.wording
 def test_two_packages_that_declare_one_setting_are_refused() -> None:
     """Settings share one space of names, so the error names both owners."""
     first = Package("first", settings=(Setting("x", typed.text, help="One."),))
     second = Package("second", settings=(Setting("x", typed.size, help="Two."),))
     with pytest.raises(Error) as caught:
         declared((first, second))
-    expected = "Two packages declare the same setting:\n    x: first and second"
+    expected = "Two packages declare the same setting (setting x):\n    first and second"
     assert str(caught.value) == expected
     assert caught.value.kind is Kind.CONFIGURATION

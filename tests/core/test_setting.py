@@ -63,6 +63,7 @@ def test_a_type_reads_texts_and_values_of_its_own(
     assert type(value) is type(expected)
 
 
+@pytest.mark.wording
 @pytest.mark.parametrize(
     ("type_", "given"),
     [
@@ -107,9 +108,11 @@ def test_a_wrong_value_is_told_with_the_setting_and_what_was_expected(
     setting = Setting("attach_x", type_, help="Something.")
     with pytest.raises(Error) as caught:
         setting.parse(given)
-    expected = f"Wrong setting:\n    attach_x: expected {type_.expected}, got {shown(given)}"
+    expected = f"Wrong value (setting attach_x):\n    expected {type_.expected}, got {shown(given)}"
     assert str(caught.value) == expected
-    assert caught.value.kind is Kind.CONFIGURATION
+    error = caught.value
+    assert (Kind.CONFIGURATION, "wrong-setting") == (error.kind, error.code)
+    assert error.setting == "attach_x"
 
 
 def test_a_path_is_made_absolute_and_knows_the_home_directory(
@@ -148,6 +151,7 @@ def test_a_long_wrong_value_is_cut() -> None:
     assert len(str(caught.value)) < 250
 
 
+@pytest.mark.wording
 def test_all_wrong_settings_are_reported_at_once() -> None:
     """Whoever sets up an application does not want to learn of mistakes one by one."""
     with pytest.raises(Error) as caught:
@@ -251,13 +255,14 @@ def test_the_value_of_a_secret_setting_is_a_secret() -> None:
     assert repr(settings) == "Settings(attach_dir=None, attach_max_size=1024, attach_key=***)"
 
 
+@pytest.mark.wording
 def test_a_wrong_secret_is_told_without_showing_it() -> None:
     """What was given stays unknown, even where it has the wrong type."""
     with pytest.raises(Error) as caught:
         KEY.parse(CANARY.encode())
     assert (
         str(caught.value)
-        == "Wrong setting:\n    attach_key: expected text without control characters"
+        == "Wrong value (setting attach_key):\n    expected text without control characters"
     )
 
 

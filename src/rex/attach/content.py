@@ -142,6 +142,7 @@ class Content(Iterator["bytes | memoryview"]):
             "The content is not what it should be",
             f"its SHA-256 is {self.digest}, and should be {self.known_digest}",
             kind=Kind.CORRUPT,
+            code="digest-mismatch",
         )
         raise self.failure from None
 

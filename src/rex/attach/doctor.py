@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_ANSWER",
     "MAX_TEXT",
+    "OK",
     "Doctor",
     "Finding",
     "Step",
     "Verdict",
+    "failed",
     "fine",
     "left_out",
     "one_line",
@@ -33,6 +35,8 @@ FORBIDDEN = 403
 MAX_ANSWER = 65536
 """The bytes of an answer that are looked at; whoever gives it may be anyone."""
 MAX_TEXT = 600
+OK = "ok"
+"""The code of a finding where nothing is wrong."""
 
 
 class Verdict(enum.Enum):
@@ -53,6 +57,8 @@ class Finding(NamedTuple):
 
     step: str
     verdict: Verdict
+    code: str
+    """What was found, for programs (docs/errors.md): `OK` if nothing is wrong."""
     text: str
     """What was found, in one line."""
     advice: tuple[str, ...] = ()
@@ -71,28 +77,33 @@ class Step(NamedTuple):
 
 
 def fine(text: str) -> Finding:
-    """Find that something works."""
-    return Finding("", Verdict.FINE, text)
+    """Return the finding that something works."""
+    return Finding("", Verdict.FINE, OK, text)
 
 
-def warning(text: str, *advice: str) -> Finding:
-    """Find something that one should know of."""
-    return Finding("", Verdict.WARNING, text, advice)
+def warning(code: str, text: str, *advice: str) -> Finding:
+    """Return a finding that the operator should know."""
+    return Finding("", Verdict.WARNING, code, text, advice)
 
 
-def wrong(text: str, *advice: str) -> Finding:
-    """Find something that does not work."""
-    return Finding("", Verdict.WRONG, text, advice)
+def wrong(code: str, text: str, *advice: str) -> Finding:
+    """Return the finding that something does not work."""
+    return Finding("", Verdict.WRONG, code, text, advice)
 
 
-def left_out(reason: str) -> Finding:
-    """Tell why something was not tried."""
-    return Finding("", Verdict.LEFT_OUT, reason)
+def failed(error: Error, *advice: str) -> Finding:
+    """Return the finding that a step failed with an error, under the code of that error."""
+    return wrong(error.code, one_line(error), *advice)
+
+
+def left_out(code: str, reason: str) -> Finding:
+    """Return the finding that a step was not tried, and why."""
+    return Finding("", Verdict.LEFT_OUT, code, reason)
 
 
 def one_line(error: Error) -> str:
-    """Say what an error says, in one line."""
-    return error.message if error.payload is None else f"{error.message}: {error.payload}"
+    """Return an error's message, setting and payload in one line."""
+    return error.headline if error.payload is None else f"{error.headline}: {error.payload}"
 
 
 class Doctor:
@@ -130,25 +141,28 @@ class Doctor:
 
         return Client(most=MAX_ANSWER)
 
-    def lacks_links(self) -> str:
-        """Say why no link can be tried, or nothing."""
-        return ""
+    def lacks_links(self) -> Finding | None:
+        """Return the finding that no link can be tried, or None if links can be tried."""
+        return None
 
     def advice(self, step: str, error: Error) -> Sequence[str]:
-        """Say what to change where a step failed with an error."""
+        """Return what to change where a step failed with an error."""
         del step
-        return ("make room, or give the storage more",) if "is full" in error.message else ()
+        is_full = error.code == "storage-full"
+        return ("make room, or give the storage more",) if is_full else ()
 
     def refused(self, method: str, answer: Answer) -> Finding:
         """Say what is wrong where a link was answered with a refusal."""
         advice = ["attach_url must be the address of the service of this very storage"]
         if answer.status == FORBIDDEN:
             advice.append("and the service must have the same secret (setting attach_secret)")
-        return wrong(f"a {method} to {self.storage.url} is answered {answer.status}", *advice)
+        found = f"a {method} to {self.storage.url} is answered {answer.status}"
+        return wrong("link-refused", found, *advice)
 
     def unreachable(self, failure: Unreachable) -> Finding:
         """Say what is wrong where a link leads nowhere."""
         return wrong(
+            "unreachable",
             f"{self.storage.url} cannot be reached: {failure}",
             "start the service (rex serve), or give its address in attach_url",
         )

@@ -1,34 +1,55 @@
-"""What the failures of the operating system mean: a kind and a phrase for each."""
+"""What failures mean: a kind, a code and a message for each error of the operating system."""
 
 from __future__ import annotations
 
 import errno
+from typing import NamedTuple
 
-from rex.core import Kind
+from rex.core import Error, Kind
 
-__all__ = ["explain_os_error"]
+__all__ = ["Meaning", "explain_os_error"]
 
-_NO_ROOM = (Kind.UNAVAILABLE, "The storage is full")
-_NOT_ALLOWED = (Kind.DENIED, "The storage does not permit this")
-_NOT_OURS = (Kind.NOT_FOUND, "Attachment does not exist (something else stands in its place)")
-_BAD_DISK = (Kind.CORRUPT, "The disk cannot be read or written")
-_NO_ANSWER = (Kind.UNAVAILABLE, "The storage does not answer")
-_NO_SUPPORT = (Kind.UNSUPPORTED, "The file system cannot keep attachments")
+
+class Meaning(NamedTuple):
+    """What a failure means; the fields are those of the `Error` that is made of it."""
+
+    kind: Kind
+    message: str
+    code: str = ""
+    setting: str | None = None
+
+    def error(self, payload: object) -> Error:
+        """Return the error about this payload."""
+        return Error(self.message, payload, kind=self.kind, code=self.code, setting=self.setting)
+
+    def because(self, reason: str) -> Meaning:
+        """Return the same meaning with a reason after its message, if there is a reason."""
+        return self._replace(message=f"{self.message} ({reason})") if reason else self
+
+
+_NO_ROOM = Meaning(Kind.UNAVAILABLE, "The storage is full", code="storage-full")
+_NOT_ALLOWED = Meaning(Kind.DENIED, "The storage does not permit this")
+_NOT_OURS = Meaning(
+    Kind.NOT_FOUND, "Attachment does not exist (something else stands in its place)"
+)
+_BAD_DISK = Meaning(Kind.CORRUPT, "The disk cannot be read or written")
+_NO_ANSWER = Meaning(Kind.UNAVAILABLE, "The storage does not answer")
+_NO_SUPPORT = Meaning(Kind.UNSUPPORTED, "The file system cannot keep attachments")
 
 _BY_ERRNO = {
-    errno.ENOENT: (Kind.NOT_FOUND, "Attachment does not exist"),
+    errno.ENOENT: Meaning(Kind.NOT_FOUND, "Attachment does not exist"),
     errno.ELOOP: _NOT_OURS,
     errno.ENOTDIR: _NOT_OURS,
     errno.EISDIR: _NOT_OURS,
     errno.ENXIO: _NOT_OURS,
-    errno.EEXIST: (Kind.EXISTS, "Attachment exists already"),
+    errno.EEXIST: Meaning(Kind.EXISTS, "Attachment exists already"),
     errno.EACCES: _NOT_ALLOWED,
     errno.EPERM: _NOT_ALLOWED,
     errno.EROFS: _NOT_ALLOWED,
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
-    errno.EFBIG: (Kind.TOO_LARGE, "Attachment is too large for the file system"),
-    errno.ENAMETOOLONG: (Kind.UNSUPPORTED, "The file system cannot hold a name this long"),
+    errno.EFBIG: Meaning(Kind.TOO_LARGE, "Attachment is too large for the file system"),
+    errno.ENAMETOOLONG: Meaning(Kind.UNSUPPORTED, "The file system cannot hold a name this long"),
     errno.EIO: _BAD_DISK,
     errno.EUCLEAN: _BAD_DISK,
     errno.EBADMSG: _BAD_DISK,
@@ -39,11 +60,10 @@ _BY_ERRNO = {
 }
 
 
-def explain_os_error(failure: OSError) -> tuple[Kind, str]:
-    """Say what an error of the system means.
+def explain_os_error(failure: OSError) -> Meaning:
+    """Return what an error of the system means.
 
     What is not in the table (too many open files, no memory, a server that went away, …) is a
     state of the machine and not of the attachment, so trying again later may help.
     """
-    kind, phrase = _BY_ERRNO.get(failure.errno or 0, _NO_ANSWER)
-    return kind, f"{phrase} ({failure.strerror})" if failure.strerror else phrase
+    return _BY_ERRNO.get(failure.errno or 0, _NO_ANSWER).because(failure.strerror or "")

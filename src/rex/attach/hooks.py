@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, Any
 
-from rex.attach.failures import explain_os_error
+from rex.attach.failures import Meaning, explain_os_error
 from rex.attach.handle import handle_of
 from rex.core import Error, Kind
 
@@ -106,7 +106,12 @@ class Hooks(abc.ABC):
     def _drafts(self) -> Drafts:
         """Give what keeps attachments that arrive piece by piece."""
         reason = type(self).__name__  # clients are told, and need not know where it is
-        raise Error("This storage takes no uploads in pieces", reason, kind=Kind.UNSUPPORTED)
+        raise Error(
+            "This storage takes no uploads in pieces",
+            reason,
+            kind=Kind.UNSUPPORTED,
+            code="no-resumable",
+        )
 
     def _multipart(self) -> Multipart:
         """Give what takes uploads in parts that clients send straight to a server."""
@@ -114,6 +119,7 @@ class Hooks(abc.ABC):
             "This storage takes no uploads in parts by links",
             "keep the attachments on an S3-compatible server (attach_s3_bucket)",
             kind=Kind.UNSUPPORTED,
+            code="no-multipart",
         )
 
     def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
@@ -151,18 +157,21 @@ class Hooks(abc.ABC):
             "This storage has no bucket whose rules could be set",
             f"{self!r}: the service itself answers to the sites in attach_origins",
             kind=Kind.UNSUPPORTED,
+            code="no-bucket-rules",
         )
 
     def _own_secret(self) -> bytes:
         """Give what signs tokens where no setting does: the same wherever the storage is used."""
         raise Error(
-            "This storage has no secret of its own (setting attach_secret)",
+            "This storage has no secret of its own",
             f"{self!r}: give one, the same on every server",
             kind=Kind.CONFIGURATION,
+            code="no-secret",
+            setting="attach_secret",
         )
 
-    def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
-        """Say what an exception of a hook means: its kind and a phrase, or None if unknown."""
+    def _explain(self, failure: Exception) -> Meaning | None:
+        """Return what an exception of a hook means, or None if unknown."""
         return explain_os_error(failure) if isinstance(failure, OSError) else None
 
     def _sign_post(
@@ -214,4 +223,5 @@ class Hooks(abc.ABC):
             "links need a server that a client can reach; keep the attachments on an S3-compatible "
             "server (attach_s3_bucket) to have them",
             kind=Kind.UNSUPPORTED,
+            code="no-links",
         )

@@ -200,6 +200,7 @@ class MultipartUploads:
                     "These parts are missing on the server or have a different ETag",
                     f"{handle}: {numbers}",
                     kind=Kind.CONFLICT,
+                    code="parts-mismatch",
                 )
             chosen = [there[number] for number in sorted(named)]
             size = seen.size = sum(part.size for part in chosen)
@@ -254,6 +255,7 @@ class MultipartUploads:
                     "A link that completes an upload cannot limit its size",
                     f"call complete for at most {self._storage.max_size} bytes",
                     kind=Kind.UNSUPPORTED,
+                    code="unlimited-link",
                 )
             with self._storage._mapped(handle):
                 self._check_new(key)

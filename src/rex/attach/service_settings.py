@@ -77,9 +77,10 @@ def bearer_keys(keys: Secret | None) -> list[str]:
     known = [key.strip() for key in (keys.reveal() if keys else "").split(",")]
     if not all(len(key) >= MIN_KEY_LENGTH for key in known):
         raise Error(
-            f"Access by bearer needs keys of at least {MIN_KEY_LENGTH} characters "
-            "(setting attach_access_keys)",
+            f"Access by bearer needs keys of at least {MIN_KEY_LENGTH} characters",
             kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting="attach_access_keys",
         )
     return known
 
@@ -94,8 +95,10 @@ def imported_rule(name: str) -> Callable[..., Any]:
     except Exception as failure:
         # The module of an application may raise anything while it is imported.
         raise Error(
-            "Access must be nobody, anybody, bearer or module:function (setting attach_access)",
+            "Access must be nobody, anybody, bearer or module:function",
             f"{name}: {failure}" if colon else name,
             kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting="attach_access",
         ) from failure
     return rule

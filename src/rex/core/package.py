@@ -112,6 +112,7 @@ def load(name: str) -> Package:
             "No such package",
             f"{name}{did_you_mean(name, entries)}\ninstalled: {', '.join(entries) or 'none'}",
             kind=Kind.CONFIGURATION,
+            code="missing-package",
         )
     entry = entries[name]
     try:
@@ -137,8 +138,9 @@ def declared(packages: Iterable[Package]) -> tuple[Setting[Any], ...]:
             if setting.name in owners:
                 raise Error(
                     "Two packages declare the same setting",
-                    f"{setting.name}: {owners[setting.name]} and {package.name}",
+                    f"{owners[setting.name]} and {package.name}",
                     kind=Kind.CONFIGURATION,
+                    setting=setting.name,
                 )
             owners[setting.name] = package.name
             settings.append(setting)

@@ -135,6 +135,7 @@ def _free_address(host: str, port: int) -> str:
             "Cannot listen there (options --host and --port)",
             f"{host}, port {port}: {failure.strerror}",
             kind=Kind.CONFIGURATION,
+            code="cannot-listen",
         ) from None
     return str(address[0])
 

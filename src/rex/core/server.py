@@ -103,6 +103,7 @@ def check_packages() -> None:
             "Serving needs more packages: pip install 'rex-attach[web]'",
             ", ".join(missing),
             kind=Kind.CONFIGURATION,
+            code="missing-package",
         )
 
 

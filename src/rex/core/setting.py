@@ -112,8 +112,13 @@ class Setting(Generic[T_co]):
         if value is None:
             got = "" if self.secret else f", got {shown(given)}"
             del given  # a traceback may show our variables
-            problem = f"{self.name}: expected {self.type.expected}{got}"
-            raise Error("Wrong setting", problem, kind=Kind.CONFIGURATION)
+            raise Error(
+                "Wrong value",
+                f"expected {self.type.expected}{got}",
+                kind=Kind.CONFIGURATION,
+                code="wrong-setting",
+                setting=self.name,
+            )
         return value
 
     def _read(self, given: object) -> T_co | None:
@@ -238,21 +243,31 @@ def validate(
     """
     given = Given(given)
     settings = {setting.name: setting for setting in declared}
-    problems = [
-        _sourced(f"{name}: no such setting{did_you_mean(name, settings)}", name, sources)
-        for name in given
-        if name not in settings
-    ]
+    problems = [_unknown(name, settings) for name in given if name not in settings]
     values: dict[str, object] = {}
     for name, setting in settings.items():
         try:
             values[name] = setting.parse(given.get(name))
         except Error as error:
-            problems.append(_sourced(str(error.payload), name, sources))
+            problems.append(error)
+    for problem in problems:
+        problem.payload = _sourced(str(problem.payload), str(problem.setting), sources)
+    if len(problems) == 1:
+        raise problems[0]
     if problems:
-        message = "Wrong setting" if len(problems) == 1 else "Wrong settings"
-        raise Error(message, "\n".join(problems), kind=Kind.CONFIGURATION)
+        lines = "\n".join(f"{problem.setting}: {problem.payload}" for problem in problems)
+        raise Error("Wrong settings", lines, kind=Kind.CONFIGURATION, code="wrong-setting")
     return Settings(values, [name for name in given if given[name] not in (None, "")])
+
+
+def _unknown(name: str, settings: Iterable[str]) -> Error:
+    return Error(
+        "Unknown name",
+        f"no such setting{did_you_mean(name, settings)}",
+        kind=Kind.CONFIGURATION,
+        code="unknown-setting",
+        setting=name,
+    )
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -78,7 +78,7 @@ def _row(package: Package, setting: Setting[Any], gathered: Gathered) -> _Row:
     try:
         value = setting.parse(gathered.values.get(setting.name))
     except Error as problem:
-        error = str(problem.payload).removeprefix(f"{setting.name}: ")
+        error = str(problem.payload)
     if not isinstance(value, str | int | float | None):
         value = str(value)  # a secret's text is its mask
     return _Row(

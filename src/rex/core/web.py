@@ -178,11 +178,19 @@ class AccessLog:
 
 
 def problem(
-    status: int, detail: str, kind: str, headers: dict[str, str] | None = None
+    status: int,
+    detail: str,
+    kind: str,
+    headers: dict[str, str] | None = None,
+    *,
+    code: str = "",
 ) -> JSONResponse:
-    """Answer with a problem that programs can read (RFC 9457)."""
+    """Answer with a problem that programs can read (RFC 9457).
+
+    Its type is the code, or the kind where there is no code (docs/errors.md).
+    """
     content = {
-        "type": "about:blank",
+        "type": code or kind,
         "title": _TITLES.get(status, "Error"),
         "status": status,
         "detail": detail,
@@ -215,7 +223,7 @@ async def answer_error(_: Request, failure: Exception) -> Response:
 
     The client reads the text of an error about its own request. An error of the service, or one
     that was caused by a failure of something behind it, may name a host, a path or a setting: the
-    client reads generic words for its kind, and the text is logged.
+    client reads generic words and the kind, not the code, and the text is logged.
     """
     if not isinstance(failure, Error):
         log.error("unexpected %s", type(failure).__name__, exc_info=failure)
@@ -224,11 +232,11 @@ async def answer_error(_: Request, failure: Exception) -> Response:
     is_ours = status >= 500  # noqa: PLR2004 - RFC 9110, section 15.6
     is_own = not is_ours and failure.__cause__ is None
     if is_own and kind is not Kind.UNSUPPORTED:
-        return problem(status, str(failure), kind.value)
+        return problem(status, str(failure), kind.value, code=failure.code)
     log.log(logging.ERROR if is_ours else logging.INFO, "%s", failure)
     # What would make it possible, which the payload says, is for the operator.
     words = failure.message if is_own else _WORDS.get(kind, "Internal server error.")
-    return problem(status, words, kind.value)
+    return problem(status, words, kind.value, code=failure.code if is_own else "")
 
 
 class _Unambiguous:

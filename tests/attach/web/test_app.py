@@ -168,9 +168,14 @@ def test_what_no_link_can_be_made_for_is_said(
     caplog.set_level("INFO")
     service = attachments(LocalStorage(tmp_path), ANYBODY)
     answer = ask(service, "POST", "/links", json={"name": "a"})
-    assert "This storage cannot make links" == answer.json()["detail"]
+    problem = answer.json()
     assert "attach_url" in caplog.text
-    assert (422, "unsupported") == (answer.status_code, answer.json()["kind"])
+    assert "attach_url" not in problem["detail"]
+    assert (422, "unsupported", "no-links") == (
+        answer.status_code,
+        problem["kind"],
+        problem["type"],
+    )
     assert "application/problem+json" == answer.headers["Content-Type"]
 
 
@@ -452,9 +457,11 @@ def test_an_unexpected_failure_is_logged_and_not_told(caplog: pytest.LogCaptureF
 )
 def test_a_wrong_rule_is_a_wrong_setting(name: str) -> None:
     """The error names it."""
-    with pytest.raises(Error, match="setting attach_access") as caught:
+    with pytest.raises(Error) as caught:
         access_rule(name, None)
     assert Kind.CONFIGURATION is caught.value.kind
+    setting = "attach_access_keys" if name == "bearer" else "attach_access"
+    assert ("wrong-setting", setting) == (caught.value.code, caught.value.setting)
 
 
 def test_a_server_that_asks_first_does_not_start_with_a_wrong_rule(tmp_path: Path) -> None:

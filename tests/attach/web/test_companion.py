@@ -116,7 +116,9 @@ def test_storages_without_parts_say_so(tmp_path: Path) -> None:
         for storage in (local, memory):
             answer = Page(storage).ask("POST", "/s3/multipart", json=FILE)
             assert STATUSES[Kind.UNSUPPORTED] == answer.status_code
-            assert "This storage takes no uploads in parts by links" == answer.json()["message"]
+            problem = answer.json()
+            assert "no-multipart" == problem["type"]
+            assert problem["detail"] == problem["message"]
 
 
 def test_who_may_not_is_refused_before_a_token_is_read(tmp_path: Path) -> None:

@@ -266,11 +266,11 @@ def test_of_a_client_that_stops_in_the_middle_nothing_is_left(
     storage: Storage, chunks: list[bytes], then: Any
 ) -> None:
     """Whether it goes away or falls silent, in a form and in a raw body."""
-    message = WENT_AWAY if then == "disconnect" else STOPPED_SENDING
+    code = WENT_AWAY if then == "disconnect" else STOPPED_SENDING
     form = Sent(chunks, then).request(FORM)
     raw = Sent(chunks, then).request(query="name=a.bin")
-    assert message == refused(storage, form, stall_seconds=0.05).message
-    assert message == refused(storage, raw, stall_seconds=0.05).message
+    assert code == refused(storage, form, stall_seconds=0.05).code
+    assert code == refused(storage, raw, stall_seconds=0.05).code
     assert [] == [*storage]
 
 

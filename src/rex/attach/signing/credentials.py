@@ -98,6 +98,7 @@ class AwsChain:
                 "There are no S3 credentials: give attach_s3_access_key and attach_s3_secret_key, "
                 "or what the AWS chain looks for (environment, profile, role)",
                 kind=Kind.CONFIGURATION,
+                code="no-credentials",
             )
         return found
 
@@ -130,4 +131,5 @@ def _explained() -> Iterator[None]:
             "The AWS chain cannot provide the S3 keys, and attach_s3_access_key is not given",
             f"{type(failure).__name__}: {failure}",
             kind=kind,
+            code="no-credentials",
         ) from failure

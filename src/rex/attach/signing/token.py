@@ -50,10 +50,10 @@ class Tokens:
         Errors: `DENIED` for one that was not made here, was changed, or has expired.
         """
         if not self.is_signed(purpose, token):
-            raise Error("The signature is wrong", kind=Kind.DENIED)
+            raise Error("The signature is wrong", kind=Kind.DENIED, code="bad-signature")
         claims = _claims(token)
         if time.time() >= claims.pop(_EXPIRES):
-            raise Error("The permission has expired", kind=Kind.DENIED)
+            raise Error("The permission has expired", kind=Kind.DENIED, code="link-expired")
         return claims
 
     def expires(self, token: str) -> float:

@@ -129,6 +129,7 @@ class LocalStorage(ServedStorage):
                 "The directory of attachments has no marker (.rex-attach)",
                 f"{self.directory}: mount its disk, or make the marker: rex attach init",
                 kind=Kind.CONFIGURATION if self._require_marker else Kind.EMPTY,
+                code="no-marker",
             )
 
     def _is_untouched(self) -> bool:
@@ -151,13 +152,17 @@ class LocalStorage(ServedStorage):
             "The directory of attachments does not exist",
             f"{self.directory}: mount its disk, or make it: rex attach init",
             kind=Kind.ABSENT,
+            code="no-directory",
+            setting="attach_dir",
         )
 
     def _unusable(self, reason: str) -> Error:
         return Error(
-            "The directory of attachments cannot be used (setting attach_dir)",
+            "The directory of attachments cannot be used",
             f"{self.directory}: {reason}",
             kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting="attach_dir",
         )
 
     # Adding.

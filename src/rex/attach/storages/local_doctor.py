@@ -60,6 +60,7 @@ class LocalDoctor(Doctor):
     def _directory(self) -> Finding:
         if not os.path.lexists(self._path):
             return wrong(
+                "no-directory",
                 f"{self._path} does not exist",
                 "if it is on a disk, mount that; or let rex make it, as an application does when "
                 "it starts:",
@@ -69,6 +70,7 @@ class LocalDoctor(Doctor):
             return fine(self._path)
         what = "a broken link" if not os.path.exists(self._path) else "not a directory"
         return wrong(
+            "not-a-directory",
             f"{self._path} is {what}",
             "give the path of a directory in attach_dir, or move away what has its name",
         )
@@ -89,10 +91,12 @@ class LocalDoctor(Doctor):
         advice = "mount its disk; or, if attachments are to be kept here:"
         if self._local._is_untouched():
             found = f"{self._path} is empty and has no marker: is a disk not mounted?"
-            return wrong(found, advice, *self._init)
+            return wrong("not-mounted", found, advice, *self._init)
         if self._local._require_marker:
-            return wrong("there is no marker (attach_dir_require_marker)", advice, *self._init)
-        return warning("there is none yet", "an application makes it when it starts")
+            return wrong(
+                "no-marker", "there is no marker (attach_dir_require_marker)", advice, *self._init
+            )
+        return warning("no-marker", "there is none yet", "an application makes it when it starts")
 
     def _permissions(self) -> Finding:
         status = os.stat(self._path)
@@ -111,14 +115,17 @@ class LocalDoctor(Doctor):
         found = f"we may not {' or '.join(lacking)} in it: {found}"
         if os.statvfs(self._path).f_flag & os.ST_RDONLY:
             return wrong(
+                "read-only",
                 f"{found}; it is mounted read-only",
                 f"$ mount -o remount,rw {shlex.quote(self._mount()[0])}",
             )
         if os.geteuid() == 0 or (status.st_uid == os.geteuid() and status.st_mode & 0o700 == 0o700):  # noqa: PLR2004 - all that an owner may
-            return wrong(f"{found}; it may be immutable", f"$ chattr -i {self._quoted}")
+            return wrong(
+                "immutable", f"{found}; it may be immutable", f"$ chattr -i {self._quoted}"
+            )
         if status.st_uid == os.geteuid():
-            return wrong(found, f"$ chmod u+rwx {self._quoted}")
-        return wrong(found, f"$ chown -R {we} {self._quoted}")
+            return wrong("no-permission", found, f"$ chmod u+rwx {self._quoted}")
+        return wrong("no-permission", found, f"$ chown -R {we} {self._quoted}")
 
     def _open_to_others(self) -> Finding | None:
         """Find a directory on the path that everybody may write to, without a sticky bit."""
@@ -127,6 +134,7 @@ class LocalDoctor(Doctor):
             mode = each.stat().st_mode
             if mode & stat.S_IWOTH and (each == path or not mode & stat.S_ISVTX):
                 return warning(
+                    "open-to-others",
                     f"{each} has mode {stat.S_IMODE(mode):04o}: every user of this machine may "
                     "replace what is in it",
                     f"$ chmod o-w {shlex.quote(str(each))}",
@@ -151,7 +159,7 @@ class LocalDoctor(Doctor):
     def _file_system(self) -> Finding:
         _, kind = self._mount()
         if not kind:
-            return left_out("this system does not tell")
+            return left_out("unknown", "this system does not tell")
         return fine(f"{kind} ({'network' if kind.startswith(NETWORK) else 'local'})")
 
     def _space(self) -> Finding:
@@ -165,7 +173,7 @@ class LocalDoctor(Doctor):
         found += "".join(f", {share:.0%} of the {what}" for what, share in shares.items())
         scarce = [what for what, share in shares.items() if share < SCARCE]
         if scarce:
-            return warning(found, "make room, or give the file system more")
+            return warning("storage-nearly-full", found, "make room, or give the file system more")
         return fine(found)
 
     # What the file system can do.
@@ -175,6 +183,7 @@ class LocalDoctor(Doctor):
             if file.is_unnamed:
                 return fine("nothing is left of a process that is killed (O_TMPFILE)")
         return warning(
+            "no-unnamed-files",
             "the file system has none (O_TMPFILE)",
             "of a process that is killed, a file .partial-* may be left: remove old ones",
         )
@@ -186,6 +195,7 @@ class LocalDoctor(Doctor):
                 file.link(name, root)
             except OSError as failure:
                 return wrong(
+                    "no-hard-links",
                     f"the file system has none: {failure.strerror}",
                     "keep the attachments on one that has (ext4, XFS, Btrfs, ZFS, NFS)",
                 )
@@ -197,6 +207,7 @@ class LocalDoctor(Doctor):
             if attach_attributes(file.fd, {"content_type": "text/plain"}):
                 return fine("content type and SHA-256 are kept with the file")
         return warning(
+            "no-attributes",
             "the file system has no extended attributes",
             "content type and SHA-256 are kept in a small file beside each: back these up too",
         )
@@ -223,20 +234,24 @@ class LocalDoctor(Doctor):
             advice = ["remove it, or put it right; if it is removed, all links that are out end:"]
             if stat.S_IMODE(os.lstat(path).st_mode) & 0o077:
                 advice.append(f"$ chmod 0600 {quoted}  # if nobody has read it")
-            return wrong(str(error.payload), *advice, f"$ rm {quoted}")
+            return wrong("unusable-secret", str(error.payload), *advice, f"$ rm {quoted}")
         except OSError as failure:
-            return wrong(f"{path}: {failure.strerror}", f"$ chown {os.geteuid()} {quoted}")
+            return wrong(
+                "unusable-secret", f"{path}: {failure.strerror}", f"$ chown {os.geteuid()} {quoted}"
+            )
         return fine(f"{path}, and nobody else may read it")
 
     def _has_secret(self) -> bool:
         return os.path.lexists(f"{self._path}/{secret_file.SECRET_NAME}")
 
-    def lacks_links(self) -> str:
+    def lacks_links(self) -> Finding | None:
         if self._local.url is None:
-            return "no service makes links for it (setting attach_url)"
+            return left_out("no-links", "no service makes links for it (setting attach_url)")
         if self._local._secret is not None or self._has_secret():
-            return ""
-        return "the directory has no secret yet (.secret), which the first link makes"
+            return None
+        return left_out(
+            "no-secret", "the directory has no secret yet (.secret), which the first link makes"
+        )
 
     # What to change.
 

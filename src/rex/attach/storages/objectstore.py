@@ -14,6 +14,7 @@ import obstore.exceptions
 
 from rex.attach.content import READ_SIZE
 from rex.attach.content_type import DEFAULT_TYPE, coding_of, disposition
+from rex.attach.failures import Meaning
 from rex.attach.info import Metadata
 from rex.attach.multipart import MAX_PARTS
 from rex.attach.reader import Body
@@ -55,22 +56,27 @@ MAX_PREFIX_BYTES = 700
 _DIGEST = "sha256"
 _NOTE = "note"
 
-_BY_CLASS: dict[type[Exception], tuple[Kind, str]] = {
-    obstore.exceptions.AlreadyExistsError: (Kind.EXISTS, "Attachment exists already"),
-    obstore.exceptions.PreconditionError: (Kind.EXISTS, "Attachment exists already"),
-    obstore.exceptions.NotFoundError: (Kind.NOT_FOUND, "Attachment does not exist"),
-    obstore.exceptions.PermissionDeniedError: (Kind.DENIED, "The server does not permit this"),
-    obstore.exceptions.UnauthenticatedError: (Kind.DENIED, "The server does not accept our keys"),
-    obstore.exceptions.NotSupportedError: (Kind.UNSUPPORTED, "The server cannot do this"),
-    obstore.exceptions.InvalidPathError: (Kind.ILL_FORMED, "The server cannot hold such a key"),
-    obstore.exceptions.NotModifiedError: (Kind.CORRUPT, "The server gave no content"),
-    obstore.exceptions.JoinError: (Kind.UNAVAILABLE, "The request was cut off"),
-    obstore.exceptions.UnknownConfigurationKeyError: (
-        Kind.CONFIGURATION,
-        "The server is configured wrongly",
+_VAGUE = Meaning(Kind.UNAVAILABLE, "The server does not answer as it should")
+
+_BY_CLASS: dict[type[Exception], Meaning] = {
+    obstore.exceptions.AlreadyExistsError: Meaning(Kind.EXISTS, "Attachment exists already"),
+    obstore.exceptions.PreconditionError: Meaning(Kind.EXISTS, "Attachment exists already"),
+    obstore.exceptions.NotFoundError: Meaning(Kind.NOT_FOUND, "Attachment does not exist"),
+    obstore.exceptions.PermissionDeniedError: S3_CODES["AccessDenied"],
+    obstore.exceptions.UnauthenticatedError: Meaning(
+        Kind.DENIED, "The server does not accept our keys"
     ),
-    obstore.exceptions.GenericError: (Kind.UNAVAILABLE, "The server does not answer as it should"),
-    obstore.exceptions.BaseError: (Kind.UNAVAILABLE, "The server does not answer as it should"),
+    obstore.exceptions.NotSupportedError: S3_CODES["NotImplemented"],
+    obstore.exceptions.InvalidPathError: Meaning(
+        Kind.ILL_FORMED, "The server cannot hold such a key"
+    ),
+    obstore.exceptions.NotModifiedError: Meaning(Kind.CORRUPT, "The server gave no content"),
+    obstore.exceptions.JoinError: Meaning(Kind.UNAVAILABLE, "The request was cut off"),
+    obstore.exceptions.UnknownConfigurationKeyError: Meaning(
+        Kind.CONFIGURATION, "The server is configured wrongly"
+    ),
+    obstore.exceptions.GenericError: _VAGUE,
+    obstore.exceptions.BaseError: _VAGUE,
 }
 
 
@@ -111,6 +117,7 @@ class Runtime:
                 "The storage was used before this process was forked, and cannot be used here",
                 "use it first after the fork, or start processes with 'spawn' or 'forkserver'",
                 kind=Kind.UNSUPPORTED,
+                code="forked",
             )
         cls.started = True
 
@@ -291,22 +298,22 @@ class ObjectStorage(Storage):
             failure = obstore.exceptions.GenericError(str(failure))
         return super()._translated(failure, handle)
 
-    def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
+    def _explain(self, failure: Exception) -> Meaning | None:
         code = re.search(r"<Code>(\w+)</Code>", str(failure))
         if code is not None and code[1] in S3_CODES:
             return S3_CODES[code[1]]  # which says more than the class of the exception
         for known in type(failure).__mro__:
             if known in _BY_CLASS:
-                kind, phrase = _BY_CLASS[known]
-                reason = _reason(failure) if kind is Kind.UNAVAILABLE else ""
-                return kind, f"{phrase}{reason}"
+                meaning = _BY_CLASS[known]
+                is_vague = meaning.kind is Kind.UNAVAILABLE
+                return meaning.because(_reason(failure)) if is_vague else meaning
         return super()._explain(failure)
 
 
 def _reason(failure: Exception) -> str:
     """Give what obstore says of a request that failed, without what it says for programmers."""
     reason = str(failure).partition("\n")[0].partition("Debug source")[0].strip()
-    return f" ({reason[:300]})" if reason.isprintable() else ""
+    return reason[:300] if reason.isprintable() else ""
 
 
 def part_size(content: Content) -> int:
@@ -368,6 +375,10 @@ def _checked_prefix(prefix: str) -> str:
     )
     if not well_formed or any(folder in ("", ".", "..") for folder in folders):
         raise Error(
-            "Ill-formed prefix (setting attach_s3_prefix)", ascii(prefix), kind=Kind.CONFIGURATION
+            "Ill-formed prefix",
+            ascii(prefix),
+            kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting="attach_s3_prefix",
         )
     return "/".join(folders) + "/"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from obstore.exceptions import UnauthenticatedError
 from obstore.store import S3Store
 
+from rex.attach.failures import Meaning
 from rex.attach.handle import shown
 from rex.attach.link import PresignedLink
 from rex.attach.signing.credentials import AwsChain, given_keys
@@ -248,16 +249,16 @@ class S3Storage(ObjectStorage):
             return super()._own_secret()
         return hmac.digest(credentials.secret_key.encode(), TOKENS_PURPOSE, hashlib.sha256)
 
-    def _explain(self, failure: Exception) -> tuple[Kind, str] | None:
+    def _explain(self, failure: Exception) -> Meaning | None:
         if isinstance(failure, S3Failure):
-            return failure.kind, failure.phrase
+            return failure.meaning
         if isinstance(failure, UnauthenticatedError):
             # It may be that no request was made: obstore does not say why there are no keys.
             try:
                 self._credentials()
             except Error as error:
-                reason = "" if error.payload is None else f" ({error.payload})"
-                return error.kind, f"{error.message}{reason}"
+                meaning = Meaning(error.kind, error.message, error.code, error.setting)
+                return meaning.because("" if error.payload is None else str(error.payload))
         return super()._explain(failure)
 
     def _check(self, *, create: bool) -> None:
@@ -393,6 +394,7 @@ class S3Storage(ObjectStorage):
                 raise Error(
                     "Our temporary keys have expired, so no link can be made with them",
                     kind=Kind.UNAVAILABLE,
+                    code="credentials-expired",
                 )
             if left < lifetime:
                 log.info("a link ends in %d seconds, with the temporary keys it is made with", left)
@@ -407,9 +409,11 @@ def read_ca_file(path: str) -> bytes:
             return file.read()
     except OSError as failure:
         raise Error(
-            "The file of certificates cannot be read (setting attach_s3_ca_file)",
+            "The file of certificates cannot be read",
             f"{path}: {failure.strerror}",
             kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting="attach_s3_ca_file",
         ) from None
 
 
@@ -430,7 +434,13 @@ def _keys_for_obstore(provider: CredentialsProvider) -> Callable[[], S3Credentia
 
 def _checked(value: str, form: re.Pattern[str], what: str, setting: str) -> str:
     if not form.fullmatch(value):
-        raise Error(f"This is no {what} (setting {setting})", shown(value), kind=Kind.CONFIGURATION)
+        raise Error(
+            f"This is no {what}",
+            shown(value),
+            kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting=setting,
+        )
     return value
 
 

@@ -10,18 +10,29 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from rex.attach.client import Client, Unreachable
+from rex.attach.failures import Meaning
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from rex.attach.client import Answer
 
-__all__ = ["check_bucket", "element", "trusting"]
+__all__ = ["Regions", "check_bucket", "element", "trusting"]
 
 MOST = 65536
 """The bytes of an answer that are looked at."""
+
+
+class Regions(NamedTuple):
+    """The region that is configured, and the region of the bucket; empty if unknown."""
+
+    configured: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.configured}: the bucket is in {self.expected or 'another region'}"
 
 
 def check_bucket(
@@ -40,17 +51,11 @@ def check_bucket(
     message = element(body, "Message")
     expected = headers.get("x-amz-bucket-region") or element(body, "Region")
     if status == http.client.MOVED_PERMANENTLY or (expected and expected != region):
-        where = f"the bucket is in {expected}" if expected else "the bucket is in another region"
-        _fail(
-            "The region of the bucket is another (setting attach_s3_region)", f"{region}: {where}"
-        )
-    if code in _WRONG_SETTING:
-        setting, phrase = _WRONG_SETTING[code]
-        shown = {"attach_s3_bucket": bucket, "attach_s3_region": region}.get(setting)
-        kind = Kind.ABSENT if code == "NoSuchBucket" else Kind.CONFIGURATION
-        _fail(f"{phrase} (setting {setting})", shown or f"{endpoint}: {code}: {message}", kind)
-    if code == "RequestTimeTooSkewed":
-        _fail("The clock of this machine is wrong", f"{endpoint}: {message}")
+        raise _WRONG_REGION.error(Regions(region, expected))
+    if code in _MEANINGS:
+        meaning = _MEANINGS[code]
+        shown = {"attach_s3_bucket": bucket, "attach_s3_region": region}.get(meaning.setting or "")
+        raise meaning.error(shown or f"{endpoint}: {code}: {message}")
     if code == "AccessDenied":
         raise Error(
             "The S3 keys do not permit to list the bucket (permission s3:ListBucket)",
@@ -61,29 +66,63 @@ def check_bucket(
         raise Error(
             "The S3 server has a problem", f"{endpoint}: {status} {code}", kind=Kind.UNAVAILABLE
         )
-    _fail(
-        "The answer is not that of an S3 server (setting attach_s3_endpoint)",
+    raise Error(
+        "The answer is not that of an S3 server",
         f"{endpoint}: status {status} {code}".rstrip(),
+        kind=Kind.CONFIGURATION,
+        code="not-s3",
+        setting="attach_s3_endpoint",
     )
 
 
-_WRONG_SETTING = {
-    "NoSuchBucket": ("attach_s3_bucket", "The bucket does not exist"),
-    "InvalidBucketName": ("attach_s3_bucket", "This cannot be the name of a bucket"),
-    "InvalidAccessKeyId": ("attach_s3_access_key", "The server does not know the access key"),
-    "SignatureDoesNotMatch": ("attach_s3_secret_key", "The secret key is wrong"),
-    "InvalidToken": ("attach_s3_session_token", "The session token is wrong"),
-    "ExpiredToken": ("attach_s3_session_token", "The session token has expired"),
-    "AuthorizationHeaderMalformed": ("attach_s3_region", "The region of the bucket is another"),
-    "AuthorizationQueryParametersError": (
-        "attach_s3_region",
-        "The region of the bucket is another",
+_WRONG_REGION = Meaning(
+    Kind.CONFIGURATION,
+    "The region of the bucket is another",
+    code="wrong-region",
+    setting="attach_s3_region",
+)
+_MEANINGS = {
+    "NoSuchBucket": Meaning(
+        Kind.ABSENT, "The bucket does not exist", code="no-bucket", setting="attach_s3_bucket"
     ),
-    "IllegalLocationConstraintException": (
-        "attach_s3_region",
-        "The region of the bucket is another",
+    "InvalidBucketName": Meaning(
+        Kind.CONFIGURATION,
+        "This cannot be the name of a bucket",
+        code="wrong-setting",
+        setting="attach_s3_bucket",
     ),
+    "InvalidAccessKeyId": Meaning(
+        Kind.CONFIGURATION,
+        "The server does not know the access key",
+        code="unknown-access-key",
+        setting="attach_s3_access_key",
+    ),
+    "SignatureDoesNotMatch": Meaning(
+        Kind.CONFIGURATION,
+        "The secret key is wrong",
+        code="wrong-secret-key",
+        setting="attach_s3_secret_key",
+    ),
+    "InvalidToken": Meaning(
+        Kind.CONFIGURATION,
+        "The session token is wrong",
+        code="wrong-session-token",
+        setting="attach_s3_session_token",
+    ),
+    "ExpiredToken": Meaning(
+        Kind.CONFIGURATION,
+        "The session token has expired",
+        code="credentials-expired",
+        setting="attach_s3_session_token",
+    ),
+    "RequestTimeTooSkewed": Meaning(
+        Kind.CONFIGURATION, "The clock of this machine is wrong", code="clock-skew"
+    ),
+    "AuthorizationHeaderMalformed": _WRONG_REGION,
+    "AuthorizationQueryParametersError": _WRONG_REGION,
+    "IllegalLocationConstraintException": _WRONG_REGION,
 }
+"""What S3's codes mean for the settings."""
 
 
 def _ask(url: str, endpoint: str, ca_file: str | None, timeout: float) -> Answer:
@@ -94,9 +133,11 @@ def _ask(url: str, endpoint: str, ca_file: str | None, timeout: float) -> Answer
         # A server that restarts is away for a moment; a certificate does not mend itself.
         hint = "; give its authority with attach_s3_ca_file" * failure.is_certificate
         raise Error(
-            "The S3 server cannot be reached (setting attach_s3_endpoint)",
+            "The S3 server cannot be reached",
             f"{endpoint}: {failure}{hint}",
             kind=Kind.CONFIGURATION if failure.is_certificate else Kind.UNAVAILABLE,
+            code="server-unreachable",
+            setting="attach_s3_endpoint",
         ) from None
 
 
@@ -106,15 +147,14 @@ def trusting(ca_file: str) -> ssl.SSLContext:
     try:
         context.load_verify_locations(ca_file)
     except (OSError, ssl.SSLError) as failure:
-        _fail(
-            "The file of certificates cannot be used (setting attach_s3_ca_file)",
+        raise Error(
+            "The file of certificates cannot be used",
             f"{ca_file}: {failure.strerror}",
-        )
+            kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting="attach_s3_ca_file",
+        ) from None
     return context
-
-
-def _fail(message: str, payload: str, kind: Kind = Kind.CONFIGURATION) -> NoReturn:
-    raise Error(message, payload, kind=kind) from None
 
 
 def element(body: bytes, name: str) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rex.attach.multipart import MAX_PARTS, Part
 from rex.attach.storages.proxies import proxy_for
-from rex.attach.storages.s3_codes import S3_CODES
+from rex.attach.storages.s3_codes import CONTROL_CODES, UNKNOWN
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -42,17 +42,18 @@ _sleep = time.sleep
 class S3Failure(Exception):  # noqa: N818 - an `Error` is made of it
     """What the server answered instead: S3's own code and message, or none if there was none.
 
-    `kind` and `phrase` say what it means, and `is_passing` whether another try may help.
+    `meaning` is what it means, and `is_passing` tells whether another try may help.
     """
 
     def __init__(self, code: str, message: str = "", *, is_passing: bool = False) -> None:
         super().__init__(code, message)
         self.code = code
         self.is_passing = is_passing or code in _PASSING
-        self.kind, phrase = _BY_CODE.get(code, _UNKNOWN)
+        meaning = CONTROL_CODES.get(code, UNKNOWN)
         details = ": ".join(text for text in (code, message) if text)[:MAX_TEXT]
-        is_vague = self.kind is Kind.UNAVAILABLE and details.isprintable()
-        self.phrase = f"{phrase} ({details})" if is_vague else phrase
+        is_vague = meaning.kind is Kind.UNAVAILABLE and details.isprintable()
+        self.meaning = meaning.because(details) if is_vague else meaning
+        self.kind = meaning.kind
 
 
 class Found(NamedTuple):
@@ -452,20 +453,3 @@ _PASSING = frozenset(
     }
 )
 """The codes after which another try may help."""
-
-_UNKNOWN = (Kind.UNAVAILABLE, "The server does not answer as it should")
-
-_BY_CODE = {
-    **S3_CODES,
-    "NoSuchUpload": (Kind.NOT_FOUND, "There is no such upload"),
-    "NoSuchKey": (Kind.NOT_FOUND, "There is no such upload"),
-    "InvalidPart": (Kind.CONFLICT, "The parts on the server are not those that were named"),
-    "InvalidPartOrder": (Kind.ILL_FORMED, "The parts are not in the order of their numbers"),
-    "InvalidRequest": (Kind.ILL_FORMED, "The server does not understand the request"),
-    "InvalidArgument": (Kind.ILL_FORMED, "The server does not understand the request"),
-    "EntityTooSmall": (Kind.ILL_FORMED, "A part but the last is smaller than 5 MiB"),
-    "PreconditionFailed": (Kind.EXISTS, "Attachment exists already"),
-    "ConditionalRequestConflict": (Kind.CONFLICT, "Another upload is being completed"),
-    "Incomplete": (Kind.CORRUPT, "The server did not store all of the attachment"),
-    "MethodNotAllowed": S3_CODES["NotImplemented"],
-}

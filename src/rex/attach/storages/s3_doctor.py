@@ -92,14 +92,18 @@ class S3Doctor(S3SettingsDoctor):
         self._needed = "s3:PutObject"
         verified = "the server does not notice what is damaged on the way; rex attach verify does"
         if not self._s3._checksums:
-            return warning("none are sent (attach_s3_checksums)", verified)
+            return warning("no-checksums", "none are sent (attach_s3_checksums)", verified)
         handle = reserve()
         if self._send_with(reserve(), CONTENT, b"other").ok:
-            return warning("a damaged object is taken", verified)
+            return warning("checksums-ignored", "a damaged object is taken", verified)
         if not self._send_with(handle, CONTENT, CONTENT).ok:
-            return wrong("checksums are refused", "attach_s3_checksums=false")
+            return wrong("checksums-refused", "checksums are refused", "attach_s3_checksums=false")
         if self._takes_damaged_part(reserve()):
-            return warning("a damaged object is refused, and a damaged part taken", verified)
+            return warning(
+                "part-checksums-ignored",
+                "a damaged object is refused, and a damaged part taken",
+                verified,
+            )
         looked = self._send("HEAD", handle, {"x-amz-checksum-mode": "ENABLED"})
         kept = "kept" if looked.headers.get("x-amz-checksum-sha256") else "not kept"
         return fine(f"what is damaged on the way is refused; the SHA-256 is {kept}")
@@ -134,6 +138,7 @@ class S3Doctor(S3SettingsDoctor):
                 self._abort(handle, upload_id)
         if is_replaced:
             return warning(
+                "completion-not-conditional",
                 "completing an upload is not conditional: of two uploads of more than 8 MiB to one "
                 "handle at the same moment, the later one replaces the other",
                 "give each upload a handle of its own, as add and all services of rex do",
@@ -160,7 +165,12 @@ class S3Doctor(S3SettingsDoctor):
         try:
             return self.client.send(method, url, headers, content)
         except Unreachable as failure:
-            raise Error("The S3 server does not answer", failure, kind=Kind.UNAVAILABLE) from None
+            raise Error(
+                "The S3 server does not answer",
+                failure,
+                kind=Kind.UNAVAILABLE,
+                code="server-unreachable",
+            ) from None
 
     def _multipart(self, reserve: Callable[[], str]) -> Finding:
         uploads, control = self._s3.multipart, self._s3._control
@@ -173,7 +183,7 @@ class S3Doctor(S3SettingsDoctor):
                 part = control.upload_part(uploads.key(handle), begun[handle], 1, CONTENT)
             self._needed = "s3:ListMultipartUploadParts"
             if [part] != [*uploads.parts(handle, begun[handle])]:
-                return wrong("the server does not list the part that was sent")
+                return wrong("part-not-listed", "the server does not list the part that was sent")
             self._needed = "s3:GetObject"  # it is looked at, before and after
             uploads.complete(handle, begun[handle], [(1, part.etag)])
             del begun[handle]
@@ -221,8 +231,11 @@ class S3Doctor(S3SettingsDoctor):
             if failure.kind is not Kind.DENIED:
                 raise
             permission = "s3:GetBucketVersioning"
-            return warning("whether the bucket keeps any is not known", *self._policy(permission))
+            return warning(
+                "unknown", "whether the bucket keeps any is not known", *self._policy(permission)
+            )
         return warning(
+            "versions-kept",
             "the bucket keeps versions: the bytes of a removed attachment stay, readable for "
             "whoever has keys",
             "let a lifecycle rule remove them, as data protection may demand:",
@@ -261,24 +274,23 @@ class S3Doctor(S3SettingsDoctor):
         code = element(answer.body, "Code")
         found = f"a {method} to {self._s3._public_url} is answered {answer.status} {code}".rstrip()
         if code == "AccessDenied":
-            return wrong(found, *self._policy(_BY_METHOD[method]))
+            return wrong("no-permission", found, *self._policy(_BY_METHOD[method]))
         if code in _MISLED:
             meaning, advice = _MISLED[code]
-            return wrong(f"{found}: {meaning}", advice)
+            return wrong("link-refused", f"{found}: {meaning}", advice)
         if code:
-            return wrong(f"{found}: {element(answer.body, 'Message')}")
+            return wrong("link-refused", f"{found}: {element(answer.body, 'Message')}")
         found = f"{found}, which is no answer of an S3 server"
         if answer.status == TOO_LARGE:
             advice = "let the proxy take what attach_max_size permits (nginx: client_max_body_size)"
-            return wrong(found, advice)
+            return wrong("proxy-limit", found, advice)
         if answer.status in BLOCKED and method != "GET":
-            return wrong(
-                found, f"let the proxy or firewall before the server pass on {method}, or", _PUBLIC
-            )
-        return wrong(found, _PUBLIC)
+            advice = f"let the proxy or firewall before the server pass on {method}, or"
+            return wrong("proxy-blocks", found, advice, _PUBLIC)
+        return wrong("not-s3", found, _PUBLIC)
 
     def unreachable(self, failure: Unreachable) -> Finding:
-        return wrong(f"{self._s3._public_url} cannot be reached: {failure}", _PUBLIC)
+        return wrong("unreachable", f"{self._s3._public_url} cannot be reached: {failure}", _PUBLIC)
 
     def not_shared(self, origin: str) -> Sequence[str]:
         return (

@@ -341,7 +341,12 @@ class S3Drafts(Drafts):
 
 
 def _gone_on(key: str) -> Error:
-    return Error("Somebody else has gone on with the upload", f"/{key}", kind=Kind.CONFLICT)
+    return Error(
+        "Somebody else has gone on with the upload",
+        f"/{key}",
+        kind=Kind.CONFLICT,
+        code="upload-conflict",
+    )
 
 
 def _place(key: str) -> str:

@@ -56,7 +56,7 @@ def compare(
     elif link.access_key and credentials.access_key != link.access_key:
         reasons.append(
             likely(
-                "The link was signed with another access key than that of the settings.",
+                "other-access-key",
                 f"{part_of(link.access_key)} in the link, {part_of(credentials.access_key)} in the "
                 "setting attach_s3_access_key",
                 "Make a new link if the keys were changed; otherwise see who made this one.",
@@ -69,12 +69,14 @@ def compare(
             checked.append("the signature, with the secret key of the settings")
         else:
             checked.append("not the signature, for want of the signed headers (--header, --form)")
-    if found in ([], [_UNKNOWN]):  # where it was signed for is not known better
+    if all(
+        reason.code == _UNKNOWN.code for reason in found
+    ):  # where it was signed for is not known better
         reasons += _place_reasons(link, places, bucket)
     if link.region and link.region != region:
         reasons.append(
             likely(
-                "The link is signed for another region than that of the bucket.",
+                "wrong-region",
                 f"{quoted(link.region, 40)} in the link, {region} in the setting attach_s3_region",
                 "Make a new link with the region of the bucket.",
             )
@@ -105,7 +107,7 @@ def _place_reasons(link: SignedLink, places: Sequence[_Place], bucket: str) -> I
     expected = public.bucket_host(bucket)
     if link.host != expected:
         yield likely(
-            "The link leads to another host than that of the settings.",
+            "other-host",
             f"{quoted(link.host)} in the link, {expected} in the settings",
             "Set attach_s3_public_endpoint (and attach_s3_addressing) to where clients reach the "
             "server, and make a new link.",
@@ -114,7 +116,7 @@ def _place_reasons(link: SignedLink, places: Sequence[_Place], bucket: str) -> I
     named = unquote(link.path.lstrip("/").partition("/")[0])
     if public.is_path and named != bucket:
         yield likely(
-            "The link is for another bucket than that of the settings.",
+            "other-bucket",
             f"{quoted(named, 63)} in the link, {bucket} in the setting attach_s3_bucket",
             "Make a new link, or set the bucket right.",
         )
@@ -159,7 +161,7 @@ def _verified(
 
 
 _UNKNOWN = likely(
-    "The signature does not fit: the path, a parameter, the policy or the secret key is another.",
+    "signature-mismatch",
     "recomputed with the secret key of the settings, for each method, for each host of the "
     "settings and without what may have been added",
     "Compare the link with what was made. If it is the same, it was signed with another secret "
@@ -205,9 +207,10 @@ def _header_reasons(link: SignedLink, signed: _Request) -> Iterator[Reason]:
         value = signed.headers.get(name, "")
         if name != "host" and link.sent and link.sent.get(name, value) != value:
             yield certain(
-                f"The header {quoted(name, 40)} was sent with another value than the signed one.",
+                "header-changed",
                 f"signed: {quoted(value, 100)}; sent: {quoted(link.sent[name], 100)}",
                 "Send it just as the link says.",
+                quoted(name, 40),
             )
 
 
@@ -223,7 +226,7 @@ def _before(
         yield (
             request._replace(host=host, path=path),
             certain(
-                "The link is signed for another host than it leads to.",
+                "signed-for-other-host",
                 f"it leads to {quoted(link.host)}{_address(link.path)}, and its signature is for "
                 f"{host}{_address(path)}",
                 "Change no host in a link: have it made with attach_s3_public_endpoint (and "
@@ -234,7 +237,7 @@ def _before(
         yield (
             request._replace(path=path),
             certain(
-                "The path of the link was changed: it is encoded otherwise than it was signed.",
+                "path-encoded",
                 f"its signature is for {_address(path)}",
                 "Use the path as it was made; neither decode nor encode it.",
             ),
@@ -243,9 +246,10 @@ def _before(
         yield (
             request._replace(query=query),
             certain(
-                f"The parameter {quoted(name, 60)} of the link was added, changed or left out.",
+                "parameter-changed",
                 "with it as it was, the signature is right",
                 "Use the link as it was made; another time, name or type is given when it is made.",
+                quoted(name, 60),
             ),
         )
 

@@ -11,9 +11,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from rex.attach.client import Client, Unreachable
-from rex.attach.doctor import MAX_ANSWER, Doctor, Step, fine, one_line, warning, wrong
+from rex.attach.doctor import MAX_ANSWER, Doctor, Step, failed, fine, warning, wrong
 from rex.attach.signing.credentials import AwsChain
-from rex.attach.storages.s3_check import element, trusting
+from rex.attach.storages.s3_check import Regions, element, trusting
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class S3SettingsDoctor(Doctor):
         if keys.session_token is None:
             return fine(f"from the settings: {known}")
         return warning(
+            "temporary-credentials",
             f"from the settings: {known}",
             "nobody renews temporary keys that stand in settings, and links end with them: leave "
             "the keys away where a role or a profile gives them (AWS chain)",
@@ -102,7 +103,7 @@ class S3SettingsDoctor(Doctor):
             advice = "attach_s3_endpoint must be the address at which the server listens"
             if failure.is_certificate:
                 advice = "give the PEM file of its authority with attach_s3_ca_file"
-            return wrong(f"{self._s3.endpoint} cannot be reached: {failure}", advice)
+            return wrong("unreachable", f"{self._s3.endpoint} cannot be reached: {failure}", advice)
         taken = (time.perf_counter() - began) * 1000
         self._compare_clocks(answer)
         if self._blamed == "endpoint":
@@ -111,7 +112,7 @@ class S3SettingsDoctor(Doctor):
                 "web console, and without the bucket"
             )
             is_passing = self._refused.kind is Kind.UNAVAILABLE
-            return wrong(one_line(self._refused), *(() if is_passing else (advice,)))
+            return failed(self._refused, *(() if is_passing else (advice,)))
         server = answer.headers.get("Server")
         named = f" ({server})" if server else ""
         return fine(f"{self._s3.endpoint}{named} answers in {taken:.0f} ms")
@@ -128,7 +129,7 @@ class S3SettingsDoctor(Doctor):
         advice = "have both set by NTP:", "$ timedatectl set-ntp true"
         if self._skew is None:
             if self._blamed == "clock":
-                return wrong(one_line(self._refused), *advice)
+                return failed(self._refused, *advice)
             return fine("the server does not tell its time")
         seconds = abs(self._skew)
         if seconds <= SKEW_WARNED and self._blamed != "clock":
@@ -136,28 +137,29 @@ class S3SettingsDoctor(Doctor):
         direction = "ahead of" if self._skew > 0 else "behind"
         found = f"the clock here is {seconds:.0f} s {direction} that of the server"
         is_wrong = seconds > SKEW_WRONG or self._blamed == "clock"
-        return wrong(found, *advice) if is_wrong else warning(found, *advice)
+        return (wrong if is_wrong else warning)("clock-skew", found, *advice)
 
     def _region(self) -> Finding:
         if self._blamed != "region":
             return fine(self._s3.region)
-        found = re.search(r"the bucket is in ([a-z0-9-]+)", str(self._refused.payload))
-        advice = f"attach_s3_region={found[1] if found else '…'}"
-        return wrong(one_line(self._refused), advice)
+        regions = self._refused.payload
+        expected = regions.expected if isinstance(regions, Regions) else ""
+        return failed(self._refused, f"attach_s3_region={expected or '…'}")
 
     def _keys(self) -> Finding:
         if self._blamed != "keys":
             return fine("the server knows them")
-        found = one_line(self._refused)
-        if "attach_s3_secret_key" in found and self._is_secret_right():
+        if self._refused.setting == "attach_s3_secret_key" and self._is_secret_right():
             return wrong(
+                "host-changed",
                 "the secret key is right, but requests do not arrive as they were signed: "
                 "something on the way changes the header Host",
                 HOST_ADVICE,
             )
-        if "expired" in found:
-            return wrong(found, "get new keys, or have the AWS chain renew them (leave them away)")
-        return wrong(found, "give keys that the server knows; rex settings tells where they stand")
+        advice = "give keys that the server knows; rex settings tells where they stand"
+        if self._refused.code == "credentials-expired":
+            advice = "get new keys, or have the AWS chain renew them (leave them away)"
+        return failed(self._refused, advice)
 
     def _is_secret_right(self) -> bool:
         """Send a form that is too large: the signature of a form does not cover the host."""
@@ -168,17 +170,18 @@ class S3SettingsDoctor(Doctor):
     def _addressing(self) -> Finding:
         if self._blamed != "addressing":
             return fine(f"{self._s3.addressing}: {self._s3._bucket_url}")
-        return wrong(one_line(self._refused), f"attach_s3_addressing={self._other.addressing}")
+        return failed(self._refused, f"attach_s3_addressing={self._other.addressing}")
 
     def _bucket(self) -> Finding:
         bucket = self._s3.bucket
         if self._blamed == "list":
-            return warning(f"{bucket}: whether it is there is not told without s3:ListBucket")
+            text = f"{bucket}: whether it is there is not told without s3:ListBucket"
+            return warning("unknown", text)
         if self._blamed != "bucket":
             return fine(bucket)
         endpoint = shlex.quote(self._s3.endpoint)
-        return wrong(
-            one_line(self._refused),
+        return failed(
+            self._refused,
             "make the bucket, or give the name of another in attach_s3_bucket:",
             f"$ aws s3api create-bucket --endpoint-url {endpoint} --bucket {bucket}",
         )
@@ -205,10 +208,9 @@ class S3SettingsDoctor(Doctor):
             return ""
         if self._refusal.kind is Kind.DENIED:
             return "list"
-        if "clock" in self._refusal.message:
+        if self._refusal.code == "clock-skew":
             return "clock"
-        named = re.search(r"\(setting (\w+)\)", self._refusal.message)
-        step = _BLAMED.get(named[1] if named else "", "endpoint")
+        step = _BLAMED.get(self._refusal.setting or "", "endpoint")
         if step in ("bucket", "endpoint") and self._works_otherwise():
             return "addressing"
         return step

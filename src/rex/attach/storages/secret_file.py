@@ -63,7 +63,9 @@ def _read(root: int) -> bytes:
 def _unusable(reason: str) -> Error:
     return Error(
         "The secret of the directory of attachments cannot be used; put it right, remove it (all "
-        "links end then), or give another (setting attach_secret)",
+        "links end then), or give another",
         f"{SECRET_NAME}: {reason}",
         kind=Kind.CONFIGURATION,
+        code="unusable-secret",
+        setting="attach_secret",
     )

@@ -83,4 +83,5 @@ class ServedStorage(Storage):
             "links need a server that a client can reach; say where the service is (setting "
             "attach_url), or keep the attachments on an S3-compatible server",
             kind=Kind.UNSUPPORTED,
+            code="no-links",
         )

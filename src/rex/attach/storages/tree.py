@@ -68,7 +68,10 @@ class Tree:
             fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             raise Error(
-                "The directory of attachments does not exist", self.path, kind=Kind.UNAVAILABLE
+                "The directory of attachments does not exist",
+                self.path,
+                kind=Kind.UNAVAILABLE,
+                code="no-directory",
             ) from None
         try:
             self._recognise(fd)
@@ -130,6 +133,7 @@ class Tree:
                 "The directory of attachments is not the one that this process started with",
                 f"{self.path}: mount its disk again, or restart the process",
                 kind=Kind.UNAVAILABLE,
+                code="other-directory",
             )
         self._known = _Identity(Directory(self.path, os.dup(fd)), marker)
         self.real_path = os.path.realpath(self.path)

@@ -43,6 +43,11 @@ class Answer:
         return self.element("Code")
 
     @property
+    def type(self) -> str:
+        """The type of the problem, which is a code if the answer is the service's."""
+        return str(self.problem.get("type", ""))
+
+    @property
     def message(self) -> str:
         """What the server says to people."""
         return self.element("Message") or quoted(str(self.problem.get("detail", "")))

@@ -376,7 +376,12 @@ def storage_given(configuration: Configuration, given: str) -> Storage:
     named = configuration.table("storages")
     if given not in named:
         near = did_you_mean(given, named) or "; names stand in rex.toml, under [storages]"
-        raise Error("No such storage", f"{given}{near}", kind=Kind.CONFIGURATION)
+        raise Error(
+            "No such storage",
+            f"{given}{near}",
+            kind=Kind.CONFIGURATION,
+            code="unknown-storage",
+        )
     entry: Any = named[given]
     options = {"url": entry} if isinstance(entry, str) else entry
     if not isinstance(options, dict) or not isinstance(options.get("url"), str):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rex.attach.doctor import Finding, Verdict, one_line
+from rex.attach.doctor import Verdict, failed, fine
 from rex.attach.service_settings import check_rule
 from rex.attach.tasks.command import storage_given, storage_option
 from rex.attach.tasks.examining import examine
@@ -22,6 +22,7 @@ from rex.core.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rex.attach.doctor import Finding
     from rex.attach.storage import Storage
     from rex.core import Settings
 
@@ -86,10 +87,10 @@ def _findings(
             storage, found, configured = _opened(ctx, given)
         except Error as error:
             advice = ("$ rex settings",) if given is None else ()
-            yield Finding("settings", Verdict.WRONG, one_line(error), advice)
+            yield failed(error, *advice)._replace(step="settings")
             return
         stack.callback(storage.close)
-        yield Finding("settings", Verdict.FINE, found)
+        yield fine(found)._replace(step="settings")
         if given is None:
             yield _access(application_settings(ctx))
         yield from examine(storage, origins or configured)
@@ -111,8 +112,8 @@ def _access(settings: Settings) -> Finding:
         check_rule(name, settings[ACCESS_KEYS])
     except Error as error:
         advice = "`rex serve` would not start; a module is looked for as Python does (PYTHONPATH)"
-        return Finding("access", Verdict.WRONG, one_line(error), (advice,))
-    return Finding("access", Verdict.FINE, f"{name} (setting attach_access)")
+        return failed(error, advice)._replace(step="access")
+    return fine(f"{name} (setting attach_access)")._replace(step="access")
 
 
 def _as_dict(found: Finding) -> dict[str, object]:

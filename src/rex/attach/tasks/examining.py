@@ -17,6 +17,7 @@ from rex.attach.doctor import (
     Finding,
     Step,
     Verdict,
+    failed,
     fine,
     left_out,
     one_line,
@@ -110,7 +111,11 @@ class _Examination:
             tried.append(Step("put link", self._put_link, required))
         tried.append(Step("get link", self._get_link, written))
         if not self._origins:
-            tried.append(Step("cors", lambda: left_out("no site was given (--origin)"), required))
+            tried.append(
+                Step(
+                    "cors", lambda: left_out("no-origin", "no site was given (--origin)"), required
+                )
+            )
         tried += [
             Step("cors", functools.partial(self._cors, origin), required)
             for origin in self._origins
@@ -119,7 +124,7 @@ class _Examination:
 
     def _take(self, step: Step) -> Finding:
         lacking = [needed for needed in step.needs if needed not in self._working]
-        found = left_out(f"it needs {lacking[0]!r}") if lacking else self._looked(step)
+        found = _needs(lacking[0]) if lacking else self._looked(step)
         if found.verdict in (Verdict.FINE, Verdict.WARNING):
             self._working.add(step.name)
         elif step.name == "write" and self._doctor.is_older and not lacking:
@@ -137,10 +142,10 @@ class _Examination:
             return self._doctor.unreachable(failure)
         except Error as error:
             if error.kind is Kind.UNSUPPORTED and step.name.endswith("link"):
-                return left_out(one_line(error))
-            return wrong(one_line(error), *self._doctor.advice(step.name, error))
+                return left_out(error.code, one_line(error))
+            return failed(error, *self._doctor.advice(step.name, error))
         except Exception as failure:  # noqa: BLE001 - the other steps are worth taking all the same
-            return wrong(f"unexpected {type(failure).__name__}: {failure}")
+            return wrong("unexpected", f"unexpected {type(failure).__name__}: {failure}")
 
     def _told(self, found: Finding, name: str) -> Finding:
         """Name the step and the storage; show no secret, and nothing that a terminal would do."""
@@ -177,6 +182,7 @@ class _Examination:
             return None
         handles = shlex.join(handle for handle, _ in remaining)
         return wrong(
+            "not-removed",
             f"{len(remaining)} attachments of this examination could not be removed: "
             f"{remaining[0][1]}",
             "remove them when that can be done:",
@@ -205,6 +211,7 @@ class _Examination:
         self._storage.remove(self._handle)
         self._storage.put(self._handle, self._content, content_type=CONTENT_TYPE)
         return warning(
+            "condition-ignored",
             "the server ignores the condition: nothing is protected against being overwritten",
             "use a server that knows If-None-Match on PUT, and give no link twice until then",
         )
@@ -214,7 +221,9 @@ class _Examination:
         with self._storage.open(self._handle) as stream:
             given = stream.read()
         if given != self._content:
-            return wrong(f"{len(given)} bytes were read, and not those that were stored")
+            return wrong(
+                "other-content", f"{len(given)} bytes were read, and not those that were stored"
+            )
         return fine(f"{_size(given)} read in {_since(began)}")
 
     def _read_range(self) -> Finding:
@@ -223,6 +232,7 @@ class _Examination:
             given = stream.read()
         if given != self._content[start:]:
             return wrong(
+                "range-ignored",
                 f"{len(given)} bytes were read from byte {start} on, and not those that are there",
                 "a proxy before the server must pass on the header Range, and cache nothing",
             )
@@ -233,12 +243,14 @@ class _Examination:
         digest = hashlib.sha256(self._content).hexdigest()
         if (info.size, info.content_type) != (len(self._content), CONTENT_TYPE):
             return wrong(
+                "headers-changed",
                 f"{info.size} bytes of {info.content_type}, not {len(self._content)} of "
                 f"{CONTENT_TYPE}",
                 "a proxy before the server must not change headers",
             )
         if info.digest != digest:
             return warning(
+                "digest-not-kept",
                 "the SHA-256 was not kept, so damage cannot be found",
                 "a proxy before the server must pass on the headers x-amz-meta-*",
             )
@@ -247,18 +259,18 @@ class _Examination:
     def _remove(self) -> Finding:
         self._storage.remove(self._handle)
         if self._handle in self._storage:
-            return wrong("what was removed is still there")
+            return wrong("still-there", "what was removed is still there")
         return fine("what was removed is gone")
 
     # Links, used as somebody does who has nothing else.
 
-    def _lacks_links(self) -> str:
-        reason = "nobody answers links" if self._is_unreachable else ""
-        return self._doctor.lacks_links() or reason
+    def _lacks_links(self) -> Finding | None:
+        unanswered = left_out("unreachable", "nobody answers links")
+        return self._doctor.lacks_links() or (unanswered if self._is_unreachable else None)
 
     def _post_link(self) -> Finding:
-        if reason := self._lacks_links():
-            return left_out(reason)
+        if lacking := self._lacks_links():
+            return lacking
         handle = self._reserve()
         link = self._storage.upload_link(handle, max_size=len(self._content))
         answer = self._doctor.client.upload(link, self._content)
@@ -269,6 +281,7 @@ class _Examination:
         other = self._storage.upload_link(self._reserve(), max_size=len(self._content))
         if self._doctor.client.upload(other, self._content + b"x").ok:
             return wrong(
+                "size-limit-ignored",
                 f"a form of {len(self._content) + 1} bytes was taken, though its link permits "
                 f"{len(self._content)}",
                 "the server ignores content-length-range: let nobody upload by POST who is not "
@@ -277,8 +290,8 @@ class _Examination:
         return fine(f"{_place(link)}: {_size(self._content)} uploaded, and one byte more refused")
 
     def _put_link(self) -> Finding:
-        if reason := self._lacks_links():
-            return left_out(reason)
+        if lacking := self._lacks_links():
+            return lacking
         handle = self._reserve()
         link = self._storage.upload_link(handle, method="PUT")
         answer = self._doctor.client.put(link, self._content)
@@ -289,22 +302,24 @@ class _Examination:
         if self._doctor.client.put(link, self._other).ok:
             verdict = warning if self._verdicts["conditional write"] is Verdict.WARNING else wrong
             return verdict(
+                "link-works-twice",
                 "the link worked twice, and the second upload took the place of the first",
                 "a proxy before the server must pass on the header If-None-Match",
             )
         return fine(f"{_place(link)}: {_size(self._content)} uploaded, and a second time refused")
 
     def _get_link(self) -> Finding:
-        if reason := self._lacks_links():
-            return left_out(reason)
+        if lacking := self._lacks_links():
+            return lacking
         link = self._storage.download_link(self._handle)
         answer = self._doctor.client.fetch(link)
         if not answer.ok:
             return self._doctor.refused("GET", answer)
         if answer.body != self._content:
-            return wrong("the link gives other bytes than were stored")
+            return wrong("other-content", "the link gives other bytes than were stored")
         if (answer.disposition, answer.filename) != ("attachment", NAME):
             return wrong(
+                "disposition-ignored",
                 "the link does not say that it is a download, and under which name",
                 "a proxy before the server must pass on the header Content-Disposition",
             )
@@ -317,28 +332,33 @@ class _Examination:
         with self._storage.open(handle) as stream:
             if stream.read() == self._content:
                 return None
-        return wrong("what is stored is not what was uploaded")
+        return wrong("other-content", "what is stored is not what was uploaded")
 
     def _cors(self, origin: str) -> Finding:
         """Ask what a browser asks before it lets a page of this origin send and read (Fetch)."""
-        if reason := self._lacks_links():
-            return left_out(reason)
+        if lacking := self._lacks_links():
+            return lacking
         if self._verdicts["get link"] is Verdict.WRONG:
-            return left_out("it needs 'get link'")
+            return _needs("get link")
         self._storage.cors.needed([origin])
         try:
             link = self._storage.download_link(self._handle or self._reserve())
         except Error as error:
-            return left_out(one_line(error))
+            return left_out(error.code, one_line(error))
         methods = self._doctor.methods
         missing = [method for method in methods if not self._permits(link, origin, method)]
         if missing:
             what = "use the links" if len(missing) == len(methods) else f"send {', '.join(missing)}"
-            return wrong(f"pages of {origin} may not {what}", *self._doctor.not_shared(origin))
+            return wrong(
+                "origin-refused",
+                f"pages of {origin} may not {what}",
+                *self._doctor.not_shared(origin),
+            )
         answer = self._doctor.client.fetch(link, {"Origin": origin})
         exposed = _words(answer.headers.get_all("Access-Control-Expose-Headers"))
         if not {"etag", "*"} & exposed:
             return wrong(
+                "etag-hidden",
                 f"pages of {origin} cannot read the ETag of the answers, which uploads in parts "
                 "need",
                 *self._doctor.not_shared(origin),
@@ -364,6 +384,10 @@ class _Examination:
                 or {*HEADERS.split(",")} <= sent
             )
         )
+
+
+def _needs(step: str) -> Finding:
+    return left_out("step-failed", f"it needs {step!r}")
 
 
 def _words(values: Sequence[str] | None) -> set[str]:

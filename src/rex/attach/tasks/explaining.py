@@ -15,7 +15,7 @@ from rex.attach.signing.signed_link import METHODS, SignedLink, part_of
 from rex.attach.tasks.answer import Answer
 from rex.attach.tasks.mangled import COPY_AGAIN, undamaged
 from rex.attach.tasks.policy import policy_reasons
-from rex.attach.tasks.refusals import EXPIRED, NEW_LINK, is_clock, is_expired, refusal_reasons
+from rex.attach.tasks.refusals import NEW_LINK, is_clock, is_expired, refusal_reasons
 from rex.attach.tasks.served_link import ends_at, service_reasons
 from rex.core import Error, Kind
 
@@ -139,39 +139,39 @@ def _form(link: SignedLink) -> Iterator[Reason]:
         return
     if not link.is_signed:
         yield certain(
-            "The link carries no signature: it is a mere address, or cut off.",
+            "unsigned",
             "it has none of the parameters of S3 or of the service",
             COPY_AGAIN,
         )
         return
     if link.missing:
-        what = "Fields of the form are missing." if link.fields else "Parameters are missing."
         yield certain(
-            f"The link is incomplete. {what}",
+            "incomplete",
             f"there is no {', '.join(link.missing)}",
             f"A shell cuts a link off at & unless it is quoted. {COPY_AGAIN}",
+            what="Fields of the form" if link.fields else "Parameters",
         )
     elif not link.is_well_formed:
         yield certain(
-            "A parameter of the signature was changed.",
+            "signature-changed",
             "credential, date and expiry are not of the form, or not of one day",
             COPY_AGAIN,
         )
     if link.repeated:
         yield certain(
-            "A parameter stands twice in the link.",
+            "parameter-repeated",
             quoted(", ".join(link.repeated), 100),
             COPY_AGAIN,
         )
     if link.seconds is not None and not 1 <= link.seconds <= MAX_LINK_SECONDS:
         yield certain(
-            "The link is signed for longer than 7 days, which no server takes.",
+            "too-long-lived",
             f"X-Amz-Expires is {link.seconds}",
             "Make a new link for at most 7 days.",
         )
     if link.access_key.startswith("ASIA") and not link["x-amz-security-token"]:
         yield likely(
-            "The session token of the temporary keys is missing from the link.",
+            "no-session-token",
             f"the access key is {part_of(link.access_key)}, a temporary one",
             "Use the link as it was made; set attach_s3_session_token together with its keys.",
         )
@@ -184,31 +184,35 @@ def _request(link: SignedLink) -> Iterator[Reason]:
     if link.asked and expected and link.asked != expected:
         give = certain if link.method else likely
         yield give(
-            f"The link is for {expected}, and was asked with {quoted(link.asked, 20)}.",
+            "wrong-method",
             "it was made for that method"
             if link.method
             else f"its parameters and its signed headers are those of a {expected}",
             f"Ask with {expected}, or have a link for the other method made.",
+            quoted(link.asked, 20),
+            expected=expected,
         )
     if link.sent is None:
         return
     for name in link.signed_headers:
         if name != "host" and name not in link.sent:
             yield certain(
-                f"The header {quoted(name, 40)} is signed, and was not sent.",
+                "header-missing",
                 f"it is one of {quoted(', '.join(link.signed_headers), 100)}",
                 "Send the headers that the link came with.",
+                quoted(name, 40),
             )
         elif link.headers and name in link.headers and link.headers[name] != link.sent[name]:
             yield certain(
-                f"The header {quoted(name, 40)} was sent with another value than the signed one.",
+                "header-changed",
                 f"signed: {quoted(link.headers[name], 100)}; sent: {quoted(link.sent[name], 100)}",
                 "Send it just as the link says.",
+                quoted(name, 40),
             )
     for name in link.sent:
         if name.startswith("x-amz-") and name not in link.signed_headers:
             yield certain(
-                "A header was sent that is not signed.",
+                "header-added",
                 f"{quoted(name, 60)} is none of {quoted(', '.join(link.signed_headers), 100)}",
                 "Leave it out; or have the link made with it.",
             )
@@ -221,9 +225,11 @@ def _compared(link: SignedLink, compared: Comparison | None) -> Iterator[Reason]
     yield from compared.reasons
     if compared.method and link.asked and link.asked != compared.method:
         yield certain(
-            f"The link is for {compared.method}, and was asked with {quoted(link.asked, 20)}.",
+            "wrong-method",
             "recomputed with the secret key of the settings",
             f"Ask with {compared.method}, or have a link for the other method made.",
+            quoted(link.asked, 20),
+            expected=compared.method,
         )
 
 
@@ -237,26 +243,27 @@ def _times(link: SignedLink, answer: Answer | None, now: datetime.datetime) -> I
     clocks = f"here it is {_when(now)}" + (f", at the server {_when(theirs)}" if theirs else "")
     if ends is not None and ends <= now:
         evidence = f"it ended at {_when(ends)}; {clocks}"
-        yield certain(EXPIRED, evidence, NEW_LINK)
+        yield certain("link-expired", evidence, NEW_LINK)
     elif answer is not None and is_expired(answer):
         if ends is None:
-            yield certain(EXPIRED, f"the server answered {quoted(answer.message)}", NEW_LINK)
+            said = f"the server answered {quoted(answer.message)}"
+            yield certain("link-expired", said, NEW_LINK)
         else:
             yield certain(
-                "The server's clock is ahead of this one, or was when it answered.",
+                "clock-ahead",
                 f"it says that the link has expired, which ends at {_when(ends)}; {clocks}",
                 "Set both clocks by NTP.",
             )
     elif answer is not None and is_clock(answer):
         yield certain(
-            "The clocks of the server and of who signed the link are too far apart.",
+            "clock-skew",
             f"the server answered {quoted(answer.code)}: {quoted(answer.message)}"
             + (f"; signed at {_when(begins)}, {clocks}" if begins else ""),
             "Set both clocks by NTP, and make a new link.",
         )
     if begins is not None and begins > max(now, theirs or now) + MAX_SKEW:
         yield likely(
-            "The link was signed in the future: the clock of who signed it is ahead.",
+            "signed-in-future",
             f"signed at {_when(begins)}; {clocks}",
             "Set its clock by NTP, and make a new link.",
         )
@@ -268,18 +275,19 @@ def _when(time: datetime.datetime) -> str:
 
 def _shown(reasons: list[Reason], link: SignedLink) -> Iterator[Reason]:
     """Give each reason once, the surest first, and nothing secret in any of them."""
-    merged: dict[str, Reason] = {}
+    merged: dict[tuple[str, str], list[Reason]] = {}
     order = [*Certainty]
     for each in sorted(reasons, key=lambda reason: order.index(reason.certainty)):
-        first = merged.setdefault(each.reason, each)
-        if each.evidence not in first.evidence:
-            merged[each.reason] = first._replace(evidence=f"{first.evidence}; {each.evidence}")
+        merged.setdefault((each.code, each.subject), []).append(each)
     # Beside a certain reason, what would be possible is of no use.
-    is_sure = any(each.certainty is Certainty.CERTAIN for each in merged.values())
+    is_sure = any(each.certainty is Certainty.CERTAIN for each, *_ in merged.values())
     secrets = _secrets(link)
-    for each in merged.values():
-        if not (is_sure and each.certainty is Certainty.POSSIBLE):
-            yield Reason(each.certainty, *(_masked(text, secrets) for text in each[1:]))
+    for same in merged.values():
+        first = same[0]
+        if not (is_sure and first.certainty is Certainty.POSSIBLE):
+            evidence = "; ".join(dict.fromkeys(each.evidence for each in same))
+            shown = first._replace(evidence=evidence)
+            yield Reason(shown.certainty, *(_masked(text, secrets) for text in shown[1:]))
 
 
 def _secrets(link: SignedLink) -> list[str]:

@@ -28,19 +28,19 @@ class _Damage(NamedTuple):
     """One thing that happens to a link: how it is found, named and undone."""
 
     pattern: re.Pattern[str]
-    reason: str
+    code: str
     evidence: str
     change: str
     undo: str | Callable[[re.Match[str]], str]
 
 
 _DECODED = certain(
-    "The link was decoded, so that + in it became a space.",
+    "decoded",
     "the session token has + or a space, and must have %2B",
     "Use the link as it is; do not decode it.",
 )
 _TWICE = certain(
-    "The link was encoded twice.",
+    "encoded-twice",
     "%25 stands in its query where only % can",
     "Use the link as it is; do not encode it again.",
 )
@@ -48,28 +48,28 @@ _TWICE = certain(
 _DAMAGES = (
     _Damage(
         re.compile(r"\Ahttps?%3[Aa].*\Z", re.DOTALL),
-        "The link is encoded as a whole.",
+        "encoded-whole",
         "it begins with http%3A",
         "Decode it once: it was put into another address, or into a form.",
         lambda match: unquote(match[0]),
     ),
     _Damage(
         re.compile(r"&amp;|&#38;|&#x26;", re.IGNORECASE),
-        "The link was copied out of HTML.",
+        "from-html",
         "&amp; stands between its parameters instead of &",
         "Unescape it, or copy it from what the browser shows.",
         "&",
     ),
     _Damage(
         re.compile(r"\\u0026", re.IGNORECASE),
-        "The link was copied out of JSON.",
+        "from-json",
         r"\u0026 stands between its parameters instead of &",
         "Take it out with a JSON parser.",
         "&",
     ),
     _Damage(
         re.compile(r"\\(?=[&?=/%])"),
-        "The link was escaped for a shell or for JSON, and is used with the backslashes.",
+        "escaped",
         "a backslash stands before a separator",
         "Leave out the backslashes.",
         "",
@@ -77,7 +77,7 @@ _DAMAGES = (
 )
 _BROKEN = _Damage(
     re.compile(r"\s+"),
-    "The link is broken by white space.",
+    "broken",
     "there is a space or the end of a line within it",
     COPY_AGAIN,
     "",
@@ -91,7 +91,7 @@ def undamaged(text: str) -> tuple[str, list[Reason]]:
     if link != text:
         reasons.append(
             likely(
-                "Something stands around the link.",
+                "wrapped",
                 "it begins or ends with white space, quotes or angle brackets",
                 "Leave that out.",
             )
@@ -113,7 +113,7 @@ def _undone(link: str, damages: Iterable[_Damage]) -> tuple[str, list[Reason]]:
     for damage in damages:
         link, times = damage.pattern.subn(damage.undo, link)
         if times:
-            reasons.append(certain(damage.reason, damage.evidence, damage.change))
+            reasons.append(certain(damage.code, damage.evidence, damage.change))
     return link, reasons
 
 
@@ -142,7 +142,7 @@ def _ended(link: str, match: re.Match[str], length: int) -> tuple[str, list[Reas
     digits, rest = match.groups()
     if len(digits) < length and not rest:
         evidence = f"its signature has {len(digits)} characters of {length}"
-        return link, [certain("The link is cut off at its end.", evidence, COPY_AGAIN)]
+        return link, [certain("cut-off", evidence, COPY_AGAIN)]
     if digits[length:] or rest:
         added = digits[length:] + rest
         evidence = (
@@ -150,7 +150,7 @@ def _ended(link: str, match: re.Match[str], length: int) -> tuple[str, list[Reas
             if len(digits) >= length
             else "its signature has other characters than a signature can have"
         )
-        changed = certain("The end of the link was changed.", evidence, COPY_AGAIN)
+        changed = certain("end-changed", evidence, COPY_AGAIN)
         end = match.start(1) + min(len(digits), length)
         return link[:end] + link[match.end() :], [changed]
     return link, []

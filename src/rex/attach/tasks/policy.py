@@ -23,7 +23,7 @@ def policy_reasons(link: SignedLink) -> Iterator[Reason]:
     """Tell which fields are not as the policy wants them."""
     conditions = link.policy.get("conditions")
     if not isinstance(conditions, list):
-        yield certain("The policy of the form cannot be read.", "it is no JSON", UNCHANGED)
+        yield certain("unreadable-policy", "it is no JSON", UNCHANGED)
         return
     wanted = dict(filter(None, map(_condition, conditions)))
     fields = {name.lower(): value for name, value in link.fields.items()}
@@ -32,14 +32,15 @@ def policy_reasons(link: SignedLink) -> Iterator[Reason]:
         fits = given.startswith(value) if kind == "starts-with" else given == value
         if name != "bucket" and not fits:
             yield certain(
-                f"The field {quoted(name, 60)} of the form is not as it was signed.",
+                "field-changed",
                 f"signed: {quoted(value, 100)}; in the form: {quoted(given or 'nothing', 100)}",
                 UNCHANGED,
+                quoted(name, 60),
             )
     added = [name for name in fields if name not in wanted and name not in UNNAMED]
     if added := [name for name in added if not name.startswith("x-ignore-")]:
         yield certain(
-            "The form has a field that its policy does not name.",
+            "field-added",
             quoted(", ".join(added), 100),
             UNCHANGED,
         )

@@ -17,62 +17,40 @@ if TYPE_CHECKING:
     from rex.attach.signing.signed_link import SignedLink
     from rex.attach.tasks.answer import Answer
 
-__all__ = ["EXPIRED", "NEW_LINK", "is_clock", "is_expired", "refusal_reasons"]
+__all__ = ["NEW_LINK", "is_clock", "is_expired", "refusal_reasons"]
 
-EXPIRED = "The link has expired."
 NEW_LINK = "Make a new link."
 HEADERS = "Send just the headers that the link came with, and no other that begins with x-amz-."
 
 _BY_CODE = {
-    "NoSuchBucket": ("The bucket does not exist.", "Set attach_s3_bucket right; make a new link."),
-    "InvalidBucketName": ("This is no name of a bucket.", "Set attach_s3_bucket right."),
-    "NoSuchKey": (
-        "There is no such attachment; the link itself was accepted.",
-        "See whether it was uploaded or removed: rex attach stat.",
-    ),
-    "NoSuchUpload": (
-        "The upload in parts has been completed or aborted; the link itself was accepted.",
-        "Begin a new upload.",
-    ),
-    "PreconditionFailed": (
-        "It exists already: a link for PUT works once.",
-        "Reserve another handle, and make a link for that.",
-    ),
-    "ConditionalRequestConflict": (
-        "Somebody else was uploading the same at that moment.",
-        "Ask again; reserve a handle for each upload.",
-    ),
+    "NoSuchBucket": ("no-bucket", "Set attach_s3_bucket right; make a new link."),
+    "InvalidBucketName": ("wrong-bucket-name", "Set attach_s3_bucket right."),
+    "NoSuchKey": ("not-found", "See whether it was uploaded or removed: rex attach stat."),
+    "NoSuchUpload": ("upload-over", "Begin a new upload."),
+    "PreconditionFailed": ("exists", "Reserve another handle, and make a link for that."),
+    "ConditionalRequestConflict": ("claimed", "Ask again; reserve a handle for each upload."),
     "EntityTooLarge": (
-        "The file is larger than the link permits.",
+        "too-large",
         "Have the link made with a larger size (max_size, attach_max_size).",
     ),
-    "EntityTooSmall": (
-        "The file, or a part but the last one, is smaller than is permitted.",
-        "Send parts of at least 5 MiB.",
-    ),
+    "EntityTooSmall": ("too-small", "Send parts of at least 5 MiB."),
     "ExpiredToken": (
-        "The temporary keys that the link is signed with have expired, before the link.",
+        "credentials-expired",
         "Make a new link; one lasts no longer than the keys, so let those last longer.",
     ),
-    "TokenRefreshRequired": ("The temporary keys must be renewed.", NEW_LINK),
+    "TokenRefreshRequired": ("credentials-stale", NEW_LINK),
     "InvalidToken": (
-        "The session token of the temporary keys is wrong, or not that of the access key.",
+        "wrong-session-token",
         "Use the link as it was made; set attach_s3_session_token together with its keys.",
     ),
     "BadDigest": (
-        "The bytes are not those that Content-MD5 or the checksum tells.",
+        "digest-mismatch",
         "Send the file unchanged, or leave out what tells its digest.",
     ),
-    "MissingContentLength": (
-        "The size of the file was not sent.",
-        "Send Content-Length: no chunked encoding.",
-    ),
-    "MethodNotAllowed": ("The server does not take this method here.", "See what the link is for."),
-    "InvalidPolicyDocument": ("The policy of the form cannot be read.", UNCHANGED),
-    "MissingFields": (
-        "A part of the signature is missing.",
-        "Use the link as it was made, all of it.",
-    ),
+    "MissingContentLength": ("size-missing", "Send Content-Length: no chunked encoding."),
+    "MethodNotAllowed": ("method-not-allowed", "See what the link is for."),
+    "InvalidPolicyDocument": ("unreadable-policy", UNCHANGED),
+    "MissingFields": ("signature-incomplete", "Use the link as it was made, all of it."),
 }
 _BY_STATUS = {
     404: "NoSuchKey",
@@ -82,38 +60,30 @@ _BY_STATUS = {
     411: "MissingContentLength",
 }
 _BY_MESSAGE = (
-    (r"There were headers present .* not signed", "A header was sent that is not signed.", HEADERS),
-    (r"Extra input fields", "The form has a field that its policy does not name.", UNCHANGED),
+    (r"There were headers present .* not signed", "header-added", HEADERS),
+    (r"Extra input fields", "field-added", UNCHANGED),
     (
         r"Policy Condition failed|Invalid according to Policy(?!: Policy expired)",
-        "A field of the form, or the size, is not as the policy of the form wants it.",
+        "policy-failed",
         UNCHANGED,
     ),
     (
         r"Only one auth mechanism",
-        "The client sent an Authorization header besides the link.",
+        "authorization-sent",
         "Leave the header Authorization out: the link is the permission.",
     ),
-    (r"The signature is wrong", "The link was changed, or is for another method.", NEW_LINK),
-    (
-        r"The address is not as it was signed",
-        "The path or the query of the link was changed.",
-        "Use the link as it was made.",
-    ),
-    (
-        r"The header [a-z-]+ is not as it was signed",
-        "A signed header was changed, or not sent.",
-        HEADERS,
-    ),
-    (r"The form is not as it was signed", "A field of the form was changed or added.", UNCHANGED),
-    (
-        r"There are no links here",
-        "The service over this storage answers no links.",
-        "Set attach_url to where clients reach the service.",
-    ),
-    (r"Attachment exists already", *_BY_CODE["PreconditionFailed"]),
 )
-_EXPIRED = re.compile(r"Request has expired|Policy expired|The permission has expired")
+"""What S3 servers say to people where their code says less: a pattern, a reason, what to change."""
+_BY_TYPE = {
+    "bad-signature": ("bad-signature", NEW_LINK),
+    "address-changed": ("address-changed", "Use the link as it was made."),
+    "header-changed": ("header-unlike", HEADERS),
+    "form-changed": ("form-changed", UNCHANGED),
+    "no-links": ("no-links", "Set attach_url to where clients reach the service."),
+    "exists": _BY_CODE["PreconditionFailed"],
+}
+"""What the types of the service's problems mean (docs/errors.md)."""
+_EXPIRED = re.compile(r"Request has expired|Policy expired")
 _EARLY = re.compile(r"not yet valid|not valid yet|RequestNotReadyYet", re.IGNORECASE)
 _REGION_CODES = {
     "PermanentRedirect",
@@ -126,7 +96,7 @@ _REGION_CODES = {
 
 def is_expired(answer: Answer) -> bool:
     """Whether the server says that the link has expired."""
-    return bool(_EXPIRED.search(answer.message))
+    return answer.type == "link-expired" or bool(_EXPIRED.search(answer.message))
 
 
 def is_clock(answer: Answer) -> bool:
@@ -144,11 +114,14 @@ def refusal_reasons(
     found = [*_region_reasons(link, answer)]
     if code in _BY_CODE:
         found.append(certain(_BY_CODE[code][0], said, _BY_CODE[code][1]))
-    for pattern, reason, change in _BY_MESSAGE:
+    if answer.type in _BY_TYPE:
+        meant, change = _BY_TYPE[answer.type]
+        found.append(certain(meant, said, change))
+    for pattern, meant, change in _BY_MESSAGE:
         if re.search(pattern, answer.message):
             what = answer.element("HeadersNotSigned")
             evidence = f"{said} ({quoted(what, 100)})" if what else said
-            found.append(certain(reason, evidence, change))
+            found.append(certain(meant, evidence, change))
             break
     if code == "SignatureDoesNotMatch":
         found += [*_compared(link, answer)]
@@ -167,13 +140,13 @@ def refusal_reasons(
 def _unexplained(link: SignedLink, answer: Answer, said: str) -> Iterator[Reason]:
     if answer.code == "AccessDenied" and link.is_signed:
         yield likely(
-            "The keys that the link is signed with have no permission for this.",
+            "no-permission",
             said,
             "Give them s3:GetObject for downloads, s3:PutObject for uploads, and s3:ListBucket so "
             "that what is missing is told from what is forbidden.",
         )
     elif (answer.status or 0) >= 500:  # noqa: PLR2004 - the server's own trouble
-        yield certain("The server has a problem of its own.", said, "Ask again later.")
+        yield certain("server-problem", said, "Ask again later.")
 
 
 def _region_reasons(link: SignedLink, answer: Answer) -> Iterator[Reason]:
@@ -182,7 +155,7 @@ def _region_reasons(link: SignedLink, answer: Answer) -> Iterator[Reason]:
     expected = told or (expecting[1] if expecting else "")
     if expected and link.region and expected != link.region:
         yield certain(
-            "The link is signed for another region than that of the bucket.",
+            "wrong-region",
             f"{quoted(link.region, 40)} in the link, {quoted(expected, 40)} in the answer",
             "Set attach_s3_region right, and make a new link.",
         )
@@ -191,31 +164,29 @@ def _region_reasons(link: SignedLink, answer: Answer) -> Iterator[Reason]:
 def _redirected(code: str, answer: Answer, said: str) -> Reason:
     if code.endswith("Redirect"):
         return certain(
-            "The bucket is at another address.",
+            "other-address",
             f"{said}; it is at {quoted(answer.element('Endpoint') or 'another region', 100)}",
             "Set attach_s3_endpoint and attach_s3_region right, and make a new link.",
         )
-    return certain(
-        "A parameter of the signature was changed.", said, "Use the link as it was made."
-    )
+    return certain("signature-changed", said, "Use the link as it was made.")
 
 
 def _unknown_key(link: SignedLink, said: str) -> Reason:
     shown = part_of(link.access_key)
     if link["x-amz-security-token"]:
         return certain(
-            "The server does not know the temporary keys that the link is signed with.",
+            "unknown-temporary-key",
             f"{said}; the access key is {shown}, with a session token",
             "They may have expired, or be of another server: make a new link, for this one.",
         )
     if link.access_key.startswith("ASIA"):
         return certain(
-            "The session token of the temporary keys is missing from the link.",
+            "no-session-token",
             f"{said}; the access key is {shown}, a temporary one",
             "Use the link as it was made; set attach_s3_session_token together with its keys.",
         )
     return certain(
-        "The server does not know the access key that the link is signed with.",
+        "unknown-access-key",
         f"{said}; the access key is {shown}",
         "Set attach_s3_access_key right, or see whether the link leads to another server.",
     )
@@ -225,11 +196,7 @@ def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
     """Give what can be wrong where the server only says that the signature does not fit."""
     said = "the server answered SignatureDoesNotMatch"
     if link.fields:
-        return [
-            possible(
-                "The policy of the form was changed, or the secret key is wrong.", said, UNCHANGED
-            )
-        ]
+        return [possible("policy-or-key", said, UNCHANGED)]
     # With a signature that is right, it is the request that was another.
     give = possible if method is None else likely
     known = said if method is None else f"{said}, and the signature of the link is right"
@@ -238,7 +205,7 @@ def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
     if others and link.sent is None:
         reasons.append(
             likely(
-                "A header that is signed was not sent, or not with the signed value.",
+                "header-unlike",
                 f"{known}; the signed headers are {quoted(', '.join(others), 100)}",
                 f"{HEADERS} Tell what was sent with --header, and this can say more.",
             )
@@ -247,15 +214,16 @@ def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
     if link.asked is None:
         reasons.append(
             give(
-                f"It was asked with another method than {signed_for or 'the signed one'}.",
+                "other-method",
                 known,
                 f"Ask with {signed_for or 'the method that it was made for'}. Tell what was asked "
                 "with --method, and this can say more.",
+                expected=signed_for or "the signed one",
             )
         )
     reasons.append(
         give(
-            "The server was asked for another host: a proxy rewrites the header Host.",
+            "host-changed",
             f"{known}; the host is signed, and the link leads to {quoted(link.host)}",
             "Have the proxy pass Host on as it came, or set attach_s3_public_endpoint to the host "
             "that the server is asked for.",
@@ -264,7 +232,7 @@ def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
     if method is None:
         reasons.append(
             possible(
-                "The path or a parameter was changed, or the secret key is wrong.",
+                "path-or-key",
                 known,
                 "Use the link as it was made; compare attach_s3_secret_key. With the settings at "
                 "hand, this can say more.",
@@ -285,7 +253,7 @@ def _compared(link: SignedLink, answer: Answer) -> Iterator[Reason]:
     if headers.get("host", link.host) != link.host:
         found.append(
             certain(
-                "The server was asked for another host: a proxy rewrites the header Host.",
+                "host-changed",
                 f"{quoted(link.host)} in the link, {quoted(headers['host'])} at the server",
                 "Have the proxy pass Host on as it came, or set attach_s3_public_endpoint to the "
                 "host that the server is asked for.",
@@ -296,15 +264,15 @@ def _compared(link: SignedLink, answer: Answer) -> Iterator[Reason]:
         if name != "host" and (not value or signed not in (None, value)):
             found.append(
                 certain(
-                    f"The header {quoted(name, 40)} is signed, and was "
-                    f"{'not sent' if not value else 'sent with another value'}.",
+                    "header-changed" if value else "header-missing",
                     f"the server got {quoted(value, 100) if value else 'nothing'} for it",
                     HEADERS,
+                    quoted(name, 40),
                 )
             )
     yield from found or [
         likely(
-            "The secret key is wrong: the server was asked just what the link says.",
+            "wrong-secret-key",
             f"method ({quoted(method, 20)}), path, query and headers in its answer are the same",
             "Compare attach_s3_secret_key with the server's, and make a new link.",
         )
@@ -316,13 +284,15 @@ def _differences(link: SignedLink, method: str, path: str, query: str) -> Iterat
     if expected is not None and method != expected:
         give = certain if link.method else likely
         yield give(
-            f"The link is for {expected}, and was asked with {quoted(method, 20)}.",
+            "wrong-method",
             "the method in the server's answer",
             f"Ask with {expected}, or have a link for the other method made.",
+            quoted(method, 20),
+            expected=expected,
         )
     if unquote(path) != unquote(link.path):
         yield certain(
-            "The path was changed on its way.",
+            "path-rewritten",
             f"{quoted(unquote(link.path), 100)} in the link, {quoted(unquote(path), 100)} at the "
             "server",
             "Have the proxy pass the path on as it came, and use the link as it was made.",
@@ -334,9 +304,10 @@ def _differences(link: SignedLink, method: str, path: str, query: str) -> Iterat
     differing = sorted({name for name, _ in theirs ^ set(link.query)})
     if differing:
         yield certain(
-            f"The parameter {quoted(', '.join(differing), 100)} was changed on its way.",
+            "parameter-rewritten",
             "it is not the same in the link and at the server",
             "Use the link as it was made.",
+            quoted(", ".join(differing), 100),
         )
 
 
@@ -351,9 +322,10 @@ def _scope_compared(link: SignedLink, answer: Answer) -> Iterator[Reason]:
     ):
         if here != there:
             yield certain(
-                f"The {what} of the signature was changed on its way.",
+                "scope-rewritten",
                 f"{quoted(here, 60)} in the link, {quoted(there, 60)} at the server",
                 "Use the link as it was made.",
+                what,
             )
 
 

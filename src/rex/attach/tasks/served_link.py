@@ -53,7 +53,7 @@ def service_reasons(
     checked.append("path, parameters and fields against the token")
     if not isinstance(claims.get("key"), str):
         yield certain(
-            "The token of the link is none of the service.",
+            "unreadable-token",
             "it cannot be read",
             UNCHANGED,
         )
@@ -67,7 +67,7 @@ def _query_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]
     signed = f"/signed/{claims['key']}"
     if not unquote(link.path).endswith(signed):
         yield certain(
-            "The path of the link was changed.",
+            "path-changed",
             f"its token is for {quoted(signed)}",
             "Make a link for each attachment; a link is for one.",
         )
@@ -77,10 +77,11 @@ def _query_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]
     for name, value in (("content-type", claims.get("content_type")), ("if-none-match", "*")):
         if link.sent.get(name) != value:
             yield certain(
-                f"The header {name} was not sent as it is signed.",
+                "header-changed" if name in link.sent else "header-missing",
                 f"signed: {quoted(str(value), 100)}; sent: "
                 f"{quoted(link.sent.get(name, 'nothing'), 100)}",
                 "Send the headers that the link came with.",
+                name,
             )
 
 
@@ -88,7 +89,7 @@ def _form_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]:
     yield from _added([name for name, _ in link.pairs])
     if not link.path.endswith("/"):
         yield certain(
-            "The path of the link was changed.",
+            "path-changed",
             "the address of a form ends with /, which is missing",
             UNCHANGED,
         )
@@ -97,17 +98,18 @@ def _form_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]:
     for name in sorted({*signed, *link.fields} if link.fields else ()):
         if link.fields.get(name) != signed.get(name):
             yield certain(
-                f"The field {quoted(name, 60)} of the form is not as it was signed.",
+                "field-changed",
                 f"signed: {quoted(str(signed.get(name, 'no such field')), 100)}; in the form: "
                 f"{quoted(link.fields.get(name, 'nothing'), 100)}",
                 "Send the fields that the link came with, all of them and no other.",
+                quoted(name, 60),
             )
 
 
 def _added(names: list[str]) -> Iterator[Reason]:
     if names:
         yield certain(
-            "A parameter was added to the link.",
+            "parameter-added",
             f"{quoted(', '.join(names), 100)} is not part of it",
             UNCHANGED,
         )
@@ -116,7 +118,7 @@ def _added(names: list[str]) -> Iterator[Reason]:
 def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> Iterator[Reason]:
     if not storage.links_are_served:
         yield likely(
-            "The service over this storage answers no links.",
+            "no-links",
             "the setting attach_url is not given, or the storage has links of its own",
             "Set attach_url to where clients reach the service.",
         )
@@ -124,7 +126,7 @@ def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> 
     address = f"{link.scheme}://{link.host}{link.path}"
     if not address.startswith(f"{(storage.url or '').rstrip('/').lower()}/signed/"):
         yield likely(
-            "The link leads to another service than that of the settings.",
+            "other-service",
             f"{quoted(link.host)} in the link, {storage.url} in the setting attach_url",
             "Set attach_url to where clients reach the service, and make a new link.",
         )
@@ -137,14 +139,16 @@ def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> 
     signed_for = [each for each in SIGNED_FOR if Permission.is_signed(tokens, each, link["token"])]
     if not signed_for:
         yield likely(
-            "The token was not signed with the secret of this storage, or was changed.",
+            "other-secret",
             "recomputed for GET, PUT and POST",
             "Make a new link. Servers that share a storage need the same attach_secret, and a "
             "directory that was restored needs its file .secret.",
         )
     elif (asked := link.asked or link.method) and asked not in signed_for:
         yield certain(
-            f"The link is for {signed_for[0]}, and was asked with {quoted(asked, 20)}.",
+            "wrong-method",
             "recomputed with the secret of the storage",
             f"Ask with {signed_for[0]}, or have a link for the other method made.",
+            quoted(asked, 20),
+            expected=signed_for[0],
         )

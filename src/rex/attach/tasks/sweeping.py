@@ -106,6 +106,7 @@ def _checked(storage: Storage, referenced: Iterable[str]) -> set[str]:
             "The application refers to no attachment at all, so none is removed",
             "leave the handles out to sweep the rest",
             kind=Kind.CONFIGURATION,
+            code="no-references",
         )
     listed = storage.list()
     first = next(listed, None)
@@ -114,6 +115,7 @@ def _checked(storage: Storage, referenced: Iterable[str]) -> set[str]:
             "None of the attachments that the application refers to is in this storage",
             f"{storage!r} may be another one, so nothing is removed",
             kind=Kind.CONFIGURATION,
+            code="no-references",
         )
     return handles
 

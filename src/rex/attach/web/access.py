@@ -32,16 +32,13 @@ log = logging.getLogger("rex.attach")
 
 Action = Literal["upload", "download", "remove", "list", "link"]
 
-NOT_ALLOWED = "You may not do this"
-"""The message of the error of somebody whom the rule does not let pass."""
+NOT_ALLOWED = "access-denied"
+"""The code when the rule refuses a request."""
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+(?=[/?#]|\Z)")
-OTHER_HOST = "The service is not known by this host name (setting attach_hosts)"
-"""The message when a request is for another host, to be answered with 421 (RFC 9110, 15.5.20)."""
-
-NOT_TOLD_APART = "The service cannot tell this user from another"
-"""The message of the error for a user without an identity."""
+OTHER_HOST = "wrong-host"
+"""The code when a request is for another host, to be answered with 421 (RFC 9110, 15.5.20)."""
 
 _IDENTITIES = ("pk", "id", "sub", "uid", "user_id", "identity", "username", "email")
 """What frameworks and tokens call that by which a user is known; the first that there is counts."""
@@ -69,13 +66,19 @@ class Access:
         """Check that the request is for one of the hosts, if any are named. Errors: `DENIED`."""
         given = request.headers.get("host", "")
         if self._hosts and _host_name(given) not in self._hosts:
-            raise Error(OTHER_HOST, shown(given), kind=Kind.DENIED)
+            raise Error(
+                "The service is not known by this host name",
+                shown(given),
+                kind=Kind.DENIED,
+                code=OTHER_HOST,
+                setting="attach_hosts",
+            )
 
     async def check(self, request: Request, action: Action, handle: str | None = None) -> None:
         """Let the request pass. Errors: `DENIED`."""
         self.check_host(request)
         if action in ("upload", "remove", "link") and self._is_cross_site(request):
-            raise Error("Another site may not do this", kind=Kind.DENIED)
+            raise Error("Another site may not do this", kind=Kind.DENIED, code="cross-origin")
         asked = self._user(request), action, handle
         if self._is_called_here:
             allowed = self._rule(*asked)
@@ -84,7 +87,7 @@ class Access:
         if inspect.isawaitable(allowed):
             allowed = await allowed
         if allowed is not True:
-            raise Error(NOT_ALLOWED, kind=Kind.DENIED)
+            raise Error("You may not do this", kind=Kind.DENIED, code=NOT_ALLOWED)
 
     def owner(self, request: Request) -> str | None:
         """Return a text for the user of a request, another for each user; None without a user.
@@ -103,7 +106,11 @@ class Access:
                 ", ".join(_IDENTITIES),
                 type(user).__qualname__,
             )
-            raise Error(NOT_TOLD_APART, kind=Kind.DENIED)
+            raise Error(
+                "The service cannot tell this user from another",
+                kind=Kind.DENIED,
+                code="no-identity",
+            )
         return identity
 
     async def check_upload(
@@ -117,7 +124,9 @@ class Access:
         if parse_handle(handle).is_marked:
             owner = self.owner(request)
             if owner is None or not await storage.aio.is_owned_by(handle, owner):
-                raise Error("This upload belongs to another user", kind=Kind.DENIED)
+                raise Error(
+                    "This upload belongs to another user", kind=Kind.DENIED, code="not-owner"
+                )
 
     def cors(self, request: Request) -> dict[str, str]:
         """Return the headers that let pages of the sites that may use the service read an answer.

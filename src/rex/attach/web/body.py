@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["STOPPED_SENDING", "WENT_AWAY", "Body", "read_json"]
 
-STOPPED_SENDING = "The client stopped sending"
-"""The message when a client stalls, to be answered with 408 (RFC 9110, section 15.5.9)."""
+STOPPED_SENDING = "client-timeout"
+"""The code when a client stalls, to be answered with 408 (RFC 9110, section 15.5.9)."""
 
-WENT_AWAY = "The client went away"
-"""The message when a client closes its connection, or sends a body that a server cannot decode."""
+WENT_AWAY = "client-disconnected"
+"""The code when a client closes its connection, or sends a body that a server cannot decode."""
 
 MIN_BYTES = 1024
 """How many bytes must arrive in each `stall_seconds`, unless the body ends."""
@@ -41,7 +41,7 @@ class Body(AsyncIterator[bytes]):
     Errors: `TOO_LARGE`, raised here already where Content-Length tells it; `ILL_FORMED` for a
     Content-Length that is no number (raised here) or is not what arrives, for a Content-Range
     (raised here) and for a digest that is not that of what arrives; `UNSUPPORTED` for a
-    Content-Encoding (raised here); `UNAVAILABLE` with the message `STOPPED_SENDING` or `WENT_AWAY`.
+    Content-Encoding (raised here); `UNAVAILABLE` with the code `STOPPED_SENDING` or `WENT_AWAY`.
     """
 
     def __init__(self, request: Request, *, max_size: int | None, stall_seconds: float) -> None:
@@ -92,7 +92,7 @@ class Body(AsyncIterator[bytes]):
                 while self._has_more:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
-                        raise Error(WENT_AWAY, kind=Kind.UNAVAILABLE)
+                        raise Error("The client went away", kind=Kind.UNAVAILABLE, code=WENT_AWAY)
                     self._has_more = message.get("more_body", False)
                     chunk: bytes = message.get("body", b"")
                     if chunk:  # a message with nothing in it is no sign of life
@@ -100,7 +100,9 @@ class Body(AsyncIterator[bytes]):
                         return chunk
         except TimeoutError:
             reason = f"less than {MIN_BYTES} bytes came in {self._stall_seconds:g} seconds"
-            raise Error(STOPPED_SENDING, reason, kind=Kind.UNAVAILABLE) from None
+            raise Error(
+                "The client stopped sending", reason, kind=Kind.UNAVAILABLE, code=STOPPED_SENDING
+            ) from None
         return b""
 
     def _arrived(self, size: int, waited: float) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ENCODED", "Digests", "check_not_encoded", "check_whole", "given_digests"]
 
-ENCODED = "The body of a request cannot be encoded; send it without Content-Encoding"
-"""The message for a content coding, to be answered with 415 (RFC 9110, section 15.5.16)."""
+ENCODED = "unsupported-encoding"
+"""The code for a content coding, to be answered with 415 (RFC 9110, section 15.5.16)."""
 
 _WHOLE = {
     # There is no partial PUT here (RFC 9110, section 14.5), and no POST of a range.
@@ -48,7 +48,7 @@ _BYTES = re.compile(r":([A-Za-z0-9+/]*={0,2}):(?:[ ]*;.*)?")
 def check_whole(headers: Headers) -> None:
     """Check that a body is a whole representation, without a coding.
 
-    Errors: `UNSUPPORTED` with the message `ENCODED` for a Content-Encoding other than identity;
+    Errors: `UNSUPPORTED` with the code `ENCODED` for a Content-Encoding other than identity;
     `ILL_FORMED` for content that is announced as a part of a file.
     """
     for value in headers.getlist("content-encoding"):
@@ -71,7 +71,12 @@ def check_not_encoded(content_encoding: str) -> None:
     """Check the value of a Content-Encoding. Errors: `UNSUPPORTED`, as `check_whole`."""
     codings = {coding.strip(" \t").lower() for coding in content_encoding.split(",")}
     if codings - {"", "identity"}:
-        raise Error(ENCODED, shown(content_encoding), kind=Kind.UNSUPPORTED)
+        raise Error(
+            "The body of a request cannot be encoded; send it without Content-Encoding",
+            shown(content_encoding),
+            kind=Kind.UNSUPPORTED,
+            code=ENCODED,
+        )
 
 
 def given_digests(headers: Headers) -> dict[str, list[bytes]]:
@@ -120,4 +125,5 @@ class Digests:
                     "The body does not match its digest",
                     f"the {name} of what came is {self._found[name].hexdigest()}",
                     kind=Kind.ILL_FORMED,
+                    code="digest-mismatch",
                 )

@@ -23,18 +23,18 @@ log = logging.getLogger("rex.attach")
 
 _CLOSE = {"Connection": "close"}
 
-_ANSWERS: dict[str | None, tuple[int, str | None, str, dict[str, str]]] = {
+_ANSWERS: dict[str, tuple[int, str | None, str, dict[str, str]]] = {
     # RFC 9110, section 15.5.20.
     OTHER_HOST: (421, None, Kind.DENIED.value, {}),
     # The client's doing, not the storage's (RFC 9110, section 15.5.9).
-    STOPPED_SENDING: (408, STOPPED_SENDING, Kind.UNAVAILABLE.value, _CLOSE),
+    STOPPED_SENDING: (408, "The client stopped sending", Kind.UNAVAILABLE.value, _CLOSE),
     # RFC 9110, sections 12.5.3 and 15.5.16.
     ENCODED: (415, None, "unsupported-media-type", {"Accept-Encoding": "identity"}),
     # A server reports a malformed body as it reports a client that left. Only a client that
     # is still there reads this (RFC 9112, sections 7.1 and 8).
     WENT_AWAY: (400, "The body is incomplete or malformed.", Kind.ILL_FORMED.value, _CLOSE),
 }
-"""Status, detail (None: the error's own text), kind and headers, by the message of an error."""
+"""Status, detail (None: the error's own text), kind and headers, by the code of an error."""
 
 
 async def answer_failure(request: Request, failure: Exception, access: Access) -> Response:
@@ -65,11 +65,11 @@ async def _answer(request: Request, failure: Exception, access: Access) -> Respo
     if _is_ours(failure):
         log.error("%s", failure)
         return problem(503, "The storage refuses the service.", Kind.UNAVAILABLE.value)
-    message = failure.message if isinstance(failure, Error) else None
-    if message == NOT_ALLOWED and access.challenge:
+    code = failure.code if isinstance(failure, Error) else ""
+    if code == NOT_ALLOWED and access.challenge:
         headers = {"WWW-Authenticate": access.challenge}
-        return problem(401, "Show a key.", Kind.DENIED.value, headers)
-    if message in _ANSWERS:
-        status, detail, kind, headers = _ANSWERS[message]
-        return problem(status, detail or str(failure), kind, headers)
+        return problem(401, "Show a key.", Kind.DENIED.value, headers, code=code)
+    if code in _ANSWERS:
+        status, detail, kind, headers = _ANSWERS[code]
+        return problem(status, detail or str(failure), kind, headers, code=code)
     return await answer_error(request, failure)

@@ -113,7 +113,7 @@ def _path(name: str, pattern: str | None = None) -> Schema:
 _SCHEMAS = {
     "Problem": _object(
         {
-            "type": _TEXT,
+            "type": {**_TEXT, "description": "the code of the failure (docs/errors.md)"},
             "title": _TEXT,
             "status": {"type": "integer"},
             "detail": _TEXT,

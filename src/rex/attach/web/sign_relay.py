@@ -82,7 +82,11 @@ class SignRelay:
         claims = self._storage.tokens.read(PURPOSE, match[1].decode() if match else "")
         step = self._steps.get((request.method, claims["step"]))
         if step is None or handle_of(path) != claims["handle"]:
-            raise Error("The request is not the one that was permitted", kind=Kind.DENIED)
+            raise Error(
+                "The request is not the one that was permitted",
+                kind=Kind.DENIED,
+                code="address-changed",
+            )
         return await step(request, claims)
 
     async def _put(self, request: Request, claims: Claims) -> Response:

@@ -72,7 +72,7 @@ class Signed:
     async def answer(self, request: Request, path: str) -> Response:
         """Do what a link permits. Errors: `DENIED` for whatever is not permitted by one."""
         if not self._storage.links_are_served:
-            raise Error("There are no links here", kind=Kind.DENIED)
+            raise Error("There are no links here", kind=Kind.DENIED, code="no-links")
         endpoints = self._forms if _FORM_PATH.fullmatch(path) else self._attachments
         endpoint = endpoints.get(request.method)
         if endpoint is None:
@@ -97,7 +97,11 @@ class Signed:
         permission = self._permission(request, path)
         for name, value in (("content-type", permission.content_type), ("if-none-match", "*")):
             if request.headers.getlist(name) != [value]:
-                raise Error(f"The header {name} is not as it was signed", kind=Kind.DENIED)
+                raise Error(
+                    f"The header {name} is not as it was signed",
+                    kind=Kind.DENIED,
+                    code="header-changed",
+                )
         if "if-match" in request.headers:  # nothing can be there that it matches, nor may there be
             return problem(412, "There is nothing to match.", "precondition-failed")
         body = Body(request, max_size=self._storage.max_size, stall_seconds=self._stall_seconds)
@@ -112,7 +116,7 @@ class Signed:
     async def _post(self, request: Request, path: str) -> Response:
         permission = Permission.read(self._storage.tokens, "POST", path[1:-1])
         if request.scope.get("query_string"):
-            raise Error("The address is not as it was signed", kind=Kind.DENIED)
+            raise _other_address()
         limits = [
             each for each in (self._storage.max_size, permission.max_size) if each is not None
         ]
@@ -129,13 +133,13 @@ class Signed:
             )
         signed = {"key": permission.key, "Content-Type": permission.content_type}
         if form.fields != signed or form.field_count != PINNED_FIELDS:
-            raise Error("The form is not as it was signed", kind=Kind.DENIED)
+            raise Error("The form is not as it was signed", kind=Kind.DENIED, code="form-changed")
         return await self._store(permission, _only_file(form, file, permission.max_size), 204)
 
     def _permission(self, request: Request, path: str) -> Permission:
         permission = Permission.read(self._storage.tokens, request.method, _token(request))
         if handle_of(path) != f"/{permission.key}":
-            raise Error("The address is not as it was signed", kind=Kind.DENIED)
+            raise _other_address()
         return permission
 
     def _expires(self, request: Request) -> float:
@@ -153,6 +157,10 @@ class Signed:
         info = await self._storage.aio.info(handle)
         location = f"{(self._storage.url or '').rstrip('/')}{quote(handle)}"
         return Response(status_code=status, headers={"ETag": info.etag, "Location": location})
+
+
+def _other_address() -> Error:
+    return Error("The address is not as it was signed", kind=Kind.DENIED, code="address-changed")
 
 
 def _token(request: Request) -> str:

@@ -99,16 +99,20 @@ class Tus(GuardedSection):
         try:
             response = await self._answer(request, path)
         except ChecksumError:
-            response = problem(460, "What came is not what was sent.", "checksum-mismatch")
+            response = problem(
+                460, "What came is not what was sent.", "checksum-mismatch", code="digest-mismatch"
+            )
         except NoRoomError:
             detail = "The service checks too much content at once; try again later."
             headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"}
             response = problem(503, detail, Kind.UNAVAILABLE.value, headers)
         except Error as failure:
-            if failure.message == STOPPED_SENDING:
+            if failure.code == STOPPED_SENDING:
                 # What clients take as a reason to ask for the offset and go on.
                 headers = {"Connection": "close"}
-                response = problem(409, failure.message, Kind.CONFLICT.value, headers)
+                response = problem(
+                    409, failure.message, Kind.CONFLICT.value, headers, code=failure.code
+                )
             else:
                 response = await answer_failure(request, failure, self._access)
         response.headers["Tus-Resumable"] = VERSION
@@ -129,7 +133,13 @@ class Tus(GuardedSection):
         if method != "GET" and request.headers.get("tus-resumable") != VERSION:
             await self._access.check(request, "upload")
             headers = {"Tus-Version": VERSION}
-            return problem(412, f"This is tus {VERSION}.", "precondition-failed", headers)
+            return problem(
+                412,
+                f"This is tus {VERSION}.",
+                "precondition-failed",
+                headers,
+                code="unsupported-version",
+            )
         return await endpoints[method]()
 
     def _endpoints(
@@ -268,6 +278,7 @@ class Tus(GuardedSection):
                 "The upload is at another offset",
                 f"at {upload.offset}, not {offset}",
                 kind=Kind.CONFLICT,
+                code="offset-mismatch",
             )
         if size is not None and size < offset:
             raise Error(
@@ -308,7 +319,10 @@ class Tus(GuardedSection):
             if task is None or task.cancelling():
                 raise
             raise Error(
-                "Another request has taken the upload up", upload.handle, kind=Kind.CONFLICT
+                "Another request has taken the upload up",
+                upload.handle,
+                kind=Kind.CONFLICT,
+                code="upload-conflict",
             ) from None
         finally:
             if self._running.get(upload.handle) is running:
