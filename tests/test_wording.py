@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from programs import run
+
+if TYPE_CHECKING:
+    import subprocess
 
 TESTS = Path(__file__).parent
 MUTATED = TESTS / "mutated"
@@ -32,15 +37,9 @@ CHOSEN = (
 def mutated(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python, and all that it starts, with other messages."""
     paths = (str(MUTATED), os.environ.get("PYTHONPATH", ""))
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=TESTS.parent,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+    settings = {"pythonpath": os.pathsep.join(filter(None, paths))}
+    command = (sys.executable, *arguments)
+    return run(*command, directory=TESTS.parent, settings=settings, seconds=600)
 
 
 def test_messages_can_be_changed() -> None:

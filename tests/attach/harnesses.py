@@ -212,7 +212,7 @@ def again(storage: Storage) -> Any:
     if isinstance(storage, LocalStorage):
         return LocalStorage(storage.directory)
     assert isinstance(storage, S3Storage)
-    keys = storage._credentials()
+    keys = storage._bucket.credentials()
     return S3Storage(
         storage.bucket,
         endpoint=storage.endpoint,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import requests
 
 from rex.attach.signing.sigv4 import Credentials, presign_url
-from rex.attach.storages import s3
+from rex.attach.storages import s3_bucket
 from rex.attach.storages.s3 import S3Storage
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def form(server: SeaweedFS, *, minutes: int = 0, **options: Any) -> PresignedLin
     """Make a form, some minutes ago."""
     past = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=minutes)
     storage = storage_on(server, **options)
-    with mock.patch.object(s3, "_now", return_value=past):
+    with mock.patch.object(s3_bucket, "_now", return_value=past):
         return storage.upload_link(storage.reserve("scan.png"), max_size=10, expires=60)
 
 

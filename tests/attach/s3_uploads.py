@@ -14,7 +14,7 @@ PARTS = [CONTENT[start : start + 5 * MIB] for start in range(0, len(CONTENT), 5 
 
 def abort_unfinished(storage: S3Storage) -> None:
     """End all uploads behind the prefix of a storage, whoever began them."""
-    client = storage._control._client()
+    client = storage._bucket.control._client()
     listed = client.list_multipart_uploads(Bucket=storage.bucket, Prefix=storage.prefix)
     for upload in listed.get("Uploads", ()):
-        storage._control.abort(upload["Key"], upload["UploadId"])
+        storage._bucket.control.abort(upload["Key"], upload["UploadId"])

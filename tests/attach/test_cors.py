@@ -39,7 +39,7 @@ def storage(seaweedfs: SeaweedFS) -> S3Storage:
 
 def run(storage: S3Storage, *arguments: str, **settings: str) -> tuple[int, str]:
     """Run `rex attach cors` for the storage; give its exit code and all that it says."""
-    credentials = storage._credentials()
+    credentials = storage._bucket.credentials()
     environment = {
         "ATTACH_S3_BUCKET": storage.bucket,
         "ATTACH_S3_ENDPOINT": storage.endpoint,

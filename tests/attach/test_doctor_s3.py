@@ -26,7 +26,7 @@ from attach.fake_server import (
 )
 from attach.harnesses import s3_client
 from attach.proxy import Passing, proxy, refusing, with_host
-from rex.attach.storages import s3
+from rex.attach.storages import s3_bucket
 from rex.attach.storages.fallback import FallbackStorage
 from rex.attach.storages.memory import MemoryStorage
 from rex.attach.storages.s3 import S3Storage
@@ -226,9 +226,9 @@ def clock_off(minutes: float) -> Callable[[Ward], Staged]:
 
     @contextlib.contextmanager
     def stage(ward: Ward) -> Iterator[S3Storage]:
-        right = s3._now
+        right = s3_bucket._now
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(s3, "_now", lambda: right() + datetime.timedelta(minutes=minutes))
+            patch.setattr(s3_bucket, "_now", lambda: right() + datetime.timedelta(minutes=minutes))
             yield ward.storage_of()
 
     return stage
@@ -425,7 +425,7 @@ def examined(ward: Ward, storage: S3Storage, *origins: str) -> list[Finding]:
     """Examine; see that nothing secret is told."""
     with storage:
         findings = [*examine(storage, origins)]
-    keys = storage._credentials()
+    keys = storage._bucket.credentials()
     text = "\n".join(map(told, findings))
     given = (keys.secret_key, keys.session_token, keys.access_key, ward.server.secret_key)
     assert [] == [secret for secret in given if secret and secret in text]
@@ -575,9 +575,9 @@ def test_what_cannot_be_removed_is_told(ward: Ward) -> None:
             if handle.startswith("/"):
                 storage.remove(handle)
         for upload in ward.client.list_multipart_uploads(Bucket=ward.bucket)["Uploads"]:
-            storage._control.abort(upload["Key"], upload["UploadId"])
-        for claim in storage._control.objects(".drafts/claims/"):
-            storage._control.delete(claim.key)
+            storage._bucket.control.abort(upload["Key"], upload["UploadId"])
+        for claim in storage._bucket.control.objects(".drafts/claims/"):
+            storage._bucket.control.delete(claim.key)
 
 
 def test_a_bucket_that_keeps_versions_is_a_warning(ward: Ward) -> None:

@@ -16,8 +16,8 @@ import pytest
 import requests
 
 from rex.attach.signing.sigv4 import Credentials, encode_path, presign_url
-from rex.attach.storages import s3
-from rex.attach.storages.objectstore import object_headers
+from rex.attach.storages import s3_bucket
+from rex.attach.storages.objects import object_headers
 from rex.attach.storages.s3 import S3Storage
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def storage_of(server: SeaweedFS, signer: str = "admin") -> S3Storage:
 def clock_behind(seconds: int) -> Iterator[None]:
     """Let links be signed as they were some time ago."""
     then = datetime.now(UTC) - timedelta(seconds=seconds)
-    with mock.patch.object(s3, "_now", return_value=then):
+    with mock.patch.object(s3_bucket, "_now", return_value=then):
         yield
 
 

@@ -97,10 +97,10 @@ def test_parts_are_listed_over_all_pages(storage: S3Storage) -> None:
     """More than fit into one answer of the server, in the order of their numbers."""
     handle = storage.reserve("a.bin")
     upload_id = storage.multipart.create(handle)
-    control = storage._control
+    control = storage._bucket.control
     numbers = [1, 2, 3, 999, 1000, 1001, 9999, 10_000]
     for number in numbers:
-        control.upload_part(storage._path(handle[1:]), upload_id, number, b"x" * number)
+        control.upload_part(storage._bucket.path(handle[1:]), upload_id, number, b"x" * number)
     listed: Any = control._client().meta.events
     listed.register_first("provide-client-params.s3.ListParts", _two_a_page)
     try:
@@ -190,7 +190,7 @@ def test_a_repeated_completion_finds_what_the_first_made(
     storage: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that repeats a request whose answer was lost is told that all is well."""
-    asked = storage._control.ask_once
+    asked = storage._bucket.control.ask_once
 
     def lose_the_answer(operation: str, *required: str, **arguments: Any) -> Any:
         answer = asked(operation, *required, **arguments)
@@ -202,7 +202,7 @@ def test_a_repeated_completion_finds_what_the_first_made(
     handle = storage.reserve("a.txt")
     upload_id = storage.multipart.create(handle)
     named = sent(storage, handle, upload_id, [b"content"])
-    monkeypatch.setattr(storage._control, "ask_once", lose_the_answer)
+    monkeypatch.setattr(storage._bucket.control, "ask_once", lose_the_answer)
     storage.multipart.complete(handle, upload_id, named)
     storage.multipart.complete(handle, upload_id, named)
     assert b"content" == storage.open(handle).read()
@@ -295,7 +295,9 @@ def test_a_wrong_secret_is_told_without_showing_it(seaweedfs: SeaweedFS) -> None
         storage.multipart.create(handle)
     assert Kind.DENIED == caught.value.kind
     assert handle == caught.value.payload
-    shown = f"{caught.value} {caught.value!r} {caught.value.__cause__!r} {storage._control!r}"
+    shown = (
+        f"{caught.value} {caught.value!r} {caught.value.__cause__!r} {storage._bucket.control!r}"
+    )
     assert "canary" not in shown
     assert "Signature=" not in shown
 

@@ -144,12 +144,12 @@ def test_a_forked_child_asks_with_a_client_of_its_own(s3: S3Storage) -> None:
     """Its parent's connections are its parent's."""
     handle = s3.reserve("a.txt")
     upload_id = s3.multipart.create(handle)
-    mine = s3._control._client()
+    mine = s3._bucket.control._client()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            other = s3._control._client()
+            other = s3._bucket.control._client()
             s3.multipart.abort(handle, upload_id)
             os.write(writing, b"same" if other is mine else b"another")
         finally:
@@ -158,9 +158,9 @@ def test_a_forked_child_asks_with_a_client_of_its_own(s3: S3Storage) -> None:
     os.waitpid(child, 0)
     with os.fdopen(reading, "rb") as told:
         assert b"another" == told.read()
-    assert mine is s3._control._client()
+    assert mine is s3._bucket.control._client()
     with pytest.raises(S3Failure):
-        s3._control.list_parts(s3._path(handle[1:]), upload_id)
+        s3._bucket.control.list_parts(s3._bucket.path(handle[1:]), upload_id)
 
 
 ODD = ["", "<html>Welcome</html>", '{"ok": true}', "<ListBucketResult/>", "<a>"]

@@ -30,7 +30,7 @@ from rex.attach.storages.feeding import feed
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.local_drafts import LocalDrafts
 from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.objectstore import PART_SIZE
+from rex.attach.storages.objects import PART_SIZE
 from rex.attach.storages.s3 import S3Storage
 from rex.attach.storages.s3_control import S3Failure
 from rex.attach.tasks import sweep
@@ -506,7 +506,7 @@ def _options(storage: Storage) -> dict[str, str]:
     if isinstance(storage, LocalStorage):
         return {"url": f"file://{storage.directory}"}
     assert isinstance(storage, S3Storage)
-    keys = storage._credentials()
+    keys = storage._bucket.credentials()
     return {
         "url": f"s3://{storage.bucket}/{storage.prefix}?endpoint={storage.endpoint}",
         "access_key": keys.access_key,
@@ -541,8 +541,10 @@ def test_a_small_upload_is_like_an_attachment_that_was_added(s3: S3Storage) -> N
     large = s3.uploads.create("ü.png", size=PART_SIZE + 1).handle
     s3.uploads.append(large, 0, bytes(PART_SIZE + 1))
     assert hashlib.sha256(b"data").hexdigest() == s3.info(small).digest
-    client = s3._control._client()
-    told = [client.head_object(Bucket=s3.bucket, Key=s3._path(h[1:])) for h in (small, large)]
+    client = s3._bucket.control._client()
+    told = [
+        client.head_object(Bucket=s3.bucket, Key=s3._bucket.path(h[1:])) for h in (small, large)
+    ]
     for header in ("ContentType", "ContentDisposition", "CacheControl"):
         assert told[0][header] == told[1][header]
     assert "image/png" == told[0]["ContentType"]
@@ -553,7 +555,7 @@ def test_an_upload_that_somebody_else_ended_is_gone(s3: S3Storage, *, is_part: b
     """As a lifecycle rule does with old multipart uploads; a sweep removes what is left of it."""
     handle = s3.uploads.create("a.bin", size=PART_SIZE + 10, is_part=is_part).handle
     s3.uploads.append(handle, 0, bytes(PART_SIZE + 5))
-    client = s3._control._client()
+    client = s3._bucket.control._client()
     found = client.list_multipart_uploads(Bucket=s3.bucket, Prefix=s3.prefix)["Uploads"]
     assert 1 == len(found)
     for one in found:
@@ -579,10 +581,10 @@ def test_one_answer_that_an_upload_is_gone_ends_nothing(
         raise S3Failure("NoSuchUpload")
 
     with monkeypatch.context() as patch:
-        patch.setattr(s3._control, "list_parts", forget)
+        patch.setattr(s3._bucket.control, "list_parts", forget)
         assert Kind.UNAVAILABLE == failure_of(s3.uploads.info, handle)
         assert Kind.UNAVAILABLE == failure_of(s3.uploads.append, handle, len(data) - 5, b"12345")
-        patch.setattr(s3._control, "list_multiparts", lambda _: [])
+        patch.setattr(s3._bucket.control, "list_multiparts", lambda _: [])
         assert Kind.NOT_FOUND == failure_of(s3.uploads.info, handle)
     assert len(data) - 5 == s3.uploads.info(handle).offset
     s3.uploads.append(handle, len(data) - 5, data[-5:])
@@ -593,13 +595,13 @@ def test_a_damaged_record_on_a_server_is_corrupt(s3: S3Storage) -> None:
     """The upload stays, and others are listed."""
     handle = s3.uploads.create("a.bin", size=10).handle
     other = s3.uploads.create("b.bin", size=10).handle
-    path = s3._path(f".drafts/{handle[1:].rpartition('/')[0]}/record")
-    kept = bytes(obstore.get(s3._store(), path).bytes())
+    path = s3._bucket.path(f".drafts/{handle[1:].rpartition('/')[0]}/record")
+    kept = bytes(obstore.get(s3._bucket.client, path).bytes())
     for damaged in (b"", b"{}", b"[]\n{}", kept[1:], b'{"key": 1}\n'):
-        obstore.put(s3._store(), path, damaged)
+        obstore.put(s3._bucket.client, path, damaged)
         assert failure_of(s3.uploads.info, handle) in (Kind.CORRUPT, Kind.NOT_FOUND)
         assert [other] == list(s3.uploads.list())
-    obstore.put(s3._store(), path, kept)
+    obstore.put(s3._bucket.client, path, kept)
     s3.uploads.append(handle, 0, b"0123456789")
     assert b"0123456789" == read(s3, handle)
     s3.uploads.remove(other)
@@ -708,7 +710,7 @@ def test_a_completion_whose_answer_was_lost_has_happened(
     code: str, s3: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that is repeated is refused; what the first one made is looked at."""
-    asked = s3._control.ask_once
+    asked = s3._bucket.control.ask_once
 
     def lose_the_answer(operation: str, *required: str, **arguments: Any) -> Any:
         answer = asked(operation, *required, **arguments)
@@ -717,7 +719,7 @@ def test_a_completion_whose_answer_was_lost_has_happened(
             raise S3Failure(code)
         return answer
 
-    monkeypatch.setattr(s3._control, "ask_once", lose_the_answer)
+    monkeypatch.setattr(s3._bucket.control, "ask_once", lose_the_answer)
     data = _random(11).randbytes(PART_SIZE + 5)
     handle = s3.uploads.create("a.bin", size=len(data)).handle
     assert s3.uploads.append(handle, 0, data).is_complete
@@ -743,7 +745,7 @@ def test_a_bucket_without_a_prefix_is_no_different(seaweedfs: SeaweedFS) -> None
         access_key=seaweedfs.access_key,
         secret_key=seaweedfs.secret_key,
     )
-    client = storage._control._client()
+    client = storage._bucket.control._client()
     data = _random(10).randbytes(PART_SIZE + 5)
     handle = storage.uploads.create("a.bin", size=len(data)).handle
     storage.uploads.append(handle, 0, data[:-2])

@@ -121,7 +121,7 @@ def test_options_are_arguments_or_stand_in_the_query() -> None:
         assert (1000, 60) == (storage.max_size, storage.link_expires)
     with open_storage("s3://b", addressing="path", timeout="1s", **KEYS) as storage:
         assert isinstance(storage, S3Storage)
-        assert ("path", 1) == (storage.addressing, storage.timeout)
+        assert ("path", 1) == (storage._bucket.addressing, storage._bucket.timeout)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,15 @@ def test_no_secret_is_shown(seaweedfs: SeaweedFS) -> None:
     assert isinstance(storage, S3Storage)
     text = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     ours = [frame.locals for frame in text.stack if frame.filename != __file__]
-    everything = [rex, rex.settings, storage, link, storage._credentials(), str(caught.value), ours]
+    everything = [
+        rex,
+        rex.settings,
+        storage,
+        link,
+        storage._bucket.credentials(),
+        str(caught.value),
+        ours,
+    ]
     assert ours
     assert secret not in " ".join(map(repr, everything))
     assert link.fields["x-amz-signature"] not in repr(link)

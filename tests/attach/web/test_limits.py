@@ -111,7 +111,7 @@ def test_parts_that_are_signed_one_by_one_have_the_limit(first: str, s3: S3Stora
     body = send_parts(page, upload, [PART, PART])
     completed = send(page, "POST", signed or sign(page, "POST", **upload), body)
     assert (413, "too-large") == (completed.status_code, completed.json()["kind"])
-    assert ([], []) == ([*s3], [*s3._control.unfinished(s3.prefix)])
+    assert ([], []) == ([*s3], [*s3._bucket.control.unfinished(s3.prefix)])
     upload = begun(page)
     body = send_parts(page, upload, [PART, b"x"])
     assert 200 == send(page, "POST", sign(page, "POST", **upload), body).status_code

@@ -131,7 +131,7 @@ def test_an_upload_in_parts_is_its_owners_alone(kind: str, s3: S3Storage) -> Non
             assert 403 == other.ask("POST", "/sign", json=wanted).status_code
             assert 200 == owner.ask("POST", "/sign", json=wanted).status_code
     for handle in (upload["handle"], s3.multipart.handle(signed["key"])):
-        for found in [*s3._control.list_multiparts(s3.multipart.key(handle))]:
+        for found in [*s3._bucket.control.list_multiparts(s3.multipart.key(handle))]:
             s3.multipart.abort(handle, found)
 
 
@@ -211,7 +211,7 @@ def test_the_rule_sees_the_new_handle(s3: S3Storage) -> None:
         assert handle is not None
         assert handle not in s3
     assert ([], []) == ([*s3], [*s3.uploads.list()])
-    assert [] == [*s3._control.unfinished(s3.prefix)]
+    assert [] == [*s3._bucket.control.unfinished(s3.prefix)]
 
 
 @pytest.mark.parametrize("kind", ["texts", "dictionaries"])

@@ -129,7 +129,7 @@ def test_a_file_is_sent_in_parts(storage: S3Storage, page: Page) -> None:
     completed = send(page, "POST", signed, body, "application/xml")
     assert (200, "application/xml") == (completed.status_code, completed.headers["Content-Type"])
     assert upload["key"] == element(completed, "Key")
-    assert element(completed, "Location").startswith(storage._public_url)
+    assert element(completed, "Location").startswith(storage._bucket.public_url)
     info = storage.info(signed["handle"])
     assert ("中文 é (1).png", "x/own") == (info.name, info.content_type)
     assert CONTENT == storage.open(signed["handle"]).read()

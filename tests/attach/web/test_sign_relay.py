@@ -46,7 +46,7 @@ def put(
 
 def stored_headers(storage: S3Storage, handle: str) -> dict[str, str]:
     """Ask S3 for the headers of an object."""
-    client = storage._control._client()
+    client = storage._bucket.control._client()
     answer = client.head_object(Bucket=storage.bucket, Key=storage.multipart.key(handle))
     headers: dict[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
     return headers

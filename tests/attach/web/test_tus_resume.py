@@ -104,7 +104,7 @@ def settings_of(storage: Storage) -> dict[str, str]:
     if isinstance(storage, LocalStorage):
         return {"attach_dir": storage.directory}
     assert isinstance(storage, S3Storage)
-    keys = storage._credentials()
+    keys = storage._bucket.credentials()
     return {
         "attach_s3_bucket": storage.bucket,
         "attach_s3_endpoint": storage.endpoint,

@@ -8,8 +8,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-import obstore
-
 from rex.attach.client import Unreachable
 from rex.attach.cors import METHODS
 from rex.attach.doctor import Step, fine, warning, wrong
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from rex.attach.client import Answer
     from rex.attach.doctor import Finding
     from rex.attach.storages.s3 import S3Storage
+    from rex.attach.storages.s3_bucket import Bucket
 
 __all__ = ["S3Doctor"]
 
@@ -68,8 +67,8 @@ class S3Doctor(S3SettingsDoctor):
 
     methods = METHODS
 
-    def __init__(self, storage: S3Storage) -> None:
-        super().__init__(storage)
+    def __init__(self, storage: S3Storage, bucket: Bucket) -> None:
+        super().__init__(storage, bucket)
         self._needed = ""
         self._lacking: set[str] = set()
 
@@ -91,7 +90,7 @@ class S3Doctor(S3SettingsDoctor):
         """Send an object and a part that were damaged on the way, as far as the server can tell."""
         self._needed = "s3:PutObject"
         verified = "the server does not notice what is damaged on the way; rex attach verify does"
-        if not self._s3._checksums:
+        if not self._bucket.checksums:
             return warning("no-checksums", "none are sent (attach_s3_checksums)", verified)
         handle = reserve()
         if self._send_with(reserve(), CONTENT, b"other").ok:
@@ -109,7 +108,7 @@ class S3Doctor(S3SettingsDoctor):
         return fine(f"what is damaged on the way is refused; the SHA-256 is {kept}")
 
     def _takes_damaged_part(self, handle: str) -> bool:
-        uploads, control = self._s3.multipart, self._s3._control
+        uploads, control = self._s3.multipart, self._bucket.control
         upload_id = uploads.create(handle, "text/plain")
         part = {"Key": uploads.key(handle), "UploadId": upload_id, "PartNumber": 1}
         md5 = base64.b64encode(hashlib.md5(b"other", usedforsecurity=False).digest()).decode()
@@ -123,7 +122,7 @@ class S3Doctor(S3SettingsDoctor):
 
     def _completion(self, reserve: Callable[[], str]) -> Finding:
         """Complete two uploads of one handle, as two clients at the same moment."""
-        uploads, control, handle = self._s3.multipart, self._s3._control, reserve()
+        uploads, control, handle = self._s3.multipart, self._bucket.control, reserve()
         key = uploads.key(handle)
         begun: list[str] = []
         try:
@@ -152,13 +151,13 @@ class S3Doctor(S3SettingsDoctor):
     def _send(
         self, method: str, handle: str, headers: dict[str, str], content: bytes | None = None
     ) -> Answer:
-        now, credentials, _ = self._s3._lifetime(60)
+        now, credentials, _ = self._bucket.lifetime(60)
         url = presign_url(
             method,
-            f"{self._s3._bucket_url}/{encode_path(self._s3._path(handle[1:]))}",
+            f"{self._bucket.url}/{encode_path(self._bucket.path(handle[1:]))}",
             headers=headers,
             credentials=credentials,
-            region=self._s3.region,
+            region=self._bucket.region,
             expires=60,
             now=now,
         )
@@ -173,7 +172,7 @@ class S3Doctor(S3SettingsDoctor):
             ) from None
 
     def _multipart(self, reserve: Callable[[], str]) -> Finding:
-        uploads, control = self._s3.multipart, self._s3._control
+        uploads, control = self._s3.multipart, self._bucket.control
         handle, other = reserve(), reserve()
         begun: dict[str, str] = {}
         try:
@@ -212,7 +211,7 @@ class S3Doctor(S3SettingsDoctor):
     def _completes(self, key: str, upload_id: str, etag: str) -> bool:
         """Complete an upload although its key has an object, on the condition that it has none."""
         try:
-            self._s3._control.ask_once(
+            self._bucket.control.ask_once(
                 "complete_multipart_upload",
                 Key=key,
                 UploadId=upload_id,
@@ -225,7 +224,7 @@ class S3Doctor(S3SettingsDoctor):
 
     def _versions(self) -> Finding:
         try:
-            if not self._s3._control.keeps_versions():
+            if not self._bucket.control.keeps_versions():
                 return fine("the bucket keeps none: what is removed is gone")
         except S3Failure as failure:
             if failure.kind is not Kind.DENIED:
@@ -261,18 +260,20 @@ class S3Doctor(S3SettingsDoctor):
         if permission in self._lacking:
             return (f"the keys lack the permission {permission}",)
         self._lacking.add(permission)
-        arn = f"arn:aws:s3:::{self._s3.bucket}"
+        arn = f"arn:aws:s3:::{self._bucket.name}"
         statement = {
             "Effect": "Allow",
             "Action": permission,
-            "Resource": arn if permission in _OF_BUCKET else f"{arn}/{self._s3.prefix}*",
+            "Resource": arn if permission in _OF_BUCKET else f"{arn}/{self._bucket.prefix}*",
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         return f"the keys lack the permission {permission}; a policy that gives it:", policy
 
     def refused(self, method: str, answer: Answer) -> Finding:
         code = element(answer.body, "Code")
-        found = f"a {method} to {self._s3._public_url} is answered {answer.status} {code}".rstrip()
+        found = (
+            f"a {method} to {self._bucket.public_url} is answered {answer.status} {code}".rstrip()
+        )
         if code == "AccessDenied":
             return wrong("no-permission", found, *self._policy(_BY_METHOD[method]))
         if code in _MISLED:
@@ -290,7 +291,9 @@ class S3Doctor(S3SettingsDoctor):
         return wrong("not-s3", found, _PUBLIC)
 
     def unreachable(self, failure: Unreachable) -> Finding:
-        return wrong("unreachable", f"{self._s3._public_url} cannot be reached: {failure}", _PUBLIC)
+        return wrong(
+            "unreachable", f"{self._bucket.public_url} cannot be reached: {failure}", _PUBLIC
+        )
 
     def not_shared(self, origin: str) -> Sequence[str]:
         return (
@@ -302,4 +305,4 @@ class S3Doctor(S3SettingsDoctor):
     def discard(self, handle: str) -> None:
         # Unlike the verb, this needs no permission to look.
         with self._s3._mapped(handle):
-            obstore.delete(self._s3._store(), self._s3._path(handle[1:]))
+            self._bucket.delete(self._bucket.path(handle[1:]))

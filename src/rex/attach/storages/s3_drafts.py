@@ -15,19 +15,12 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-import obstore
 from obstore.exceptions import AlreadyExistsError
 
 from rex.attach.content import CHUNK_SIZE, Content
 from rex.attach.drafts import Draft, Drafts, Holds, unreadable
 from rex.attach.multipart import MAX_PARTS, Part
-from rex.attach.storages.objectstore import (
-    PART_SIZE,
-    Runtime,
-    etag_of,
-    note_metadata,
-    object_headers,
-)
+from rex.attach.storages.objects import PART_SIZE, note_metadata, object_headers
 from rex.attach.storages.s3_codes import PLACE
 from rex.attach.storages.s3_completion import complete
 from rex.attach.storages.s3_control import S3Failure
@@ -37,9 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from obstore.store import ObjectStore
-
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.storages.s3_bucket import Bucket
 
 __all__ = ["RECORD", "S3Drafts"]
 
@@ -81,9 +72,9 @@ class _State(NamedTuple):
 class S3Drafts(Drafts):
     """Drafts on an S3 server; small ones never become a multipart upload."""
 
-    def __init__(self, storage: S3Storage) -> None:
-        self._storage = storage
-        self._control = storage._control  # noqa: SLF001 - its own
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._control = bucket.control
         self._holds = Holds()
         self._last: dict[str, tuple[_State, bytes]] = {}
         """The drafts that are about to be published, and what came of them after the parts."""
@@ -124,9 +115,7 @@ class S3Drafts(Drafts):
             return
         if not state.is_whole:
             self._complete(state, self._tail(state))
-        result = obstore.get(self._store, self._path(_target(state)))
-        etag_of(result.meta)  # or it is not an object
-        yield from Runtime.watch(iter(result.stream(CHUNK_SIZE)))
+        yield from self._bucket.stream(self._bucket.path(_target(state)), CHUNK_SIZE)
 
     def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         del digest
@@ -143,10 +132,10 @@ class S3Drafts(Drafts):
         content = Content(data)
         content.note = note
         try:
-            self._storage._put(key, content, content_type)  # noqa: SLF001 - its own
+            self._bucket.put_whole(key, data, content, content_type, mode="create")
         except (FileExistsError, AlreadyExistsError):
             # An earlier try may have stored it, and died before it removed the record.
-            if self._storage._head(key).digest != hashlib.sha256(data).hexdigest():  # noqa: SLF001 - its own
+            if self._bucket.head(key).digest != hashlib.sha256(data).hexdigest():
                 raise
 
     def remove(self, key: str) -> bool:
@@ -154,7 +143,7 @@ class S3Drafts(Drafts):
             state = self._record(key)
         except FileNotFoundError:
             return False
-        target = self._path(_target(state))
+        target = self._bucket.path(_target(state))
         begun = self._begun(target) if state.upload_id is None else [state.upload_id]
         for upload_id in begun:
             try:
@@ -170,7 +159,7 @@ class S3Drafts(Drafts):
 
     def targets(self) -> Iterator[str]:
         """Give the paths of the objects that drafts will make of their multipart uploads."""
-        return (self._path(_target(state)) for state in self._states())
+        return (self._bucket.path(_target(state)) for state in self._states())
 
     def is_over(self, path: str) -> bool:
         """Tell whether the upload of a record, by its path, was completed or ended otherwise."""
@@ -193,7 +182,7 @@ class S3Drafts(Drafts):
         number = len(state.parts) + 1
         if number > MAX_PARTS:
             raise Error("Attachment is too large for its parts", kind=Kind.TOO_LARGE)
-        target = self._path(_target(state))
+        target = self._bucket.path(_target(state))
         if state.upload_id is None:
             state = self._unchanged(state.key, state.size)
         if state.upload_id is None:
@@ -219,14 +208,14 @@ class S3Drafts(Drafts):
         before = self._unchanged(state.key, state.size)
         self._write(_tail(state._replace(tail=len(tail))), tail)
         if before.tail:
-            obstore.delete(self._store, self._path(_tail(before)))
+            self._bucket.delete(self._bucket.path(_tail(before)))
 
     def _complete(self, state: _State, rest: bytes) -> None:
         """Make an object of the parts, and of what comes after them."""
         if rest:
             state = self._send(state, rest)
         assert state.upload_id is not None  # noqa: S101 - there are parts
-        complete(self._control, self._path(_target(state)), state.upload_id, state.parts)
+        complete(self._control, self._bucket.path(_target(state)), state.upload_id, state.parts)
 
     # What stands on the server.
 
@@ -239,20 +228,20 @@ class S3Drafts(Drafts):
 
     def _states(self) -> Iterator[_State]:
         """Yield all drafts by their records alone; one whose record is damaged is left out."""
-        for found in self._control.objects(self._path(f"{PLACE}/")):
+        for found in self._control.objects(self._bucket.path(f"{PLACE}/")):
             if found.key.endswith(f"/{RECORD}"):
                 with suppress(FileNotFoundError, Error):
                     yield self._recorded(found.key)
 
     def _recorded(self, path: str) -> _State:
-        head, _, record = self._read(path).partition(b"\n")
+        head, _, record = self._bucket.read(path).partition(b"\n")
         try:
             return _State(**json.loads(head), record=record)
         except (ValueError, TypeError):
             raise unreadable(path) from None
 
     def _record(self, key: str) -> _State:
-        state = self._recorded(self._path(f"{_place(key)}/{RECORD}"))
+        state = self._recorded(self._bucket.path(f"{_place(key)}/{RECORD}"))
         if state.key != key:
             raise FileNotFoundError
         return state
@@ -272,7 +261,7 @@ class S3Drafts(Drafts):
 
     def _parts(self, state: _State) -> list[Part]:
         assert state.upload_id is not None  # noqa: S101 - asked before
-        target = self._path(_target(state))
+        target = self._bucket.path(_target(state))
         try:
             return list(self._control.list_parts(target, state.upload_id))
         except S3Failure as failure:
@@ -307,17 +296,12 @@ class S3Drafts(Drafts):
 
     def _tail(self, state: _State) -> bytes:
         try:
-            return self._read(self._path(_tail(state))) if state.tail else b""
+            return self._bucket.read(self._bucket.path(_tail(state))) if state.tail else b""
         except FileNotFoundError:
             raise _gone_on(state.key) from None
 
-    def _read(self, path: str) -> bytes:
-        result = obstore.get(self._store, path)
-        etag_of(result.meta)  # or it is no object
-        return bytes(result.bytes())
-
     def _write(self, name: str, data: bytes) -> None:
-        obstore.put(self._store, self._path(name), data, use_multipart=False)
+        self._bucket.write(self._bucket.path(name), data)
 
     def _size(self, path: str) -> int | None:
         found = self._control.head(path)
@@ -325,19 +309,12 @@ class S3Drafts(Drafts):
 
     def _paths(self, key: str) -> Iterator[str]:
         """Yield the paths of the objects in the folder of a draft."""
-        return (found.key for found in self._control.objects(self._path(f"{_place(key)}/")))
+        return (found.key for found in self._control.objects(self._bucket.path(f"{_place(key)}/")))
 
     def _remove(self, key: str) -> None:
         # The record goes first: without it, the draft does not exist, and sweep finds the rest.
         for path in sorted(self._paths(key), key=lambda path: not path.endswith(f"/{RECORD}")):
-            obstore.delete(self._store, path)
-
-    @property
-    def _store(self) -> ObjectStore:
-        return self._storage._store()  # noqa: SLF001 - its own
-
-    def _path(self, name: str) -> str:
-        return self._storage._path(name)  # noqa: SLF001 - its own
+            self._bucket.delete(path)
 
 
 def _gone_on(key: str) -> Error:

@@ -20,7 +20,7 @@ from rex.attach.signing.sigv4 import (
     sign_policy_text,
     sign_request,
 )
-from rex.attach.storages.objectstore import object_headers
+from rex.attach.storages.objects import object_headers
 from rex.core import Error
 
 if TYPE_CHECKING:

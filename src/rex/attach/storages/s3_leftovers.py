@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import obstore
 
 from rex.attach.handle import handle_of
 from rex.attach.leftover import Leftover, What
@@ -18,36 +15,35 @@ from rex.attach.storages.s3_drafts import RECORD, S3Drafts
 from rex.core import Kind
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterator
 
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.storages.s3_bucket import Bucket
     from rex.attach.storages.s3_control import S3Control
-
-# It is the storage's own, in a file of its own.
-# ruff: noqa: SLF001
 
 __all__ = ["lifecycle", "s3_leftovers"]
 
 RULE_ID = "rex-attach"
 
 
-def s3_leftovers(storage: S3Storage, before: datetime.datetime) -> Iterator[Leftover]:
+def s3_leftovers(
+    bucket: Bucket, before: datetime.datetime, lifetime: datetime.timedelta
+) -> Iterator[Leftover]:
     """Give what has been left since before a moment.
 
     A multipart upload may take as long as any other, so it is of no use when that has passed; those
     of drafts end with their drafts.
     """
-    targets = set(S3Drafts(storage).targets())
-    lifetime = datetime.timedelta(seconds=storage.upload_expires)
-    control = storage._control
-    for path, upload_id, began in control.unfinished(storage.prefix):
-        name = path.removeprefix(storage.prefix)
+    targets = set(S3Drafts(bucket).targets())
+    control = bucket.control
+    for path, upload_id, began in control.unfinished(bucket.prefix):
+        name = path.removeprefix(bucket.prefix)
         is_ours = handle_of(name.removeprefix(f"{PLACE}/")) is not None
         if is_ours and path not in targets and began + lifetime < before:
             size = _size(control, path, upload_id)
             clear = partial(_abort, control, path, upload_id)
             yield Leftover(What.PARTS, name, began + lifetime, size, clear)
-    yield from _of_drafts(storage, before, lifetime)
+    yield from _of_drafts(bucket, before, lifetime)
 
 
 def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
@@ -80,22 +76,22 @@ def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, 
 
 
 def _of_drafts(
-    storage: S3Storage, before: datetime.datetime, lifetime: datetime.timedelta
+    bucket: Bucket, before: datetime.datetime, lifetime: datetime.timedelta
 ) -> Iterator[Leftover]:
     """Find objects of drafts whose record is gone, or whose upload has ended long ago."""
-    found = storage._control.objects(storage._path(f"{PLACE}/"))
+    found = bucket.control.objects(bucket.path(f"{PLACE}/"))
     for folder, group in itertools.groupby(found, lambda each: each.key.rpartition("/")[0]):
         objects = {each.key: each for each in group}
         record = objects.pop(f"{folder}/{RECORD}", None)
         if record is not None:
             is_old = record.modified + lifetime < before
-            if not is_old or not S3Drafts(storage).is_over(record.key):
+            if not is_old or not S3Drafts(bucket).is_over(record.key):
                 continue
             objects = {record.key: record, **objects}
         for path, each in objects.items():
             if each.modified < before:
-                clear = partial(_delete, storage, path)
-                name = path.removeprefix(storage.prefix)
+                clear = partial(_delete, bucket, path)
+                name = path.removeprefix(bucket.prefix)
                 yield Leftover(What.FILE, name, each.modified, each.size, clear)
 
 
@@ -115,6 +111,6 @@ def _abort(control: S3Control, path: str, upload_id: str) -> bool:
     return True
 
 
-def _delete(storage: S3Storage, path: str) -> bool:
-    obstore.delete(storage._store(), path)
+def _delete(bucket: Bucket, path: str) -> bool:
+    bucket.delete(path)
     return True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import collections
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rex.attach.multipart import Multipart, Part
-from rex.attach.storages.objectstore import PARTS_IN_FLIGHT, object_headers, part_size
+from rex.attach.storages.objects import PARTS_IN_FLIGHT, object_headers, part_size
 from rex.attach.storages.s3_completion import complete, etag_of_parts
 
 if TYPE_CHECKING:
@@ -15,21 +15,8 @@ if TYPE_CHECKING:
 
     from rex.attach.content import Content
     from rex.attach.link import PresignedLink
+    from rex.attach.storages.s3_bucket import Bucket
     from rex.attach.storages.s3_control import S3Control
-
-    class Sign(Protocol):
-        """Signs one request for an object."""
-
-        def __call__(
-            self,
-            method: str,
-            key: str,
-            seconds: float,
-            *,
-            headers: dict[str, str] | None = None,
-            query: dict[str, str] | None = None,
-        ) -> PresignedLink: ...
-
 
 __all__ = ["S3Multipart", "send_parts"]
 
@@ -37,55 +24,59 @@ __all__ = ["S3Multipart", "send_parts"]
 class S3Multipart(Multipart):
     """The uploads in parts of one bucket."""
 
-    def __init__(self, control: S3Control, sign: Sign, *, bucket: str, prefix: str) -> None:
-        self._control = control
-        self._sign = sign
-        self.bucket = bucket
-        self.prefix = prefix
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._control = bucket.control
+        self.bucket = bucket.name
+        self.prefix = bucket.prefix
 
     def create(self, key: str, content_type: str) -> str:
         """Begin an upload."""
-        return self._control.create_multipart(self.prefix + key, object_headers(key, content_type))
+        return self._control.create_multipart(
+            self._bucket.path(key), object_headers(key, content_type)
+        )
 
     def parts(self, key: str, upload_id: str) -> Iterator[Part]:
         """Give the parts that are there, page by page."""
-        return self._control.list_parts(self.prefix + key, upload_id)
+        return self._control.list_parts(self._bucket.path(key), upload_id)
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Make the object, on the condition that there is none."""
-        complete(self._control, self.prefix + key, upload_id, parts)
+        complete(self._control, self._bucket.path(key), upload_id, parts)
 
     def is_made_of(self, key: str, etags: Sequence[str]) -> bool:
         """Compare the ETag of the object with that of these parts."""
-        found = self._control.head(self.prefix + key)
+        found = self._control.head(self._bucket.path(key))
         return found is not None and found.etag == etag_of_parts(etags)
 
     def abort(self, key: str, upload_id: str) -> None:
         """End an upload."""
-        self._control.abort(self.prefix + key, upload_id)
+        self._control.abort(self._bucket.path(key), upload_id)
 
     def sign_create(self, key: str, content_type: str, seconds: float) -> PresignedLink:
         """Sign CreateMultipartUpload."""
         headers = object_headers(key, content_type)
-        return self._sign("POST", key, seconds, headers=headers, query={"uploads": ""})
+        return self._bucket.presigned("POST", key, seconds, headers=headers, query={"uploads": ""})
 
     def sign_part(self, key: str, upload_id: str, number: int, seconds: float) -> PresignedLink:
         """Sign UploadPart; browsers send no content type with a part, so none is signed."""
         query = {"partNumber": str(number), "uploadId": upload_id}
-        return self._sign("PUT", key, seconds, query=query)
+        return self._bucket.presigned("PUT", key, seconds, query=query)
 
     def sign_parts(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
         """Sign ListParts."""
-        return self._sign("GET", key, seconds, query={"uploadId": upload_id})
+        return self._bucket.presigned("GET", key, seconds, query={"uploadId": upload_id})
 
     def sign_complete(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
         """Sign CompleteMultipartUpload, on the condition that there is no object."""
         headers = {"If-None-Match": "*"}
-        return self._sign("POST", key, seconds, headers=headers, query={"uploadId": upload_id})
+        return self._bucket.presigned(
+            "POST", key, seconds, headers=headers, query={"uploadId": upload_id}
+        )
 
     def sign_abort(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
         """Sign AbortMultipartUpload."""
-        return self._sign("DELETE", key, seconds, query={"uploadId": upload_id})
+        return self._bucket.presigned("DELETE", key, seconds, query={"uploadId": upload_id})
 
 
 def send_parts(control: S3Control, path: str, upload_id: str, content: Content) -> list[Part]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import re
 import shlex
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from rex.attach.doctor import Finding
     from rex.attach.signing.sigv4 import Credentials
     from rex.attach.storages.s3 import S3Storage
+    from rex.attach.storages.s3_bucket import Bucket
 
 __all__ = ["HOST_ADVICE", "S3SettingsDoctor"]
 
@@ -51,9 +51,10 @@ class S3SettingsDoctor(Doctor):
 
     required = ("credentials", "endpoint", "clock", "region", "keys", "addressing", "bucket")
 
-    def __init__(self, storage: S3Storage) -> None:
+    def __init__(self, storage: S3Storage, bucket: Bucket) -> None:
         super().__init__(storage)
         self._s3 = storage
+        self._bucket = bucket
         self._skew: float | None = None
         self._known: Credentials | None = None
 
@@ -65,21 +66,21 @@ class S3SettingsDoctor(Doctor):
             "region": self._region,
             "keys": self._keys,
             "addressing": self._addressing,
-            "bucket": self._bucket,
+            "bucket": self._find,
         }
         names = [*looks]
         return [Step(name, looks[name], names[:at][-1:]) for at, name in enumerate(names)]
 
     @functools.cached_property
     def client(self) -> Client:
-        ca_file = self._s3._ca_file
+        ca_file = self._bucket.ca_file
         context = None if ca_file is None else trusting(ca_file)
-        seconds = min(LONGEST_SECONDS, self._s3.timeout)
+        seconds = min(LONGEST_SECONDS, self._bucket.timeout)
         return Client(context=context, timeout=seconds, most=MAX_ANSWER)
 
     def _credentials(self) -> Finding:
-        provider = self._s3._credentials
-        _, keys, _ = self._s3._lifetime(60)
+        provider = self._bucket.credentials
+        _, keys, _ = self._bucket.lifetime(60)
         self._known = keys
         known = f"access key {_shortened(keys.access_key)}"
         if keys.session_token is not None:
@@ -98,12 +99,14 @@ class S3SettingsDoctor(Doctor):
     def _endpoint(self) -> Finding:
         client, began = self.client, time.perf_counter()  # which fails without its certificates
         try:
-            answer = client.send("GET", f"{self._s3.endpoint}/")
+            answer = client.send("GET", f"{self._bucket.endpoint}/")
         except Unreachable as failure:
             advice = "attach_s3_endpoint must be the address at which the server listens"
             if failure.is_certificate:
                 advice = "give the PEM file of its authority with attach_s3_ca_file"
-            return wrong("unreachable", f"{self._s3.endpoint} cannot be reached: {failure}", advice)
+            return wrong(
+                "unreachable", f"{self._bucket.endpoint} cannot be reached: {failure}", advice
+            )
         taken = (time.perf_counter() - began) * 1000
         self._compare_clocks(answer)
         if self._blamed == "endpoint":
@@ -115,12 +118,12 @@ class S3SettingsDoctor(Doctor):
             return failed(self._refused, *(() if is_passing else (advice,)))
         server = answer.headers.get("Server")
         named = f" ({server})" if server else ""
-        return fine(f"{self._s3.endpoint}{named} answers in {taken:.0f} ms")
+        return fine(f"{self._bucket.endpoint}{named} answers in {taken:.0f} ms")
 
     def _compare_clocks(self, answer: Answer) -> None:
         try:
             theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
-            ours, _, _ = self._s3._lifetime(60)
+            ours, _, _ = self._bucket.lifetime(60)
             self._skew = (ours - theirs).total_seconds()
         except (TypeError, ValueError):
             self._skew = None
@@ -141,7 +144,7 @@ class S3SettingsDoctor(Doctor):
 
     def _region(self) -> Finding:
         if self._blamed != "region":
-            return fine(self._s3.region)
+            return fine(self._bucket.region)
         regions = self._refused.payload
         expected = regions.expected if isinstance(regions, Regions) else ""
         return failed(self._refused, f"attach_s3_region={expected or '…'}")
@@ -163,23 +166,23 @@ class S3SettingsDoctor(Doctor):
 
     def _is_secret_right(self) -> bool:
         """Send a form that is too large: the signature of a form does not cover the host."""
-        link = self._s3._sign_post("doctor", "text/plain", 0, 60)
-        answer = self.client.upload(link._replace(url=f"{self._s3._bucket_url}/"), b"x")
+        link = self._s3.upload_link(self._s3.reserve("doctor.txt"), max_size=0, expires=60)
+        answer = self.client.upload(link._replace(url=f"{self._bucket.url}/"), b"x")
         return element(answer.body, "Code") == "EntityTooLarge"
 
     def _addressing(self) -> Finding:
         if self._blamed != "addressing":
-            return fine(f"{self._s3.addressing}: {self._s3._bucket_url}")
+            return fine(f"{self._bucket.addressing}: {self._bucket.url}")
         return failed(self._refused, f"attach_s3_addressing={self._other.addressing}")
 
-    def _bucket(self) -> Finding:
-        bucket = self._s3.bucket
+    def _find(self) -> Finding:
+        bucket = self._bucket.name
         if self._blamed == "list":
             text = f"{bucket}: whether it is there is not told without s3:ListBucket"
             return warning("unknown", text)
         if self._blamed != "bucket":
             return fine(bucket)
-        endpoint = shlex.quote(self._s3.endpoint)
+        endpoint = shlex.quote(self._bucket.endpoint)
         return failed(
             self._refused,
             "make the bucket, or give the name of another in attach_s3_bucket:",
@@ -190,7 +193,7 @@ class S3SettingsDoctor(Doctor):
     def _refusal(self) -> Error | None:
         """What the check of the bucket says."""
         try:
-            self._s3._check(create=False)
+            self._bucket.check()
         except Error as error:
             return error
         return None
@@ -216,16 +219,13 @@ class S3SettingsDoctor(Doctor):
         return step
 
     @functools.cached_property
-    def _other(self) -> S3Storage:
-        """The same storage with the bucket's name in the other place."""
-        other = copy.copy(self._s3)
-        other.addressing = "path" if self._s3.addressing == "virtual" else "virtual"
-        other._bucket_url = other._place_bucket(other.endpoint)
-        return other
+    def _other(self) -> Bucket:
+        """The bucket with its name in the other place."""
+        return self._bucket.addressed("path" if self._bucket.addressing == "virtual" else "virtual")
 
     def _works_otherwise(self) -> bool:
         try:
-            self._other._check(create=False)
+            self._other.check()
         except Error:
             return False
         return True
