@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rex.attach.content import Content
     from rex.attach.drafts import Drafts
+    from rex.attach.storages.local_files import Files
 
 
 class Pieces(_MemoryDrafts):
@@ -157,14 +158,14 @@ class LeavesTheData(LocalStorage):
     """The bytes of an upload stay when it is removed."""
 
     def _drafts(self) -> Drafts:
-        return LeavesData(self)
+        return LeavesData(self._files)
 
 
 class KnowsItsOwn(LocalDrafts):
     """Knows only of the drafts that it began itself."""
 
-    def __init__(self, storage: LocalStorage) -> None:
-        super().__init__(storage)
+    def __init__(self, files: Files) -> None:
+        super().__init__(files)
         self._own: set[str] = set()
 
     def create(
@@ -186,4 +187,4 @@ class ForgetsWithTheProcess(LocalStorage):
     """Nobody else can go on with an upload."""
 
     def _drafts(self) -> Drafts:
-        return KnowsItsOwn(self)
+        return KnowsItsOwn(self._files)

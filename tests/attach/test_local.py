@@ -24,7 +24,7 @@ from attach.at_once import LACKING, READS_AT_ONCE
 from attach.bounded import bounded
 from programs import LONGEST_SECONDS, started
 from rex.attach.content import Content
-from rex.attach.storages import directory, linux, local
+from rex.attach.storages import directory, linux, local, local_files
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.tree import MARKER
 from rex.core import Error, Kind
@@ -263,7 +263,7 @@ def _snapshot(path: Path) -> dict[str, bytes | None]:
 def opening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Open files in both ways; one must do where the system does not have the other."""
     if request.param == "walk":
-        monkeypatch.setattr(local, "open_without_links", lambda *_, **__: None)
+        monkeypatch.setattr(local_files, "open_without_links", lambda *_, **__: None)
 
 
 @pytest.mark.usefixtures("opening")

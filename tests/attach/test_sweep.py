@@ -123,7 +123,7 @@ def test_what_somebody_holds_is_not_touched(
     drafts: Any = storage.uploads._drafts
     now = later(9 * DAY)
     with (
-        storage._root() as root,
+        storage._tree.opened() as root,
         NewFile(root) as file,
         drafts.hold(upload.handle[1:]),
     ):
@@ -449,7 +449,7 @@ class History:
         if self._live and self._chance.random() < 0.5:
             self._live.popitem()[1].__exit__()
             return
-        with self.storage._root() as root:
+        with self.storage._tree.opened() as root:
             file = NewFile(os.dup(root))
         assert file._partial is not None
         self._live[file._partial] = file

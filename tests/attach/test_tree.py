@@ -208,7 +208,7 @@ def test_a_root_behind_a_link_is_read_in_one_call(
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("rex.attach.storages.local.descend", never)
+        patch.setattr("rex.attach.storages.local_files.descend", never)
         assert b"a" == storage.open(handle).read()
     other = tmp_path / "other"
     other.mkdir()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rex.attach.doctor import Finding
     from rex.attach.storages.local import LocalStorage
+    from rex.attach.storages.local_files import Files
 
 __all__ = ["LocalDoctor"]
 
@@ -36,10 +37,16 @@ class LocalDoctor(Doctor):
 
     required = ("directory", "permissions")
 
-    def __init__(self, storage: LocalStorage) -> None:
+    def __init__(
+        self, storage: LocalStorage, files: Files, *, require_marker: bool, has_secret: bool
+    ) -> None:
         super().__init__(storage)
-        self._local = storage
+        self._files = files
+        self._tree = files.tree
+        self._url = storage.url
         self._path = storage.directory
+        self._require_marker = require_marker
+        self._is_secret_given = has_secret
         self._quoted = shlex.quote(self._path)
 
     def first(self) -> list[Step]:
@@ -84,15 +91,14 @@ class LocalDoctor(Doctor):
         return f"$ install -d -m 0750 -o {os.geteuid()} -g {os.getegid()} {parent}", command
 
     def _marker(self) -> Finding:
-        tree = self._local.tree
-        marker = tree.marker()
+        marker = self._tree.marker()
         if marker is not None:
             return fine(f"{MARKER}: {marker}")
         advice = "mount its disk; or, if attachments are to be kept here:"
-        if self._local._is_untouched():
+        if self._files.are_untouched():
             found = f"{self._path} is empty and has no marker: is a disk not mounted?"
             return wrong("not-mounted", found, advice, *self._init)
-        if self._local._require_marker:
+        if self._require_marker:
             return wrong(
                 "no-marker", "there is no marker (attach_dir_require_marker)", advice, *self._init
             )
@@ -179,7 +185,7 @@ class LocalDoctor(Doctor):
     # What the file system can do.
 
     def _unnamed(self) -> Finding:
-        with self._local._root() as root, NewFile(root) as file:
+        with self._tree.opened() as root, NewFile(root) as file:
             if file.is_unnamed:
                 return fine("nothing is left of a process that is killed (O_TMPFILE)")
         return warning(
@@ -189,7 +195,7 @@ class LocalDoctor(Doctor):
         )
 
     def _hard_links(self) -> Finding:
-        with self._local._root() as root, NewFile(root) as file:
+        with self._tree.opened() as root, NewFile(root) as file:
             name = f".partial-doctor-{os.getpid()}"
             try:
                 file.link(name, root)
@@ -203,7 +209,7 @@ class LocalDoctor(Doctor):
         return fine("a file appears whole, and never takes another's place")
 
     def _attributes(self) -> Finding:
-        with self._local._root() as root, NewFile(root) as file:
+        with self._tree.opened() as root, NewFile(root) as file:
             if attach_attributes(file.fd, {"content_type": "text/plain"}):
                 return fine("content type and SHA-256 are kept with the file")
         return warning(
@@ -213,7 +219,7 @@ class LocalDoctor(Doctor):
         )
 
     def _fsync(self) -> Finding:
-        with self._local._root() as root, NewFile(root) as file:
+        with self._tree.opened() as root, NewFile(root) as file:
             file.write(b"doctor")
             os.fsync(file.fd)
             os.fsync(root)
@@ -222,14 +228,15 @@ class LocalDoctor(Doctor):
     # Links.
 
     def _secret(self) -> Finding:
-        if self._local._secret is not None:
+        if self._is_secret_given:
             return fine("given by attach_secret")
         if not self._has_secret():
             return fine("none yet; it is made when the first link is")
         path = f"{self._path}/{secret_file.SECRET_NAME}"
         quoted = shlex.quote(path)
         try:
-            self._local._own_secret()
+            with self._tree.opened() as root:
+                secret_file.own_secret(root)
         except Error as error:
             advice = ["remove it, or put it right; if it is removed, all links that are out end:"]
             if stat.S_IMODE(os.lstat(path).st_mode) & 0o077:
@@ -245,9 +252,9 @@ class LocalDoctor(Doctor):
         return os.path.lexists(f"{self._path}/{secret_file.SECRET_NAME}")
 
     def lacks_links(self) -> Finding | None:
-        if self._local.url is None:
+        if self._url is None:
             return left_out("no-links", "no service makes links for it (setting attach_url)")
-        if self._local._secret is not None or self._has_secret():
+        if self._is_secret_given or self._has_secret():
             return None
         return left_out(
             "no-secret", "the directory has no secret yet (.secret), which the first link makes"

@@ -21,6 +21,7 @@ from rex.attach.storages.directory import (
     sync_directory,
     write_all,
 )
+from rex.attach.storages.tree import PLACE
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -28,12 +29,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from rex.attach.content import Content
-    from rex.attach.storages.local import LocalStorage
+    from rex.attach.storages.local_files import Files
 
-__all__ = ["PLACE", "LocalDrafts"]
-
-PLACE = ".uploads"
-"""The directory of the drafts, in the storage's; listing passes over it."""
+__all__ = ["LocalDrafts"]
 
 MAX_RECORD_BYTES = 65536
 CHECKPOINT_SIZE = 64 * 1024 * 1024
@@ -57,8 +55,8 @@ class LocalDrafts(Drafts):
     process.
     """
 
-    def __init__(self, storage: LocalStorage) -> None:
-        self._storage = storage
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     def create(
         self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
@@ -119,9 +117,7 @@ class LocalDrafts(Drafts):
                         digest = hashlib.file_digest(data, "sha256").hexdigest()
                 file = OpenFile(fd, _data(key), place)
                 try:
-                    self._storage._publish(  # noqa: SLF001 - its own
-                        root, file, key, content_type, digest, note=note
-                    )
+                    self._files.publish(root, file, key, content_type, digest, note=note)
                 except FileExistsError:
                     if not _is_placed(root, file, key):
                         raise
@@ -183,7 +179,7 @@ class LocalDrafts(Drafts):
             yield opened[-1]
 
     def _root(self) -> AbstractContextManager[int]:
-        return self._storage._root()  # noqa: SLF001 - its own
+        return self._files.tree.opened()
 
 
 class _Writing:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rex.attach.leftover import Leftover, What
 from rex.attach.storages.attributes import beside
 from rex.attach.storages.directory import NOTHING_THERE, open_directory, open_file
-from rex.attach.storages.local_drafts import PLACE
+from rex.attach.storages.tree import PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -23,10 +23,13 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MARKER", "Tree"]
+__all__ = ["MARKER", "PLACE", "Tree"]
 
 MARKER = ".rex-attach"
 """The file that tells a root from any other directory; it holds a UUID. Listings skip it."""
+
+PLACE = ".uploads"
+"""The directory of the drafts, below the root. Listings skip it."""
 
 
 class _Identity(NamedTuple):
