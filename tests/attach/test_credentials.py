@@ -187,7 +187,7 @@ def test_expired_keys_are_unavailable(keyless: dict[str, Any], container: Contai
     with Rex("rex.attach", **keyless):
         storage = get_storage()
         chain: Any = storage
-        chain._credentials._found._expiry_time = datetime.datetime.now(datetime.UTC)
+        chain._bucket.credentials._found._expiry_time = datetime.datetime.now(datetime.UTC)
         container["Expiration"] = _from_now(seconds=-10)
         for verb in (storage.open, storage.upload_link, storage.download_link):
             with pytest.raises(Error) as caught:
