@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from rex.attach_demo.seaweedfs import SeaweedFS
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 _random = random.Random  # content, no secret
 LARGE = _random(1).randbytes(9 * MIB)

@@ -433,6 +433,7 @@ def examined(ward: Ward, storage: S3Storage, *origins: str) -> list[Finding]:
     return findings
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_wrong_is_named(name: str, ward: Ward) -> None:
     """In the step where it belongs, with what to change; other steps are fine or left out."""

@@ -403,6 +403,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_whatever_a_fake_server_answers_nothing_raw_escapes(
     answer: str, settings: dict[str, Any]

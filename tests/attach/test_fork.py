@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from rex.attach_demo.seaweedfs import SeaweedFS
 
+pytestmark = pytest.mark.long
+
 SECONDS = 30
 """Whoever takes longer hangs; a child takes well under a second."""
 

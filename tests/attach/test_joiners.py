@@ -194,6 +194,7 @@ def test_what_a_cut_leaves_without_a_reason_goes_too(letter: str, joiner: str) -
             assert 200 < len(safe.encode()) <= 255
 
 
+@pytest.mark.long
 def test_a_long_row_of_joiners_takes_no_long_time() -> None:
     """Each is looked at a fixed number of times."""
     for piece in (ZWJ, f"{ZWNJ}{ZWJ}", f"e{ZWJ}\u0301", f"क्{ZWJ}ि", f"ب\u064b{ZWNJ}", tags("a")):

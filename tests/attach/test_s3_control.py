@@ -167,6 +167,7 @@ ODD = ["", "<html>Welcome</html>", '{"ok": true}', "<ListBucketResult/>", "<a>"]
 """Answers with status 200 that are not those of an S3 server."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("body", ODD)
 def test_an_odd_answer_is_not_taken_for_a_good_one(body: str) -> None:
     """An absence is never read as emptiness, and no library's own exception comes out."""

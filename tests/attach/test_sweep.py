@@ -294,6 +294,7 @@ def test_all_that_is_left_on_a_server_is_found(bucket: S3Storage, seaweedfs: Sea
     other.close()
 
 
+@pytest.mark.long
 def test_nothing_is_touched_while_uploads_run(bucket: S3Storage) -> None:
     """Adds in parts, uploads in pieces and in parts, swept all the time; then all are complete."""
     is_over = threading.Event()
@@ -501,6 +502,7 @@ STEPS: list[Callable[[History], None]] = [
 ]
 
 
+@pytest.mark.long
 @settings(
     max_examples=150,
     deadline=None,

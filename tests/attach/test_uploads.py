@@ -25,7 +25,7 @@ from attach.proxy import Passing, proxy
 from attach.recorded_disk import Disk
 from programs import run, started
 from rex.attach.leftover import What
-from rex.attach.storages import local_drafts, s3_drafts
+from rex.attach.storages import local_drafts, local_files, s3_drafts
 from rex.attach.storages.feeding import feed
 from rex.attach.storages.local import LocalStorage
 from rex.attach.storages.local_drafts import LocalDrafts
@@ -302,7 +302,7 @@ def test_all_of_an_upload_counts_although_it_could_not_be_placed(
 
     handle = local.uploads.create("scan.png", size=6).handle
     with monkeypatch.context() as patch:
-        patch.setattr(LocalStorage, "_durable_day", full)
+        patch.setattr(local_files.Files, "_durable_day", full)
         assert Kind.UNAVAILABLE == failure_of(local.uploads.append, handle, 0, b"abcdef")
     assert local.uploads.info(handle).is_complete
     assert b"abcdef" == read(local, handle)

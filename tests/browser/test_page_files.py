@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from browser.page import Demo
     from rex.attach_demo.seaweedfs import SeaweedFS
 
+pytestmark = pytest.mark.long
+
 SECONDS = 16
 """The length of the video, in frames as well."""
 

@@ -49,6 +49,7 @@ def busy_workers(directory: Path) -> int:
     return sum(any("rex_http" in key and value for key, value, *_ in values) for values in found)
 
 
+@pytest.mark.long
 def test_metrics_are_those_of_all_processes(tmp_path: Path) -> None:
     """Every request and verb once, the same from each process; nothing stays in the end."""
     (tmp_path / "tmp").mkdir()

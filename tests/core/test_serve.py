@@ -137,6 +137,7 @@ def limited(
         yield served
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sent", SENT)
 def test_connections_that_bring_nothing_are_closed(limited: Served, sent: str) -> None:
     """More than a worker holds; other clients get answers, and all silent ones are closed."""
@@ -154,6 +155,7 @@ def test_connections_that_bring_nothing_are_closed(limited: Served, sent: str) -
             client.close()
 
 
+@pytest.mark.long
 def test_a_handshake_that_does_not_come_is_not_waited_for(limited: Served) -> None:
     """Before a client of TLS has sent a byte."""
     clients = [socket.create_connection((HOST, limited.port)) for _ in range(SILENT)]

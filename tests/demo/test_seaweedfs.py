@@ -25,6 +25,8 @@ from rex.core.error import Error, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.long
+
 SOCKETS = Path("/tmp")  # noqa: S108 - where weed makes them, wherever TMPDIR is
 NAMES = [
     "ATTACH_S3_BUCKET",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from rex.attach.storages.s3 import S3Storage
 
+pytestmark = pytest.mark.long
+
 JSON = {"Content-Type": "application/json"}
 FILE = {"filename": "a.bin", "type": "application/octet-stream", "metadata": {"name": "a.bin"}}
 

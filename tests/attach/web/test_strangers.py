@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from rex.attach import Storage
 
+pytestmark = pytest.mark.long
+
 BUCKET, PREFIX, ACCESS_KEY = "inner-bucket", "inner-prefix", "INNERACCESSKEY"
 HANDLE = "/2026/11/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab/a.txt"
 FORM = {"Content-Type": "multipart/form-data; boundary=edge"}

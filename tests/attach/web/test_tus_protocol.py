@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     from rex.attach import Storage
 
+pytestmark = pytest.mark.long
+
 STORAGES = ("memory", "directory", "s3")
 
 TYPE = PIECE["Content-Type"]

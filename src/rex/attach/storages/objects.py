@@ -191,16 +191,17 @@ class Objects(abc.ABC):
         self,
         key: str,
         whole: bytes,
-        content: Content,
         content_type: str,
         *,
+        digest: str,
+        note: str,
         mode: Literal["create", "overwrite"],
     ) -> None:
-        """Store `whole`, all bytes of the content, in one request."""
+        """Store an object in one request, with its SHA-256 and a note."""
         attributes: Any = {
             **object_headers(key, content_type),
-            **note_metadata(content.note),
-            _DIGEST: content.digest,
+            **note_metadata(note),
+            _DIGEST: digest,
         }
         obstore.put(
             self.client,

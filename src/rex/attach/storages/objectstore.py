@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import obstore
 import obstore.exceptions
@@ -46,7 +46,7 @@ class ObjectStorage(Storage):
     def _put(self, key: str, content: Content, content_type: str) -> None:
         whole = _whole(content)
         if whole is not None:
-            self._objects.put_whole(key, whole, content, content_type, mode="create")
+            self._put_whole(key, whole, content, content_type, mode="create")
             return
         # Not every server makes completing an upload conditional, so ask before.
         if self._objects.exists(key):
@@ -66,7 +66,19 @@ class ObjectStorage(Storage):
         if whole is None:
             self._objects.put_parts(key, content, content_type)
         else:
-            self._objects.put_whole(key, whole, content, content_type, mode="overwrite")
+            self._put_whole(key, whole, content, content_type, mode="overwrite")
+
+    def _put_whole(
+        self,
+        key: str,
+        whole: bytes,
+        content: Content,
+        content_type: str,
+        *,
+        mode: Literal["create", "overwrite"],
+    ) -> None:
+        digest, note = content.digest, content.note
+        self._objects.put_whole(key, whole, content_type, digest=digest, note=note, mode=mode)
 
     def _get(self, key: str, start: int, end: int | None) -> Body:
         return self._objects.get(key, start, end)

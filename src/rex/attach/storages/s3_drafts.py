@@ -129,13 +129,12 @@ class S3Drafts(Drafts):
 
     def _place(self, key: str, data: bytes, content_type: str, note: str) -> None:
         """Store what never became a multipart upload."""
-        content = Content(data)
-        content.note = note
+        digest = hashlib.sha256(data).hexdigest()
         try:
-            self._bucket.put_whole(key, data, content, content_type, mode="create")
+            self._bucket.put_whole(key, data, content_type, digest=digest, note=note, mode="create")
         except (FileExistsError, AlreadyExistsError):
             # An earlier try may have stored it, and died before it removed the record.
-            if self._bucket.head(key).digest != hashlib.sha256(data).hexdigest():
+            if self._bucket.head(key).digest != digest:
                 raise
 
     def remove(self, key: str) -> bool:
