@@ -40,6 +40,7 @@ PUBLIC = {
 }
 
 VERBS = [
+    "abilities",
     "add",
     "aio",
     "check",
@@ -52,15 +53,14 @@ VERBS = [
     "is_untouched",
     "leftovers",
     "lifecycle",
-    "links_are_served",
     "list",
+    "mapped",
     "multipart",
     "open",
     "put",
     "read_cached",
     "remove",
     "reserve",
-    "signs_at_once",
     "stat",
     "tokens",
     "unknown_keys",

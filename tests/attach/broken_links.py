@@ -9,13 +9,61 @@ from urllib.parse import quote
 from attach.broken import caught_by
 from attach.harnesses import s3_client
 from rex.attach.storages.s3 import S3Storage
+from rex.attach.storages.s3_links import S3Links
 
 if TYPE_CHECKING:
+    from rex.attach.abilities import Abilities
     from rex.attach.content import Content
     from rex.attach.link import PresignedLink
 
 
-class Changed(S3Storage):
+class _Signer(S3Links):
+    """Asks the methods of its storage."""
+
+    def __init__(self, storage: Signing) -> None:
+        super().__init__(storage._bucket)
+        self._storage = storage
+
+    def post(self, *args: Any) -> PresignedLink:
+        return self._storage._sign_post(*args)
+
+    def put(self, *args: Any) -> PresignedLink:
+        return self._storage._sign_put(*args)
+
+    def get(self, *args: Any) -> PresignedLink:
+        return self._storage._sign_get(*args)
+
+    def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
+        return self._storage._conditions(fields, max_size)
+
+
+class Signing(S3Storage):
+    """Has a method for each link, which a subclass breaks."""
+
+    def _abilities(self) -> Abilities:
+        return super()._abilities()._replace(links=_Signer(self))
+
+    @property
+    def _right(self) -> Any:
+        return super(_Signer, self.abilities.links)
+
+    def _sign_post(self, *args: Any) -> PresignedLink:
+        link: PresignedLink = self._right.post(*args)
+        return link
+
+    def _sign_put(self, *args: Any) -> PresignedLink:
+        link: PresignedLink = self._right.put(*args)
+        return link
+
+    def _sign_get(self, *args: Any) -> PresignedLink:
+        link: PresignedLink = self._right.get(*args)
+        return link
+
+    def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
+        return self._right._conditions(fields, max_size)
+
+
+class Changed(Signing):
     """Changes its links after they were signed."""
 
     def _changed(self, link: PresignedLink) -> PresignedLink:
@@ -29,7 +77,7 @@ class Changed(S3Storage):
 
 
 @caught_by("a_put_link_works_once", "a_put_link_does_not_overwrite")
-class PutsAgain(S3Storage):
+class PutsAgain(Signing):
     """A PUT link overwrites what is there."""
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
@@ -38,7 +86,7 @@ class PutsAgain(S3Storage):
 
 
 @caught_by("the_content_type_of_an_upload_is_pinned")
-class PutsAnyType(S3Storage):
+class PutsAnyType(Signing):
     """A PUT link leaves the content type to the client."""
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
@@ -47,7 +95,7 @@ class PutsAnyType(S3Storage):
 
 
 @caught_by("a_put_link_needs_its_headers", "a_put_link_works_once")
-class PutsWithoutSigningHeaders(S3Storage):
+class PutsWithoutSigningHeaders(Signing):
     """A PUT link names its headers, but does not sign them."""
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
@@ -56,7 +104,7 @@ class PutsWithoutSigningHeaders(S3Storage):
 
 
 @caught_by("an_upload_in_a_coding_is_refused")
-class PutsInAnyCoding(S3Storage):
+class PutsInAnyCoding(Signing):
     """A PUT link leaves the coding to the client."""
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
@@ -65,7 +113,7 @@ class PutsInAnyCoding(S3Storage):
 
 
 @caught_by("an_upload_in_a_coding_is_refused", "every_field_of_a_form_is_pinned")
-class PostsInAnyCoding(S3Storage):
+class PostsInAnyCoding(Signing):
     """A form does not pin the coding, which is in it."""
 
     def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
@@ -76,7 +124,7 @@ class PostsInAnyCoding(S3Storage):
 
 
 @caught_by("a_form_upload_becomes_the_attachment")
-class PostsOneType(S3Storage):
+class PostsOneType(Signing):
     """A form is signed for one content type, whatever is uploaded."""
 
     def _sign_post(self, key: str, content_type: str, *args: Any) -> PresignedLink:
@@ -85,7 +133,7 @@ class PostsOneType(S3Storage):
 
 
 @caught_by("a_form_upload_keeps_to_its_limit", "the_limit_of_the_storage_holds_for_links")
-class PostsAnySize(S3Storage):
+class PostsAnySize(Signing):
     """A form does not limit the size."""
 
     def _sign_post(
@@ -96,7 +144,7 @@ class PostsAnySize(S3Storage):
 
 
 @caught_by("a_form_upload_keeps_to_its_limit")
-class PostsAByteMore(S3Storage):
+class PostsAByteMore(Signing):
     """A form takes one byte more than it should."""
 
     def _sign_post(
@@ -107,7 +155,7 @@ class PostsAByteMore(S3Storage):
 
 
 @caught_by("a_form_upload_becomes_the_attachment")
-class PostsElsewhere(S3Storage):
+class PostsElsewhere(Signing):
     """A form puts the upload where the storage does not look for it."""
 
     def _sign_post(self, key: str, *args: Any) -> PresignedLink:
@@ -115,7 +163,7 @@ class PostsElsewhere(S3Storage):
 
 
 @caught_by("every_field_of_a_form_is_pinned")
-class PostsMoreThanItSigns(S3Storage):
+class PostsMoreThanItSigns(Signing):
     """A form has a field that its policy does not mention."""
 
     def _sign_post(self, *args: Any) -> PresignedLink:
@@ -124,7 +172,7 @@ class PostsMoreThanItSigns(S3Storage):
 
 
 @caught_by("a_form_takes_no_other_fields")
-class PostsWhatIsAdded(S3Storage):
+class PostsWhatIsAdded(Signing):
     """The policy of a form says nothing of the fields that are not in it."""
 
     def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
@@ -133,7 +181,7 @@ class PostsWhatIsAdded(S3Storage):
 
 
 @caught_by("a_download_link_gives_the_bytes", "only_what_is_safe_is_shown_in_place")
-class ShowsEverything(S3Storage):
+class ShowsEverything(Signing):
     """Every download is shown in place."""
 
     def _sign_get(self, key: str, content_disposition: str, *args: Any) -> PresignedLink:
@@ -142,7 +190,7 @@ class ShowsEverything(S3Storage):
 
 
 @caught_by("a_download_can_get_another_name")
-class LeavesTheNameAsItIs(S3Storage):
+class LeavesTheNameAsItIs(Signing):
     """A download has the name that was stored with it."""
 
     def _sign_get(
@@ -154,7 +202,7 @@ class LeavesTheNameAsItIs(S3Storage):
 
 
 @caught_by("what_claims_to_be_a_page_is_not_shown_as_one")
-class ShowsPages(S3Storage):
+class ShowsPages(Signing):
     """What is shown in place has the type that it was stored as."""
 
     def _sign_get(
@@ -165,7 +213,7 @@ class ShowsPages(S3Storage):
 
 
 @caught_by("a_text_shown_in_place_says_how_it_is_encoded")
-class LeavesTheEncodingOpen(S3Storage):
+class LeavesTheEncodingOpen(Signing):
     """A text that is shown in place has a type without a charset."""
 
     def _sign_get(
@@ -176,7 +224,7 @@ class LeavesTheEncodingOpen(S3Storage):
 
 
 @caught_by("a_download_is_kept_no_longer_than_its_link_lasts")
-class IsKeptForAYear(S3Storage):
+class IsKeptForAYear(Signing):
     """What a link has led to may be kept for a year."""
 
     def _sign_get(self, key: str, content_disposition: str, *args: Any) -> PresignedLink:
@@ -189,7 +237,7 @@ class IsKeptForAYear(S3Storage):
 
 
 @caught_by("a_download_is_kept_no_longer_than_its_link_lasts")
-class IsKeptForAnHourMore(S3Storage):
+class IsKeptForAnHourMore(Signing):
     """What a link has led to may be kept for an hour after it."""
 
     def _sign_get(
@@ -200,7 +248,7 @@ class IsKeptForAnHourMore(S3Storage):
 
 
 @caught_by("a_form_upload_under_any_name_works")
-class EncodesTwice(S3Storage):
+class EncodesTwice(Signing):
     """The key is encoded twice in URLs."""
 
     def _sign_get(self, key: str, *args: Any) -> PresignedLink:

@@ -147,7 +147,7 @@ class Overwriting(Pieces):
     """Publishes over an attachment."""
 
     def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
-        self._storage._objects.pop(key, None)
+        self.storage._objects.pop(key, None)
         super().publish(key, content_type, digest, note)
 
 
@@ -166,7 +166,7 @@ class Tidy(Pieces):
 
     def load(self, key: str) -> Draft:
         draft = super().load(key)
-        if self._storage.upload_expires == 0:
+        if self.storage.upload_expires == 0:
             self.remove(key)
         return draft
 

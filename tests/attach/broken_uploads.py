@@ -16,23 +16,26 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterator
 
+    from rex.attach.abilities import Abilities
     from rex.attach.content import Content
-    from rex.attach.drafts import Drafts
     from rex.attach.storages.local_files import Files
 
 
 class Pieces(_MemoryDrafts):
     """Drafts in memory; the base of those that are broken."""
 
+    storage: MemoryStorage
+
 
 class Broken(MemoryStorage):
     """A storage in memory whose drafts are broken."""
 
-    drafts: type[_MemoryDrafts] = Pieces
+    drafts: type[Pieces] = Pieces
 
     def __init__(self, *, max_size: int | None = None) -> None:
         super().__init__(max_size=max_size)
-        self._unfinished = self.drafts(self)
+        self._unfinished = drafts = self.drafts(self._put)
+        drafts.storage = self
 
 
 class DropsWhatBrokeOff(Pieces):
@@ -157,8 +160,8 @@ class LeavesData(LocalDrafts):
 class LeavesTheData(LocalStorage):
     """The bytes of an upload stay when it is removed."""
 
-    def _drafts(self) -> Drafts:
-        return LeavesData(self._files)
+    def _abilities(self) -> Abilities:
+        return super()._abilities()._replace(resumable=LeavesData(self._files))
 
 
 class KnowsItsOwn(LocalDrafts):
@@ -186,5 +189,5 @@ class KnowsItsOwn(LocalDrafts):
 class ForgetsWithTheProcess(LocalStorage):
     """Nobody else can go on with an upload."""
 
-    def _drafts(self) -> Drafts:
-        return KnowsItsOwn(self._files)
+    def _abilities(self) -> Abilities:
+        return super()._abilities()._replace(resumable=KnowsItsOwn(self._files))

@@ -88,7 +88,7 @@ def test_a_site_that_is_allowed_may_upload(storage: S3Storage) -> None:
 
 def test_the_rules_of_others_stay(storage: S3Storage) -> None:
     """Ours comes first and once, however often it is set; other sites replace the earlier ones."""
-    storage._set_cors([OTHERS])
+    storage._bucket.control.set_cors([OTHERS])
     storage.cors.allow([SITE, "http://localhost:8000"])
     storage.cors.allow([SITE])
     rules = storage.cors.allow([SITE])

@@ -85,7 +85,7 @@ class Ward:
     def rules(self, **parts: list[str]) -> None:
         """Give the bucket a CORS rule that is not quite that which is needed."""
         needed = self.storage_of().cors.needed([SITE])
-        self.storage_of()._set_cors([{**needed, **parts}])
+        self.storage_of()._bucket.control.set_cors([{**needed, **parts}])
 
     def contents(self) -> list[tuple[str, str, str]]:
         """Give all that is stored, and all that is about to be, in every bucket."""

@@ -19,6 +19,7 @@ from rex.attach.signing.sigv4 import Credentials, encode_path, presign_url
 from rex.attach.storages import s3_bucket
 from rex.attach.storages.objects import object_headers
 from rex.attach.storages.s3 import S3Storage
+from rex.attach.storages.s3_links import S3Links
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,7 @@ def clock_behind(seconds: int) -> Iterator[None]:
 def post_link(server: SeaweedFS, key: str, *, age: int = 0, signer: str = "admin") -> Form:
     """Make a POST link that was signed `age` seconds ago and lives for a minute."""
     with clock_behind(age):
-        link = storage_of(server, signer)._sign_post(key, "image/png", MAX_SIZE, 60)
+        link = S3Links(storage_of(server, signer)._bucket).post(key, "image/png", MAX_SIZE, 60)
     return Form(link.url, dict(link.fields))
 
 
@@ -180,7 +181,7 @@ def test_a_form_cannot_name_a_key_that_holds_the_file_name_variable(
     """POST puts the name of the file sent in its place, and the condition then fails; PUT works."""
     key = new_key("a${filename}b.txt")
     assert_refused(seaweedfs, key, post(post_link(seaweedfs, key)))
-    link = storage_of(seaweedfs)._sign_put(key, "image/png", 60)
+    link = S3Links(storage_of(seaweedfs)._bucket).put(key, "image/png", 60)
     assert send("PUT", link.url, dict(link.headers), CONTENT) == Answer(200, None)
     assert content_of(seaweedfs, key) == CONTENT
 
@@ -409,14 +410,14 @@ def test_a_form_of_somebody_without_permission_is_refused(
 def put_link(server: SeaweedFS, key: str, age: int = 0) -> str:
     """Make a PUT link that was signed `age` seconds ago and lives for a minute."""
     with clock_behind(age):
-        return storage_of(server)._sign_put(key, "image/png", 60).url
+        return S3Links(storage_of(server)._bucket).put(key, "image/png", 60).url
 
 
 @pytest.mark.parametrize("name", KEYS)
 def test_a_put_link_uploads_once_under_any_name(seaweedfs: SeaweedFS, name: str) -> None:
     """The second time the answer is 412, and the first content stays."""
     key = new_key(name)
-    link = storage_of(seaweedfs)._sign_put(key, "image/png", 60)
+    link = S3Links(storage_of(seaweedfs)._bucket).put(key, "image/png", 60)
     headers = dict(link.headers)
     assert send("PUT", link.url, headers, CONTENT) == Answer(200, None)
     assert send("PUT", link.url, headers, b"other") == Answer(412, "PreconditionFailed")

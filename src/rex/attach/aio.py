@@ -176,7 +176,8 @@ class AsyncStorage:
         )
 
     async def _signed(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self.storage.signs_at_once:
+        links = self.storage.abilities.links
+        if links is None or links.is_offline:
             return verb(*args, **kwargs)
         return await self.run(verb, *args, **kwargs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, final
 
+from rex.attach.abilities import needed
 from rex.attach.handle import shown
 from rex.core import Error, Kind
 
@@ -40,8 +41,8 @@ class BucketCors:
     @final
     def rules(self) -> list[Rule]:
         """Give the rules that the bucket has."""
-        with self._storage._mapped(None):
-            return self._storage._cors()
+        with self._storage.mapped(None):
+            return needed(self._storage.abilities.bucket, "bucket").cors()
 
     @final
     def needed(self, origins: Sequence[str]) -> Rule:
@@ -69,17 +70,17 @@ class BucketCors:
         It takes the place of the one that was given here before. The rules of others stay, behind
         it: a server goes by the first that fits.
         """
-        needed = self.needed(origins)
-        others = [rule for rule in self.rules() if not _is_ours(rule, needed)]
-        with self._storage._mapped(None):
-            self._storage._set_cors([needed, *others])
+        bucket, rule = needed(self._storage.abilities.bucket, "bucket"), self.needed(origins)
+        others = [each for each in self.rules() if not _is_ours(each, rule)]
+        with self._storage.mapped(None):
+            bucket.set_cors([rule, *others])
         return self.rules()
 
     @final
     def allows(self, origins: Sequence[str]) -> bool:
         """Tell whether the bucket has the rule that these origins need."""
-        needed = _compared(self.needed(origins))
-        return any(_compared(rule) == needed for rule in self.rules())
+        rule = _compared(self.needed(origins))
+        return any(_compared(each) == rule for each in self.rules())
 
 
 def _is_ours(rule: Rule, needed: Rule) -> bool:

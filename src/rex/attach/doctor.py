@@ -23,6 +23,7 @@ __all__ = [
     "Finding",
     "Step",
     "Verdict",
+    "doctors_of",
     "failed",
     "fine",
     "left_out",
@@ -187,3 +188,9 @@ class Doctor:
     def masked(self, text: str) -> str:
         """Give a text without what is secret; all that is told comes through here."""
         return text
+
+
+def doctors_of(storage: Storage) -> Sequence[Doctor]:
+    """Return what examines a storage, or each of those that it is made of."""
+    diagnostics = storage.abilities.diagnostics
+    return (Doctor(storage),) if diagnostics is None else diagnostics()

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rex.attach.abilities import Abilities
 from rex.attach.failures import Meaning, explain_os_error
 from rex.attach.handle import handle_of
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rex.attach.content import Content
-    from rex.attach.doctor import Doctor
-    from rex.attach.drafts import Drafts
     from rex.attach.info import Metadata
-    from rex.attach.leftover import Leftover
-    from rex.attach.link import PresignedLink
-    from rex.attach.multipart import Multipart
     from rex.attach.reader import Body
-    from rex.attach.signing.reason import Comparison
-    from rex.attach.signing.signed_link import SignedLink
 
 __all__ = ["Hooks"]
 
@@ -103,62 +97,9 @@ class Hooks(abc.ABC):
         """Make the place of the storage, where that takes anything; return whether it did."""
         return False
 
-    def _drafts(self) -> Drafts:
-        """Give what keeps attachments that arrive piece by piece."""
-        reason = type(self).__name__  # clients are told, and need not know where it is
-        raise Error(
-            "This storage takes no uploads in pieces",
-            reason,
-            kind=Kind.UNSUPPORTED,
-            code="no-resumable",
-        )
-
-    def _multipart(self) -> Multipart:
-        """Give what takes uploads in parts that clients send straight to a server."""
-        raise Error(
-            "This storage takes no uploads in parts by links",
-            "keep the attachments on an S3-compatible server (attach_s3_bucket)",
-            kind=Kind.UNSUPPORTED,
-            code="no-multipart",
-        )
-
-    def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
-        """Give what nobody finished and has been of no use since before a moment.
-
-        Uploads in pieces that have expired are no part of it, as long as their records are there.
-        Each is cleared, if at all, before the next is asked for; a directory comes after what is
-        in it.
-        """
-        return iter(())
-
-    def _lifecycle(self, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
-        """Return the lifecycle rules of a bucket, in S3's words, that remove the same after days.
-
-        With `noncurrent` (days), also older versions of what was removed.
-        """
-        raise self._has_no_bucket()
-
-    def _doctors(self) -> Sequence[Doctor]:
-        """Give what examines this storage, or each of those that it is made of."""
-        from rex.attach.doctor import Doctor
-
-        return (Doctor(self),)  # type: ignore[arg-type]  # every storage is a `Storage`
-
-    def _cors(self) -> list[dict[str, Any]]:
-        """Give the CORS rules of the bucket, in S3's words."""
-        raise self._has_no_bucket()
-
-    def _set_cors(self, rules: list[dict[str, Any]]) -> None:
-        """Replace all CORS rules of the bucket."""
-        raise self._has_no_bucket()
-
-    def _has_no_bucket(self) -> Error:
-        return Error(
-            "This storage has no bucket whose rules could be set",
-            f"{self!r}: the service itself answers to the sites in attach_origins",
-            kind=Kind.UNSUPPORTED,
-            code="no-bucket-rules",
-        )
+    def _abilities(self) -> Abilities:
+        """Return what the storage can do besides storing."""
+        return Abilities()
 
     def _own_secret(self) -> bytes:
         """Give what signs tokens where no setting does: the same wherever the storage is used."""
@@ -173,55 +114,3 @@ class Hooks(abc.ABC):
     def _explain(self, failure: Exception) -> Meaning | None:
         """Return what an exception of a hook means, or None if unknown."""
         return explain_os_error(failure) if isinstance(failure, OSError) else None
-
-    def _sign_post(
-        self,
-        key: str,
-        content_type: str,
-        max_size: int | None,
-        seconds: float,
-    ) -> PresignedLink:
-        """Sign a form upload; every field is pinned."""
-        raise self._cannot_sign()
-
-    def _sign_put(
-        self,
-        key: str,
-        content_type: str,
-        seconds: float,
-    ) -> PresignedLink:
-        """Sign an upload that works once; every header is signed."""
-        raise self._cannot_sign()
-
-    def _sign_get(
-        self,
-        key: str,
-        content_disposition: str,
-        content_type: str | None,
-        seconds: float,
-    ) -> PresignedLink:
-        """Sign a download that is answered with this disposition and, if given, this type."""
-        raise self._cannot_sign()
-
-    def _compare_link(self, link: SignedLink) -> Comparison | None:
-        """Compare a link of S3 with the settings, asking no server; None where there are none."""
-        return None
-
-    @property
-    def signs_at_once(self) -> bool:
-        """Whether links are computed without asking a server, so that an event loop may do it."""
-        return False
-
-    @property
-    def links_are_served(self) -> bool:
-        """Whether the service answers the links of this storage, and no server of its own."""
-        return False
-
-    def _cannot_sign(self) -> Error:
-        return Error(
-            "This storage cannot make links",
-            "links need a server that a client can reach; keep the attachments on an S3-compatible "
-            "server (attach_s3_bucket) to have them",
-            kind=Kind.UNSUPPORTED,
-            code="no-links",
-        )

@@ -143,7 +143,7 @@ class MultipartUploads:
         with Watched("multipart.create", self._storage, handle):
             key = key_of(handle)
             media_type = content_type_for(handle, content_type)
-            with self._storage._mapped(handle):
+            with self._storage.mapped(handle):
                 return self._hooks.create(key, media_type)
 
     @final
@@ -154,7 +154,7 @@ class MultipartUploads:
         with Watched("multipart.link", self._storage, handle):
             key = self._checked(handle, upload_id)
             _check_number(number)
-            with self._storage._mapped(handle):
+            with self._storage.mapped(handle):
                 return self._hooks.sign_part(key, upload_id, number, self._seconds(expires))
 
     @final
@@ -187,7 +187,7 @@ class MultipartUploads:
             except Error as error:
                 # An earlier call may have completed it, whose answer was lost.
                 etags = [named[number] for number in sorted(named)]
-                with self._storage._mapped(handle):
+                with self._storage.mapped(handle):
                     if error.kind is Kind.NOT_FOUND and self._hooks.is_made_of(key, etags):
                         return
                 raise
@@ -205,7 +205,7 @@ class MultipartUploads:
             chosen = [there[number] for number in sorted(named)]
             size = seen.size = sum(part.size for part in chosen)
             self._check_size(handle, upload_id, size, max_size)
-            with self._storage._mapped(handle):
+            with self._storage.mapped(handle):
                 self._hooks.complete(key, upload_id, chosen)
 
     @final
@@ -227,7 +227,7 @@ class MultipartUploads:
         with Watched("multipart.create_link", self._storage, handle):
             key = key_of(handle)
             media_type = content_type_for(handle, content_type)
-            with self._storage._mapped(handle):
+            with self._storage.mapped(handle):
                 return self._hooks.sign_create(key, media_type, self._seconds(expires))
 
     @final
@@ -235,7 +235,7 @@ class MultipartUploads:
         """Permit somebody to list the parts: ``GET``."""
         with Watched("multipart.parts_link", self._storage, handle):
             key = self._checked(handle, upload_id)
-            with self._storage._mapped(handle):
+            with self._storage.mapped(handle):
                 return self._hooks.sign_parts(key, upload_id, self._seconds(expires))
 
     @final
@@ -257,7 +257,7 @@ class MultipartUploads:
                     kind=Kind.UNSUPPORTED,
                     code="unlimited-link",
                 )
-            with self._storage._mapped(handle):
+            with self._storage.mapped(handle):
                 self._check_new(key)
                 return self._hooks.sign_complete(key, upload_id, self._seconds(expires))
 
@@ -266,7 +266,7 @@ class MultipartUploads:
         """Permit somebody to end an upload: ``DELETE``."""
         with Watched("multipart.abort_link", self._storage, handle):
             key = self._checked(handle, upload_id)
-            with self._storage._mapped(handle):
+            with self._storage.mapped(handle):
                 return self._hooks.sign_abort(key, upload_id, self._seconds(expires))
 
     # What the verbs share.
@@ -288,11 +288,11 @@ class MultipartUploads:
 
     def _aborted(self, handle: str, upload_id: str) -> None:
         key = self._checked(handle, upload_id)
-        with self._storage._mapped(handle):
+        with self._storage.mapped(handle):
             self._hooks.abort(key, upload_id)
 
     def _parts(self, handle: str, key: str, upload_id: str) -> Iterator[Part]:
-        with self._storage._mapped(handle):
+        with self._storage.mapped(handle):
             yield from self._hooks.parts(key, upload_id)
 
     def _check_size(self, handle: str, upload_id: str, size: int, max_size: int | None) -> None:

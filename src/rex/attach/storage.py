@@ -11,6 +11,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
+from rex.attach.abilities import Abilities, needed
 from rex.attach.comparison import compare
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type, text_type
@@ -152,7 +153,7 @@ class Storage(Hooks):
             stored = seen.content = self._content(content, digest)
             media_type = _media_type(handle, content, content_type)
             try:
-                with self._mapped(handle, stored):
+                with self.mapped(handle, stored):
                     self._put(key, stored, media_type)
             except Error as error:
                 is_same = idempotent and error.kind is Kind.EXISTS
@@ -206,12 +207,12 @@ class Storage(Hooks):
             if length is not None:
                 _check_position("length", length)
             end = _first_end(_name(handle), start, length)
-            with self._mapped(handle):
+            with self.mapped(handle):
                 body = self._begun(key, start, end)
             info = _info(handle, body.metadata)
             seen.size = info.size
             fetch = functools.partial(self._get, key)
-            mapped = functools.partial(self._mapped, handle)
+            mapped = functools.partial(self.mapped, handle)
             return Reader(Stream(info, body, fetch, mapped, start=start, length=length))
 
     @final
@@ -222,7 +223,7 @@ class Storage(Hooks):
         that an event loop may call it. Errors: as `open`, where they are found without waiting;
         `CORRUPT` when the bytes do not have the SHA-256 that was recorded.
         """
-        with Watched("read_cached", self, handle) as seen, self._mapped(handle):
+        with Watched("read_cached", self, handle) as seen, self.mapped(handle):
             cached = self._get_cached(key_of(handle))
             if cached is None:
                 seen.is_moot = True
@@ -237,7 +238,7 @@ class Storage(Hooks):
     @final
     def info(self, handle: str) -> Info:
         """Tell what is known of an attachment. Errors: `NOT_FOUND`, `ILL_FORMED`."""
-        with Watched("info", self, handle) as seen, self._mapped(handle):
+        with Watched("info", self, handle) as seen, self.mapped(handle):
             info = _info(handle, self._head(key_of(handle)))
             seen.size = info.size
             return info
@@ -257,7 +258,7 @@ class Storage(Hooks):
         A bucket that keeps versions keeps its bytes as an older version, until a lifecycle rule
         removes it.
         """
-        with Watched("remove", self, handle, INFO), self._mapped(handle):
+        with Watched("remove", self, handle, INFO), self.mapped(handle):
             self._delete(key_of(handle))
 
     @final
@@ -280,7 +281,7 @@ class Storage(Hooks):
         No other operation touches it. A key may hold any character: see `rex.core.printable` before
         showing it.
         """
-        with self._mapped(None):
+        with self.mapped(None):
             yield from self._unknown_keys()
 
     @final
@@ -290,8 +291,11 @@ class Storage(Hooks):
         What it finds, it removes when it is told to, and before the next is asked for; see
         `rex.attach.tasks.sweep`.
         """
-        with self._mapped(None):
-            for found in self._leftovers(before):
+        find = self.abilities.garbage
+        if find is None:
+            return
+        with self.mapped(None):
+            for found in find(before):
                 yield found._replace(clear=functools.partial(self._cleared, found))
 
     @final
@@ -301,7 +305,7 @@ class Storage(Hooks):
         With `noncurrent` (days), also the versions that it keeps of removed attachments. They are
         those of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
         """
-        return self._lifecycle(days, noncurrent)
+        return needed(self.abilities.bucket, "bucket").lifecycle(days, noncurrent)
 
     @final
     def __iter__(self) -> Iterator[str]:
@@ -340,7 +344,7 @@ class Storage(Hooks):
         Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links, and for a limit
         of the size with ``PUT``.
         """
-        with Watched("upload_link", self, handle), self._mapped(handle):
+        with Watched("upload_link", self, handle), self.mapped(handle):
             key = key_of(handle)
             name = _name(handle)
             if method not in ("POST", "PUT"):
@@ -359,9 +363,10 @@ class Storage(Hooks):
                 )
             media_type = content_type_for(name, content_type)
             seconds = link_seconds(self.link_expires if expires is None else expires)
+            links = needed(self.abilities.links, "links")
             if method == "PUT":
-                return self._sign_put(key, media_type, seconds)
-            return self._sign_post(key, media_type, limit, seconds)
+                return links.put(key, media_type, seconds)
+            return links.post(key, media_type, limit, seconds)
 
     @final
     def download_link(
@@ -381,14 +386,14 @@ class Storage(Hooks):
 
         Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links.
         """
-        with Watched("download_link", self, handle), self._mapped(handle):
+        with Watched("download_link", self, handle), self.mapped(handle):
             key = key_of(handle)
             name = _name(handle)
             media_type = content_type_for(name)
             inline = inline and is_inline_type(media_type)
             shown_name = name if filename is None else safe_file_name(filename)
             seconds = link_seconds(self.link_expires if expires is None else expires)
-            return self._sign_get(
+            return needed(self.abilities.links, "links").get(
                 key,
                 disposition(shown_name, inline=inline),
                 text_type(media_type) if inline else None,
@@ -406,13 +411,13 @@ class Storage(Hooks):
         `create` false also `ABSENT`, where the directory or bucket does not exist, and `EMPTY` for
         an empty directory without a marker, which may be the mount point of a disk.
         """
-        with Watched("check", self), self._mapped(None):
+        with Watched("check", self), self.mapped(None):
             self._check(create=create)
 
     @final
     def is_untouched(self) -> bool:
         """Tell whether nothing is in the storage, and a directory has no marker either."""
-        with self._mapped(None):
+        with self.mapped(None):
             return self._is_untouched()
 
     @final
@@ -421,7 +426,7 @@ class Storage(Hooks):
 
         Other storages need nothing made.
         """
-        with self._mapped(None):
+        with self.mapped(None):
             return self._init()
 
     @final
@@ -430,9 +435,15 @@ class Storage(Hooks):
         """What signs and reads the permissions that clients carry."""
         from rex.attach.signing.token import Tokens
 
-        with self._mapped(None):
+        with self.mapped(None):
             given = self._secret.reveal() if self._secret else ""
             return Tokens(given.encode() or self._own_secret())
+
+    @final
+    @functools.cached_property
+    def abilities(self) -> Abilities:
+        """What the storage can do besides storing."""
+        return self._abilities()
 
     @final
     @functools.cached_property
@@ -440,7 +451,7 @@ class Storage(Hooks):
         """Uploads piece by piece. Errors: `UNSUPPORTED` where the storage has none."""
         from rex.attach.uploads import Uploads
 
-        return Uploads(self)
+        return Uploads(self, needed(self.abilities.resumable, "resumable"))
 
     @final
     @functools.cached_property
@@ -448,7 +459,7 @@ class Storage(Hooks):
         """Uploads in parts, by links. Errors: `UNSUPPORTED` where the storage has none."""
         from rex.attach.multipart import MultipartUploads
 
-        return MultipartUploads(self, self._multipart())
+        return MultipartUploads(self, needed(self.abilities.multipart, "multipart"))
 
     @final
     @functools.cached_property
@@ -499,12 +510,12 @@ class Storage(Hooks):
     def _add(self, handle: str, content: Content, content_type: str | None) -> None:
         """Store under a handle that was just made."""
         media_type = content_type_for(_name(handle), content_type)
-        with self._mapped(handle, content):
+        with self.mapped(handle, content):
             self._put_new(handle[1:], content, media_type)
 
     def _is_stored(self, handle: str, content: Content, media_type: str) -> bool:
         """Compare content, of which some may have been read, with the attachment of a handle."""
-        with self._mapped(handle, content):
+        with self.mapped(handle, content):
             try:
                 metadata = self._head(handle[1:])
             except FileNotFoundError:
@@ -542,20 +553,22 @@ class Storage(Hooks):
             return Body(metadata, iter(()))
 
     def _cleared(self, found: Leftover) -> bool:
-        with self._mapped(None):
+        with self.mapped(None):
             return found.clear()
 
     def _handles(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
-        with Watched("list", self), self._mapped(None):
+        with Watched("list", self), self.mapped(None):
             for key in self._list(day, after):
                 handle = handle_of(key)
                 if handle is not None:
                     yield handle
 
-    def _mapped(self, handle: str | None, content: Content | None = None) -> _Mapped:
-        """Turn whatever a hook raises into an `Error` that says to which handle it happened.
+    @final
+    def mapped(self, handle: str | None, content: Content | None = None) -> _Mapped:
+        """Return a context manager that makes an `Error` about a handle of what a backend raises.
 
-        What the caller's content raised is the caller's, and passes as it stands.
+        For the parts of a storage in files of their own. Exceptions raised by `content` propagate
+        unchanged.
         """
         return _Mapped(self._translated, handle, content)
 
@@ -573,7 +586,7 @@ class Storage(Hooks):
 
 
 class _Mapped:
-    """See `Storage._mapped`; a class, since a generator would take longer than what it guards."""
+    """See `Storage.mapped`; a class, since a generator would take longer than what it guards."""
 
     __slots__ = ("_content", "_handle", "_translated")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from rex.attach.content import ContentSource
+    from rex.attach.drafts import Drafts
     from rex.attach.info import Metadata
     from rex.attach.storage import Storage
 
@@ -68,9 +69,9 @@ class Uploads:
     and raises `rex.core.Error`; those that `Storage` names may come from each.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, drafts: Drafts) -> None:
         self._storage = storage
-        self._drafts = storage._drafts()  # noqa: SLF001 - the verbs are above the hooks
+        self._drafts = drafts
 
     def __repr__(self) -> str:
         return f"{self._storage!r}.uploads"
@@ -94,7 +95,7 @@ class Uploads:
         `Storage.reserve`.
         """
         with Watched("uploads.create", self._storage) as seen:
-            handle = seen.handle = self._storage._new_handle(name, owner)  # noqa: SLF001 - as above
+            handle = seen.handle = self._storage.reserve(name, owner=owner)
             if not isinstance(note, str) or len(note) > MAX_NOTE_LENGTH:
                 raise Error(
                     f"A note has at most {MAX_NOTE_LENGTH} characters", kind=Kind.ILL_FORMED
@@ -210,10 +211,10 @@ class Uploads:
             chunks = itertools.chain.from_iterable(self._read(uploads[part]) for part in parts)
             # It counts as one verb, and its bytes have been counted when they came.
             storage = self._storage
-            handle = storage._new_handle(name, owner)  # noqa: SLF001 - as above
-            content = storage._content(chunks)  # noqa: SLF001 - as above
+            handle = storage.reserve(name, owner=owner)
+            content = Content(chunks, max_size=storage.max_size)
             content.note = _kept(note)
-            storage._add(handle, content, content_type)  # noqa: SLF001
+            storage._add(handle, content, content_type)  # noqa: SLF001 - not an operation
             seen.handle, seen.size = handle, content.size
             for part in uploads:
                 with suppress(Error):  # it is stored; a part that stays expires
@@ -264,7 +265,7 @@ class Uploads:
             try:
                 draft = self._drafts.load(key)
             except FileNotFoundError:
-                return _finished(handle, self._storage._head(key))  # noqa: SLF001 - as above
+                return _finished(handle, self._storage._head(key))  # noqa: SLF001 - with its note
             return _decode(handle, *draft)
 
     def _load(self, handle: str) -> Upload:
@@ -333,7 +334,7 @@ class Uploads:
 
     @property
     def _mapped(self) -> Callable[..., AbstractContextManager[None]]:
-        return self._storage._mapped  # noqa: SLF001 - as above
+        return self._storage.mapped
 
 
 def _now() -> datetime.datetime:

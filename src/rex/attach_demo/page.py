@@ -138,11 +138,9 @@ def _policy(server: str | None) -> str:
 
 
 def _server_of(storage: Storage) -> str | None:
-    """Give the origin of the server that browsers send files to, unless that is the service."""
-    try:
-        url = urlsplit(storage.download_link(storage.reserve("any")).url)
-    except Error as error:
-        if error.kind is Kind.UNSUPPORTED:
-            return None
-        raise
-    return None if storage.links_are_served else f"{url.scheme}://{url.netloc}"
+    """Return the origin of the server that browsers send files to, unless that is the service."""
+    links = storage.abilities.links
+    if links is None or links.is_served:
+        return None
+    url = urlsplit(storage.download_link(storage.reserve("any")).url)
+    return f"{url.scheme}://{url.netloc}"

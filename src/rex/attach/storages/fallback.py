@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from rex.attach.abilities import LinkSigner, needed
+from rex.attach.doctor import doctors_of
 from rex.attach.storage import Storage
 from rex.core import Error, Kind
 
@@ -13,13 +15,12 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterator, Sequence
 
+    from rex.attach.abilities import Abilities
     from rex.attach.content import Content
     from rex.attach.doctor import Doctor
-    from rex.attach.drafts import Drafts
     from rex.attach.info import Metadata
     from rex.attach.leftover import Leftover
     from rex.attach.link import PresignedLink
-    from rex.attach.multipart import Multipart
     from rex.attach.reader import Body
     from rex.attach.signing.reason import Comparison
     from rex.attach.signing.signed_link import SignedLink
@@ -74,11 +75,11 @@ class FallbackStorage(Storage):
     def _put(self, key: str, content: Content, content_type: str) -> None:
         if _tried(self.old, key, lambda storage: storage._head(key)) is not None:
             raise FileExistsError
-        with self.new._mapped(f"/{key}", content):
+        with self.new.mapped(f"/{key}", content):
             self.new._put(key, content, content_type)
 
     def _put_new(self, key: str, content: Content, content_type: str) -> None:
-        with self.new._mapped(f"/{key}", content):
+        with self.new.mapped(f"/{key}", content):
             self.new._put_new(key, content, content_type)
 
     def _get(self, key: str, start: int, end: int | None) -> Body:
@@ -118,31 +119,24 @@ class FallbackStorage(Storage):
 
     # What is only for new attachments, or about the storage as a whole.
 
+    def _abilities(self) -> Abilities:
+        links = _Links(self) if self.new.abilities.links or self.old.abilities.links else None
+        return self.new.abilities._replace(
+            links=links, garbage=self._garbage, diagnostics=self._doctors
+        )
+
+    def _garbage(self, before: datetime.datetime) -> Iterator[Leftover]:
+        for storage in self._both:
+            find = storage.abilities.garbage
+            if find is not None:
+                with storage.mapped(None):
+                    yield from find(before)
+
     def _doctors(self) -> Sequence[Doctor]:
-        older = self.old._doctors()
+        older = doctors_of(self.old)
         for doctor in older:
             doctor.is_older = True
-        return (*self.new._doctors(), *older)
-
-    def _drafts(self) -> Drafts:
-        return self.new._drafts()
-
-    def _multipart(self) -> Multipart:
-        return self.new._multipart()
-
-    def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
-        for storage in self._both:
-            with storage._mapped(None):
-                yield from storage._leftovers(before)
-
-    def _lifecycle(self, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
-        return self.new._lifecycle(days, noncurrent)
-
-    def _cors(self) -> list[dict[str, Any]]:
-        return self.new._cors()
-
-    def _set_cors(self, rules: list[dict[str, Any]]) -> None:
-        self.new._set_cors(rules)
+        return (*doctors_of(self.new), *older)
 
     def _own_secret(self) -> bytes:
         return self.new._own_secret()
@@ -151,38 +145,53 @@ class FallbackStorage(Storage):
         # What `old` raises is an `Error` already.
         return self.new._translated(failure, handle)
 
-    @property
-    def links_are_served(self) -> bool:
-        """Whether the service answers the links to what is new."""
-        return self.new.links_are_served
 
-    def _sign_post(
+class _Links(LinkSigner):
+    """Links to the storage that has an attachment, and for uploads to the new one."""
+
+    def __init__(self, storage: FallbackStorage) -> None:
+        self._new = storage.new
+        self._both = (storage.new, storage.old)
+
+    @property
+    def is_served(self) -> bool:  # type: ignore[override]  # it depends on the new storage
+        """Whether the service answers the links to what is new."""
+        links = self._new.abilities.links
+        return links is not None and links.is_served
+
+    def post(
         self, key: str, content_type: str, max_size: int | None, seconds: float
     ) -> PresignedLink:
-        return self.new._sign_post(key, content_type, max_size, seconds)
+        return _links_of(self._new).post(key, content_type, max_size, seconds)
 
-    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
-        return self.new._sign_put(key, content_type, seconds)
+    def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        return _links_of(self._new).put(key, content_type, seconds)
 
-    def _sign_get(
+    def get(
         self, key: str, content_disposition: str, content_type: str | None, seconds: float
     ) -> PresignedLink:
         # A link leads to one place, so here it is asked which; what is nowhere may come yet.
+        new, old = self._both
         heads = (_tried(storage, key, lambda storage: storage._head(key)) for storage in self._both)
-        holder = self.old if next(heads) is None and next(heads) is not None else self.new
-        with holder._mapped(f"/{key}"):
-            return holder._sign_get(key, content_disposition, content_type, seconds)
+        holder = old if next(heads) is None and next(heads) is not None else new
+        with holder.mapped(f"/{key}"):
+            return _links_of(holder).get(key, content_disposition, content_type, seconds)
 
-    def _compare_link(self, link: SignedLink) -> Comparison | None:
+    def compare(self, link: SignedLink) -> Comparison | None:
         # It may be of either; its own finds least to be wrong with it.
-        found = [storage._compare_link(link) for storage in self._both]
+        signers = [storage.abilities.links for storage in self._both]
+        found = [signer.compare(link) for signer in signers if signer is not None]
         return min(filter(None, found), key=lambda each: len(each.reasons), default=None)
+
+
+def _links_of(storage: Storage) -> LinkSigner:
+    return needed(storage.abilities.links, "links")
 
 
 def _tried(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:
     """Ask a storage, in its own words for what fails; None where there is no such attachment."""
     try:
-        with storage._mapped(f"/{key}"):
+        with storage.mapped(f"/{key}"):
             return call(storage)
     except Error as error:
         if error.kind is Kind.NOT_FOUND:
@@ -191,5 +200,5 @@ def _tried(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None
 
 
 def _listed(storage: Storage, day: datetime.date | None, after: str | None) -> Iterator[str]:
-    with storage._mapped(None):
+    with storage.mapped(None):
         yield from storage._list(day, after)

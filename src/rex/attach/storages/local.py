@@ -7,6 +7,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack
 
+from rex.attach.abilities import Abilities
 from rex.attach.reader import Body
 from rex.attach.storages.attributes import remove_beside
 from rex.attach.storages.directory import NewFile, descend, open_file, sync_directory
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from rex.attach.content import Content
     from rex.attach.doctor import Doctor
-    from rex.attach.drafts import Drafts
     from rex.attach.info import Metadata
     from rex.attach.leftover import Leftover
     from rex.attach.storage import StorageOptions
@@ -157,20 +157,33 @@ class LocalStorage(ServedStorage):
                 self._files.discard(key)
             raise
 
+    def _abilities(self) -> Abilities:
+        from rex.attach.storages.local_drafts import LocalDrafts
+
+        return Abilities(
+            links=self._links(),
+            resumable=LocalDrafts(self._files),
+            garbage=self._garbage,
+            diagnostics=self._doctors,
+        )
+
+    def _garbage(self, before: datetime.datetime) -> Iterator[Leftover]:
+        from rex.attach.storages.local_leftovers import local_leftovers
+
+        with self._tree.opened() as root:
+            yield from local_leftovers(root, before)
+
     def _doctors(self) -> Sequence[Doctor]:
         from rex.attach.storages.local_doctor import LocalDoctor
 
-        has_secret = self._secret is not None
         return (
             LocalDoctor(
-                self, self._files, require_marker=self._require_marker, has_secret=has_secret
+                self,
+                self._files,
+                require_marker=self._require_marker,
+                has_secret=self._secret is not None,
             ),
         )
-
-    def _drafts(self) -> Drafts:
-        from rex.attach.storages.local_drafts import LocalDrafts
-
-        return LocalDrafts(self._files)
 
     # Reading.
 
@@ -198,6 +211,8 @@ class LocalStorage(ServedStorage):
     # Removing.
 
     def _delete(self, key: str) -> None:
+        from rex.attach.storages.local_drafts import LocalDrafts
+
         *names, name = key.split("/")
         with self._tree.opened() as root:
             with descend(root, names) as opened:
@@ -205,7 +220,7 @@ class LocalStorage(ServedStorage):
                 os.close(fd)
                 if status.st_nlink > 1:
                     # Its draft, whose end a process did not live to see, would bring it back.
-                    self._drafts().remove(key)
+                    LocalDrafts(self._files).remove(key)
                 os.unlink(name, dir_fd=opened[-1])
                 remove_beside(name, opened[-1])
                 sync_directory(opened[-1])
@@ -221,12 +236,6 @@ class LocalStorage(ServedStorage):
     def _unknown_keys(self) -> Iterator[str]:
         with self._tree.opened() as root:
             yield from unknown_keys(root)
-
-    def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
-        from rex.attach.storages.local_leftovers import local_leftovers
-
-        with self._tree.opened() as root:
-            yield from local_leftovers(root, before)
 
 
 def _try_to_store(root: int) -> None:

@@ -8,6 +8,7 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Unpack
 
+from rex.attach.abilities import Abilities
 from rex.attach.content import READ_SIZE, Content
 from rex.attach.drafts import Draft, Drafts, Holds
 from rex.attach.info import Metadata
@@ -15,7 +16,7 @@ from rex.attach.reader import Body
 from rex.attach.storages.served import ServedStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from rex.attach.storage import StorageOptions
@@ -29,7 +30,7 @@ class MemoryStorage(ServedStorage):
     def __init__(self, **options: Unpack[StorageOptions]) -> None:
         super().__init__(**options)
         self._random = secrets.token_bytes(32)
-        self._unfinished = _MemoryDrafts(self)
+        self._unfinished = _MemoryDrafts(self._put)
         self._objects: dict[str, tuple[Metadata, bytes]] = {}
         self._lock = threading.Lock()
 
@@ -39,8 +40,8 @@ class MemoryStorage(ServedStorage):
     def _own_secret(self) -> bytes:
         return self._random
 
-    def _drafts(self) -> Drafts:
-        return self._unfinished
+    def _abilities(self) -> Abilities:
+        return Abilities(links=self._links(), resumable=self._unfinished)
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
         data = b"".join(content)
@@ -88,8 +89,8 @@ class MemoryStorage(ServedStorage):
 class _MemoryDrafts(Drafts):
     """Drafts in memory."""
 
-    def __init__(self, storage: MemoryStorage) -> None:
-        self._storage = storage
+    def __init__(self, put: Callable[[str, Content, str], None]) -> None:
+        self._put = put
         self._held: dict[str, tuple[bytes, bytearray]] = {}
         self._holds = Holds()
 
@@ -119,7 +120,7 @@ class _MemoryDrafts(Drafts):
         del digest
         content = Content(self._find(key)[1])
         content.note = note
-        self._storage._put(key, content, content_type)  # noqa: SLF001 - its own
+        self._put(key, content, content_type)
         del self._held[key]
 
     def remove(self, key: str) -> bool:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from obstore.exceptions import UnauthenticatedError
 
+from rex.attach.abilities import Abilities, BucketRules
 from rex.attach.failures import Meaning
-from rex.attach.link import PresignedLink
 from rex.attach.signing.credentials import AwsChain
-from rex.attach.signing.sigv4 import sign_policy
 from rex.attach.storages.objects import digest_metadata, note_metadata, object_headers
 from rex.attach.storages.objectstore import ObjectStorage
 from rex.attach.storages.s3_bucket import Addressing, Bucket
@@ -28,20 +27,12 @@ if TYPE_CHECKING:
 
     from rex.attach.content import Content
     from rex.attach.doctor import Doctor
-    from rex.attach.drafts import Drafts
     from rex.attach.leftover import Leftover
-    from rex.attach.signing.reason import Comparison
-    from rex.attach.signing.signed_link import SignedLink
-    from rex.attach.signing.sigv4 import Condition
     from rex.attach.storage import StorageOptions
 
 __all__ = ["Addressing", "S3Storage"]
 
-MAX_POST_BYTES = 5 * 1024**3
-"""The most that S3 takes in one form upload."""
 TOKENS_PURPOSE = b"rex.attach: the secret of tokens"
-ABSENT_FIELDS = ("acl", "Expires", "success_action_redirect", "redirect")
-"""Fields that some servers take into account although no condition of the policy names them."""
 
 
 class S3Storage(ObjectStorage):
@@ -118,35 +109,29 @@ class S3Storage(ObjectStorage):
             if not key.startswith(f"{PLACE}/"):
                 yield key
 
-    def _doctors(self) -> Sequence[Doctor]:
-        from rex.attach.storages.s3_doctor import S3Doctor
-
-        return (S3Doctor(self, self._bucket),)
-
-    def _drafts(self) -> Drafts:
+    def _abilities(self) -> Abilities:
         from rex.attach.storages.s3_drafts import S3Drafts
+        from rex.attach.storages.s3_links import S3Links
 
-        return S3Drafts(self._bucket)
+        return Abilities(
+            links=S3Links(self._bucket),
+            resumable=S3Drafts(self._bucket),
+            multipart=S3Multipart(self._bucket),
+            bucket=S3Rules(self._bucket),
+            garbage=self._garbage,
+            diagnostics=self._doctors,
+        )
 
-    def _multipart(self) -> S3Multipart:
-        return S3Multipart(self._bucket)
-
-    def _leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
+    def _garbage(self, before: datetime.datetime) -> Iterator[Leftover]:
         from rex.attach.storages.s3_leftovers import s3_leftovers
 
         lifetime = datetime.timedelta(seconds=self.upload_expires)
         return s3_leftovers(self._bucket, before, lifetime)
 
-    def _lifecycle(self, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
-        from rex.attach.storages.s3_leftovers import lifecycle
+    def _doctors(self) -> Sequence[Doctor]:
+        from rex.attach.storages.s3_doctor import S3Doctor
 
-        return lifecycle(self.prefix, days, noncurrent)
-
-    def _cors(self) -> list[dict[str, Any]]:
-        return self._bucket.control.cors()
-
-    def _set_cors(self, rules: list[dict[str, Any]]) -> None:
-        self._bucket.control.set_cors(rules)
+        return (S3Doctor(self, self._bucket),)
 
     def _own_secret(self) -> bytes:
         keys = self._bucket.credentials
@@ -172,72 +157,20 @@ class S3Storage(ObjectStorage):
         del create  # nothing is made in a bucket
         self._bucket.check()
 
-    # Links.
 
-    @property
-    def signs_at_once(self) -> bool:
-        """Whether the keys are at hand."""
-        return self._bucket.has_keys
+class S3Rules(BucketRules):
+    """The rules of a bucket."""
 
-    def _sign_post(
-        self, key: str, content_type: str, max_size: int | None, seconds: float
-    ) -> PresignedLink:
-        bucket = self._bucket
-        now, credentials, lifetime = bucket.lifetime(seconds)
-        fields = {
-            "key": bucket.path(key),
-            **object_headers(key, content_type),
-            "success_action_status": "204",
-        }
-        signed = sign_policy(
-            self._conditions(fields, max_size),
-            fields,
-            credentials=credentials,
-            region=bucket.region,
-            expires=lifetime,
-            now=now,
-        )
-        return PresignedLink(
-            method="POST",
-            url=f"{bucket.public_url}/",
-            headers={},
-            fields=signed,
-            expires_at=now + datetime.timedelta(seconds=lifetime),
-        )
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
 
-    def _conditions(self, fields: dict[str, str], max_size: int | None) -> list[Condition]:
-        """Pin every field that is in the form, and every one that could be added to it."""
-        largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
-        # AWS refuses a field that no condition names, so there is nothing to add.
-        absent = () if self._bucket.is_aws else ABSENT_FIELDS
-        return [
-            {"bucket": self.bucket},
-            *(["eq", f"${name}", value] for name, value in fields.items()),
-            *(["eq", f"${name}", ""] for name in absent),
-            ["content-length-range", 0, largest],
-        ]
+    def cors(self) -> list[dict[str, Any]]:
+        return self._bucket.control.cors()
 
-    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
-        headers = {**object_headers(key, content_type), "If-None-Match": "*"}
-        return self._bucket.presigned("PUT", key, seconds, headers=headers)
+    def set_cors(self, rules: list[dict[str, Any]]) -> None:
+        self._bucket.control.set_cors(rules)
 
-    def _sign_get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
-    ) -> PresignedLink:
-        query = {"response-content-disposition": content_disposition}
-        if content_type is not None:
-            query["response-content-type"] = content_type
-        return self._bucket.presigned("GET", key, seconds, query=query, is_kept=True)
+    def lifecycle(self, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
+        from rex.attach.storages.s3_leftovers import lifecycle
 
-    def _compare_link(self, link: SignedLink) -> Comparison:
-        from rex.attach.storages.s3_explain import compare
-
-        bucket = self._bucket
-        return compare(
-            link,
-            bucket=bucket.name,
-            region=bucket.region,
-            bucket_urls=(bucket.public_url, bucket.url),
-            # Where they are not at hand, somebody would have to be asked.
-            credentials=bucket.credentials() if bucket.has_keys else None,
-        )
+        return lifecycle(self._bucket.prefix, days, noncurrent)

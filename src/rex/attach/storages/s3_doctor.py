@@ -128,7 +128,7 @@ class S3Doctor(S3SettingsDoctor):
         try:
             begun.append(uploads.create(handle, "text/plain"))
             begun.append(uploads.create(handle, "text/plain"))
-            with self._s3._mapped(handle):
+            with self._s3.mapped(handle):
                 parts = [control.upload_part(key, each, 1, CONTENT) for each in begun]
                 complete(control, key, begun[0], [parts[0]])
                 is_replaced = self._completes(key, begun[1], parts[1].etag)
@@ -178,7 +178,7 @@ class S3Doctor(S3SettingsDoctor):
         try:
             self._needed = "s3:PutObject"
             begun[handle] = uploads.create(handle, "text/plain")
-            with self._s3._mapped(handle):
+            with self._s3.mapped(handle):
                 part = control.upload_part(uploads.key(handle), begun[handle], 1, CONTENT)
             self._needed = "s3:ListMultipartUploadParts"
             if [part] != [*uploads.parts(handle, begun[handle])]:
@@ -188,7 +188,7 @@ class S3Doctor(S3SettingsDoctor):
             del begun[handle]
             begun[other] = uploads.create(other, "text/plain")
             self._needed = "s3:ListBucketMultipartUploads"
-            with self._s3._mapped(other):
+            with self._s3.mapped(other):
                 control.list_multiparts(uploads.key(other))
             self._needed = "s3:AbortMultipartUpload"
             uploads.abort(other, begun[other])
@@ -304,5 +304,5 @@ class S3Doctor(S3SettingsDoctor):
 
     def discard(self, handle: str) -> None:
         # Unlike the verb, this needs no permission to look.
-        with self._s3._mapped(handle):
+        with self._s3.mapped(handle):
             self._bucket.delete(self._bucket.path(handle[1:]))

@@ -6,29 +6,41 @@ import datetime
 import time
 from typing import TYPE_CHECKING
 
+from rex.attach.abilities import LinkSigner
 from rex.attach.link import PresignedLink
 from rex.attach.storage import Storage
-from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from rex.attach.signing.permission import Permission
+    from collections.abc import Callable
 
-__all__ = ["ServedStorage"]
+    from rex.attach.signing.permission import Permission
+    from rex.attach.signing.token import Tokens
+
+__all__ = ["ServedLinks", "ServedStorage"]
 
 
 class ServedStorage(Storage):
-    """A storage whose links the service answers (`rex.attach.web.signed`), below `url`.
+    """A storage whose links the service answers (`rex.attach.web.signed`), below `url`."""
 
-    The links are those of S3 in what they permit: one request each, all of whose parts are
-    pinned. Without `url` there are none.
+    def _links(self) -> LinkSigner | None:
+        """Return what signs the links, where the address of the service is known."""
+        return None if self.url is None else ServedLinks(self.url, lambda: self.tokens)
+
+
+class ServedLinks(LinkSigner):
+    """Links to the service; they permit what those of S3 permit.
+
+    Each is for one request, all of whose parts are pinned.
     """
 
-    @property
-    def links_are_served(self) -> bool:
-        """Whether there are links."""
-        return self.url is not None
+    is_served = True
 
-    def _sign_post(
+    def __init__(self, url: str, tokens: Callable[[], Tokens]) -> None:
+        """Sign for the service at `url`; the first link makes the tokens' secret."""
+        self._url = f"{url.rstrip('/')}/signed"
+        self._tokens = tokens
+
+    def post(
         self, key: str, content_type: str, max_size: int | None, seconds: float
     ) -> PresignedLink:
         from rex.attach.signing.permission import Permission
@@ -37,15 +49,15 @@ class ServedStorage(Storage):
         token, expires_at = self._sign(permission, "POST", seconds)
         fields = {"key": key, "Content-Type": content_type}
         # The token is part of the address, which the service reads before the form.
-        return PresignedLink("POST", f"{self._links_url()}/{token}/", {}, fields, expires_at)
+        return PresignedLink("POST", f"{self._url}/{token}/", {}, fields, expires_at)
 
-    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+    def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
         from rex.attach.signing.permission import Permission
 
         headers = {"Content-Type": content_type, "If-None-Match": "*"}
         return self._signed_url("PUT", Permission(key, content_type), headers, seconds)
 
-    def _sign_get(
+    def get(
         self, key: str, content_disposition: str, content_type: str | None, seconds: float
     ) -> PresignedLink:
         from rex.attach.signing.permission import Permission
@@ -59,29 +71,13 @@ class ServedStorage(Storage):
         from rex.attach.signing.sigv4 import encode_path
 
         token, expires_at = self._sign(permission, method, seconds)
-        url = f"{self._links_url()}/{encode_path(permission.key)}?token={token}"
+        url = f"{self._url}/{encode_path(permission.key)}?token={token}"
         return PresignedLink(method, url, headers, {}, expires_at)
 
     def _sign(
         self, permission: Permission, method: str, seconds: float
     ) -> tuple[str, datetime.datetime]:
-        """Give the token, and when it ends; a storage without links makes no secret."""
-        self._links_url()
+        """Return the token, and when it ends."""
         expires = time.time() + seconds
-        token = permission.sign(self.tokens, method, expires=expires)
+        token = permission.sign(self._tokens(), method, expires=expires)
         return token, datetime.datetime.fromtimestamp(expires, datetime.UTC)
-
-    def _links_url(self) -> str:
-        """Give the address below which the service answers links."""
-        if self.url is None:
-            raise self._cannot_sign()
-        return f"{self.url.rstrip('/')}/signed"
-
-    def _cannot_sign(self) -> Error:
-        return Error(
-            "This storage cannot make links",
-            "links need a server that a client can reach; say where the service is (setting "
-            "attach_url), or keep the attachments on an S3-compatible server",
-            kind=Kind.UNSUPPORTED,
-            code="no-links",
-        )

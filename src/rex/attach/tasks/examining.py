@@ -17,6 +17,7 @@ from rex.attach.doctor import (
     Finding,
     Step,
     Verdict,
+    doctors_of,
     failed,
     fine,
     left_out,
@@ -56,7 +57,7 @@ def examine(storage: Storage, origins: Sequence[str] = ()) -> Generator[Finding,
 
     Nothing is raised for what is wrong: that is a `Finding` whose verdict is `WRONG`.
     """
-    for doctor in storage._doctors():
+    for doctor in doctors_of(storage):
         yield from _Examination(doctor, origins).findings()
 
 

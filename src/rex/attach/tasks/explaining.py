@@ -77,7 +77,8 @@ def explain(
     if signed.is_served:
         reasons += service_reasons(signed, storage, checked)
     elif storage is not None and signed.is_signed:
-        compared = storage._compare_link(signed)  # noqa: SLF001 - the task of tasks
+        links = storage.abilities.links
+        compared = None if links is None else links.compare(signed)
     if compared is not None:
         checked += compared.checked
     if answer is not None:

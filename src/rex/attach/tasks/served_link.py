@@ -116,7 +116,8 @@ def _added(names: list[str]) -> Iterator[Reason]:
 
 
 def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> Iterator[Reason]:
-    if not storage.links_are_served:
+    links = storage.abilities.links
+    if links is None or not links.is_served:
         yield likely(
             "no-links",
             "the setting attach_url is not given, or the storage has links of its own",

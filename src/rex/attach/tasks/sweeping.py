@@ -135,12 +135,9 @@ class _Job:
 
     def _uploads(self) -> Iterator[Swept]:
         """Find uploads in pieces that have expired."""
-        try:
-            uploads = self._storage.uploads
-        except Error as error:
-            if error.kind is Kind.UNSUPPORTED:
-                return
-            raise
+        if self._storage.abilities.resumable is None:
+            return
+        uploads = self._storage.uploads
         for handle in uploads.list():
             try:
                 upload = uploads.stored(handle)

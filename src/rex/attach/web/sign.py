@@ -113,14 +113,11 @@ class Sign(GuardedSection):
         """Return a link for a whole file, to the server if the storage makes such links."""
         # Only a form can limit the size.
         method: UploadMethod = "PUT" if self._storage.max_size is None else "POST"
-        try:
-            return self._storage.upload_link(
-                handle, method=method, content_type=content_type, expires=expires
-            )
-        except Error as error:
-            if error.kind is not Kind.UNSUPPORTED:
-                raise
+        if self._storage.abilities.links is None:
             return otherwise()
+        return self._storage.upload_link(
+            handle, method=method, content_type=content_type, expires=expires
+        )
 
     def _next(
         self, request: Request, wanted: dict[str, Any], handle: str
@@ -154,9 +151,6 @@ class Sign(GuardedSection):
 
     def _key(self, handle: str) -> str:
         """Give the key by which the browser knows the attachment from now on."""
-        try:
-            return self._storage.multipart.key(handle)
-        except Error as error:
-            if error.kind is not Kind.UNSUPPORTED:
-                raise
+        if self._storage.abilities.multipart is None:
             return handle[1:]
+        return self._storage.multipart.key(handle)

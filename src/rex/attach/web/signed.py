@@ -71,7 +71,8 @@ class Signed:
 
     async def answer(self, request: Request, path: str) -> Response:
         """Do what a link permits. Errors: `DENIED` for whatever is not permitted by one."""
-        if not self._storage.links_are_served:
+        links = self._storage.abilities.links
+        if links is None or not links.is_served:
             raise Error("There are no links here", kind=Kind.DENIED, code="no-links")
         endpoints = self._forms if _FORM_PATH.fullmatch(path) else self._attachments
         endpoint = endpoints.get(request.method)
