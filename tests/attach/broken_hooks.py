@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import threading
 from pathlib import Path
+from typing import Any
 
 from attach.broken import caught_by
 from rex.attach.content import Content
@@ -320,8 +321,9 @@ class LeavesTemporaryFiles(LocalStorage):
 class LeavesEmptyDirectories(LocalStorage):
     """Directories stay when the last attachment in them is removed."""
 
-    def _tidy(self, root: int, key: str) -> None:
-        pass
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._files.__dict__["tidy"] = lambda *_: None
 
 
 @caught_by("content_of_another_digest_is_refused")
