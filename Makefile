@@ -49,11 +49,11 @@ chromium:
 
 .PHONY: test
 test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run the tests but the long ones, or with ONLY=PATH all of some.
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(or $(ONLY),-m 'not long')
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(ONLY),-m 'not long')
 
 .PHONY: test-all
 test-all: $(VENV)/.ready $(CLIENTS) chromium  ## Run all tests.
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: trust
 trust: $(VENV)/.ready  ## Hunt for lost attachments: power cuts, failures, kills; ONLY=PART TIMES=N for some.
