@@ -328,8 +328,8 @@ class GivesATuple(MemoryStorage):
 class DoesNotExplainItself(MemoryStorage):
     """That there are no links is all that is said."""
 
-    def _cannot_sign(self) -> Error:
-        return Error("No", kind=Kind.UNSUPPORTED)
+    def download_link(self, handle: str, **options: Any) -> Any:  # type: ignore[misc]  # broken
+        raise Error("No", kind=Kind.UNSUPPORTED)
 
 
 @caught_by("links_that_cannot_be_made_are_refused")

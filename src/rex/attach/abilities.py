@@ -119,6 +119,7 @@ _LACKING = {
     "resumable": partial(
         Error,
         "This storage takes no uploads in pieces",
+        "send the attachment in one request, or keep the attachments in a directory or on S3",
         kind=Kind.UNSUPPORTED,
         code="no-resumable",
     ),
