@@ -328,7 +328,7 @@ class GivesATuple(MemoryStorage):
 class DoesNotExplainItself(MemoryStorage):
     """That there are no links is all that is said."""
 
-    def download_link(self, handle: str, **options: Any) -> Any:  # type: ignore[misc]  # broken
+    def download_link(self, *_: Any, **__: Any) -> Any:  # type: ignore[misc]  # broken
         raise Error("No", kind=Kind.UNSUPPORTED)
 
 
