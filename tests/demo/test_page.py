@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from rex.attach import get_storage
+from rex.attach.storages.fallback import FallbackStorage
 from rex.attach.storages.local import LocalStorage
+from rex.attach.storages.memory import MemoryStorage
 from rex.attach_demo import page
 from rex.core import Rex
 
@@ -162,3 +164,10 @@ def test_only_the_server_of_the_files_is_permitted(make_client: Callable[..., Cl
     assert "http" not in make_client().get().headers["content-security-policy"]
     url = "https://example.org/attach"
     assert "http" not in make_client(attach_url=url).get().headers["content-security-policy"]
+
+
+def test_no_server_is_permitted_while_only_the_older_storage_has_links() -> None:
+    """Files are sent to the storage that attachments move into, by the service."""
+    older = MemoryStorage(url="http://older")
+    with FallbackStorage(MemoryStorage(), older) as storage:
+        assert page._server_of(storage) is None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     GarbageFinder = Callable[[datetime.datetime], Iterator[Leftover]]
     Diagnostics = Callable[[], Sequence[Doctor]]
 
-__all__ = ["Abilities", "BucketRules", "LinkSigner", "needed"]
+__all__ = ["Abilities", "BucketRules", "LinkSigner", "require"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ class LinkSigner(abc.ABC):
 
     is_served = False
     """Whether the service answers the links, and not a server of the storage."""
+    signs_uploads = True
+    """Whether there are links for uploads, and not for downloads alone."""
 
     @property
     def is_offline(self) -> bool:
@@ -140,7 +142,7 @@ _LACKING = {
 }
 
 
-def needed(ability: T | None, name: str) -> T:
+def require(ability: T | None, name: str) -> T:
     """Return an ability. Errors: `UNSUPPORTED` where the storage has it not."""
     if ability is None:
         error = _LACKING[name]()

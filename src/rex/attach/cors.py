@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, final
 
-from rex.attach.abilities import needed
+from rex.attach.abilities import require
 from rex.attach.handle import shown
 from rex.core import Error, Kind
 
@@ -42,7 +42,7 @@ class BucketCors:
     def rules(self) -> list[Rule]:
         """Give the rules that the bucket has."""
         with self._storage.mapped(None):
-            return needed(self._storage.abilities.bucket, "bucket").cors()
+            return require(self._storage.abilities.bucket, "bucket").cors()
 
     @final
     def needed(self, origins: Sequence[str]) -> Rule:
@@ -70,10 +70,10 @@ class BucketCors:
         It takes the place of the one that was given here before. The rules of others stay, behind
         it: a server goes by the first that fits.
         """
-        bucket, rule = needed(self._storage.abilities.bucket, "bucket"), self.needed(origins)
+        rule = self.needed(origins)
         others = [each for each in self.rules() if not _is_ours(each, rule)]
         with self._storage.mapped(None):
-            bucket.set_cors([rule, *others])
+            require(self._storage.abilities.bucket, "bucket").set_cors([rule, *others])
         return self.rules()
 
     @final

@@ -304,7 +304,7 @@ class MultipartUploads:
 
     def _check_new(self, key: str) -> None:
         with suppress(FileNotFoundError):
-            self._storage._head(key)
+            self._storage._head(key)  # noqa: SLF001 - not an operation
             raise FileExistsError
 
 

@@ -96,7 +96,7 @@ class Stream(io.RawIOBase):
         self.name = info.name
         """The name of the file, as a file has it."""
         self._fetch = fetch
-        self.mapped = mapped
+        self._mapped = mapped
         self._chunks: Iterator[bytes] | None = body.chunks
         self._rest = memoryview(b"")
         self._position = start  # where the caller stands
@@ -233,7 +233,7 @@ class Stream(io.RawIOBase):
         """Go elsewhere: to what is kept, or to where a new request is needed."""
         if self._kept is None:
             try:
-                with self.mapped():
+                with self._mapped():
                     self._kept = b"".join(self._chunks or ())
             except Error:
                 self._kept = b""
@@ -248,7 +248,7 @@ class Stream(io.RawIOBase):
     def _next(self, wanted: int, resumes: int) -> bytes | None:
         """Return the next chunk, or None when the request ended or broke and another is needed."""
         try:
-            with self.mapped():
+            with self._mapped():
                 if self._chunks is None:
                     self._chunks = self._reopen(wanted)
                 chunk = next(self._chunks, None)

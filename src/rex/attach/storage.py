@@ -11,7 +11,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
-from rex.attach.abilities import Abilities, needed
+from rex.attach.abilities import Abilities, require
 from rex.attach.comparison import compare
 from rex.attach.content import Content, ContentSource
 from rex.attach.content_type import content_type_for, disposition, is_inline_type, text_type
@@ -305,7 +305,7 @@ class Storage(Hooks):
         With `noncurrent` (days), also the versions that it keeps of removed attachments. They are
         those of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
         """
-        return needed(self.abilities.bucket, "bucket").lifecycle(days, noncurrent)
+        return require(self.abilities.bucket, "bucket").lifecycle(days, noncurrent)
 
     @final
     def __iter__(self) -> Iterator[str]:
@@ -363,7 +363,7 @@ class Storage(Hooks):
                 )
             media_type = content_type_for(name, content_type)
             seconds = link_seconds(self.link_expires if expires is None else expires)
-            links = needed(self.abilities.links, "links")
+            links = require(self.abilities.links, "links")
             if method == "PUT":
                 return links.put(key, media_type, seconds)
             return links.post(key, media_type, limit, seconds)
@@ -393,7 +393,7 @@ class Storage(Hooks):
             inline = inline and is_inline_type(media_type)
             shown_name = name if filename is None else safe_file_name(filename)
             seconds = link_seconds(self.link_expires if expires is None else expires)
-            return needed(self.abilities.links, "links").get(
+            return require(self.abilities.links, "links").get(
                 key,
                 disposition(shown_name, inline=inline),
                 text_type(media_type) if inline else None,
@@ -451,7 +451,7 @@ class Storage(Hooks):
         """Uploads piece by piece. Errors: `UNSUPPORTED` where the storage has none."""
         from rex.attach.uploads import Uploads
 
-        return Uploads(self, needed(self.abilities.resumable, "resumable"))
+        return Uploads(self, require(self.abilities.resumable, "resumable"))
 
     @final
     @functools.cached_property
@@ -459,7 +459,7 @@ class Storage(Hooks):
         """Uploads in parts, by links. Errors: `UNSUPPORTED` where the storage has none."""
         from rex.attach.multipart import MultipartUploads
 
-        return MultipartUploads(self, needed(self.abilities.multipart, "multipart"))
+        return MultipartUploads(self, require(self.abilities.multipart, "multipart"))
 
     @final
     @functools.cached_property

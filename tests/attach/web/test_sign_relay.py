@@ -15,6 +15,8 @@ import pytest
 from attach.s3_uploads import abort_unfinished
 from attach.web.test_sign import NAMED, begun, element, send, send_parts, sign
 from attach.web.uploaders import ORIGIN, Page
+from rex.attach.storages.fallback import FallbackStorage
+from rex.attach.storages.memory import MemoryStorage
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule
 from rex.core import Secret
@@ -62,6 +64,16 @@ def test_a_whole_file_is_stored_as_a_link_would_pin_it(storage: Storage) -> None
     info = storage.info(signed["handle"])
     assert (NAME, "x/own", 7) == (info.name, info.content_type, info.size)
     assert b"content" == storage.open(signed["handle"]).read()
+
+
+def test_uploads_go_to_the_service_while_only_the_older_storage_has_links() -> None:
+    """The storage that attachments move into makes none."""
+    older = MemoryStorage(url="http://older")
+    with FallbackStorage(MemoryStorage(), older) as storage:
+        page = Page(storage)
+        signed = sign(page, "PUT", NAME, contentType="x/own")
+        assert (200, "") == put(page, signed)
+        assert [signed["handle"]] == [*storage.new]
 
 
 @pytest.mark.parametrize("given", ["", "junk", "x/y\x00", "a b/c"])

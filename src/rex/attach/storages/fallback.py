@@ -6,7 +6,7 @@ import heapq
 import itertools
 from typing import TYPE_CHECKING, TypeVar
 
-from rex.attach.abilities import LinkSigner, needed
+from rex.attach.abilities import LinkSigner, require
 from rex.attach.doctor import doctors_of
 from rex.attach.storage import Storage
 from rex.core import Error, Kind
@@ -159,6 +159,12 @@ class _Links(LinkSigner):
         links = self._new.abilities.links
         return links is not None and links.is_served
 
+    @property
+    def signs_uploads(self) -> bool:  # type: ignore[override]  # it depends on the new storage
+        """Whether the new storage, which gets all uploads, has links for them."""
+        links = self._new.abilities.links
+        return links is not None and links.signs_uploads
+
     def post(
         self, key: str, content_type: str, max_size: int | None, seconds: float
     ) -> PresignedLink:
@@ -185,7 +191,7 @@ class _Links(LinkSigner):
 
 
 def _links_of(storage: Storage) -> LinkSigner:
-    return needed(storage.abilities.links, "links")
+    return require(storage.abilities.links, "links")
 
 
 def _tried(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:

@@ -113,7 +113,8 @@ class Sign(GuardedSection):
         """Return a link for a whole file, to the server if the storage makes such links."""
         # Only a form can limit the size.
         method: UploadMethod = "PUT" if self._storage.max_size is None else "POST"
-        if self._storage.abilities.links is None:
+        links = self._storage.abilities.links
+        if links is None or not links.signs_uploads:
             return otherwise()
         return self._storage.upload_link(
             handle, method=method, content_type=content_type, expires=expires
