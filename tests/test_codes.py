@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rex.attach.signing.reason import REASONS
+from rex.attach.links.reason import REASONS
 from rex.core import Kind
 from rex.core.web import STATUSES
 
@@ -60,7 +60,7 @@ def finding_codes() -> set[object]:
     """Return the codes of the doctor's findings."""
     found: set[object] = {"ok"}
     for path in (SOURCE / "attach").rglob("*.py"):
-        if not path.stem.endswith(("doctor", "examining")):
+        if not path.stem.endswith(("diagnostics", "diagnosis")):
             continue
         for call in calls(path):
             is_finder = getattr(call.func, "id", "") in FINDERS or isinstance(call.func, ast.IfExp)

@@ -163,7 +163,7 @@ def test_the_public_surface_is_pinned(module: str) -> None:
 def test_the_verbs_are_pinned() -> None:
     """The public names of a storage, the same on every kind."""
     from rex.attach import Storage
-    from rex.attach.storages.local import LocalStorage
+    from rex.attach.backends.local.storage import LocalStorage
 
     assert VERBS == [name for name in dir(Storage) if not name.startswith("_")]
     assert VERBS == [name for name in dir(LocalStorage) if not name.startswith("_")]

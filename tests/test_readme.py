@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rex.attach.wiring import package
+from rex.attach.opening import package
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

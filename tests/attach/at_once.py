@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 
-from rex.attach.storages.local import LocalStorage
+from rex.attach.backends.local.storage import LocalStorage
 
 __all__ = ["LACKING", "READS_AT_ONCE"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from attach.broken import caught_by
-from rex.attach.content import Content
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.content.content import Content
+from rex.attach.content.reader import Body
 from rex.attach.info import Metadata
-from rex.attach.reader import Body
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
 from rex.core import Error, Kind
 
 

@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 from attach.broken import caught_by
 from attach.harnesses import s3_client
-from rex.attach.storages.s3 import S3Storage
-from rex.attach.storages.s3_links import S3Links
+from rex.attach.backends.s3.links import S3Links
+from rex.attach.backends.s3.storage import S3Storage
 
 if TYPE_CHECKING:
-    from rex.attach.abilities import Abilities
-    from rex.attach.content import Content
-    from rex.attach.link import PresignedLink
+    from rex.attach.backend.abilities import Abilities
+    from rex.attach.content.content import Content
+    from rex.attach.links.link import PresignedLink
 
 
 class _Signer(S3Links):

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from attach.broken import caught_by
 from attach.broken_uploads import Broken, Pieces
-from rex.attach.aio import AsyncStorage
-from rex.attach.content import Content
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.workers import Source, fed
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.content.content import Content
+from rex.attach.storage.aio import AsyncStorage
+from rex.attach.storage.workers import Source, fed
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from rex.attach.drafts import Draft
+    from rex.attach.backend.resumable import Draft
 
 sound = MemoryStorage
 

@@ -7,18 +7,18 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attach.broken import caught_by
-from rex.attach.drafts import Draft
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.local_drafts import LocalDrafts
-from rex.attach.storages.memory import MemoryStorage, _MemoryDrafts
+from rex.attach.backend.resumable import Draft
+from rex.attach.backends.local.resumable import LocalDrafts
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage, _MemoryDrafts
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterator
 
-    from rex.attach.abilities import Abilities
-    from rex.attach.content import Content
-    from rex.attach.storages.local_files import Files
+    from rex.attach.backend.abilities import Abilities
+    from rex.attach.backends.local.files import Files
+    from rex.attach.content.content import Content
 
 
 class Pieces(_MemoryDrafts):

@@ -14,18 +14,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attach.broken import caught_by
-from rex.attach.aio import AsyncStorage
-from rex.attach.comparison import Comparison
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.workers import Source, fed
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.content.comparison import Comparison
+from rex.attach.storage.aio import AsyncStorage
+from rex.attach.storage.workers import Source, fed
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterator
 
-    from rex.attach.content import Content
-    from rex.attach.reader import Reader
+    from rex.attach.content.content import Content
+    from rex.attach.content.reader import Reader
 
 sound = MemoryStorage
 """The verbs as they should be."""

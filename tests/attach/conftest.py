@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from attach.harnesses import LocalHarness, S3Harness
-from rex.attach.storages import directory
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.local import directory
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.s3.storage import S3Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 
+from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.backends.local.secret_file import SECRET_NAME
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.local.tree import MARKER
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.conformance import Harness
-from rex.attach.storages.fallback import FallbackStorage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
-from rex.attach.storages.secret_file import SECRET_NAME
-from rex.attach.storages.tree import MARKER
 
 if TYPE_CHECKING:
     from attach.service import Service

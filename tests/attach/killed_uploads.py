@@ -21,8 +21,8 @@ import botocore.session  # noqa: F401 - before it forks, since it takes long
 import obstore
 
 from rex.attach import open_storage
-from rex.attach.storages import s3_drafts
-from rex.attach.storages.s3_control import S3Control
+from rex.attach.backends.s3 import resumable as s3_drafts
+from rex.attach.backends.s3.control import S3Control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import requests
 
-from rex.attach.signing.sigv4 import Credentials, presign_url
-from rex.attach.storages import s3_bucket
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.s3 import bucket as s3_bucket
+from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.links.sigv4 import Credentials, presign_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rex.attach.link import PresignedLink
+    from rex.attach.links.link import PresignedLink
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 __all__ = ["BROKEN", "Refused", "ask", "raw", "storage_on"]

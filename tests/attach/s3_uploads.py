@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
 
 MIB = 1024 * 1024
 CONTENT = b"".join(bytes([number]) * 5 * MIB for number in (1, 2)) + b"the end"

@@ -19,19 +19,19 @@ import pytest
 from fastapi import FastAPI, UploadFile
 
 from attach.harnesses import LocalHarness, MemoryHarness
-from rex.attach.aio import WORKERS
+from rex.attach.backends.memory import MemoryStorage
 from rex.attach.conformance.samples import MIB, sample
-from rex.attach.reader import Body
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.workers import Source
+from rex.attach.content.reader import Body
+from rex.attach.storage.aio import WORKERS
+from rex.attach.storage.workers import Source
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from rex.attach.aio import AsyncReader, AsyncStorage
     from rex.attach.conformance import Harness
-    from rex.attach.content import AsyncBinaryFile, Content
+    from rex.attach.content.content import AsyncBinaryFile, Content
+    from rex.attach.storage.aio import AsyncReader, AsyncStorage
 
 HANGS = 30
 

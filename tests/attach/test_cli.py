@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from programs import LONGEST_SECONDS, REX, run, run_binary, started
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.tree import MARKER
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.local.tree import MARKER
 
 if TYPE_CHECKING:
     import subprocess

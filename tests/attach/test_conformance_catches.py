@@ -17,13 +17,13 @@ from attach import (
 )
 from attach.broken import BROKEN
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.conformance import failures, promises, promises_for
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
 
 if TYPE_CHECKING:
-    from rex.attach.abilities import Abilities
+    from rex.attach.backend.abilities import Abilities
     from rex.attach.conformance import Harness, Promise
     from rex.attach.storage import Storage
     from rex.attach_demo.seaweedfs import SeaweedFS

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rex.attach.conformance.samples import sample
-from rex.attach.content import CHUNK_SIZE, Content
+from rex.attach.content.content import CHUNK_SIZE, Content
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rex.attach import content_type as content_types
-from rex.attach.content_type import (
+from rex.attach.content import media_type as content_types
+from rex.attach.content.media_type import (
     INLINE_TYPES,
     coding_of,
     content_type_for,

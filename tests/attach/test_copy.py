@@ -12,11 +12,11 @@ import pytest
 
 from attach.harnesses import s3_client
 from rex.attach import open_storage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.tasks import Copied, Outcome, copy
-from rex.attach.tasks.pooled import pooled
-from rex.attach.tasks.throttle import Throttle
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.maintenance import Copied, Outcome, copy
+from rex.attach.maintenance.concurrent import pooled
+from rex.attach.maintenance.throttle import Throttle
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach import Storage
-    from rex.attach.reader import Body
+    from rex.attach.content.reader import Body
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 MIB = 1024 * 1024

@@ -11,9 +11,9 @@ import requests
 from click.testing import CliRunner
 
 from attach.harnesses import s3_client
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.s3.storage import S3Storage
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
 from rex.core.command import root

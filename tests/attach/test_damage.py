@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach.proxy import Passing, flipped, proxy
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.s3.storage import S3Storage
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import programs
 from attach.fake_server import silent_server
 from attach.harnesses import s3_client
 from programs import LONGEST_SECONDS, REX, started
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.tree import MARKER
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.local.tree import MARKER
 
 if TYPE_CHECKING:
     import subprocess

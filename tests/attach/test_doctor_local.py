@@ -17,20 +17,20 @@ import pytest
 from attach.fake_server import refused_address
 from attach.service import Service
 from programs import run
-from rex.attach.storages.fallback import FallbackStorage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.secret_file import SECRET_NAME
-from rex.attach.storages.tree import MARKER
-from rex.attach.tasks import Finding, Verdict, examine
+from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.backends.local.secret_file import SECRET_NAME
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.local.tree import MARKER
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.maintenance import Finding, Verdict, examine
 from trust import disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rex.attach.content import Content
+    from rex.attach.content.content import Content
+    from rex.attach.content.reader import Body
     from rex.attach.info import Metadata
-    from rex.attach.reader import Body
     from rex.attach.storage import Storage
 
 FINE, WARNING, WRONG, NOT_TRIED = Verdict
@@ -334,8 +334,8 @@ def test_whatever_fails_the_other_steps_are_taken() -> None:
 
 EXAMINE = """
     import json, os, sys, tempfile
-    from rex.attach.storages.local import LocalStorage
-    from rex.attach.tasks import examine
+    from rex.attach.backends.local.storage import LocalStorage
+    from rex.attach.maintenance import examine
 
     if len(sys.argv) > 2:
         with tempfile.TemporaryDirectory() as directory, LocalStorage(directory) as storage:

@@ -26,11 +26,11 @@ from attach.fake_server import (
 )
 from attach.harnesses import s3_client
 from attach.proxy import Passing, proxy, refusing, with_host
-from rex.attach.storages import s3_bucket
-from rex.attach.storages.fallback import FallbackStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
-from rex.attach.tasks import Finding, Verdict, examine, lifecycle
+from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.s3 import bucket as s3_bucket
+from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.maintenance import Finding, Verdict, examine, lifecycle
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from attach.bounded import bounded
 from attach.fake_server import Answer, Relay, fake_server, silent_server
 from programs import run
 from rex.attach import Storage, open_storage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.s3.storage import S3Storage
 from rex.core import Error, Kind, Rex
 from trust import disk
 
@@ -220,7 +220,7 @@ def test_a_disk_that_fills_up_at_any_call_is_unavailable(
 
 FULL_DISK = """
     import json, os, subprocess, sys
-    from rex.attach.storages.local import LocalStorage
+    from rex.attach.backends.local.storage import LocalStorage
     from rex.core import Error
 
     directory = sys.argv[1]

@@ -18,10 +18,10 @@ from attach import refused
 from attach.harnesses import LocalHarness
 from attach.refused import BROKEN, Refused, ask, storage_on
 from attach.service import Service
-from rex.attach.signing.sigv4 import Credentials, canonical_request, presign_url
-from rex.attach.storages.fallback import FallbackStorage
-from rex.attach.storages.s3 import S3Storage
-from rex.attach.tasks import Certainty, Reason, explain
+from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.explain import Certainty, Reason, explain
+from rex.attach.links.sigv4 import Credentials, canonical_request, presign_url
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ import requests
 
 from attach.fake_server import refused_address
 from rex.attach import get_storage, open_storage
-from rex.attach.storages.fallback import FallbackStorage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.tasks import Outcome, copy
+from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.maintenance import Outcome, copy
 from rex.core import Error, Kind, Rex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rex.attach.reader import Body
+    from rex.attach.content.reader import Body
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 

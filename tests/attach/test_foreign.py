@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 
 from attach.harnesses import s3_client
 from rex.attach import open_storage
-from rex.attach.tasks import Outcome, State, copy, sweep, verify
+from rex.attach.maintenance import Outcome, State, copy, sweep, verify
 from rex.attach.web import Access, attachments
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rex.attach import handle as handles
+from rex.attach.backends.memory import MemoryStorage
 from rex.attach.conformance import Harness, failures, promises
 from rex.attach.conformance.handles import ILL_FORMED
 from rex.attach.handle import (
@@ -24,7 +25,6 @@ from rex.attach.handle import (
     safe_file_name,
     shown,
 )
-from rex.attach.storages.memory import MemoryStorage
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

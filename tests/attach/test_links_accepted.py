@@ -15,11 +15,11 @@ from unittest import mock
 import pytest
 import requests
 
-from rex.attach.signing.sigv4 import Credentials, encode_path, presign_url
-from rex.attach.storages import s3_bucket
-from rex.attach.storages.objects import object_headers
-from rex.attach.storages.s3 import S3Storage
-from rex.attach.storages.s3_links import S3Links
+from rex.attach.backends.objects.objects import object_headers
+from rex.attach.backends.s3 import bucket as s3_bucket
+from rex.attach.backends.s3.links import S3Links
+from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.links.sigv4 import Credentials, encode_path, presign_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

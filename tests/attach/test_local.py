@@ -23,10 +23,12 @@ from hypothesis import strategies as st
 from attach.at_once import LACKING, READS_AT_ONCE
 from attach.bounded import bounded
 from programs import LONGEST_SECONDS, started
-from rex.attach.content import Content
-from rex.attach.storages import directory, linux, local, local_files
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.tree import MARKER
+from rex.attach.backends.local import directory, linux
+from rex.attach.backends.local import files as local_files
+from rex.attach.backends.local import storage as local
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.local.tree import MARKER
+from rex.attach.content.content import Content
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def test_of_many_removers_exactly_one_wins(storage: LocalStorage, root: Path) ->
 
 REMOVER = """
     import sys
-    from rex.attach.storages.local import LocalStorage
+    from rex.attach.backends.local.storage import LocalStorage
     from rex.core import Error
 
     storage = LocalStorage(sys.argv[1])
@@ -172,7 +174,7 @@ def test_adding_and_removing_in_one_day_never_fails(root: Path, storage: LocalSt
 
 CHURN = """
     import sys
-    from rex.attach.storages.local import LocalStorage
+    from rex.attach.backends.local.storage import LocalStorage
 
     storage = LocalStorage(sys.argv[1])
     for _ in range(100):
@@ -519,7 +521,7 @@ def test_a_failed_add_leaves_nothing(
 
 KILLED = """
     import sys
-    from rex.attach.storages.local import LocalStorage
+    from rex.attach.backends.local.storage import LocalStorage
 
     def content():
         for _ in range(3):
@@ -719,7 +721,7 @@ def test_a_directory_that_cannot_be_opened_is_not_passed_over(
     def refused(name: str, parent: int) -> int:
         raise PermissionError(errno.EACCES, "no", f"{name} in {parent}")
 
-    monkeypatch.setattr("rex.attach.storages.local_listing.open_directory", refused)
+    monkeypatch.setattr("rex.attach.backends.local.listing.open_directory", refused)
     with pytest.raises(Error) as caught:
         list(storage)
     assert Kind.DENIED is caught.value.kind

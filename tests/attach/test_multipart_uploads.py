@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from attach.s3_uploads import CONTENT, PARTS, abort_unfinished
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.s3.control import S3Failure
+from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.conformance.samples import at_once
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
-from rex.attach.storages.s3_control import S3Failure
 from rex.core import Error, Kind
 from served import reserved_port
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach import Storage
-    from rex.attach.multipart import MultipartUploads
+    from rex.attach.storage.multipart import MultipartUploads
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 COMPLETIONS = int(os.environ.get("REX_TRUST_COMPLETIONS", "10"))

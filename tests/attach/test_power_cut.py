@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach.recorded_disk import Disk
-from rex.attach.content import Content
-from rex.attach.storages.local import LocalStorage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.content.content import Content
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
 from rex.attach.conformance.samples import MIB, sample
+from rex.attach.content.reader import BUFFER_SIZE, MAX_REQUEST, MAX_RESUMES, MIN_REQUEST, Body
 from rex.attach.info import Metadata
-from rex.attach.reader import BUFFER_SIZE, MAX_REQUEST, MAX_RESUMES, MIN_REQUEST, Body
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

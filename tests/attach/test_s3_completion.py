@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rex.attach.backends.s3 import completion as s3_completion
+from rex.attach.backends.s3.completion import complete
+from rex.attach.backends.s3.control import S3Failure
 from rex.attach.conformance.samples import at_once
-from rex.attach.storages import s3_completion
-from rex.attach.storages.s3_completion import complete
-from rex.attach.storages.s3_control import S3Failure
-from rex.attach.tasks import sweep
+from rex.attach.maintenance import sweep
 from rex.core import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rex.attach.multipart import Part
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
+    from rex.attach.storage.multipart import Part
 
 ROUNDS = 25
 CONTENTS = (b"one" * 1000, b"two" * 1000)

@@ -12,18 +12,18 @@ from attach import proxy
 from attach.fake_server import Answer, Request, fake_server
 from attach.harnesses import again
 from rex.attach import open_storage
-from rex.attach.multipart import Part
-from rex.attach.signing.sigv4 import Credentials
-from rex.attach.storages import s3_control
-from rex.attach.storages.s3_completion import complete
-from rex.attach.storages.s3_control import S3Control, S3Failure
+from rex.attach.backends.s3 import control as s3_control
+from rex.attach.backends.s3.completion import complete
+from rex.attach.backends.s3.control import S3Control, S3Failure
+from rex.attach.links.sigv4 import Credentials
+from rex.attach.storage.multipart import Part
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
 
 KEYS = Credentials("key", "a-canary-of-a-secret")
 

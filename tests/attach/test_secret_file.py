@@ -13,10 +13,10 @@ import pytest
 
 from attach.recorded_disk import Disk
 from programs import LONGEST_SECONDS, started
-from rex.attach.signing.token import Tokens
-from rex.attach.storages import directory
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.secret_file import SECRET_NAME
+from rex.attach.backends.local import directory
+from rex.attach.backends.local.secret_file import SECRET_NAME
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.links.token import Tokens
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ ROUNDS = 40
 
 MAKER = """
 import sys
-from rex.attach.storages.local import LocalStorage
+from rex.attach.backends.local.storage import LocalStorage
 print("ready", flush=True)
 for line in sys.stdin:
     print(LocalStorage(line.strip())._own_secret().hex(), flush=True)

@@ -24,7 +24,7 @@ from botocore.endpoint_provider import EndpointProvider
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rex.attach.signing.sigv4 import (
+from rex.attach.links.sigv4 import (
     MAX_EXPIRES,
     Credentials,
     encode_path,

@@ -12,22 +12,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import rex.attach.uploads
+import rex.attach.storage.resumable
 from attach.harnesses import S3Harness, s3_client
-from rex.attach.storages import directory
-from rex.attach.storages.directory import NewFile
-from rex.attach.storages.fallback import FallbackStorage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
-from rex.attach.tasks import What, lifecycle, sweep
+from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.backends.local import directory
+from rex.attach.backends.local.directory import NewFile
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.maintenance import What, lifecycle, sweep
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
-    from rex.attach.tasks import Swept
+    from rex.attach.maintenance import Swept
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 HOUR = 3600
@@ -518,7 +518,7 @@ def test_whatever_has_happened_a_sweep_finds_what_is_old_and_not_in_use(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(directory, "_TMPFILE", None)
         history = History(tmp_path_factory.mktemp("history"), chance)
-        patch.setattr(rex.attach.uploads, "_now", lambda: history.now)
+        patch.setattr(rex.attach.storage.resumable, "_now", lambda: history.now)
         for step in [*steps, History.advance, History.sweep]:
             step(history)
             history.tick()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rex.attach.signing.token import MAX_TOKEN_LENGTH, Tokens
+from rex.attach.links.token import MAX_TOKEN_LENGTH, Tokens
 from rex.core import Error, Kind
 
 TOKENS = Tokens(b"canary-secret")

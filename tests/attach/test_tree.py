@@ -15,8 +15,8 @@ import pytest
 import programs
 from programs import REX
 from rex.attach import open_storage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.tree import MARKER
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.local.tree import MARKER
 from rex.core import Error, Kind, Rex
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def test_a_root_behind_a_link_is_read_in_one_call(
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("rex.attach.storages.local_files.descend", never)
+        patch.setattr("rex.attach.backends.local.files.descend", never)
         assert b"a" == storage.open(handle).read()
     other = tmp_path / "other"
     other.mkdir()

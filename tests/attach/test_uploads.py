@@ -24,17 +24,19 @@ from attach.harnesses import LocalHarness, S3Harness, again
 from attach.proxy import Passing, proxy
 from attach.recorded_disk import Disk
 from programs import run, started
-from rex.attach.leftover import What
-from rex.attach.storages import local_drafts, local_files, s3_drafts
-from rex.attach.storages.feeding import feed
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.local_drafts import LocalDrafts
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.objects import PART_SIZE
-from rex.attach.storages.s3 import S3Storage
-from rex.attach.storages.s3_control import S3Failure
-from rex.attach.tasks import sweep
-from rex.attach.uploads import MAX_KEPT_NOTE_BYTES
+from rex.attach.backend.garbage import What
+from rex.attach.backends.local import files as local_files
+from rex.attach.backends.local import resumable as local_drafts
+from rex.attach.backends.local.resumable import LocalDrafts
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.objects.objects import PART_SIZE
+from rex.attach.backends.objects.pump import feed
+from rex.attach.backends.s3 import resumable as s3_drafts
+from rex.attach.backends.s3.control import S3Failure
+from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.maintenance import sweep
+from rex.attach.storage.resumable import MAX_KEPT_NOTE_BYTES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -431,7 +433,7 @@ def test_another_attachment_in_the_place_is_not_overwritten(local: LocalStorage)
 
 APPENDING = """
 import sys
-from rex.attach.storages.local import LocalStorage
+from rex.attach.backends.local.storage import LocalStorage
 def content():
     yield b"abc"
     print("has come", flush=True)

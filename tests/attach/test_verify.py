@@ -14,17 +14,17 @@ import requests
 
 import programs
 from programs import REX, started
-from rex.attach.reader import Body
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.tasks import State, Verified, verify
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.content.reader import Body
+from rex.attach.maintenance import State, Verified, verify
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
 
 
 @pytest.fixture

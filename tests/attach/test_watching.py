@@ -23,10 +23,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 import programs
-from rex.attach.storages.fallback import FallbackStorage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.s3.storage import S3Storage
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -495,7 +495,7 @@ def run(program: str) -> Any:
 USE = """
 import json, sys
 def use():
-    from rex.attach.storages.memory import MemoryStorage
+    from rex.attach.backends.memory import MemoryStorage
     from rex.core import Error
     storage = MemoryStorage()
     storage.open(storage.add("a.txt", b"content")).read()

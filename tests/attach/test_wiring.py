@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rex.attach import get_storage, open_storage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.s3.storage import S3Storage
 from rex.core import Error, Kind, Package, Rex
 
 if TYPE_CHECKING:

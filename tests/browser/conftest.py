@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 from browser.page import BUCKET, Demo, Visit, demo_on_directory, demo_on_s3
 from browser.rig import BUNDLES, CHROMIUM, HERE, PlainServer, serving_pages
 from programs import BIN, run
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.s3.storage import S3Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

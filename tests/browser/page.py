@@ -11,8 +11,8 @@ from playwright.sync_api import expect
 
 from attach.harnesses import LocalHarness, S3Harness
 from browser.relay import Relay, relaying
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.s3.storage import S3Storage
 from served import Served, rex_serving
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import BrowserContext, Page
 
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
     from served import Served
 
 KEY = {"Authorization": "Bearer the-right-key-of-all"}

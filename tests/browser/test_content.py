@@ -16,7 +16,7 @@ from browser.media import frames, pdf, png, wav, webm
 from browser.page import READER
 from browser.rig import PlainServer
 from browser.traps import STYLESHEET, TRAPS
-from rex.attach.storages.local import LocalStorage
+from rex.attach.backends.local.storage import LocalStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Page
 
     from rex.attach import Storage
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
     from served import Served
 
     Kind = tuple[Served, Storage]

@@ -13,7 +13,7 @@ import pytest
 
 from attach.harnesses import LocalHarness, S3Harness
 from browser.rig import serving_pages
-from rex.attach.storages.local import LocalStorage
+from rex.attach.backends.local.storage import LocalStorage
 from served import rex_serving
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from rex.attach import get_storage
-from rex.attach.storages.fallback import FallbackStorage
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
+from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
 from rex.attach_demo import page
 from rex.core import Rex
 

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from programs import run, started
-from rex.attach.signing.sigv4 import Credentials, presign_url
+from rex.attach.links.sigv4 import Credentials, presign_url
 from rex.attach_demo import seaweedfs as launcher
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 from rex.core.error import Error, Kind

@@ -8,16 +8,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rex.attach.content import Content
-from rex.attach.storages import (
-    attributes,
-    directory,
-    local,
-    local_drafts,
-    objectstore,
-    s3,
-    s3_control,
-)
+from rex.attach.backends.local import attributes, directory
+from rex.attach.backends.local import resumable as local_drafts
+from rex.attach.backends.local import storage as local
+from rex.attach.backends.objects import storage as objectstore
+from rex.attach.backends.s3 import control as s3_control
+from rex.attach.backends.s3 import storage as s3
+from rex.attach.content.content import Content
 
 if TYPE_CHECKING:
     from collections.abc import Callable

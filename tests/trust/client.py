@@ -7,8 +7,8 @@ import io
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from rex.attach.tasks import copy, sweep
-from rex.attach.tasks.copying import Outcome
+from rex.attach.maintenance import copy, sweep
+from rex.attach.maintenance.copying import Outcome
 from rex.core import Error
 from trust.ledger import Content, Event
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rex.attach import Storage
-    from rex.attach.uploads import Upload
+    from rex.attach.storage.resumable import Upload
 
 __all__ = ["LATE", "Client"]
 

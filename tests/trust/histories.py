@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import botocore.session  # noqa: F401 - before it forks, since it takes long
 
 from rex.attach import open_storage
-from rex.attach.storages import s3_drafts
+from rex.attach.backends.s3 import resumable as s3_drafts
 from trust.children import Children
 from trust.client import Client
 from trust.history import History, Source, fill

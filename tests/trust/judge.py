@@ -7,7 +7,7 @@ import hashlib
 import random
 from typing import TYPE_CHECKING
 
-from rex.attach.tasks import sweep
+from rex.attach.maintenance import sweep
 from rex.core import Error, Kind
 from trust.client import LATE
 

@@ -9,7 +9,7 @@ from concurrent import futures
 from typing import TYPE_CHECKING, NamedTuple
 
 from attach.proxy import SILENCE, Answer, Change, Passing, flipped, proxy
-from rex.attach.storages import s3_drafts
+from rex.attach.backends.s3 import resumable as s3_drafts
 from rex.attach_demo.seaweedfs import SeaweedFS
 from trust.client import Client
 from trust.judge import judge

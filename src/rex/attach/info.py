@@ -31,7 +31,7 @@ class Metadata(NamedTuple):
     Browsers undo them; `open` does not.
     """
     note: str = ""
-    """What was recorded of its upload: see `rex.attach.uploads.Upload.note`."""
+    """What was recorded of its upload: see `rex.attach.storage.resumable.Upload.note`."""
 
 
 class Info(NamedTuple):

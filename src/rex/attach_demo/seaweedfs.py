@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from rex.attach.signing.sigv4 import Credentials, presign_url
+from rex.attach.links.sigv4 import Credentials, presign_url
 from rex.attach_demo import supervise
 from rex.core.error import Error, Kind
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rex.attach import Storage
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach.conformance import Harness
-    from rex.attach.storages.s3 import S3Storage
 
 
 @pytest.fixture(params=["memory", "directory", "s3"])

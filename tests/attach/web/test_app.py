@@ -18,9 +18,9 @@ from starlette.routing import Mount
 
 from attach.harnesses import S3Harness, s3_client
 from rex.attach import get_storage
-from rex.attach.content_type import coding_of
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.content.media_type import coding_of
 from rex.attach.web import Access, attachments
 from rex.attach.web.access import access_rule
 from rex.attach.web.app import Options
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach import Storage
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 FRIEND = "https://friend.example"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rex.attach import Storage
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
 
 LIMIT = 6 * 1024**2
 """One part and a bit, since S3 takes no smaller parts."""

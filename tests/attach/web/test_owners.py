@@ -15,13 +15,13 @@ from attach.web.test_companion import FILE, every
 from attach.web.test_sign import begun
 from attach.web.tus_client import Client
 from attach.web.uploaders import ANYBODY, Page
-from rex.attach.storages.memory import MemoryStorage
+from rex.attach.backends.memory import MemoryStorage
 from rex.attach.web import Access
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from rex.attach import Storage
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
 
 
 class Row:

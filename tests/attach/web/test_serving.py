@@ -17,13 +17,13 @@ from attach.at_once import LACKING, READS_AT_ONCE
 from attach.counting import CountingRelay
 from attach.web.virtual_time import VirtualTime
 from rex.attach import open_storage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
 from rex.attach.conformance.samples import MIB, sample
-from rex.attach.content import READ_SIZE
-from rex.attach.content_type import INLINE_TYPES
-from rex.attach.reader import Body
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.web.serving import Presentation, serve
+from rex.attach.content.content import READ_SIZE
+from rex.attach.content.media_type import INLINE_TYPES
+from rex.attach.content.reader import Body
+from rex.attach.web.download import Presentation, serve
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from rex.attach import Storage
     from rex.attach.conformance import Harness
+    from rex.attach.content.reader import Body
     from rex.attach.info import Metadata
-    from rex.attach.reader import Body
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 DATA = sample(3 * MIB + 5)

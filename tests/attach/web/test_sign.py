@@ -11,8 +11,8 @@ import pytest
 
 from attach.s3_uploads import CONTENT, PARTS, abort_unfinished
 from attach.web.uploaders import ORIGIN, Page
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule
 from rex.core import Kind
@@ -21,7 +21,7 @@ from rex.core.web import STATUSES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
 
 CANNOT = STATUSES[Kind.UNSUPPORTED]
 KEY = "5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab-a.bin"

@@ -15,8 +15,8 @@ import pytest
 from attach.s3_uploads import abort_unfinished
 from attach.web.test_sign import NAMED, begun, element, send, send_parts, sign
 from attach.web.uploaders import ORIGIN, Page
-from rex.attach.storages.fallback import FallbackStorage
-from rex.attach.storages.memory import MemoryStorage
+from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.backends.memory import MemoryStorage
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule
 from rex.core import Secret
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from rex.attach import Storage
-    from rex.attach.storages.s3 import S3Storage
+    from rex.attach.backends.s3.storage import S3Storage
 
 HERE = "http://here"
 NAME = "größe (1).png"

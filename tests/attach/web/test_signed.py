@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from attach.harnesses import LocalHarness, MemoryHarness
 from attach.web.virtual_time import VirtualTime
-from rex.attach.signing.permission import Permission
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.memory import MemoryStorage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.links.grant import Permission
 from rex.attach.web import Access, attachments
 from rex.core import Error, Kind
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach import Storage
-    from rex.attach.link import PresignedLink
+    from rex.attach.links.link import PresignedLink
 
 HERE = "http://here/attach"
 NAME = "ü b+c.txt"

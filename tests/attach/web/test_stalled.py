@@ -11,7 +11,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from rex.attach.conformance.samples import MIB, sample
-from rex.attach.web.stalled import CutsStalled
+from rex.attach.web.timeouts import CutsStalled
 from served import HOST, Served, rex_serving
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def test_where_descriptors_cannot_be_listed_nothing_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first request is answered as any other."""
-    monkeypatch.setattr("rex.attach.web.stalled.DESCRIPTORS", tmp_path / "none")
+    monkeypatch.setattr("rex.attach.web.timeouts.DESCRIPTORS", tmp_path / "none")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("ok")(scope, receive, send)

@@ -12,8 +12,8 @@ import pytest
 from attach.fake_server import Answer, fake_server, refused_address
 from attach.web.tus_client import PIECE, VERSION
 from attach.web.uploaders import Page
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.s3.storage import S3Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

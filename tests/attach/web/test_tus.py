@@ -15,19 +15,19 @@ import pytest
 from attach.web.sent import Sent
 from attach.web.tus_client import FOLDER, PIECE, VERSION, Client, encoded
 from attach.web.tus_rows import checksum
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.tasks import sweep
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.maintenance import sweep
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule
-from rex.attach.web.checked import Room
+from rex.attach.web.checksum import Room
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from rex.attach import Storage
-    from rex.attach.storages.s3 import S3Storage
-    from rex.attach.uploads import Upload
+    from rex.attach.backends.s3.storage import S3Storage
+    from rex.attach.storage.resumable import Upload
 
 ORIGIN = "https://page.example"
 HANGS = 30
@@ -391,7 +391,7 @@ def test_a_piece_with_a_checksum_is_not_kept_without_end(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stands in a file of the service until it is known to be right."""
-    monkeypatch.setattr("rex.attach.web.checked.MAX_BYTES", 4)
+    monkeypatch.setattr("rex.attach.web.checksum.MAX_BYTES", 4)
     path = client.create(6)
     refused = client.patch(path, 0, b"abcdef", Upload_Checksum=checksum(b"abcdef"))
     assert (413, 0) == (refused.status_code, client.offset(path))
@@ -401,7 +401,7 @@ def test_all_pieces_with_a_checksum_have_a_limit_together(
     memory: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While others fill the room, one more is 503 and a client tries again; then it fits."""
-    monkeypatch.setattr("rex.attach.web.checked.ROOM", Room(10))
+    monkeypatch.setattr("rex.attach.web.checksum.ROOM", Room(10))
     path, other = memory.create(9), memory.create(9)
     right = {"Upload-Checksum": checksum(b"abcdef")}
 
@@ -433,7 +433,7 @@ def test_a_piece_with_a_checksum_leaves_its_room(
 ) -> None:
     """Whatever became of it."""
     room = Room(6)
-    monkeypatch.setattr("rex.attach.web.checked.ROOM", room)
+    monkeypatch.setattr("rex.attach.web.checksum.ROOM", room)
     path = memory.create(5 if status == 413 else 6)
     if status == 409:
         memory.storage.uploads._drafts.append = conflict  # type: ignore[assignment,method-assign]

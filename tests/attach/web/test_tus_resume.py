@@ -23,8 +23,8 @@ from urllib.parse import unquote
 import pytest
 
 from attach.harnesses import LocalHarness, S3Harness
-from rex.attach.storages.local import LocalStorage
-from rex.attach.storages.s3 import S3Storage
+from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.backends.s3.storage import S3Storage
 from served import HOST, Served, rex_serving
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from starlette.routing import Route
 
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
 from attach.web.sent import Sent
-from rex.attach.content import Content
-from rex.attach.storages.memory import MemoryStorage
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.content.content import Content
 from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY
-from rex.attach.web.uploading import Uploaded, upload
+from rex.attach.web.upload import Uploaded, upload
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

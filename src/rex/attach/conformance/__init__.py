@@ -16,20 +16,20 @@ or with none: ``for failure in failures(MyHarness()): print(failure)``.
 
 from rex.attach.conformance import (
     coroutines,
-    describing,
     downloads,
     handles,
     links,
     listing,
+    metadata,
     names,
-    piecewise,
-    piecewise_together,
     putting,
     reading,
     refusing,
     removing,
+    resumable,
+    resumable_together,
     storing,
-    together,
+    threads,
     uploads,
 )
 from rex.attach.conformance.harness import Harness
@@ -41,19 +41,19 @@ themes = (
     storing,
     putting,
     refusing,
-    describing,
+    metadata,
     reading,
     removing,
     listing,
     names,
     handles,
-    together,
+    threads,
     coroutines,
     links,
     uploads,
     downloads,
-    piecewise,
-    piecewise_together,
+    resumable,
+    resumable_together,
 )
 """The modules in which the promises stand, in the order in which to read them."""
 

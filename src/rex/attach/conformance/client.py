@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rex.attach.client import Answer, Client
+from rex.attach.links.client import Answer, Client
 
 __all__ = ["Answer", "fetch", "put", "upload"]
 

@@ -16,8 +16,8 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 
-    from rex.attach.aio import AsyncStorage
     from rex.attach.conformance.harness import Harness
+    from rex.attach.storage.aio import AsyncStorage
 
 
 HANGS = 30

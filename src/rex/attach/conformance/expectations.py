@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rex.attach.conformance.harness import Harness
-    from rex.attach.content import ContentSource
+    from rex.attach.content.content import ContentSource
     from rex.attach.storage import Storage
 
 __all__ = [

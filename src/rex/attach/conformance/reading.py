@@ -16,7 +16,7 @@ from rex.core import Kind
 
 if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
-    from rex.attach.reader import Reader
+    from rex.attach.content.reader import Reader
     from rex.attach.storage import Storage
 
 

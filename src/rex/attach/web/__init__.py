@@ -3,6 +3,6 @@
 from rex.attach.web.access import Access, Rule
 from rex.attach.web.app import attachments
 from rex.attach.web.mount import access_of
-from rex.attach.web.uploading import upload
+from rex.attach.web.upload import upload
 
 __all__ = ["Access", "Rule", "access_of", "attachments", "upload"]

@@ -14,7 +14,7 @@ from uuid import UUID
 from starlette.concurrency import run_in_threadpool
 
 from rex.attach.handle import parse_handle, shown
-from rex.attach.service_settings import bearer_keys, imported_rule
+from rex.attach.settings import bearer_keys, imported_rule
 from rex.attach.web.section import EXPOSED
 from rex.core import Error, Kind
 

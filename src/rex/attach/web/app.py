@@ -14,15 +14,15 @@ from starlette.responses import JSONResponse, Response
 from rex.attach.web.body import read_json
 from rex.attach.web.companion import Companion
 from rex.attach.web.conditions import CONDITIONS, NOT_EXPECTED, Verdict, judge, named_headers
-from rex.attach.web.failing import answer_failure
+from rex.attach.web.download import serve
+from rex.attach.web.errors import answer_failure
 from rex.attach.web.openapi import describe
 from rex.attach.web.paths import handle_of, raw_path, root_of, url_of
 from rex.attach.web.section import allowing
-from rex.attach.web.serving import serve
+from rex.attach.web.service_links import Signed
 from rex.attach.web.sign import Sign
-from rex.attach.web.signed import Signed
 from rex.attach.web.tus import Tus
-from rex.attach.web.uploading import take_back, upload
+from rex.attach.web.upload import take_back, upload
 from rex.core import Error, Kind, typed
 from rex.core.staged_close import StagedClose
 from rex.core.web import problem

@@ -12,10 +12,10 @@ from urllib.parse import unquote
 
 from starlette.responses import JSONResponse
 
-from rex.attach.content_type import content_type_for
+from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import shown
 from rex.attach.web.body import read_json
-from rex.attach.web.failing import answer_failure
+from rex.attach.web.errors import answer_failure
 from rex.attach.web.section import GuardedSection, allowing
 from rex.core import Error, Kind
 from rex.core.web import problem
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from rex.attach.link import PresignedLink
+    from rex.attach.links.link import PresignedLink
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rex.attach.service_settings import comma_separated
-from rex.attach.web.access import Access, access_rule
-from rex.attach.web.app import Options, attachments
-from rex.attach.web.stalled import CutsStalled
-from rex.attach.wiring import (
+from rex.attach.opening import (
     ACCESS,
     ACCESS_KEYS,
     HOSTS,
@@ -17,6 +13,10 @@ from rex.attach.wiring import (
     allowed_origins,
     get_storage,
 )
+from rex.attach.settings import comma_separated
+from rex.attach.web.access import Access, access_rule
+from rex.attach.web.app import Options, attachments
+from rex.attach.web.timeouts import CutsStalled
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-from rex.attach.content_type import content_type_for
+from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import shown
 from rex.attach.web.body_headers import check_not_encoded
 from rex.attach.web.form_names import file_name, unescaped

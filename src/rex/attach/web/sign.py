@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from rex.attach.link import PresignedLink
+    from rex.attach.links.link import PresignedLink
     from rex.attach.storage import Storage, UploadMethod
     from rex.attach.web.access import Access
 

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
-from rex.attach.link import PresignedLink, link_seconds
+from rex.attach.links.link import PresignedLink, link_seconds
 from rex.attach.web.body import Body
 from rex.attach.web.companion import wanted_type
 from rex.attach.web.paths import handle_of, root_of

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from rex.attach.web.body import STOPPED_SENDING, Body
 from rex.attach.web.body_headers import check_whole
-from rex.attach.web.checked import ChecksumError, NoRoomError, checked
-from rex.attach.web.failing import answer_failure
+from rex.attach.web.checksum import ChecksumError, NoRoomError, checked
+from rex.attach.web.errors import answer_failure
 from rex.attach.web.paths import handle_of, root_of, url_of
 from rex.attach.web.section import GuardedSection, allowing
 from rex.attach.web.tus_headers import (
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rex.attach.storage import Storage
-    from rex.attach.uploads import Upload
+    from rex.attach.storage.resumable import Upload
     from rex.attach.web.access import Access
 
 __all__ = ["Tus"]

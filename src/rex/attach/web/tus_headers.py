@@ -8,9 +8,9 @@ import json
 import re
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from rex.attach.content_type import DEFAULT_TYPE, content_type_for
+from rex.attach.content.media_type import DEFAULT_TYPE, content_type_for
 from rex.attach.handle import shown
-from rex.attach.uploads import MAX_KEPT_NOTE_BYTES
+from rex.attach.storage.resumable import MAX_KEPT_NOTE_BYTES
 from rex.attach.web.body_headers import given_digests
 from rex.core import Error, Kind
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from rex.attach.uploads import Upload
+    from rex.attach.storage.resumable import Upload
 
 __all__ = [
     "ALGORITHMS",

@@ -14,7 +14,7 @@ import pytest
 
 from attach.harnesses import s3_client
 from attach.web.hostile.raw import CANARIES, KEY, Answer, ask, request
-from rex.attach.storages.tree import MARKER
+from rex.attach.backends.local.tree import MARKER
 from served import PORT, Served, serving
 
 if TYPE_CHECKING:

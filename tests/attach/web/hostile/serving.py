@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 
-from rex.attach import wiring
-from rex.attach.storages.memory import MemoryStorage
+from rex.attach import opening as wiring
+from rex.attach.backends.memory import MemoryStorage
 from rex.core.cli import main
 
 logging.basicConfig(level=logging.DEBUG)

@@ -10,9 +10,9 @@ import pytest
 from attach.web.hostile.conftest import KEPT
 from attach.web.hostile.raw import KEY, Connection, file_part, form, request, written
 from attach.web.sent import Sent
-from rex.attach.content import Content
-from rex.attach.storages.memory import MemoryStorage
-from rex.attach.web.uploading import upload
+from rex.attach.backends.memory import MemoryStorage
+from rex.attach.content.content import Content
+from rex.attach.web.upload import upload
 
 if TYPE_CHECKING:
     from attach.web.hostile.conftest import Everywhere

@@ -1,0 +1,210 @@
+"""A storage that attachments are moving into, and the older one that still has some of them."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import TYPE_CHECKING, TypeVar
+
+from rex.attach.backend.abilities import LinkSigner, require
+from rex.attach.backend.diagnostics import doctors_of
+from rex.attach.storage import Storage
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rex.attach.backend.abilities import Abilities
+    from rex.attach.backend.diagnostics import Doctor
+    from rex.attach.backend.garbage import Leftover
+    from rex.attach.content.content import Content
+    from rex.attach.content.reader import Body
+    from rex.attach.info import Metadata
+    from rex.attach.links.link import PresignedLink
+    from rex.attach.links.reason import Comparison
+    from rex.attach.links.signed_link import SignedLink
+
+__all__ = ["FallbackStorage"]
+
+T = TypeVar("T")
+
+
+class FallbackStorage(Storage):
+    """Attachments in two storages while they move from one to the other.
+
+    What is new is stored in `new`. What is read is looked for there, and then in `old`. Listings
+    are of both, and removing removes from both, from `old` first: a copy that is under way notices
+    it. Of two removers at the same moment, both may be told that they removed it.
+    """
+
+    # Its kinds of storage are what a kind of storage is to the verbs, so their hooks are called.
+    # ruff: noqa: SLF001
+
+    def __init__(self, new: Storage, old: Storage) -> None:
+        super().__init__(
+            max_size=new.max_size,
+            link_expires=new.link_expires,
+            upload_expires=new.upload_expires,
+            url=new.url,
+            secret=new._secret,
+        )
+        self.new = new
+        self.old = old
+        self._both = (new, old)
+
+    def __repr__(self) -> str:
+        return f"FallbackStorage({self.new!r}, {self.old!r})"
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self.new.close()
+        self.old.close()
+
+    def _check(self, *, create: bool) -> None:
+        self.new._check(create=create)
+        self.old._check(create=False)
+
+    def _is_untouched(self) -> bool:
+        return self.new._is_untouched() and self.old._is_untouched()
+
+    def _init(self) -> bool:
+        return self.new._init()
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        if _tried(self.old, key, lambda storage: storage._head(key)) is not None:
+            raise FileExistsError
+        with self.new.mapped(f"/{key}", content):
+            self.new._put(key, content, content_type)
+
+    def _put_new(self, key: str, content: Content, content_type: str) -> None:
+        with self.new.mapped(f"/{key}", content):
+            self.new._put_new(key, content, content_type)
+
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        return self._holding(key, lambda storage: storage._begun(key, start, end))
+
+    def _get_cached(self, key: str) -> tuple[Metadata, bytes] | None:
+        return self.new._get_cached(key) or self.old._get_cached(key)
+
+    def _head(self, key: str) -> Metadata:
+        return self._holding(key, lambda storage: storage._head(key))
+
+    def _delete(self, key: str) -> None:
+        def delete(storage: Storage) -> bool:
+            storage._delete(key)
+            return True
+
+        removed = [_tried(storage, key, delete) for storage in (self.old, self.new)]
+        if not any(removed):
+            raise FileNotFoundError
+
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        both = (_listed(storage, day, after) for storage in (self.new, self.old))
+        return (key for key, _ in itertools.groupby(heapq.merge(*both)))
+
+    def _unknown_keys(self) -> Iterator[str]:
+        both = (storage._unknown_keys() for storage in self._both)
+        return (key for key, _ in itertools.groupby(heapq.merge(*both)))
+
+    def _holding(self, key: str, call: Callable[[Storage], T]) -> T:
+        """Ask the one of both that has it."""
+        found = _tried(self.new, key, call)
+        if found is None:
+            found = _tried(self.old, key, call)
+        if found is None:
+            raise FileNotFoundError
+        return found
+
+    # What is only for new attachments, or about the storage as a whole.
+
+    def _abilities(self) -> Abilities:
+        links = _Links(self) if self.new.abilities.links or self.old.abilities.links else None
+        return self.new.abilities._replace(
+            links=links, garbage=self._garbage, diagnostics=self._doctors
+        )
+
+    def _garbage(self, before: datetime.datetime) -> Iterator[Leftover]:
+        for storage in self._both:
+            find = storage.abilities.garbage
+            if find is not None:
+                with storage.mapped(None):
+                    yield from find(before)
+
+    def _doctors(self) -> Sequence[Doctor]:
+        older = doctors_of(self.old)
+        for doctor in older:
+            doctor.is_older = True
+        return (*doctors_of(self.new), *older)
+
+    def _own_secret(self) -> bytes:
+        return self.new._own_secret()
+
+    def _translated(self, failure: Exception, handle: str | None) -> Error | None:
+        # What `old` raises is an `Error` already.
+        return self.new._translated(failure, handle)
+
+
+class _Links(LinkSigner):
+    """Links to the storage that has an attachment, and for uploads to the new one."""
+
+    def __init__(self, storage: FallbackStorage) -> None:
+        self._new = storage.new
+        self._both = (storage.new, storage.old)
+
+    @property
+    def is_served(self) -> bool:  # type: ignore[override]  # it depends on the new storage
+        """Whether the service answers the links to what is new."""
+        links = self._new.abilities.links
+        return links is not None and links.is_served
+
+    @property
+    def signs_uploads(self) -> bool:  # type: ignore[override]  # it depends on the new storage
+        """Whether the new storage, which gets all uploads, has links for them."""
+        links = self._new.abilities.links
+        return links is not None and links.signs_uploads
+
+    def post(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        return _links_of(self._new).post(key, content_type, max_size, seconds)
+
+    def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        return _links_of(self._new).put(key, content_type, seconds)
+
+    def get(
+        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+    ) -> PresignedLink:
+        # A link leads to one place, so here it is asked which; what is nowhere may come yet.
+        new, old = self._both
+        heads = (_tried(storage, key, lambda storage: storage._head(key)) for storage in self._both)
+        holder = old if next(heads) is None and next(heads) is not None else new
+        with holder.mapped(f"/{key}"):
+            return _links_of(holder).get(key, content_disposition, content_type, seconds)
+
+    def compare(self, link: SignedLink) -> Comparison | None:
+        # It may be of either; its own finds least to be wrong with it.
+        signers = [storage.abilities.links for storage in self._both]
+        found = [signer.compare(link) for signer in signers if signer is not None]
+        return min(filter(None, found), key=lambda each: len(each.reasons), default=None)
+
+
+def _links_of(storage: Storage) -> LinkSigner:
+    return require(storage.abilities.links, "links")
+
+
+def _tried(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:
+    """Ask a storage, in its own words for what fails; None where there is no such attachment."""
+    try:
+        with storage.mapped(f"/{key}"):
+            return call(storage)
+    except Error as error:
+        if error.kind is Kind.NOT_FOUND:
+            return None
+        raise
+
+
+def _listed(storage: Storage, day: datetime.date | None, after: str | None) -> Iterator[str]:
+    with storage.mapped(None):
+        yield from storage._list(day, after)

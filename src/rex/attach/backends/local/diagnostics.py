@@ -1,0 +1,269 @@
+"""The examination of a directory: what its file system can do, and who may."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from rex.attach.backend.diagnostics import Doctor, Step, fine, left_out, warning, wrong
+from rex.attach.backends.local import secret_file
+from rex.attach.backends.local.attributes import attach_attributes
+from rex.attach.backends.local.directory import NewFile
+from rex.attach.backends.local.tree import MARKER
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rex.attach.backend.diagnostics import Finding
+    from rex.attach.backends.local.files import Files
+    from rex.attach.backends.local.storage import LocalStorage
+
+__all__ = ["LocalDoctor"]
+
+SCARCE = 0.05
+"""The part of the space, or of the inodes, below which one is warned."""
+MIB = 1024 * 1024
+NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "lustre", "glusterfs", "fuse.sshfs", "afs")
+
+
+class LocalDoctor(Doctor):
+    """Examines a directory."""
+
+    required = ("directory", "permissions")
+
+    def __init__(
+        self, storage: LocalStorage, files: Files, *, require_marker: bool, has_secret: bool
+    ) -> None:
+        super().__init__(storage)
+        self._files = files
+        self._tree = files.tree
+        self._url = storage.url
+        self._path = storage.directory
+        self._require_marker = require_marker
+        self._is_secret_given = has_secret
+        self._quoted = shlex.quote(self._path)
+
+    def first(self) -> list[Step]:
+        there, usable = ("directory",), self.required
+        return [
+            Step("directory", self._directory),
+            Step("permissions", self._permissions, there),
+            Step("marker", self._marker, usable),
+            Step("file system", self._file_system, there),
+            Step("space", self._space, there),
+            Step("unnamed files", self._unnamed, usable),
+            Step("hard links", self._hard_links, usable),
+            Step("attributes", self._attributes, usable),
+            Step("fsync", self._fsync, usable),
+            Step("secret", self._secret, there),
+        ]
+
+    def _directory(self) -> Finding:
+        if not os.path.lexists(self._path):
+            return wrong(
+                "no-directory",
+                f"{self._path} does not exist",
+                "if it is on a disk, mount that; or let rex make it, as an application does when "
+                "it starts:",
+                *self._init,
+            )
+        if os.path.isdir(self._path):
+            return fine(self._path)
+        what = "a broken link" if not os.path.exists(self._path) else "not a directory"
+        return wrong(
+            "not-a-directory",
+            f"{self._path} is {what}",
+            "give the path of a directory in attach_dir, or move away what has its name",
+        )
+
+    @property
+    def _init(self) -> Sequence[str]:
+        parent = shlex.quote(os.path.dirname(self._path))
+        command = f"$ rex attach init --storage file://{shlex.quote(quote(self._path))}"
+        if os.path.isdir(os.path.dirname(self._path)):
+            return (command,)
+        return f"$ install -d -m 0750 -o {os.geteuid()} -g {os.getegid()} {parent}", command
+
+    def _marker(self) -> Finding:
+        marker = self._tree.marker()
+        if marker is not None:
+            return fine(f"{MARKER}: {marker}")
+        advice = "mount its disk; or, if attachments are to be kept here:"
+        if self._files.are_untouched():
+            found = f"{self._path} is empty and has no marker: is a disk not mounted?"
+            return wrong("not-mounted", found, advice, *self._init)
+        if self._require_marker:
+            return wrong(
+                "no-marker", "there is no marker (attach_dir_require_marker)", advice, *self._init
+            )
+        return warning("no-marker", "there is none yet", "an application makes it when it starts")
+
+    def _permissions(self) -> Finding:
+        status = os.stat(self._path)
+        owner = f"{status.st_uid}:{status.st_gid}"
+        we = f"{os.geteuid()}:{os.getegid()}"
+        modes = {"read": os.R_OK, "write": os.W_OK, "search": os.X_OK}
+        can_tell = os.access in os.supports_effective_ids
+        lacking = [
+            name
+            for name, mode in modes.items()
+            if not os.access(self._path, mode, effective_ids=can_tell)
+        ]
+        found = f"owner {owner}, mode {stat.S_IMODE(status.st_mode):04o}; we are {we}"
+        if not lacking:
+            return self._open_to_others() or fine(found)
+        found = f"we may not {' or '.join(lacking)} in it: {found}"
+        if os.statvfs(self._path).f_flag & os.ST_RDONLY:
+            return wrong(
+                "read-only",
+                f"{found}; it is mounted read-only",
+                f"$ mount -o remount,rw {shlex.quote(self._mount()[0])}",
+            )
+        if os.geteuid() == 0 or (status.st_uid == os.geteuid() and status.st_mode & 0o700 == 0o700):  # noqa: PLR2004 - all that an owner may
+            return wrong(
+                "immutable", f"{found}; it may be immutable", f"$ chattr -i {self._quoted}"
+            )
+        if status.st_uid == os.geteuid():
+            return wrong("no-permission", found, f"$ chmod u+rwx {self._quoted}")
+        return wrong("no-permission", found, f"$ chown -R {we} {self._quoted}")
+
+    def _open_to_others(self) -> Finding | None:
+        """Find a directory on the path that everybody may write to, without a sticky bit."""
+        path = Path(os.path.realpath(self._path))
+        for each in (path, *path.parents):
+            mode = each.stat().st_mode
+            if mode & stat.S_IWOTH and (each == path or not mode & stat.S_ISVTX):
+                return warning(
+                    "open-to-others",
+                    f"{each} has mode {stat.S_IMODE(mode):04o}: every user of this machine may "
+                    "replace what is in it",
+                    f"$ chmod o-w {shlex.quote(str(each))}",
+                )
+        return None
+
+    def _mount(self) -> tuple[str, str]:
+        """Give where the file system is mounted, and its kind; see proc_pid_mountinfo(5)."""
+        found = "/", ""
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+        except OSError:
+            return found
+        path = Path(os.path.realpath(self._path))
+        for line in mounts:
+            before, _, after = line.partition(" - ")
+            point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), before.split()[4])
+            if path.is_relative_to(point) and len(point) >= len(found[0]):
+                found = point, after.split()[0]
+        return found
+
+    def _file_system(self) -> Finding:
+        _, kind = self._mount()
+        if not kind:
+            return left_out("unknown", "this system does not tell")
+        return fine(f"{kind} ({'network' if kind.startswith(NETWORK) else 'local'})")
+
+    def _space(self) -> Finding:
+        status = os.statvfs(self._path)
+        left = status.f_bavail * status.f_frsize
+        parts = {"space": (status.f_bavail, status.f_blocks)}
+        if status.f_files:
+            parts["inodes"] = (status.f_favail, status.f_files)
+        found = f"{left // MIB:,} MiB left"
+        shares = {what: free / total for what, (free, total) in parts.items() if total}
+        found += "".join(f", {share:.0%} of the {what}" for what, share in shares.items())
+        scarce = [what for what, share in shares.items() if share < SCARCE]
+        if scarce:
+            return warning("storage-nearly-full", found, "make room, or give the file system more")
+        return fine(found)
+
+    # What the file system can do.
+
+    def _unnamed(self) -> Finding:
+        with self._tree.opened() as root, NewFile(root) as file:
+            if file.is_unnamed:
+                return fine("nothing is left of a process that is killed (O_TMPFILE)")
+        return warning(
+            "no-unnamed-files",
+            "the file system has none (O_TMPFILE)",
+            "of a process that is killed, a file .partial-* may be left: remove old ones",
+        )
+
+    def _hard_links(self) -> Finding:
+        with self._tree.opened() as root, NewFile(root) as file:
+            name = f".partial-doctor-{os.getpid()}"
+            try:
+                file.link(name, root)
+            except OSError as failure:
+                return wrong(
+                    "no-hard-links",
+                    f"the file system has none: {failure.strerror}",
+                    "keep the attachments on one that has (ext4, XFS, Btrfs, ZFS, NFS)",
+                )
+            os.unlink(name, dir_fd=root)
+        return fine("a file appears whole, and never takes another's place")
+
+    def _attributes(self) -> Finding:
+        with self._tree.opened() as root, NewFile(root) as file:
+            if attach_attributes(file.fd, {"content_type": "text/plain"}):
+                return fine("content type and SHA-256 are kept with the file")
+        return warning(
+            "no-attributes",
+            "the file system has no extended attributes",
+            "content type and SHA-256 are kept in a small file beside each: back these up too",
+        )
+
+    def _fsync(self) -> Finding:
+        with self._tree.opened() as root, NewFile(root) as file:
+            file.write(b"doctor")
+            os.fsync(file.fd)
+            os.fsync(root)
+        return fine("files and directories can be synced")
+
+    # Links.
+
+    def _secret(self) -> Finding:
+        if self._is_secret_given:
+            return fine("given by attach_secret")
+        if not self._has_secret():
+            return fine("none yet; it is made when the first link is")
+        path = f"{self._path}/{secret_file.SECRET_NAME}"
+        quoted = shlex.quote(path)
+        try:
+            with self._tree.opened() as root:
+                secret_file.own_secret(root)
+        except Error as error:
+            advice = ["remove it, or put it right; if it is removed, all links that are out end:"]
+            if stat.S_IMODE(os.lstat(path).st_mode) & 0o077:
+                advice.append(f"$ chmod 0600 {quoted}  # if nobody has read it")
+            return wrong("unusable-secret", str(error.payload), *advice, f"$ rm {quoted}")
+        except OSError as failure:
+            return wrong(
+                "unusable-secret", f"{path}: {failure.strerror}", f"$ chown {os.geteuid()} {quoted}"
+            )
+        return fine(f"{path}, and nobody else may read it")
+
+    def _has_secret(self) -> bool:
+        return os.path.lexists(f"{self._path}/{secret_file.SECRET_NAME}")
+
+    def lacks_links(self) -> Finding | None:
+        if self._url is None:
+            return left_out("no-links", "no service makes links for it (setting attach_url)")
+        if self._is_secret_given or self._has_secret():
+            return None
+        return left_out(
+            "no-secret", "the directory has no secret yet (.secret), which the first link makes"
+        )
+
+    # What to change.
+
+    def advice(self, step: str, error: Error) -> Sequence[str]:
+        if error.kind is Kind.DENIED:
+            we = f"{os.geteuid()}:{os.getegid()}"
+            return "all that is in it must be ours:", f"$ chown -R {we} {self._quoted}"
+        return super().advice(step, error)

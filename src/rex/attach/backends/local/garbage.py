@@ -1,0 +1,167 @@
+"""What nobody finished in a directory: temporary files, halves of drafts, empty directories."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import fcntl
+import os
+import re
+import stat
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rex.attach.backend.garbage import Leftover, What
+from rex.attach.backends.local.attributes import beside
+from rex.attach.backends.local.directory import NOTHING_THERE, open_directory, open_file
+from rex.attach.backends.local.tree import PLACE
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+__all__ = ["local_leftovers"]
+
+_PARTIAL = re.compile(r"\.partial-[0-9a-f]{32}")
+_HALF = re.compile(r"([0-9a-f-]{36})\.(data|key)")
+_RECORD = re.compile(r"\.[0-9a-f]{16}\.json")
+_LEVELS = [re.compile(pattern) for pattern in (r"\d{4}", r"\d\d", r"\d\d", "[0-9a-f-]{36}")]
+"""What the directories of attachments are called; any others are not ours."""
+
+
+def local_leftovers(root: int, before: datetime.datetime) -> Iterator[Leftover]:
+    """Give what has been left in an open directory of attachments since before a moment."""
+    yield from _partials(root, "", before)
+    place = _opened(PLACE, root)
+    if place is not None:
+        try:
+            yield from _partials(place, f"{PLACE}/", before)
+            yield from _halves(place, before)
+        finally:
+            os.close(place)
+    yield from _empty(root, "", before)
+
+
+def _partials(parent: int, prefix: str, before: datetime.datetime) -> Iterator[Leftover]:
+    """Find files that were to become another; who still writes one holds a lock on it."""
+    for name in sorted(os.listdir(parent)):
+        if _PARTIAL.fullmatch(name):
+            yield from _unused(parent, prefix, name, before)
+
+
+def _halves(place: int, before: datetime.datetime) -> Iterator[Leftover]:
+    """Find drafts without a record, and records without a draft; as `LocalDrafts` writes them."""
+    names = set(os.listdir(place))
+    for name in sorted(names):
+        half = _HALF.fullmatch(name)
+        if half is None:
+            continue
+        identifier, kind = half.groups()
+        other = f"{identifier}.{'key' if kind == 'data' else 'data'}"
+        if other not in names:
+            yield from _unused(place, f"{PLACE}/", name, before, unless=other)
+
+
+def _unused(
+    parent: int, prefix: str, name: str, before: datetime.datetime, unless: str | None = None
+) -> Iterator[Leftover]:
+    """Give an old file that nobody holds, `unless` there is another one."""
+    status = _status(name, parent)
+    if status is None or not stat.S_ISREG(status.st_mode) or _modified(status) >= before:
+        return
+
+    def clear(*, is_dry: bool = False) -> bool:
+        try:
+            with _locked(name, parent):
+                if unless is not None and _status(unless, parent) is not None:
+                    return False
+                if not is_dry:
+                    os.unlink(name, dir_fd=parent)
+        except (BlockingIOError, FileNotFoundError):
+            return False
+        return True
+
+    if clear(is_dry=True):
+        yield Leftover(What.FILE, prefix + name, _modified(status), status.st_size, clear)
+
+
+def _empty(parent: int, prefix: str, before: datetime.datetime) -> Generator[Leftover, None, bool]:
+    """Find directories with nothing in them, from the innermost; return whether this is one."""
+    level = prefix.count("/")
+    if level == len(_LEVELS):
+        return (yield from _records(parent, prefix, before))
+    is_empty = True
+    for name in sorted(os.listdir(parent)):
+        child = _opened(name, parent) if _LEVELS[level].fullmatch(name) else None
+        if child is None:
+            is_empty = False
+            continue
+        try:
+            # Read now, since removing what is in it makes it young.
+            modified = _modified(os.fstat(child))
+            is_child_empty = yield from _empty(child, f"{prefix}{name}/", before)
+        finally:
+            os.close(child)
+        if is_child_empty and modified < before:
+            clear = partial(_remove_directory, name, parent)
+            yield Leftover(What.DIRECTORY, prefix + name, modified, 0, clear)
+        else:
+            is_empty = False
+    return is_empty
+
+
+def _records(
+    parent: int, prefix: str, before: datetime.datetime
+) -> Generator[Leftover, None, bool]:
+    """Find what was recorded beside attachments that are gone; return whether nothing is left."""
+    names = set(os.listdir(parent))
+    kept = names - {name for name in names if _RECORD.fullmatch(name)}
+    kept |= {beside(name) for name in kept} & names
+    for name in sorted(names - kept):
+        found = [*_unused(parent, prefix, name, before)]
+        yield from found
+        kept |= set() if found else {name}
+    return not kept
+
+
+def _remove_directory(name: str, parent: int) -> bool:
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        return False
+    except OSError as failure:
+        if failure.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def _locked(name: str, parent: int) -> Iterator[None]:
+    fd, _ = open_file(name, parent, os.O_WRONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _opened(name: str, parent: int) -> int | None:
+    """Open a directory, unless there is none."""
+    try:
+        return open_directory(name, parent)
+    except OSError as failure:
+        if failure.errno in NOTHING_THERE:
+            return None
+        raise
+
+
+def _status(name: str, parent: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _modified(status: os.stat_result) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(status.st_mtime, datetime.UTC)

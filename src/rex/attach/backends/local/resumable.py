@@ -1,0 +1,273 @@
+"""Attachments that arrive piece by piece, in a directory: a file that grows, and its record."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from rex.attach.backend.resumable import Draft, Drafts, unreadable
+from rex.attach.backends.local.directory import (
+    NewFile,
+    OpenFile,
+    descend,
+    make_directory,
+    open_file,
+    sync_directory,
+    write_all,
+)
+from rex.attach.backends.local.tree import PLACE
+from rex.attach.content.content import CHUNK_SIZE
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from rex.attach.backends.local.files import Files
+    from rex.attach.content.content import Content
+
+__all__ = ["LocalDrafts"]
+
+MAX_RECORD_BYTES = 65536
+CHECKPOINT_SIZE = 64 * 1024 * 1024
+CHECKPOINT_SECONDS = 5.0
+"""What a killed process has not recorded yet has to be sent again: at most so much, or so long."""
+
+_clock = time.monotonic
+
+
+class LocalDrafts(Drafts):
+    """Drafts in a directory, each two files called by its UUID: ``.data`` and ``.key``.
+
+    The record (``.key``) holds the key, how many bytes of the data are durable, and the record of
+    the upload. Bytes count once their sync has succeeded and the record says so: Linux reports a
+    failed write-back once, and a process may die before it learns of one, so no later sync can
+    vouch for bytes that somebody else wrote. What the data has beyond that is cut off by the next
+    append.
+
+    The record is written last when a draft begins, and removed first when a draft ends: what has no
+    record does not exist. Whoever changes a draft holds a lock on its data, which ends with the
+    process.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
+        del content_type, is_part, note
+        with self._root() as root:
+            place = make_directory(PLACE, root)
+            try:
+                with NewFile(place) as data:
+                    os.fsync(data.fd)
+                    data.link(_data(key), place)
+                _write_record(place, key, record, 0)
+                sync_directory(root)
+            finally:
+                os.close(place)
+
+    def load(self, key: str) -> Draft:
+        with self._place() as place:
+            draft = _recorded(place, key)
+            sync_directory(place)  # its writer may have died before
+            with self._opened(key, place=place) as (_, status):
+                if status.st_size < draft.size:
+                    raise Error(
+                        "The data of the upload is shorter than what was recorded",
+                        f"/{key}: {status.st_size} of {draft.size} bytes",
+                        kind=Kind.CORRUPT,
+                    )
+                # With a second name, it is the attachment already, and was synced before.
+                is_placed = status.st_nlink > 1
+                return draft._replace(size=status.st_size) if is_placed else draft
+
+    def save(self, key: str, record: bytes) -> None:
+        with self._place() as place:
+            _write_record(place, key, record, _recorded(place, key).size)
+
+    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+        with self._place() as place, self._opened(key, os.O_WRONLY, place=place) as (fd, _):
+            writing = _Writing(place, key, fd, offset)
+            try:
+                for chunk in content:
+                    writing.write(chunk)
+            finally:
+                # What completes the upload needs no record: it gets its place next.
+                writing.end(is_recorded=content.size != lacking)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        size = self.load(key).size
+        with self._opened(key) as (fd, _):
+            while size and (chunk := os.read(fd, min(size, CHUNK_SIZE))):
+                size -= len(chunk)
+                yield chunk
+
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+        with self._root() as root, self._place() as place:
+            with self._opened(key, place=place) as (fd, status):
+                if digest is None:
+                    with os.fdopen(os.dup(fd), "rb") as data:
+                        digest = hashlib.file_digest(data, "sha256").hexdigest()
+                file = OpenFile(fd, _data(key), place)
+                try:
+                    self._files.publish(root, file, key, content_type, digest, note=note)
+                except FileExistsError:
+                    if not _is_placed(root, file, key):
+                        raise
+                except BaseException:
+                    # All of it is durable, so that the client need not send it again.
+                    with suppress(OSError):
+                        _write_record(place, key, _recorded(place, key).record, status.st_size)
+                    raise
+            self._remove(place, key)
+
+    def remove(self, key: str) -> bool:
+        with suppress(FileNotFoundError), self._place() as place:
+            if _read(_record(key), place).partition(b"\n")[0] == key.encode():
+                self._remove(place, key)
+                return True
+        return False
+
+    def keys(self) -> Iterator[str]:
+        try:
+            with self._place() as place:
+                for name in sorted(os.listdir(place)):
+                    if name.endswith(".key"):
+                        with suppress(FileNotFoundError):
+                            yield _read(name, place).partition(b"\n")[0].decode(errors="replace")
+        except FileNotFoundError:
+            return
+
+    @contextmanager
+    def hold(self, key: str) -> Iterator[None]:
+        with self._opened(key, os.O_WRONLY) as (fd, _):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+
+    def _remove(self, place: int, key: str) -> None:
+        for name in (_record(key), _data(key)):
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=place)
+        sync_directory(place)
+
+    @contextmanager
+    def _opened(
+        self, key: str, flags: int = os.O_RDONLY, *, place: int | None = None
+    ) -> Iterator[tuple[int, os.stat_result]]:
+        """Open the data of a draft, in a place that is open already or not."""
+        if place is None:
+            with self._place() as opened:
+                fd, status = open_file(_data(key), opened, flags)
+        else:
+            fd, status = open_file(_data(key), place, flags)
+        try:
+            yield fd, status
+        finally:
+            with suppress(OSError):  # what counts was synced before
+                os.close(fd)
+
+    @contextmanager
+    def _place(self) -> Iterator[int]:
+        with self._root() as root, descend(root, [PLACE]) as opened:
+            yield opened[-1]
+
+    def _root(self) -> AbstractContextManager[int]:
+        return self._files.tree.opened()
+
+
+class _Writing:
+    """Bytes on their way to the end of a draft, recorded as soon as they are durable."""
+
+    def __init__(self, place: int, key: str, fd: int, offset: int) -> None:
+        self._place = place
+        self._key = key
+        self._fd = fd
+        self._recorded = offset
+        self._position = offset
+        self._due = _clock() + CHECKPOINT_SECONDS
+        self._has_failed = False
+        if os.fstat(fd).st_nlink > 1:  # an attachment, which nothing may change
+            raise FileExistsError
+        os.ftruncate(fd, offset)
+        os.lseek(fd, offset, os.SEEK_SET)
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Write a chunk; make what came so far durable when it is time."""
+        write_all(self._fd, chunk)
+        self._position += len(chunk)
+        if self._position - self._recorded >= CHECKPOINT_SIZE or _clock() >= self._due:
+            self.end(is_recorded=True)
+
+    def end(self, *, is_recorded: bool) -> None:
+        """Make what was written durable, or cut it off; record how much that is."""
+        if self._has_failed:
+            return
+        self._position = os.lseek(self._fd, 0, os.SEEK_CUR)
+        try:
+            os.fsync(self._fd)
+        except BaseException:
+            self._has_failed = True  # another sync would succeed, and mean nothing
+            os.ftruncate(self._fd, self._recorded)
+            raise
+        if is_recorded and self._position != self._recorded:
+            record = _recorded(self._place, self._key).record
+            _write_record(self._place, self._key, record, self._position)
+            self._recorded = self._position
+            self._due = _clock() + CHECKPOINT_SECONDS
+
+
+def _write_record(place: int, key: str, record: bytes, size: int) -> None:
+    with NewFile(place) as file:
+        file.write(f"{key}\n{size}\n".encode() + record)
+        os.fsync(file.fd)
+        file.replace(_record(key), place)
+    sync_directory(place)
+
+
+def _recorded(place: int, key: str) -> Draft:
+    """Read the record of a draft; another key is another draft, which does not exist."""
+    its_key, _, rest = _read(_record(key), place).partition(b"\n")
+    if its_key != key.encode():
+        raise FileNotFoundError
+    size, _, record = rest.partition(b"\n")
+    if not size.isdigit():
+        raise unreadable(f"/{key}")
+    return Draft(record, int(size))
+
+
+def _is_placed(root: int, file: OpenFile, key: str) -> bool:
+    """Tell whether the attachment of the key is this very file."""
+    *names, name = key.split("/")
+    with descend(root, names) as opened:
+        there = os.stat(name, dir_fd=opened[-1], follow_symlinks=False)
+        return os.path.samestat(there, os.fstat(file.fd))
+
+
+def _identifier(key: str) -> str:
+    return key.split("/")[3]
+
+
+def _data(key: str) -> str:
+    return f"{_identifier(key)}.data"
+
+
+def _record(key: str) -> str:
+    return f"{_identifier(key)}.key"
+
+
+def _read(name: str, place: int) -> bytes:
+    try:
+        fd, _ = open_file(name, place)
+    except OSError as failure:
+        if failure.errno == errno.ELOOP:
+            raise FileNotFoundError from None
+        raise
+    with os.fdopen(fd, "rb") as file:
+        return file.read(MAX_RECORD_BYTES)

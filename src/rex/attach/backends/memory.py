@@ -1,0 +1,139 @@
+"""Attachments in the memory of the process, for tests and examples."""
+
+from __future__ import annotations
+
+import bisect
+import datetime
+import secrets
+import threading
+from typing import TYPE_CHECKING, Unpack
+
+from rex.attach.backend.abilities import Abilities
+from rex.attach.backend.resumable import Draft, Drafts, Holds
+from rex.attach.backends.service_links import ServedStorage
+from rex.attach.content.content import READ_SIZE, Content
+from rex.attach.content.reader import Body
+from rex.attach.info import Metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from rex.attach.storage import StorageOptions
+
+__all__ = ["MemoryStorage"]
+
+
+class MemoryStorage(ServedStorage):
+    """Attachments in memory: gone with the process, and whole in memory."""
+
+    def __init__(self, **options: Unpack[StorageOptions]) -> None:
+        super().__init__(**options)
+        self._random = secrets.token_bytes(32)
+        self._unfinished = _MemoryDrafts(self._put)
+        self._objects: dict[str, tuple[Metadata, bytes]] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return "MemoryStorage()"
+
+    def _own_secret(self) -> bytes:
+        return self._random
+
+    def _abilities(self) -> Abilities:
+        return Abilities(links=self._links(), resumable=self._unfinished)
+
+    def _put(self, key: str, content: Content, content_type: str) -> None:
+        data = b"".join(content)
+        metadata = Metadata(
+            size=len(data),
+            modified=datetime.datetime.now(datetime.UTC),
+            content_type=content_type,
+            etag=f'"{content.digest[:32]}"',
+            digest=content.digest,
+            note=content.note,
+        )
+        with self._lock:
+            if key in self._objects:
+                raise FileExistsError
+            self._objects[key] = metadata, data
+
+    def _get(self, key: str, start: int, end: int | None) -> Body:
+        del end  # it is all there
+        metadata, data = self._find(key)
+        chunks = (data[at : at + READ_SIZE] for at in range(start, len(data), READ_SIZE))
+        return Body(metadata, chunks)
+
+    def _head(self, key: str) -> Metadata:
+        return self._find(key)[0]
+
+    def _delete(self, key: str) -> None:
+        with self._lock:
+            self._find(key)
+            del self._objects[key]
+
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        with self._lock:
+            keys = sorted(self._objects)
+        prefix = "" if day is None else day.isoformat().replace("-", "/") + "/"
+        start = 0 if after is None else bisect.bisect_right(keys, after)
+        return (key for key in keys[start:] if key.startswith(prefix))
+
+    def _find(self, key: str) -> tuple[Metadata, bytes]:
+        try:
+            return self._objects[key]
+        except KeyError:
+            raise FileNotFoundError from None
+
+
+class _MemoryDrafts(Drafts):
+    """Drafts in memory."""
+
+    def __init__(self, put: Callable[[str, Content, str], None]) -> None:
+        self._put = put
+        self._held: dict[str, tuple[bytes, bytearray]] = {}
+        self._holds = Holds()
+
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
+        del content_type, is_part, note
+        self._held[key] = record, bytearray()
+
+    def load(self, key: str) -> Draft:
+        record, data = self._find(key)
+        return Draft(record, len(data))
+
+    def save(self, key: str, record: bytes) -> None:
+        self._held[key] = record, self._find(key)[1]
+
+    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+        del offset, lacking
+        _, data = self._find(key)
+        for chunk in content:
+            data += chunk
+
+    def read(self, key: str) -> Iterator[bytes]:
+        yield bytes(self._find(key)[1])
+
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+        del digest
+        content = Content(self._find(key)[1])
+        content.note = note
+        self._put(key, content, content_type)
+        del self._held[key]
+
+    def remove(self, key: str) -> bool:
+        return self._held.pop(key, None) is not None
+
+    def keys(self) -> Iterator[str]:
+        return iter(sorted(self._held))
+
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        return self._holds.hold(key)
+
+    def _find(self, key: str) -> tuple[bytes, bytearray]:
+        try:
+            return self._held[key]
+        except KeyError:
+            raise FileNotFoundError from None

@@ -1,0 +1,1 @@
+"""What all object servers share, over obstore."""

@@ -1,0 +1,357 @@
+"""The objects behind a prefix on a server, through obstore."""
+
+from __future__ import annotations
+
+import abc
+import base64
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import obstore
+import obstore.exceptions
+
+from rex.attach.backend.failures import Meaning
+from rex.attach.backends.objects.pump import feed
+from rex.attach.backends.s3.codes import S3_CODES
+from rex.attach.content.content import READ_SIZE
+from rex.attach.content.media_type import DEFAULT_TYPE, coding_of, disposition
+from rex.attach.content.reader import Body
+from rex.attach.info import Metadata
+from rex.attach.storage.multipart import MAX_PARTS
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from obstore import GetOptions
+    from obstore.store import ObjectStore
+
+    from rex.attach.content.content import Content
+
+__all__ = [
+    "PARTS_IN_FLIGHT",
+    "PART_SIZE",
+    "Objects",
+    "Runtime",
+    "digest_metadata",
+    "meaning_of",
+    "note_metadata",
+    "object_headers",
+    "part_size",
+]
+
+T = TypeVar("T")
+
+MIB = 1024 * 1024
+PART_SIZE = 8 * MIB
+"""Up to this many bytes are sent in one request; more, in parts of at least this size."""
+PARTS_IN_FLIGHT = 4
+MAX_PREFIX_BYTES = 700
+"""S3 takes keys of 1,024 bytes, and a handle has up to 305."""
+
+_DIGEST = "sha256"
+_NOTE = "note"
+
+_VAGUE = Meaning(Kind.UNAVAILABLE, "The server does not answer as it should")
+
+_BY_CLASS: dict[type[Exception], Meaning] = {
+    obstore.exceptions.AlreadyExistsError: Meaning(Kind.EXISTS, "Attachment exists already"),
+    obstore.exceptions.PreconditionError: Meaning(Kind.EXISTS, "Attachment exists already"),
+    obstore.exceptions.NotFoundError: Meaning(Kind.NOT_FOUND, "Attachment does not exist"),
+    obstore.exceptions.PermissionDeniedError: S3_CODES["AccessDenied"],
+    obstore.exceptions.UnauthenticatedError: Meaning(
+        Kind.DENIED, "The server does not accept our keys"
+    ),
+    obstore.exceptions.NotSupportedError: S3_CODES["NotImplemented"],
+    obstore.exceptions.InvalidPathError: Meaning(
+        Kind.ILL_FORMED, "The server cannot hold such a key"
+    ),
+    obstore.exceptions.NotModifiedError: Meaning(Kind.CORRUPT, "The server gave no content"),
+    obstore.exceptions.JoinError: Meaning(Kind.UNAVAILABLE, "The request was cut off"),
+    obstore.exceptions.UnknownConfigurationKeyError: Meaning(
+        Kind.CONFIGURATION, "The server is configured wrongly"
+    ),
+    obstore.exceptions.GenericError: _VAGUE,
+    obstore.exceptions.BaseError: _VAGUE,
+}
+
+
+def object_headers(key: str, content_type: str) -> dict[str, str]:
+    """Return the headers that are stored with every object, however it gets there.
+
+    The coding ``identity`` means that the bytes are as they are. Without it, a client that uploads
+    by a link could add another, and a browser would see other bytes than we do.
+    """
+    return {
+        "Content-Type": content_type,
+        "Content-Disposition": disposition(key.rpartition("/")[2]),
+        "Content-Encoding": "identity",
+        "Cache-Control": "private, no-cache",
+    }
+
+
+def note_metadata(note: str) -> dict[str, str]:
+    """Return the metadata of an object that record a note: a header takes no other characters."""
+    return {_NOTE: base64.b64encode(note.encode()).decode()} if note else {}
+
+
+class Runtime:
+    """Whether obstore can be used in this process.
+
+    Its threads start with the first request. A child forked after that has none of them, so each
+    request in it would wait for ever; nothing can start them anew.
+    """
+
+    started = False
+    lost = False
+
+    @classmethod
+    def enter(cls) -> None:
+        """Note that it is used; raise `UNSUPPORTED` where it cannot be."""
+        if cls.lost:
+            raise Error(
+                "The storage was used before this process was forked, and cannot be used here",
+                "use it first after the fork, or start processes with 'spawn' or 'forkserver'",
+                kind=Kind.UNSUPPORTED,
+                code="forked",
+            )
+        cls.started = True
+
+    @classmethod
+    def watch(cls, items: Iterator[T]) -> Iterator[T]:
+        """Give what obstore gives, until the process is forked."""
+        cls.enter()
+        for item in items:
+            yield item
+            cls.enter()
+
+    @classmethod
+    def forked(cls) -> None:
+        """Note that this process is a child of one that may have used it."""
+        cls.lost = cls.started
+
+
+os.register_at_fork(after_in_child=Runtime.forked)
+
+
+class Objects(abc.ABC):
+    """Objects by key: each is stored at the path that the prefix and its key make."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = _checked_prefix(prefix)
+        self._client: ObjectStore | None = None
+
+    @abc.abstractmethod
+    def _connect(self) -> ObjectStore:
+        """Make obstore's client for this server."""
+
+    @property
+    def client(self) -> ObjectStore:
+        """The client of this process. Errors: `UNSUPPORTED` in a fork of a process that used it."""
+        Runtime.enter()
+        if self._client is None:
+            self._client = self._connect()
+        return self._client
+
+    def close(self) -> None:
+        """Release the connections; they end when what still reads from them does."""
+        self._client = None
+
+    def path(self, key: str) -> str:
+        """Return the path of a key on the server."""
+        return f"{self.prefix}{key}"
+
+    # Objects by key; `FileNotFoundError` where there is none.
+
+    def head(self, key: str) -> Metadata:
+        """Return the metadata of an object."""
+        return _metadata(obstore.get(self.client, self.path(key), options={"head": True}))
+
+    def exists(self, key: str) -> bool:
+        """Return whether there is an object."""
+        try:
+            self.head(key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def get(self, key: str, start: int, end: int | None) -> Body:
+        """Return an object and its bytes from `start` to before `end`."""
+        options: GetOptions = {}
+        if end is not None:
+            options = {"range": (start, end)}
+        elif start:
+            options = {"range": {"offset": start}}
+        result = obstore.get(self.client, self.path(key), options=options)
+        return Body(_metadata(result), Runtime.watch(iter(result.stream(READ_SIZE))), end)
+
+    def put_whole(
+        self,
+        key: str,
+        whole: bytes,
+        content_type: str,
+        *,
+        digest: str,
+        note: str,
+        mode: Literal["create", "overwrite"],
+    ) -> None:
+        """Store an object in one request, with its SHA-256 and a note."""
+        attributes: Any = {
+            **object_headers(key, content_type),
+            **note_metadata(note),
+            _DIGEST: digest,
+        }
+        obstore.put(
+            self.client,
+            self.path(key),
+            whole,
+            attributes=attributes,
+            mode=mode,
+            use_multipart=False,
+        )
+
+    def put_parts(self, key: str, content: Content, content_type: str) -> None:
+        """Store content in parts, without a condition; leave nothing where it fails."""
+        attributes: Any = object_headers(key, content_type) | note_metadata(content.note)
+        if content.known_digest is not None:  # any other comes out too late to be recorded
+            attributes[_DIGEST] = content.known_digest
+        content.skip_digest()
+        client = self.client
+        feed(
+            content,
+            lambda chunks: obstore.put(
+                client,
+                self.path(key),
+                chunks,
+                attributes=attributes,
+                use_multipart=True,
+                chunk_size=part_size(content),
+                max_concurrency=PARTS_IN_FLIGHT,
+            ),
+        )
+        try:
+            self._check_stored(key, content.size)
+        except BaseException:
+            with suppress(Exception):  # under a key that was just made, it is this very object
+                self.delete(self.path(key))
+            raise
+
+    def _check_stored(self, key: str, size: int) -> None:
+        stored = self.head(key).size
+        if stored != size:
+            raise Error(
+                "The server did not store all of the attachment",
+                f"/{key}: {stored} of {size} bytes",
+                kind=Kind.CORRUPT,
+            )
+
+    # Small objects of the storage itself, by path.
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of an object."""
+        result = obstore.get(self.client, path)
+        _etag(result.meta)  # or it is not an object
+        return bytes(result.bytes())
+
+    def stream(self, path: str, chunk_size: int) -> Iterator[bytes]:
+        """Yield the bytes of an object."""
+        result = obstore.get(self.client, path)
+        _etag(result.meta)
+        yield from Runtime.watch(iter(result.stream(chunk_size)))
+
+    def write(self, path: str, data: bytes) -> None:
+        """Store an object, also in place of another."""
+        obstore.put(self.client, path, data, use_multipart=False)
+
+    def delete(self, path: str) -> None:
+        """Remove an object, whether there is one or not."""
+        obstore.delete(self.client, path)
+
+
+def meaning_of(failure: Exception) -> Meaning | None:
+    """Return what an exception of obstore means, or None if it is not known."""
+    code = re.search(r"<Code>(\w+)</Code>", str(failure))
+    if code is not None and code[1] in S3_CODES:
+        return S3_CODES[code[1]]  # which says more than the class of the exception
+    for known in type(failure).__mro__:
+        if known in _BY_CLASS:
+            meaning = _BY_CLASS[known]
+            is_vague = meaning.kind is Kind.UNAVAILABLE
+            return meaning.because(_reason(failure)) if is_vague else meaning
+    return None
+
+
+def _reason(failure: Exception) -> str:
+    """Give what obstore says of a request that failed, without what it says for programmers."""
+    reason = str(failure).partition("\n")[0].partition("Debug source")[0].strip()
+    return reason[:300] if reason.isprintable() else ""
+
+
+def part_size(content: Content) -> int:
+    """Return the size of parts with which the content fits into as many as there may be."""
+    parts_of_a_mib = -(-(content.known_size or 0) // (MAX_PARTS * MIB))
+    return max(PART_SIZE, parts_of_a_mib * MIB)
+
+
+def _metadata(result: Any) -> Metadata:
+    attributes = result.attributes
+    meta = result.meta
+    return Metadata(
+        size=meta["size"],
+        modified=meta["last_modified"],
+        content_type=attributes.get("Content-Type", DEFAULT_TYPE),
+        etag=_etag(meta),
+        digest=_digest_of(attributes.get(_DIGEST)),
+        content_encoding=coding_of(attributes.get("Content-Encoding")),
+        note=_recorded_note(attributes.get(_NOTE, "")),
+    )
+
+
+def _etag(meta: Any) -> str:
+    """Return the ETag of an object, which every object server names; a stray page has none."""
+    etag = meta["e_tag"]
+    if not etag:
+        raise obstore.exceptions.GenericError("an answer without an ETag")
+    return str(etag)
+
+
+def _digest_of(recorded: str | None) -> str | None:
+    """Return a SHA-256; others may have recorded something else under its name."""
+    return recorded if recorded and re.fullmatch("[0-9a-f]{64}", recorded) else None
+
+
+def digest_metadata(digest: str | None) -> dict[str, str]:
+    """Return the metadata of an object that record its SHA-256, where it is known beforehand."""
+    return {} if digest is None else {_DIGEST: digest}
+
+
+def _recorded_note(given: str) -> str:
+    """Return the note in an object's metadata, unless another program wrote something else."""
+    try:
+        return base64.b64decode(given, validate=True).decode()
+    except ValueError:
+        return ""
+
+
+def _checked_prefix(prefix: str) -> str:
+    """Give the prefix with its slash at the end, or none at all."""
+    folders = prefix.strip("/").split("/")
+    if folders == [""]:
+        return ""
+    # A form upload would replace ${filename}; some servers take a backslash for a slash.
+    well_formed = (
+        prefix.isprintable()
+        and not re.search(r"\$\{|\\", prefix)
+        and len(prefix.encode()) <= MAX_PREFIX_BYTES
+    )
+    if not well_formed or any(folder in ("", ".", "..") for folder in folders):
+        raise Error(
+            "Ill-formed prefix",
+            ascii(prefix),
+            kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting="attach_s3_prefix",
+        )
+    return "/".join(folders) + "/"

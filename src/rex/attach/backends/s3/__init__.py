@@ -1,0 +1,1 @@
+"""Attachments on an S3-compatible server."""

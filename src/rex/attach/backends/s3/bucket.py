@@ -1,0 +1,305 @@
+"""A bucket: where it is, its keys, and how requests to it are signed and sent."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import functools
+import logging
+import re
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Literal, Self
+from urllib.parse import urlsplit
+
+from obstore.store import S3Store
+
+from rex.attach.backends.objects.objects import Objects
+from rex.attach.backends.s3.codes import PLACE
+from rex.attach.backends.s3.control import FIRST_PAUSE, LONGEST_PAUSE, S3Control
+from rex.attach.backends.s3.proxies import proxy_for
+from rex.attach.handle import shown
+from rex.attach.links.credentials import AwsChain, given_keys
+from rex.attach.links.link import PresignedLink
+from rex.attach.links.sigv4 import Credentials, encode_path, endpoint_for, presign_url
+from rex.core import Error, Kind, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from obstore.store import ClientConfig, S3Credential
+
+    from rex.attach.links.credentials import CredentialsProvider
+
+__all__ = ["Addressing", "Bucket"]
+
+log = logging.getLogger("rex.attach")
+
+Addressing = Literal["path", "virtual"]
+
+DEFAULT_REGION = "us-east-1"
+_REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+"""What any server takes for the name of a bucket; AWS takes less."""
+CONNECT_SECONDS = 5
+MAX_RETRIES = 1_000_000
+"""obstore stops after 10 otherwise, within seconds; the time that is given decides."""
+NO_PROXY = "http://127.0.0.1:9"
+"""A dead end for every host but the endpoint, to which a redirect may lead."""
+
+
+class Bucket(Objects):
+    """A bucket of Amazon S3 or of a server that speaks its protocol; see `S3Storage`."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        endpoint: str | None,
+        public_endpoint: str | None,
+        region: str | None,
+        access_key: str | None,
+        secret_key: str | Secret | None,
+        session_token: str | Secret | None,
+        prefix: str,
+        addressing: Addressing | None,
+        ca_file: str | None,
+        timeout: float,
+        checksums: bool,
+    ) -> None:
+        super().__init__(prefix)
+        keys = given_keys(access_key, _secret(secret_key), _secret(session_token))
+        chain = AwsChain() if keys is None else None
+        self.name = _checked(name, _BUCKET, "name of a bucket", "attach_s3_bucket")
+        self.timeout = timeout
+        self.credentials: CredentialsProvider = keys or chain or AwsChain()
+        region = region or (chain and chain.region()) or DEFAULT_REGION
+        self.region = _checked(region, _REGION, "region", "attach_s3_region")
+        self.is_aws = endpoint is None or ".amazonaws.com" in endpoint
+        self.endpoint = _origin(endpoint or endpoint_for(self.region))
+        self.addressing: Addressing = addressing or _usual_addressing(endpoint, name)
+        self.ca_file = ca_file
+        self.checksums = checksums
+        self._public_endpoint = _origin(public_endpoint or self.endpoint)
+
+    def addressed(self, addressing: Addressing) -> Self:
+        """Return the same bucket with its name in the other place."""
+        other = copy.copy(self)
+        other.addressing = addressing
+        other.close()
+        other.__dict__.pop("control", None)
+        return other
+
+    @property
+    def url(self) -> str:
+        """The address of the bucket for the application."""
+        return self._located(self.endpoint)
+
+    @property
+    def public_url(self) -> str:
+        """The address of the bucket for clients."""
+        return self._located(self._public_endpoint)
+
+    def _located(self, endpoint: str) -> str:
+        if self.addressing == "path":
+            return f"{endpoint}/{self.name}"
+        scheme, _, rest = endpoint.partition("://")
+        return f"{scheme}://{self.name}.{rest}"
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether the credentials are cached, so that signing asks no server."""
+        return not isinstance(self.credentials, AwsChain) or self.credentials.is_at_hand
+
+    def _connect(self) -> S3Store:
+        virtual = self.addressing == "virtual"
+        endpoint = self.url if virtual else self.endpoint
+        options: ClientConfig = {
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": datetime.timedelta(seconds=min(CONNECT_SECONDS, self.timeout)),
+            "read_timeout": datetime.timedelta(seconds=self.timeout),
+            # A large attachment may take as long as it needs, as long as it moves.
+            "timeout": datetime.timedelta(days=7),
+            "user_agent": "rex-attach",
+        }
+        if self.ca_file is not None:
+            options["root_certificate"] = read_ca_file(self.ca_file)
+        proxy = proxy_for(self.endpoint)
+        options["proxy_url"] = proxy or NO_PROXY
+        if proxy is None:  # or obstore would look at the environment for itself
+            options["proxy_excludes"] = urlsplit(endpoint).hostname or ""
+        return S3Store(
+            self.name,
+            # All that the environment of the process could turn against our settings.
+            config={
+                "endpoint": endpoint,
+                "aws_endpoint_url_s3": endpoint,
+                "skip_signature": False,
+                "s3_express": False,
+                "conditional_put": "etag",
+                **({"checksum_algorithm": "sha256"} if self.checksums else {}),
+            },
+            region=self.region,
+            virtual_hosted_style_request=virtual,
+            # Not every server takes the request that deletes many at once.
+            disable_bulk_delete=True,
+            # This must not hold the bucket, which holds the client: no collector sees into that.
+            credential_provider=_keys_for_obstore(self.credentials),
+            client_options=options,
+            retry_config={
+                "retry_timeout": datetime.timedelta(seconds=self.timeout),
+                "max_retries": MAX_RETRIES,
+                "backoff": {
+                    "init_backoff": datetime.timedelta(seconds=FIRST_PAUSE),
+                    "max_backoff": datetime.timedelta(seconds=LONGEST_PAUSE),
+                    "base": 2,
+                },
+            },
+        )
+
+    @functools.cached_property
+    def control(self) -> S3Control:
+        """What the server is asked for besides objects."""
+        return S3Control(
+            self.name,
+            endpoint=self.endpoint,
+            region=self.region,
+            addressing=self.addressing,
+            credentials=self.credentials,
+            ca_file=self.ca_file,
+            timeout=self.timeout,
+            checksums=self.checksums,
+            folder=self.path(f"{PLACE}/"),
+        )
+
+    def check(self) -> None:
+        """Check that the bucket can be listed. Errors: as `check_bucket`."""
+        from rex.attach.backends.s3.check import check_bucket
+
+        url = presign_url(
+            "GET",
+            f"{self.url}/",
+            query={"list-type": "2", "max-keys": "1", "prefix": self.prefix},
+            credentials=self.credentials(),
+            region=self.region,
+            expires=60,
+            now=_now(),
+        )
+        check_bucket(
+            url,
+            bucket=self.name,
+            endpoint=self.url if self.addressing == "virtual" else self.endpoint,
+            region=self.region,
+            ca_file=self.ca_file,
+            timeout=min(2 * CONNECT_SECONDS, self.timeout),
+        )
+
+    def presigned(
+        self,
+        method: str,
+        key: str,
+        seconds: float,
+        *,
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
+        is_kept: bool = False,
+    ) -> PresignedLink:
+        """Sign a request; a browser keeps the answer, if at all, for as long as the link works."""
+        now, credentials, lifetime = self.lifetime(seconds)
+        expires_at = now + datetime.timedelta(seconds=lifetime)
+        if is_kept:
+            end = format_datetime(expires_at, usegmt=True)
+            caching = {"response-cache-control": "private, immutable", "response-expires": end}
+            query = {**(query or {}), **caching}
+        url = presign_url(
+            method,
+            f"{self.public_url}/{encode_path(self.path(key))}",
+            headers=headers,
+            query=query,
+            credentials=credentials,
+            region=self.region,
+            expires=lifetime,
+            now=now,
+        )
+        return PresignedLink(method, url, headers or {}, {}, expires_at)
+
+    def lifetime(self, seconds: float) -> tuple[datetime.datetime, Credentials, int]:
+        """Return the time, the keys, and for how many seconds a link made now will work.
+
+        A link made with temporary keys ends with them at the latest.
+        """
+        now = _now()
+        credentials = self.credentials()
+        lifetime = int(seconds)
+        if credentials.expires_at is not None:
+            left = int((credentials.expires_at - now).total_seconds())
+            if left < 1:
+                raise Error(
+                    "Our temporary keys have expired, so no link can be made with them",
+                    kind=Kind.UNAVAILABLE,
+                    code="credentials-expired",
+                )
+            if left < lifetime:
+                log.info("a link ends in %d seconds, with the temporary keys it is made with", left)
+                lifetime = left
+        return now, credentials, lifetime
+
+
+def read_ca_file(path: str) -> bytes:
+    """Read a PEM file of certificates. Errors: `CONFIGURATION`."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as failure:
+        raise Error(
+            "The file of certificates cannot be read",
+            f"{path}: {failure.strerror}",
+            kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting="attach_s3_ca_file",
+        ) from None
+
+
+def _keys_for_obstore(provider: CredentialsProvider) -> Callable[[], S3Credential]:
+    """Return the keys of the moment as obstore takes them."""
+
+    def provide() -> S3Credential:
+        credentials = provider()
+        return {
+            "access_key_id": credentials.access_key,
+            "secret_access_key": credentials.secret_key,
+            "token": credentials.session_token,
+            "expires_at": credentials.expires_at,
+        }
+
+    return provide
+
+
+def _checked(value: str, form: re.Pattern[str], what: str, setting: str) -> str:
+    if not form.fullmatch(value):
+        raise Error(
+            f"This is no {what}",
+            shown(value),
+            kind=Kind.CONFIGURATION,
+            code="wrong-setting",
+            setting=setting,
+        )
+    return value
+
+
+def _origin(endpoint: str) -> str:
+    """Return the endpoint as it is signed and compared: the scheme in lower case, no last slash."""
+    scheme, separator, rest = endpoint.partition("://")
+    return f"{scheme.lower()}{separator}{rest}".rstrip("/")
+
+
+def _usual_addressing(endpoint: str | None, bucket: str) -> Addressing:
+    # The certificate of AWS does not cover a bucket whose name has dots.
+    return "path" if endpoint is not None or "." in bucket else "virtual"
+
+
+def _secret(value: str | Secret | None) -> Secret | None:
+    return Secret(value) if isinstance(value, str) else value
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)

@@ -1,0 +1,455 @@
+"""Requests to an S3 server besides those for objects: multipart uploads, listings, bucket rules.
+
+botocore sends them; it is imported when it is first needed, since that takes a third of a second.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import logging
+import os
+import random
+import ssl
+import time
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rex.attach.backends.s3.codes import CONTROL_CODES, UNKNOWN
+from rex.attach.backends.s3.proxies import proxy_for
+from rex.attach.storage.multipart import MAX_PARTS, Part
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rex.attach.links.credentials import CredentialsProvider
+
+__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Found", "Kept", "S3Control", "S3Failure"]
+
+CONNECT_SECONDS = 5
+MAX_TEXT = 300
+SIGNING_LOGGERS = ("botocore.auth", "botocore.endpoint")
+"""Loggers of botocore that write signatures at DEBUG; they do so here only if told by name."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
+"""Seconds between two tries of a request; each pause is about twice the one before."""
+
+_sleep = time.sleep
+
+
+class S3Failure(Exception):  # noqa: N818 - an `Error` is made of it
+    """What the server answered instead: S3's own code and message, or none if there was none.
+
+    `meaning` is what it means, and `is_passing` tells whether another try may help.
+    """
+
+    def __init__(self, code: str, message: str = "", *, is_passing: bool = False) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.is_passing = is_passing or code in _PASSING
+        meaning = CONTROL_CODES.get(code, UNKNOWN)
+        details = ": ".join(text for text in (code, message) if text)[:MAX_TEXT]
+        is_vague = meaning.kind is Kind.UNAVAILABLE and details.isprintable()
+        self.meaning = meaning.because(details) if is_vague else meaning
+        self.kind = meaning.kind
+
+
+class Found(NamedTuple):
+    """An object, as the server describes it."""
+
+    size: int
+    etag: str
+
+
+class Listed(NamedTuple):
+    """An object in a listing."""
+
+    key: str
+    size: int
+    modified: datetime.datetime
+
+
+class Kept(NamedTuple):
+    """A small object and its content."""
+
+    content: bytes
+    age: float
+    """Seconds since it was stored, by the server's clock."""
+
+
+class S3Control:
+    """Asks a server about one bucket; keys are those of objects, with the storage's prefix.
+
+    A request that fails in passing is repeated for `timeout` seconds. With `checksums`, a checksum
+    of every part goes along, for the server to compare. Errors are `S3Failure`, and those of the
+    credentials. May be used from any thread, and in a forked child.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        endpoint: str,
+        region: str,
+        addressing: str,
+        credentials: CredentialsProvider,
+        ca_file: str | None,
+        timeout: float,
+        checksums: bool,
+        folder: str = "",
+    ) -> None:
+        """Make no request yet; `folder` is that of the storage's own objects, with a slash."""
+        self.folder = folder
+        self._bucket = bucket
+        self._endpoint = endpoint
+        self._region = region
+        self._addressing = addressing
+        self._credentials = credentials
+        self._ca_file = ca_file
+        self.timeout = timeout
+        self._checksums = checksums
+        self._made: tuple[int, Any] = (0, None)
+
+    def __repr__(self) -> str:
+        return f"S3Control({self._bucket!r}, endpoint={self._endpoint!r})"
+
+    # Uploads in parts.
+
+    def create_multipart(
+        self, key: str, headers: Mapping[str, str], metadata: Mapping[str, str] | None = None
+    ) -> str:
+        """Begin a multipart upload; return its id.
+
+        The headers are those of `object_headers`. The metadata is recorded with the object.
+        """
+        given: dict[str, object] = {name.replace("-", ""): value for name, value in headers.items()}
+        answer = self._ask(
+            "create_multipart_upload", "UploadId", Key=key, Metadata=dict(metadata or {}), **given
+        )
+        return str(answer["UploadId"])
+
+    def list_multiparts(self, key: str) -> list[str]:
+        """Return the ids of the multipart uploads of a key that have not ended."""
+        page = self._ask("list_multipart_uploads", "Bucket", Prefix=key)
+        uploads = page.get("Uploads", ())
+        return [upload["UploadId"] for upload in uploads if upload["Key"] == key]
+
+    def unfinished(self, prefix: str) -> Iterator[tuple[str, str, datetime.datetime]]:
+        """Give the uploads behind a prefix that have not ended: key, id, and when each began."""
+        markers: dict[str, str] = {}
+        while True:
+            page = self._ask("list_multipart_uploads", "Bucket", Prefix=prefix, **markers)
+            for upload in page.get("Uploads", ()):
+                yield upload["Key"], upload["UploadId"], upload["Initiated"]
+            following = {
+                "KeyMarker": page.get("NextKeyMarker", ""),
+                "UploadIdMarker": page.get("NextUploadIdMarker", ""),
+            }
+            if not page.get("IsTruncated") or following == markers:
+                return
+            markers = following
+
+    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
+        """Send one part, of at least 5 MiB unless it is the last.
+
+        Its MD5 goes along: the server knows what to compare whoever began the upload, while any
+        other checksum has to be agreed on when an upload begins, and repeated when it ends.
+        """
+        given = {}
+        if self._checksums:
+            md5 = hashlib.md5(data, usedforsecurity=False)
+            given["ContentMD5"] = base64.b64encode(md5.digest()).decode()
+        answer = self._ask(
+            "upload_part",
+            "ETag",
+            Key=key,
+            UploadId=upload_id,
+            PartNumber=number,
+            Body=data,
+            **given,
+        )
+        return Part(number, len(data), answer["ETag"])
+
+    def list_parts(self, key: str, upload_id: str) -> Iterator[Part]:
+        """Return the parts that the server has, in the order of their numbers."""
+        parts: dict[int, Part] = {}
+        marker = 0
+        while True:
+            page = self._ask(
+                "list_parts", "UploadId", Key=key, UploadId=upload_id, PartNumberMarker=marker
+            )
+            for part in page.get("Parts", ()):
+                number = part["PartNumber"]
+                parts[number] = Part(number, part["Size"], part["ETag"])
+            # SeaweedFS lists part 10,000 before 1,000, and takes all after it for listed.
+            following = max((number for number in parts if number < MAX_PARTS), default=0)
+            if not page.get("IsTruncated") or following <= marker:
+                return iter(sorted(parts.values()))
+            marker = following
+
+    def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:
+        """Make an object of parts, unless the key has an object; return its ETag.
+
+        A server that knows no condition is asked without one; see `s3_completion.complete`.
+        """
+        named = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+        asked = {"Key": key, "UploadId": upload_id, "MultipartUpload": {"Parts": named}}
+        complete = "complete_multipart_upload"
+        try:
+            answer = self._ask(complete, "ETag", **asked, IfNoneMatch="*")
+        except S3Failure as failure:
+            if failure.code != "NotImplemented":
+                raise
+            answer = self._ask(complete, "ETag", **asked)
+        return str(answer["ETag"])
+
+    def head(self, key: str) -> Found | None:
+        """Describe the object of a key, or return None where there is none."""
+        try:
+            answer = self._ask("head_object", "ETag", "ContentLength", Key=key)
+        except S3Failure as failure:
+            if failure.code in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+        return Found(answer["ContentLength"], answer["ETag"])
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """End an upload and remove its parts."""
+        self._ask("abort_multipart_upload", Key=key, UploadId=upload_id)
+
+    # Objects.
+
+    def objects(self, prefix: str, after: str | None = None) -> Iterator[Listed]:
+        """Yield the objects behind a prefix and after a key, in the order of their keys.
+
+        The keys are exactly those of the server: obstore trims slashes, and refuses some keys that
+        others may have made.
+        """
+        options: dict[str, str] = {} if after is None else {"StartAfter": after}
+        while True:
+            page = self._ask("list_objects_v2", "IsTruncated", Prefix=prefix, **options)
+            for found in page.get("Contents", ()):
+                yield Listed(found["Key"], found["Size"], found["LastModified"])
+            following = page.get("NextContinuationToken")
+            if not page["IsTruncated"] or not following:
+                return
+            options = {"ContinuationToken": following}
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Store a small object unless there is one; return whether there was none."""
+        try:
+            self._ask("put_object", "ETag", Key=key, Body=content, IfNoneMatch="*")
+        except S3Failure as failure:
+            if failure.kind is Kind.EXISTS:
+                return False
+            raise
+        return True
+
+    def read(self, key: str) -> Kept | None:
+        """Return a small object, or None where there is none."""
+        try:
+            answer = self._ask("get_object", "LastModified", Key=key)
+            with _explained():
+                content = answer["Body"].read()
+        except S3Failure as failure:
+            if failure.code in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return Kept(content, (now - answer["LastModified"]).total_seconds())
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        self._ask("delete_object", Key=key)
+
+    # Which sites' pages may use the bucket.
+
+    def cors(self) -> list[dict[str, Any]]:
+        """Give the rules of the bucket in S3's words; none where nobody has set any."""
+        try:
+            rules: list[dict[str, Any]] = self._ask("get_bucket_cors")["CORSRules"]
+        except S3Failure as failure:
+            if failure.code == "NoSuchCORSConfiguration":
+                return []
+            raise
+        return rules
+
+    def set_cors(self, rules: list[dict[str, Any]]) -> None:
+        """Replace all rules of the bucket."""
+        self._ask("put_bucket_cors", CORSConfiguration={"CORSRules": rules})
+
+    # Versions.
+
+    def keeps_versions(self) -> bool:
+        """Tell whether the bucket keeps what is removed or replaced as an older version."""
+        try:
+            return self._ask("get_bucket_versioning").get("Status") == "Enabled"
+        except S3Failure as failure:
+            if failure.kind is Kind.UNSUPPORTED:
+                return False
+            raise
+
+    # How the server is asked.
+
+    def _ask(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
+        """Send a request, until `timeout` has passed; an answer lacks nothing of `required`."""
+        deadline = _now() + self.timeout
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return self.ask_once(operation, *required, **arguments)
+            except S3Failure as failure:
+                if not failure.is_passing or _now() + pause > deadline:
+                    raise
+            _sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def ask_once(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
+        """Send a request of botocore's, and do not repeat it."""
+        with _explained():
+            client = self._client()
+            answer: dict[str, Any] = getattr(client, operation)(Bucket=self._bucket, **arguments)
+        if any(name not in answer for name in required):
+            raise S3Failure("MalformedAnswer", f"an answer without {', '.join(required)}")
+        return answer
+
+    def _client(self) -> Any:
+        # Connections are not shared with the process that this one was forked from. Threads that
+        # come here at once make a client each, and one of them stays.
+        process, client = self._made
+        if process != os.getpid():
+            client = self._make_client()
+            self._made = (os.getpid(), client)
+        return client
+
+    def _make_client(self) -> Any:
+        for name in SIGNING_LOGGERS:
+            logger = logging.getLogger(name)
+            if logger.level == logging.NOTSET:
+                logger.setLevel(logging.INFO)
+        from botocore.config import Config
+        from botocore.parsers import ResponseParserFactory
+        from botocore.session import Session
+
+        # Nothing in the environment or in the files of AWS may turn against our settings.
+        defaults = {
+            name: (None, None, default, None)
+            for name, (_, _, default, _) in Session.SESSION_VARIABLES.items()
+        }
+        files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+        session = Session(session_vars=defaults | files)
+        session.register_component("credential_provider", _Provider(self._credentials))
+        parsers = ResponseParserFactory()
+        parsers.set_parser_defaults(timestamp_parser=_parsed_time)
+        session.register_component("response_parser_factory", parsers)
+        proxy = proxy_for(self._endpoint)
+        config = Config(
+            signature_version="s3v4",
+            connect_timeout=min(CONNECT_SECONDS, self.timeout),
+            read_timeout=self.timeout,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            proxies={} if proxy is None else {"http": proxy, "https": proxy},
+            s3={
+                "addressing_style": self._addressing,
+                "us_east_1_regional_endpoint": "regional",
+            },
+            use_dualstack_endpoint=False,
+            use_fips_endpoint=False,
+            # Not every server knows the checksums that botocore would add.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            user_agent="rex-attach",
+        )
+        client = session.create_client(
+            "s3",
+            region_name=self._region,
+            endpoint_url=self._endpoint,
+            verify=self._ca_file or ssl.get_default_verify_paths().cafile,
+            config=config,
+        )
+        client.meta.events.register_last("before-parameter-build.s3", _stay)
+        return client
+
+
+def _stay(context: dict[str, Any], **_: object) -> None:
+    """Have botocore believe that it has followed a redirect already, so that it follows none."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
+
+
+class _Provider:
+    """What botocore asks for the keys of the moment."""
+
+    def __init__(self, credentials: CredentialsProvider) -> None:
+        self._credentials = credentials
+
+    def load_credentials(self) -> Any:
+        from botocore.credentials import Credentials, ReadOnlyCredentials
+
+        ours = self._credentials
+
+        class Keys(Credentials):  # type: ignore[misc]  # botocore has no types
+            """Our keys as botocore takes them; they are asked for anew for each request."""
+
+            def get_frozen_credentials(self) -> ReadOnlyCredentials:
+                now = ours()
+                return ReadOnlyCredentials(now.access_key, now.secret_key, now.session_token)
+
+        # The two that are given here are never used.
+        return Keys("", "")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what botocore raises into `S3Failure`, without what it knows of the request."""
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as failure:  # noqa: BLE001 - whatever botocore or a library below it raises
+        answer = getattr(failure, "response", None)
+        if not isinstance(answer, dict):
+            raise S3Failure(type(failure).__name__, is_passing=_is_of_network(failure)) from None
+        error = answer.get("Error", {})
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code, message = str(error.get("Code", "")), str(error.get("Message", ""))
+        is_passing = status in (429, 500, 502, 503, 504)
+        raise S3Failure(code or type(failure).__name__, message, is_passing=is_passing) from None
+
+
+def _is_of_network(failure: Exception) -> bool:
+    from botocore.exceptions import ConnectionError as NoConnection
+    from botocore.exceptions import HTTPClientError, SSLError
+    from botocore.parsers import ResponseParserError
+
+    passing = (HTTPClientError, NoConnection, ResponseParserError)
+    return isinstance(failure, passing) and not isinstance(failure, SSLError)
+
+
+def _parsed_time(text: str) -> datetime.datetime:
+    """Read a time; botocore's own parser takes most of the time of a listing."""
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        from botocore.utils import parse_timestamp
+
+        parsed: datetime.datetime = parse_timestamp(text)
+        return parsed
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+_PASSING = frozenset(
+    {
+        "BadDigest",
+        "InternalError",
+        "MalformedAnswer",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+    }
+)
+"""The codes after which another try may help."""

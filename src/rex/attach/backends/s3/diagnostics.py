@@ -1,0 +1,308 @@
+"""The examination of a bucket: what an S3 server has besides the verbs, and what to change."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from rex.attach.backend.diagnostics import Step, fine, warning, wrong
+from rex.attach.backends.s3.check import element
+from rex.attach.backends.s3.completion import complete
+from rex.attach.backends.s3.control import S3Failure
+from rex.attach.backends.s3.settings_diagnostics import HOST_ADVICE, S3SettingsDoctor
+from rex.attach.links.client import Unreachable
+from rex.attach.links.sigv4 import encode_path, presign_url
+from rex.attach.storage.cors import METHODS
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rex.attach.backend.diagnostics import Finding
+    from rex.attach.backends.s3.bucket import Bucket
+    from rex.attach.backends.s3.storage import S3Storage
+    from rex.attach.links.client import Answer
+
+__all__ = ["S3Doctor"]
+
+CONTENT = b"one part, the last one"
+TOO_LARGE = 413
+BLOCKED = (403, 405)
+
+_PERMISSIONS = {
+    "list": "s3:ListBucket",
+    "write": "s3:PutObject",
+    "conditional write": "s3:GetObject",  # what is there is looked at
+    "post link": "s3:PutObject",
+    "put link": "s3:PutObject",
+    "read": "s3:GetObject",
+    "range read": "s3:GetObject",
+    "info": "s3:GetObject",
+    "get link": "s3:GetObject",
+    "remove": "s3:DeleteObject",
+}
+_IN_PARTS = ("checksum", "multipart", "conditional completion")
+"""The steps that need one permission after another: see `S3Doctor._needed`."""
+_OF_BUCKET = ("s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketVersioning")
+_BY_METHOD = {"POST": "s3:PutObject", "PUT": "s3:PutObject", "GET": "s3:GetObject"}
+
+
+_PUBLIC = (
+    "attach_s3_public_endpoint must be the address at which clients, and this machine, reach the "
+    "server of attach_s3_endpoint"
+)
+_MISLED = {
+    "SignatureDoesNotMatch": ("something on the way changes the header Host", HOST_ADVICE),
+    "InvalidAccessKeyId": ("that is another S3 server", _PUBLIC),
+    "NoSuchBucket": ("that is another S3 server", _PUBLIC),
+}
+"""What it means where a link is refused although our keys are right: a phrase, and advice."""
+
+
+class S3Doctor(S3SettingsDoctor):
+    """Examines a bucket, and what is configured of it."""
+
+    methods = METHODS
+
+    def __init__(self, storage: S3Storage, bucket: Bucket) -> None:
+        super().__init__(storage, bucket)
+        self._needed = ""
+        self._lacking: set[str] = set()
+
+    def more(self, reserve: Callable[[], str]) -> list[Step]:
+        return [
+            Step("checksum", functools.partial(self._checksum, reserve), ("write",)),
+            Step("multipart", functools.partial(self._multipart, reserve), ("write",)),
+            Step(
+                "conditional completion",
+                functools.partial(self._completion, reserve),
+                ("multipart",),
+            ),
+            Step("versions", self._versions, ("write",)),
+        ]
+
+    # What S3 has besides the verbs.
+
+    def _checksum(self, reserve: Callable[[], str]) -> Finding:
+        """Send an object and a part that were damaged on the way, as far as the server can tell."""
+        self._needed = "s3:PutObject"
+        verified = "the server does not notice what is damaged on the way; rex attach verify does"
+        if not self._bucket.checksums:
+            return warning("no-checksums", "none are sent (attach_s3_checksums)", verified)
+        handle = reserve()
+        if self._send_with(reserve(), CONTENT, b"other").ok:
+            return warning("checksums-ignored", "a damaged object is taken", verified)
+        if not self._send_with(handle, CONTENT, CONTENT).ok:
+            return wrong("checksums-refused", "checksums are refused", "attach_s3_checksums=false")
+        if self._takes_damaged_part(reserve()):
+            return warning(
+                "part-checksums-ignored",
+                "a damaged object is refused, and a damaged part taken",
+                verified,
+            )
+        looked = self._send("HEAD", handle, {"x-amz-checksum-mode": "ENABLED"})
+        kept = "kept" if looked.headers.get("x-amz-checksum-sha256") else "not kept"
+        return fine(f"what is damaged on the way is refused; the SHA-256 is {kept}")
+
+    def _takes_damaged_part(self, handle: str) -> bool:
+        uploads, control = self._s3.multipart, self._bucket.control
+        upload_id = uploads.create(handle, "text/plain")
+        part = {"Key": uploads.key(handle), "UploadId": upload_id, "PartNumber": 1}
+        md5 = base64.b64encode(hashlib.md5(b"other", usedforsecurity=False).digest()).decode()
+        try:
+            control.ask_once("upload_part", Body=CONTENT, ContentMD5=md5, **part)
+        except S3Failure:
+            return False
+        finally:
+            self._abort(handle, upload_id)
+        return True
+
+    def _completion(self, reserve: Callable[[], str]) -> Finding:
+        """Complete two uploads of one handle, as two clients at the same moment."""
+        uploads, control, handle = self._s3.multipart, self._bucket.control, reserve()
+        key = uploads.key(handle)
+        begun: list[str] = []
+        try:
+            begun.append(uploads.create(handle, "text/plain"))
+            begun.append(uploads.create(handle, "text/plain"))
+            with self._s3.mapped(handle):
+                parts = [control.upload_part(key, each, 1, CONTENT) for each in begun]
+                complete(control, key, begun[0], [parts[0]])
+                is_replaced = self._completes(key, begun[1], parts[1].etag)
+        finally:
+            for upload_id in begun:
+                self._abort(handle, upload_id)
+        if is_replaced:
+            return warning(
+                "completion-not-conditional",
+                "completing an upload is not conditional: of two uploads of more than 8 MiB to one "
+                "handle at the same moment, the later one replaces the other",
+                "give each upload a handle of its own, as add and all services of rex do",
+            )
+        return fine("what is stored is not replaced by completing an upload")
+
+    def _send_with(self, handle: str, content: bytes, summed: bytes) -> Answer:
+        digest = base64.b64encode(hashlib.sha256(summed).digest()).decode()
+        return self._send("PUT", handle, {"x-amz-checksum-sha256": digest}, content)
+
+    def _send(
+        self, method: str, handle: str, headers: dict[str, str], content: bytes | None = None
+    ) -> Answer:
+        now, credentials, _ = self._bucket.lifetime(60)
+        url = presign_url(
+            method,
+            f"{self._bucket.url}/{encode_path(self._bucket.path(handle[1:]))}",
+            headers=headers,
+            credentials=credentials,
+            region=self._bucket.region,
+            expires=60,
+            now=now,
+        )
+        try:
+            return self.client.send(method, url, headers, content)
+        except Unreachable as failure:
+            raise Error(
+                "The S3 server does not answer",
+                failure,
+                kind=Kind.UNAVAILABLE,
+                code="server-unreachable",
+            ) from None
+
+    def _multipart(self, reserve: Callable[[], str]) -> Finding:
+        uploads, control = self._s3.multipart, self._bucket.control
+        handle, other = reserve(), reserve()
+        begun: dict[str, str] = {}
+        try:
+            self._needed = "s3:PutObject"
+            begun[handle] = uploads.create(handle, "text/plain")
+            with self._s3.mapped(handle):
+                part = control.upload_part(uploads.key(handle), begun[handle], 1, CONTENT)
+            self._needed = "s3:ListMultipartUploadParts"
+            if [part] != [*uploads.parts(handle, begun[handle])]:
+                return wrong("part-not-listed", "the server does not list the part that was sent")
+            self._needed = "s3:GetObject"  # it is looked at, before and after
+            uploads.complete(handle, begun[handle], [(1, part.etag)])
+            del begun[handle]
+            begun[other] = uploads.create(other, "text/plain")
+            self._needed = "s3:ListBucketMultipartUploads"
+            with self._s3.mapped(other):
+                control.list_multiparts(uploads.key(other))
+            self._needed = "s3:AbortMultipartUpload"
+            uploads.abort(other, begun[other])
+            del begun[other]
+        finally:
+            for each, upload_id in begun.items():
+                self._abort(each, upload_id)
+        return fine("an upload in parts was completed, and another aborted")
+
+    def _abort(self, handle: str, upload_id: str) -> None:
+        """End an upload after a failure, which is what is told unless this fails too."""
+        needed, self._needed = self._needed, "s3:AbortMultipartUpload"
+        try:
+            self._s3.multipart.abort(handle, upload_id)
+        except Error as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+        self._needed = needed
+
+    def _completes(self, key: str, upload_id: str, etag: str) -> bool:
+        """Complete an upload although its key has an object, on the condition that it has none."""
+        try:
+            self._bucket.control.ask_once(
+                "complete_multipart_upload",
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
+                IfNoneMatch="*",
+            )
+        except S3Failure:
+            return False
+        return True
+
+    def _versions(self) -> Finding:
+        try:
+            if not self._bucket.control.keeps_versions():
+                return fine("the bucket keeps none: what is removed is gone")
+        except S3Failure as failure:
+            if failure.kind is not Kind.DENIED:
+                raise
+            permission = "s3:GetBucketVersioning"
+            return warning(
+                "unknown", "whether the bucket keeps any is not known", *self._policy(permission)
+            )
+        return warning(
+            "versions-kept",
+            "the bucket keeps versions: the bytes of a removed attachment stay, readable for "
+            "whoever has keys",
+            "let a lifecycle rule remove them, as data protection may demand:",
+            "$ rex attach sweep --lifecycle --noncurrent 1d",
+        )
+
+    # What to change.
+
+    def advice(self, step: str, error: Error) -> Sequence[str]:
+        permission = self._needed if step in _IN_PARTS else _PERMISSIONS.get(step)
+        if step == "remove" and "s3:GetObject" in self._lacking:
+            permission = "s3:GetObject"  # it is looked at first
+        if error.kind is Kind.DENIED and permission is not None:
+            remains = f"the upload in parts that was begun remains: {error.payload}"
+            is_left = permission == "s3:AbortMultipartUpload"
+            return (*self._policy(permission), *([remains] if is_left else []))
+        if error.kind is Kind.UNSUPPORTED and step == "write":
+            return ("the server must know conditional writes (If-None-Match on PUT): update it",)
+        return super().advice(step, error)
+
+    def _policy(self, permission: str) -> Sequence[str]:
+        """Say what the policy of the keys lacks, in the words of IAM, and in full only once."""
+        if permission in self._lacking:
+            return (f"the keys lack the permission {permission}",)
+        self._lacking.add(permission)
+        arn = f"arn:aws:s3:::{self._bucket.name}"
+        statement = {
+            "Effect": "Allow",
+            "Action": permission,
+            "Resource": arn if permission in _OF_BUCKET else f"{arn}/{self._bucket.prefix}*",
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        return f"the keys lack the permission {permission}; a policy that gives it:", policy
+
+    def refused(self, method: str, answer: Answer) -> Finding:
+        code = element(answer.body, "Code")
+        found = (
+            f"a {method} to {self._bucket.public_url} is answered {answer.status} {code}".rstrip()
+        )
+        if code == "AccessDenied":
+            return wrong("no-permission", found, *self._policy(_BY_METHOD[method]))
+        if code in _MISLED:
+            meaning, advice = _MISLED[code]
+            return wrong("link-refused", f"{found}: {meaning}", advice)
+        if code:
+            return wrong("link-refused", f"{found}: {element(answer.body, 'Message')}")
+        found = f"{found}, which is no answer of an S3 server"
+        if answer.status == TOO_LARGE:
+            advice = "let the proxy take what attach_max_size permits (nginx: client_max_body_size)"
+            return wrong("proxy-limit", found, advice)
+        if answer.status in BLOCKED and method != "GET":
+            advice = f"let the proxy or firewall before the server pass on {method}, or"
+            return wrong("proxy-blocks", found, advice, _PUBLIC)
+        return wrong("not-s3", found, _PUBLIC)
+
+    def unreachable(self, failure: Unreachable) -> Finding:
+        return wrong(
+            "unreachable", f"{self._bucket.public_url} cannot be reached: {failure}", _PUBLIC
+        )
+
+    def not_shared(self, origin: str) -> Sequence[str]:
+        return (
+            "give the bucket the rule that is needed, and see that no proxy drops Origin:",
+            f"$ rex attach cors --origin {origin} --apply",
+            json.dumps({"CORSRules": [self._s3.cors.needed([origin])]}),
+        )
+
+    def discard(self, handle: str) -> None:
+        # Unlike the verb, this needs no permission to look.
+        with self._s3.mapped(handle):
+            self._bucket.delete(self._bucket.path(handle[1:]))

@@ -1,0 +1,116 @@
+"""What nobody finished on an S3 server: multipart uploads, and what is left of drafts."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rex.attach.backend.garbage import Leftover, What
+from rex.attach.backends.s3.codes import PLACE
+from rex.attach.backends.s3.control import S3Failure
+from rex.attach.backends.s3.resumable import RECORD, S3Drafts
+from rex.attach.handle import handle_of
+from rex.core import Kind
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterator
+
+    from rex.attach.backends.s3.bucket import Bucket
+    from rex.attach.backends.s3.control import S3Control
+
+__all__ = ["lifecycle", "s3_leftovers"]
+
+RULE_ID = "rex-attach"
+
+
+def s3_leftovers(
+    bucket: Bucket, before: datetime.datetime, lifetime: datetime.timedelta
+) -> Iterator[Leftover]:
+    """Give what has been left since before a moment.
+
+    A multipart upload may take as long as any other, so it is of no use when that has passed; those
+    of drafts end with their drafts.
+    """
+    targets = set(S3Drafts(bucket).targets())
+    control = bucket.control
+    for path, upload_id, began in control.unfinished(bucket.prefix):
+        name = path.removeprefix(bucket.prefix)
+        is_ours = handle_of(name.removeprefix(f"{PLACE}/")) is not None
+        if is_ours and path not in targets and began + lifetime < before:
+            size = _size(control, path, upload_id)
+            clear = partial(_abort, control, path, upload_id)
+            yield Leftover(What.PARTS, name, began + lifetime, size, clear)
+    yield from _of_drafts(bucket, before, lifetime)
+
+
+def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
+    """Return the rules for a bucket that remove the same, days after it was begun.
+
+    With `noncurrent` (days), also the versions that a bucket keeps of what was removed.
+    """
+    aborted = {"DaysAfterInitiation": days}
+    versions = {
+        "ID": f"{RULE_ID}-versions",
+        "Status": "Enabled",
+        "Filter": {"Prefix": prefix},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": noncurrent},
+    }
+    return [
+        *([] if noncurrent is None else [versions]),
+        {
+            "ID": f"{RULE_ID}-parts",
+            "Status": "Enabled",
+            "Filter": {"Prefix": prefix},
+            "AbortIncompleteMultipartUpload": aborted,
+        },
+        {
+            "ID": f"{RULE_ID}-drafts",
+            "Status": "Enabled",
+            "Filter": {"Prefix": f"{prefix}{PLACE}/"},
+            "Expiration": {"Days": days},
+        },
+    ]
+
+
+def _of_drafts(
+    bucket: Bucket, before: datetime.datetime, lifetime: datetime.timedelta
+) -> Iterator[Leftover]:
+    """Find objects of drafts whose record is gone, or whose upload has ended long ago."""
+    found = bucket.control.objects(bucket.path(f"{PLACE}/"))
+    for folder, group in itertools.groupby(found, lambda each: each.key.rpartition("/")[0]):
+        objects = {each.key: each for each in group}
+        record = objects.pop(f"{folder}/{RECORD}", None)
+        if record is not None:
+            is_old = record.modified + lifetime < before
+            if not is_old or not S3Drafts(bucket).is_over(record.key):
+                continue
+            objects = {record.key: record, **objects}
+        for path, each in objects.items():
+            if each.modified < before:
+                clear = partial(_delete, bucket, path)
+                name = path.removeprefix(bucket.prefix)
+                yield Leftover(What.FILE, name, each.modified, each.size, clear)
+
+
+def _size(control: S3Control, path: str, upload_id: str) -> int:
+    with suppress(S3Failure):
+        return sum(part.size for part in control.list_parts(path, upload_id))
+    return 0
+
+
+def _abort(control: S3Control, path: str, upload_id: str) -> bool:
+    try:
+        control.abort(path, upload_id)
+    except S3Failure as failure:
+        if failure.kind is Kind.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+def _delete(bucket: Bucket, path: str) -> bool:
+    bucket.delete(path)
+    return True

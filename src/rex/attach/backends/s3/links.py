@@ -1,0 +1,99 @@
+"""Links to a bucket, which bypass the application."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+from rex.attach.backend.abilities import LinkSigner
+from rex.attach.backends.objects.objects import object_headers
+from rex.attach.links.link import PresignedLink
+from rex.attach.links.sigv4 import sign_policy
+
+if TYPE_CHECKING:
+    from rex.attach.backends.s3.bucket import Bucket
+    from rex.attach.links.reason import Comparison
+    from rex.attach.links.signed_link import SignedLink
+    from rex.attach.links.sigv4 import Condition
+
+__all__ = ["S3Links"]
+
+MAX_POST_BYTES = 5 * 1024**3
+"""The most that S3 takes in one form upload."""
+ABSENT_FIELDS = ("acl", "Expires", "success_action_redirect", "redirect")
+"""Fields that some servers take into account although no condition of the policy names them."""
+
+
+class S3Links(LinkSigner):
+    """Signs links with the keys of a bucket."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether the keys are cached."""
+        return self._bucket.has_keys
+
+    def post(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        bucket = self._bucket
+        now, credentials, lifetime = bucket.lifetime(seconds)
+        fields = {
+            "key": bucket.path(key),
+            **object_headers(key, content_type),
+            "success_action_status": "204",
+        }
+        signed = sign_policy(
+            self._conditions(fields, max_size),
+            fields,
+            credentials=credentials,
+            region=bucket.region,
+            expires=lifetime,
+            now=now,
+        )
+        return PresignedLink(
+            method="POST",
+            url=f"{bucket.public_url}/",
+            headers={},
+            fields=signed,
+            expires_at=now + datetime.timedelta(seconds=lifetime),
+        )
+
+    def _conditions(self, fields: dict[str, str], max_size: int | None) -> list[Condition]:
+        """Pin every field that is in the form, and every one that could be added to it."""
+        largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
+        # AWS refuses a field that no condition names, so there is nothing to add.
+        absent = () if self._bucket.is_aws else ABSENT_FIELDS
+        return [
+            {"bucket": self._bucket.name},
+            *(["eq", f"${name}", value] for name, value in fields.items()),
+            *(["eq", f"${name}", ""] for name in absent),
+            ["content-length-range", 0, largest],
+        ]
+
+    def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        headers = {**object_headers(key, content_type), "If-None-Match": "*"}
+        return self._bucket.presigned("PUT", key, seconds, headers=headers)
+
+    def get(
+        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+    ) -> PresignedLink:
+        query = {"response-content-disposition": content_disposition}
+        if content_type is not None:
+            query["response-content-type"] = content_type
+        return self._bucket.presigned("GET", key, seconds, query=query, is_kept=True)
+
+    def compare(self, link: SignedLink) -> Comparison:
+        from rex.attach.backends.s3.explain import compare
+
+        bucket = self._bucket
+        return compare(
+            link,
+            bucket=bucket.name,
+            region=bucket.region,
+            bucket_urls=(bucket.public_url, bucket.url),
+            # Where they are not at hand, somebody would have to be asked.
+            credentials=bucket.credentials() if bucket.has_keys else None,
+        )

@@ -1,0 +1,106 @@
+"""Uploads in parts on an S3 server: asked with botocore, signed with our own links."""
+
+from __future__ import annotations
+
+import collections
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from rex.attach.backends.objects.objects import PARTS_IN_FLIGHT, object_headers, part_size
+from rex.attach.backends.s3.completion import complete, etag_of_parts
+from rex.attach.storage.multipart import Multipart, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rex.attach.backends.s3.bucket import Bucket
+    from rex.attach.backends.s3.control import S3Control
+    from rex.attach.content.content import Content
+    from rex.attach.links.link import PresignedLink
+
+__all__ = ["S3Multipart", "send_parts"]
+
+
+class S3Multipart(Multipart):
+    """The uploads in parts of one bucket."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._control = bucket.control
+        self.bucket = bucket.name
+        self.prefix = bucket.prefix
+
+    def create(self, key: str, content_type: str) -> str:
+        """Begin an upload."""
+        return self._control.create_multipart(
+            self._bucket.path(key), object_headers(key, content_type)
+        )
+
+    def parts(self, key: str, upload_id: str) -> Iterator[Part]:
+        """Give the parts that are there, page by page."""
+        return self._control.list_parts(self._bucket.path(key), upload_id)
+
+    def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+        """Make the object, on the condition that there is none."""
+        complete(self._control, self._bucket.path(key), upload_id, parts)
+
+    def is_made_of(self, key: str, etags: Sequence[str]) -> bool:
+        """Compare the ETag of the object with that of these parts."""
+        found = self._control.head(self._bucket.path(key))
+        return found is not None and found.etag == etag_of_parts(etags)
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """End an upload."""
+        self._control.abort(self._bucket.path(key), upload_id)
+
+    def sign_create(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+        """Sign CreateMultipartUpload."""
+        headers = object_headers(key, content_type)
+        return self._bucket.presigned("POST", key, seconds, headers=headers, query={"uploads": ""})
+
+    def sign_part(self, key: str, upload_id: str, number: int, seconds: float) -> PresignedLink:
+        """Sign UploadPart; browsers send no content type with a part, so none is signed."""
+        query = {"partNumber": str(number), "uploadId": upload_id}
+        return self._bucket.presigned("PUT", key, seconds, query=query)
+
+    def sign_parts(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
+        """Sign ListParts."""
+        return self._bucket.presigned("GET", key, seconds, query={"uploadId": upload_id})
+
+    def sign_complete(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
+        """Sign CompleteMultipartUpload, on the condition that there is no object."""
+        headers = {"If-None-Match": "*"}
+        return self._bucket.presigned(
+            "POST", key, seconds, headers=headers, query={"uploadId": upload_id}
+        )
+
+    def sign_abort(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
+        """Sign AbortMultipartUpload."""
+        return self._bucket.presigned("DELETE", key, seconds, query={"uploadId": upload_id})
+
+
+def send_parts(control: S3Control, path: str, upload_id: str, content: Content) -> list[Part]:
+    """Send all of the content in parts, a few at a time; it is read in the caller's thread."""
+    sent: list[Part] = []
+    with ThreadPoolExecutor(PARTS_IN_FLIGHT, "rex.attach.parts") as pool:
+        flying: collections.deque[Future[Part]] = collections.deque()
+        try:
+            for number, data in enumerate(_cut(content, part_size(content)), 1):
+                if len(flying) == PARTS_IN_FLIGHT:
+                    sent.append(flying.popleft().result())
+                flying.append(pool.submit(control.upload_part, path, upload_id, number, data))
+            sent += [part.result() for part in flying]
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return sent
+
+
+def _cut(content: Content, size: int) -> Iterator[bytes]:
+    data = bytearray()
+    for chunk in content:
+        data += chunk
+        while len(data) >= size:
+            yield bytes(data[:size])
+            del data[:size]
+    if data:
+        yield bytes(data)

@@ -1,0 +1,342 @@
+"""Attachments that arrive piece by piece, on S3: a multipart upload, its record, and its tail.
+
+Beside the multipart upload stand, in a folder of their own, the record and the tail: what has come
+since the last part, too little for a part of its own. A tail is called by the number of parts
+before it and by its size. One that has gone into a part meanwhile does not count any more, and of
+several the longest does: whatever two servers write at once, what was told to be stored never
+becomes less.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from obstore.exceptions import AlreadyExistsError
+
+from rex.attach.backend.resumable import Draft, Drafts, Holds, unreadable
+from rex.attach.backends.objects.objects import PART_SIZE, note_metadata, object_headers
+from rex.attach.backends.s3.codes import PLACE
+from rex.attach.backends.s3.completion import complete
+from rex.attach.backends.s3.control import S3Failure
+from rex.attach.content.content import CHUNK_SIZE, Content
+from rex.attach.storage.multipart import MAX_PARTS, Part
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from rex.attach.backends.s3.bucket import Bucket
+
+__all__ = ["RECORD", "S3Drafts"]
+
+RECORD = "record"
+"""The name of a draft's record in its folder; while it is there, so is the draft."""
+
+WHOLE = 0
+"""The number of the one part of a draft that is an object of its own by now."""
+
+PARTS_OF_A_SIZE = 2500
+"""After so many parts, the next ones are twice as large: 10,000 of them hold 293 GiB."""
+
+
+class _State(NamedTuple):
+    """A draft as it stands on the server."""
+
+    key: str
+    record: bytes
+    content_type: str
+    is_part: bool
+    upload_id: str | None = None
+    """Of the multipart upload; none is begun before there is enough for a part."""
+    parts: Sequence[Part] = ()
+    tail: int = 0
+    """The size of the tail in bytes."""
+    note: str = ""
+    """What the attachment will have recorded with it."""
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts) + self.tail
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the multipart upload has been completed, to be read."""
+        return [part.number for part in self.parts] == [WHOLE]
+
+
+class S3Drafts(Drafts):
+    """Drafts on an S3 server; small ones never become a multipart upload."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._control = bucket.control
+        self._holds = Holds()
+        self._last: dict[str, tuple[_State, bytes]] = {}
+        """The drafts that are about to be published, and what came of them after the parts."""
+
+    def create(
+        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+    ) -> None:
+        self._save(_State(key, record, content_type, is_part, note=note))
+
+    def load(self, key: str) -> Draft:
+        state = self._state(key)
+        return Draft(state.record, state.size)
+
+    def save(self, key: str, record: bytes) -> None:
+        self._save(self._state(key)._replace(record=record))
+
+    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+        state = self._unchanged(key, offset)
+        data = bytearray(self._tail(state))
+        has_all = False
+        try:
+            for chunk in content:
+                data += chunk
+                while len(data) >= (size := _part_size(len(state.parts) + 1)):
+                    state = self._send(state, bytes(data[:size]))
+                    del data[:size]
+            has_all = content.size == lacking
+        finally:
+            if has_all:
+                self._last[key] = state, bytes(data)
+            elif len(data) != state.tail:
+                self._keep(state, bytes(data))
+
+    def read(self, key: str) -> Iterator[bytes]:
+        state = self._state(key)
+        if state.upload_id is None:
+            yield self._tail(state)
+            return
+        if not state.is_whole:
+            self._complete(state, self._tail(state))
+        yield from self._bucket.stream(self._bucket.path(_target(state)), CHUNK_SIZE)
+
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+        del digest
+        last = self._last.pop(key, None)
+        state, data = self._stored(key) if last is None else last
+        if state.upload_id is None:
+            self._place(key, data, content_type, note)
+        else:
+            self._complete(state, data)
+        self._remove(key)
+
+    def _place(self, key: str, data: bytes, content_type: str, note: str) -> None:
+        """Store what never became a multipart upload."""
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            self._bucket.put_whole(key, data, content_type, digest=digest, note=note, mode="create")
+        except (FileExistsError, AlreadyExistsError):
+            # An earlier try may have stored it, and died before it removed the record.
+            if self._bucket.head(key).digest != digest:
+                raise
+
+    def remove(self, key: str) -> bool:
+        try:
+            state = self._record(key)
+        except FileNotFoundError:
+            return False
+        target = self._bucket.path(_target(state))
+        begun = self._begun(target) if state.upload_id is None else [state.upload_id]
+        for upload_id in begun:
+            try:
+                self._control.abort(target, upload_id)
+            except S3Failure as failure:
+                if failure.kind is not Kind.NOT_FOUND:  # complete, or ended by somebody else
+                    raise
+        self._remove(key)
+        return True
+
+    def keys(self) -> Iterator[str]:
+        return (state.key for state in self._states())
+
+    def targets(self) -> Iterator[str]:
+        """Give the paths of the objects that drafts will make of their multipart uploads."""
+        return (self._bucket.path(_target(state)) for state in self._states())
+
+    def is_over(self, path: str) -> bool:
+        """Tell whether the upload of a record, by its path, was completed or ended otherwise."""
+        try:
+            self._state(self._recorded(path).key)
+        except FileNotFoundError:
+            return True
+        except Error as error:
+            if error.kind is not Kind.CORRUPT:
+                raise
+        return False
+
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        return self._holds.hold(key)
+
+    # The multipart upload.
+
+    def _send(self, state: _State, data: bytes) -> _State:
+        """Send a part; begin the upload before if it is the first."""
+        number = len(state.parts) + 1
+        if number > MAX_PARTS:
+            raise Error("Attachment is too large for its parts", kind=Kind.TOO_LARGE)
+        target = self._bucket.path(_target(state))
+        if state.upload_id is None:
+            state = self._unchanged(state.key, state.size)
+        if state.upload_id is None:
+            headers = object_headers(state.key, state.content_type)
+            metadata = note_metadata(state.note)
+            begun = self._begun(target) or [
+                self._control.create_multipart(target, headers, metadata)
+            ]
+            state = state._replace(upload_id=begun[0])
+            self._save(state)
+        assert state.upload_id is not None  # noqa: S101 - now there is one
+        part = self._control.upload_part(target, state.upload_id, number, data)
+        return state._replace(parts=[*state.parts, part], tail=0)
+
+    def _begun(self, target: str) -> list[str]:
+        """Find what a process began that ended before it could note it; some may not look."""
+        with suppress(S3Failure):
+            return self._control.list_multiparts(target)
+        return []
+
+    def _keep(self, state: _State, tail: bytes) -> None:
+        """Store what is too little for a part, unless somebody at another server has gone on."""
+        before = self._unchanged(state.key, state.size)
+        self._write(_tail(state._replace(tail=len(tail))), tail)
+        if before.tail:
+            self._bucket.delete(self._bucket.path(_tail(before)))
+
+    def _complete(self, state: _State, rest: bytes) -> None:
+        """Make an object of the parts, and of what comes after them."""
+        if rest:
+            state = self._send(state, rest)
+        assert state.upload_id is not None  # noqa: S101 - there are parts
+        complete(self._control, self._bucket.path(_target(state)), state.upload_id, state.parts)
+
+    # What stands on the server.
+
+    def _unchanged(self, key: str, size: int) -> _State:
+        """Give a draft as it stands, unless somebody at another server has gone on with it."""
+        state = self._state(key)
+        if state.size != size:
+            raise _gone_on(key)
+        return state
+
+    def _states(self) -> Iterator[_State]:
+        """Yield all drafts by their records alone; one whose record is damaged is left out."""
+        for found in self._control.objects(self._bucket.path(f"{PLACE}/")):
+            if found.key.endswith(f"/{RECORD}"):
+                with suppress(FileNotFoundError, Error):
+                    yield self._recorded(found.key)
+
+    def _recorded(self, path: str) -> _State:
+        head, _, record = self._bucket.read(path).partition(b"\n")
+        try:
+            return _State(**json.loads(head), record=record)
+        except (ValueError, TypeError):
+            raise unreadable(path) from None
+
+    def _record(self, key: str) -> _State:
+        state = self._recorded(self._bucket.path(f"{_place(key)}/{RECORD}"))
+        if state.key != key:
+            raise FileNotFoundError
+        return state
+
+    def _state(self, key: str) -> _State:
+        state = self._record(key)
+        if state.upload_id is not None:
+            state = state._replace(parts=self._parts(state))
+        if state.is_whole:
+            return state
+        return state._replace(tail=self._longest_tail(state))
+
+    def _longest_tail(self, state: _State) -> int:
+        form = re.compile(rf"tail-{len(state.parts)}-([0-9]+)")
+        names = (path.rpartition("/")[2] for path in self._paths(state.key))
+        return max((int(found[1]) for name in names if (found := form.fullmatch(name))), default=0)
+
+    def _parts(self, state: _State) -> list[Part]:
+        assert state.upload_id is not None  # noqa: S101 - asked before
+        target = self._bucket.path(_target(state))
+        try:
+            return list(self._control.list_parts(target, state.upload_id))
+        except S3Failure as failure:
+            if failure.kind is not Kind.NOT_FOUND:
+                raise
+        size = self._size(target) if state.is_part else None
+        if size is not None:
+            return [Part(WHOLE, size, "")]
+        if state.upload_id in self._begun(target):
+            raise Error(
+                "The server contradicts itself about the upload",
+                f"/{state.key}",
+                kind=Kind.UNAVAILABLE,
+            )
+        # It was completed, or somebody else ended it. What is left of it is for sweep.
+        raise FileNotFoundError
+
+    def _save(self, state: _State) -> None:
+        known = {
+            "key": state.key,
+            "content_type": state.content_type,
+            "is_part": state.is_part,
+            "upload_id": state.upload_id,
+            "note": state.note,
+        }
+        record = json.dumps(known).encode() + b"\n" + state.record
+        self._write(f"{_place(state.key)}/{RECORD}", record)
+
+    def _stored(self, key: str) -> tuple[_State, bytes]:
+        state = self._state(key)
+        return state, self._tail(state)
+
+    def _tail(self, state: _State) -> bytes:
+        try:
+            return self._bucket.read(self._bucket.path(_tail(state))) if state.tail else b""
+        except FileNotFoundError:
+            raise _gone_on(state.key) from None
+
+    def _write(self, name: str, data: bytes) -> None:
+        self._bucket.write(self._bucket.path(name), data)
+
+    def _size(self, path: str) -> int | None:
+        found = self._control.head(path)
+        return None if found is None else found.size
+
+    def _paths(self, key: str) -> Iterator[str]:
+        """Yield the paths of the objects in the folder of a draft."""
+        return (found.key for found in self._control.objects(self._bucket.path(f"{_place(key)}/")))
+
+    def _remove(self, key: str) -> None:
+        # The record goes first: without it, the draft does not exist, and sweep finds the rest.
+        for path in sorted(self._paths(key), key=lambda path: not path.endswith(f"/{RECORD}")):
+            self._bucket.delete(path)
+
+
+def _gone_on(key: str) -> Error:
+    return Error(
+        "Somebody else has gone on with the upload",
+        f"/{key}",
+        kind=Kind.CONFLICT,
+        code="upload-conflict",
+    )
+
+
+def _place(key: str) -> str:
+    return f"{PLACE}/{key.rpartition('/')[0]}"
+
+
+def _tail(state: _State) -> str:
+    return f"{_place(state.key)}/tail-{len(state.parts)}-{state.tail}"
+
+
+def _target(state: _State) -> str:
+    """Give the key of the object that the multipart upload will make."""
+    return f"{_place(state.key)}/data" if state.is_part else state.key
+
+
+def _part_size(number: int) -> int:
+    return PART_SIZE << (number // PARTS_OF_A_SIZE)

@@ -1,0 +1,176 @@
+"""Attachments on an S3-compatible server, with links that bypass the application."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Unpack
+
+from obstore.exceptions import UnauthenticatedError
+
+from rex.attach.backend.abilities import Abilities, BucketRules
+from rex.attach.backend.failures import Meaning
+from rex.attach.backends.objects.objects import digest_metadata, note_metadata, object_headers
+from rex.attach.backends.objects.storage import ObjectStorage
+from rex.attach.backends.s3.bucket import Addressing, Bucket
+from rex.attach.backends.s3.codes import PLACE
+from rex.attach.backends.s3.completion import complete
+from rex.attach.backends.s3.control import S3Failure
+from rex.attach.backends.s3.multipart import S3Multipart, send_parts
+from rex.attach.links.credentials import AwsChain
+from rex.core import Error, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rex.attach.backend.diagnostics import Doctor
+    from rex.attach.backend.garbage import Leftover
+    from rex.attach.content.content import Content
+    from rex.attach.storage import StorageOptions
+
+__all__ = ["Addressing", "S3Storage"]
+
+TOKENS_PURPOSE = b"rex.attach: the secret of tokens"
+
+
+class S3Storage(ObjectStorage):
+    """Attachments in a bucket of Amazon S3 or of a server that speaks its protocol."""
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        endpoint: str | None = None,
+        public_endpoint: str | None = None,
+        region: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | Secret | None = None,
+        session_token: str | Secret | None = None,
+        prefix: str = "",
+        addressing: Addressing | None = None,
+        ca_file: str | None = None,
+        timeout: float = 30,
+        checksums: bool = True,
+        **options: Unpack[StorageOptions],
+    ) -> None:
+        """Use a bucket; nothing is asked of the server yet.
+
+        Without `endpoint` it is one of AWS, in `region`. Links point to `public_endpoint` where
+        clients reach the server at another address than we do. Without keys, the usual AWS chain
+        provides them. `addressing` says where the bucket's name goes: into the host (the default
+        at AWS) or into the path (elsewhere). `ca_file` is a PEM file of certificates to trust
+        besides the system's. A request that fails is repeated for `timeout` seconds, and
+        a server that is silent for so long has failed. With `checksums`, the SHA-256 of whatever is
+        sent goes along, and the server refuses what was damaged on the way.
+        """
+        bucket_ = Bucket(
+            bucket,
+            endpoint=endpoint,
+            public_endpoint=public_endpoint,
+            region=region,
+            access_key=access_key,
+            secret_key=secret_key,
+            session_token=session_token,
+            prefix=prefix,
+            addressing=addressing,
+            ca_file=ca_file,
+            timeout=timeout,
+            checksums=checksums,
+        )
+        super().__init__(bucket_, **options)
+        self._bucket = bucket_
+        self.bucket = bucket_.name
+        self.region = bucket_.region
+        self.endpoint = bucket_.endpoint
+
+    def __repr__(self) -> str:
+        return f"S3Storage('s3://{self.bucket}/{self.prefix}', endpoint={self.endpoint!r})"
+
+    def _put_large(self, key: str, content: Content, content_type: str) -> None:
+        control, path = self._bucket.control, self._bucket.path(key)
+        headers = object_headers(key, content_type)
+        metadata = note_metadata(content.note) | digest_metadata(content.known_digest)
+        upload_id = control.create_multipart(path, headers, metadata)
+        try:
+            parts = send_parts(control, path, upload_id, content)
+            complete(control, path, upload_id, parts)
+        except BaseException:
+            with suppress(S3Failure):  # it may be complete, and is over then
+                control.abort(path, upload_id)
+            raise
+
+    def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
+        bucket = self._bucket
+        folder = bucket.path("" if day is None else day.isoformat().replace("-", "/") + "/")
+        for found in bucket.control.objects(folder, None if after is None else bucket.path(after)):
+            key = found.key.removeprefix(self.prefix)
+            if not key.startswith(f"{PLACE}/"):
+                yield key
+
+    def _abilities(self) -> Abilities:
+        from rex.attach.backends.s3.links import S3Links
+        from rex.attach.backends.s3.resumable import S3Drafts
+
+        return Abilities(
+            links=S3Links(self._bucket),
+            resumable=S3Drafts(self._bucket),
+            multipart=S3Multipart(self._bucket),
+            bucket=S3Rules(self._bucket),
+            garbage=self._garbage,
+            diagnostics=self._doctors,
+        )
+
+    def _garbage(self, before: datetime.datetime) -> Iterator[Leftover]:
+        from rex.attach.backends.s3.garbage import s3_leftovers
+
+        lifetime = datetime.timedelta(seconds=self.upload_expires)
+        return s3_leftovers(self._bucket, before, lifetime)
+
+    def _doctors(self) -> Sequence[Doctor]:
+        from rex.attach.backends.s3.diagnostics import S3Doctor
+
+        return (S3Doctor(self, self._bucket),)
+
+    def _own_secret(self) -> bytes:
+        keys = self._bucket.credentials
+        credentials = None if isinstance(keys, AwsChain) else keys()
+        if credentials is None or credentials.session_token is not None:
+            # Keys that change are no secret that lasts.
+            return super()._own_secret()
+        return hmac.digest(credentials.secret_key.encode(), TOKENS_PURPOSE, hashlib.sha256)
+
+    def _explain(self, failure: Exception) -> Meaning | None:
+        if isinstance(failure, S3Failure):
+            return failure.meaning
+        if isinstance(failure, UnauthenticatedError):
+            # It may be that no request was made: obstore does not say why there are no keys.
+            try:
+                self._bucket.credentials()
+            except Error as error:
+                meaning = Meaning(error.kind, error.message, error.code, error.setting)
+                return meaning.because("" if error.payload is None else str(error.payload))
+        return super()._explain(failure)
+
+    def _check(self, *, create: bool) -> None:
+        del create  # nothing is made in a bucket
+        self._bucket.check()
+
+
+class S3Rules(BucketRules):
+    """The rules of a bucket."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def cors(self) -> list[dict[str, Any]]:
+        return self._bucket.control.cors()
+
+    def set_cors(self, rules: list[dict[str, Any]]) -> None:
+        self._bucket.control.set_cors(rules)
+
+    def lifecycle(self, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
+        from rex.attach.backends.s3.garbage import lifecycle
+
+        return lifecycle(self._bucket.prefix, days, noncurrent)

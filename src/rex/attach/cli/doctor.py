@@ -1,0 +1,126 @@
+"""The command ``rex attach doctor``."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from rex.attach.backend.diagnostics import Verdict, failed, fine
+from rex.attach.cli.maintenance import storage_given, storage_option
+from rex.attach.maintenance.diagnosis import examine
+from rex.attach.opening import ACCESS, ACCESS_KEYS, allowed_origins, make_storage
+from rex.attach.settings import check_rule
+from rex.core import Error, Kind
+from rex.core.cli import EXIT_CODES
+from rex.core.command import application_settings
+from rex.core.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rex.attach.backend.diagnostics import Finding
+    from rex.attach.storage import Storage
+    from rex.core import Settings
+
+__all__ = ["doctor"]
+
+_LABELS = {
+    Verdict.FINE: "fine",
+    Verdict.WARNING: "warning",
+    Verdict.WRONG: "WRONG",
+    Verdict.LEFT_OUT: "left out",
+}
+
+
+@click.command()
+@storage_option
+@click.option("--origin", "origins", multiple=True, help="A site, as https://example.org.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.pass_context
+def doctor(
+    ctx: click.Context, *, given: str | None, origins: tuple[str, ...], as_json: bool
+) -> None:
+    """Try what an application does with the storage, and tell what is wrong and what to change.
+
+    What is stored for that is removed again. The storage is examined too where an application
+    would not start with it. With --origin, or the setting attach_origins, it is tried whether pages
+    of these sites may use the links. If anything is wrong, the exit code is 11.
+
+    STORAGE is a URL, or a name in the table [storages] of rex.toml; see `rex attach copy`.
+
+    \b
+    Examples:
+      rex attach doctor
+      rex attach doctor --origin https://example.org
+      rex --set attach_s3_region=eu-west-1 attach doctor
+    """  # noqa: D301 - click wants the character itself
+    verdicts: collections.Counter[Verdict] = collections.Counter()
+    storage = ""
+    with contextlib.closing(_findings(ctx, given, origins)) as findings:
+        for found in findings:
+            verdicts[found.verdict] += 1
+            lines = [json.dumps(_as_dict(found))] if as_json else _lines(found)
+            if not as_json and found.storage != storage:
+                storage = found.storage
+                lines = [storage, *lines]
+            text = "\n".join(map(printable, lines))
+            click.echo(ctx.find_root().obj.masked(text))
+    counts = {verdict.value: verdicts[verdict] for verdict in Verdict}
+    if as_json:
+        click.echo(json.dumps({"summary": counts}))
+    else:
+        click.echo(", ".join(f"{number} {name}" for name, number in counts.items() if number))
+    if verdicts[Verdict.WRONG]:
+        raise click.exceptions.Exit(EXIT_CODES[Kind.CORRUPT])
+
+
+def _findings(
+    ctx: click.Context, given: str | None, origins: Sequence[str]
+) -> collections.abc.Generator[Finding, None, None]:
+    """Begin with the settings, without which there is no storage."""
+    with contextlib.ExitStack() as stack:
+        try:
+            storage, found, configured = _opened(ctx, given)
+        except Error as error:
+            advice = ("$ rex settings",) if given is None else ()
+            yield failed(error, *advice)._replace(step="settings")
+            return
+        stack.callback(storage.close)
+        yield fine(found)._replace(step="settings")
+        if given is None:
+            yield _access(application_settings(ctx))
+        yield from examine(storage, origins or configured)
+
+
+def _opened(ctx: click.Context, given: str | None) -> tuple[Storage, str, Sequence[str]]:
+    """Give the storage, where it is from, and the sites that are configured."""
+    if given is not None:
+        return storage_given(ctx.find_root().obj, given), "--storage can be opened", ()
+    settings = application_settings(ctx)
+    names = [name for name in settings.given() if name.startswith("attach_")]
+    return make_storage(settings), ", ".join(names), allowed_origins(settings)
+
+
+def _access(settings: Settings) -> Finding:
+    """Check that the service can have the rule that the settings name."""
+    name = settings[ACCESS]
+    try:
+        check_rule(name, settings[ACCESS_KEYS])
+    except Error as error:
+        advice = "`rex serve` would not start; a module is looked for as Python does (PYTHONPATH)"
+        return failed(error, advice)._replace(step="access")
+    return fine(f"{name} (setting attach_access)")._replace(step="access")
+
+
+def _as_dict(found: Finding) -> dict[str, object]:
+    return {"storage": found.storage, **found._asdict(), "verdict": found.verdict.value}
+
+
+def _lines(found: Finding) -> Iterator[str]:
+    yield f"{_LABELS[found.verdict]:<8}  {found.step:<17}  {found.text}"
+    for line in found.advice:
+        yield f"{'':<10}{line}"

@@ -1,0 +1,305 @@
+"""Why a link is refused: from the link, the answer and the settings, without asking anybody."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from rex.attach.explain.damage import COPY_AGAIN, undamaged
+from rex.attach.explain.error_responses import NEW_LINK, is_clock, is_expired, refusal_reasons
+from rex.attach.explain.policy import policy_reasons
+from rex.attach.explain.response import Answer
+from rex.attach.explain.service_link import ends_at, service_reasons
+from rex.attach.links.link import MAX_LINK_SECONDS
+from rex.attach.links.reason import Certainty, Comparison, Reason, certain, likely, quoted
+from rex.attach.links.signed_link import METHODS, SignedLink, part_of
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rex.attach.storage import Storage
+
+__all__ = ["MAX_LINK", "Explanation", "explain"]
+
+MAX_LINK = 64 * 1024
+"""In characters; a link with a session token has some 2,000, and a form some 5,000."""
+MAX_SKEW = datetime.timedelta(minutes=15)
+"""What S3 takes for the clocks to differ (SigV4, RequestTimeTooSkewed)."""
+MIN_SECRET = 4
+"""What is shorter stands in many words, and is no secret."""
+_LONG = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])|[0-9A-Za-z+/=_-]{80,}")
+"""What may be a signature or a token, whoever it is of."""
+_KEY_ID = re.compile(r"\b(A[KS]IA)[A-Z0-9]{12,}")
+
+
+class Explanation(NamedTuple):
+    """Why a link is refused, the surest reason first; and what was looked at to find it."""
+
+    reasons: list[Reason]
+    checked: list[str]
+    is_refused: bool
+    """Whether the answer says that it was."""
+
+
+def explain(
+    link: str,
+    *,
+    response: bytes | None = None,
+    storage: Storage | None = None,
+    method: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    now: datetime.datetime | None = None,
+) -> Explanation:
+    """Say why a link is refused, from what is given alone; nobody is asked.
+
+    `link` is the address, or the link as JSON (`PresignedLink.as_dict`). `response` is what the
+    server answered, perhaps with its headers in front; 64 KiB of it are read. `storage` is the one
+    that made the link. `method` and `headers` are what the client asked with. `now` is an aware
+    time. No reason shows a signature, a secret, a session token or a whole access key.
+
+    Errors: `ILL_FORMED` for what is no link at all.
+    """
+    if len(link) > MAX_LINK:
+        raise Error("This is too long for a link", f"{len(link)} characters", kind=Kind.ILL_FORMED)
+    # What the command line could not decode is not what anybody signed.
+    text = link.encode("utf-8", "replace").decode()
+    signed, reasons = _read(text, method, headers)
+    answer = None if response is None else Answer(response)
+    now = now or datetime.datetime.now(datetime.UTC)
+    checked = ["what copying does to a link", "parameters, times and headers of the link"]
+    reasons += _form(signed)
+    compared = None
+    if signed.is_served:
+        reasons += service_reasons(signed, storage, checked)
+    elif storage is not None and signed.is_signed:
+        links = storage.abilities.links
+        compared = None if links is None else links.compare(signed)
+    if compared is not None:
+        checked += compared.checked
+    if answer is not None:
+        checked.append("the answer" if answer.is_known else "not the answer: it cannot be read")
+    reasons += _times(signed, answer, now)
+    differences = [*_compared(signed, compared)]
+    if answer is not None and not answer.is_success:
+        is_clear = any(each.certainty is Certainty.CERTAIN for each in (*reasons, *differences))
+        meant = refusal_reasons(signed, answer, compared)
+        # Where it is clear, what the answer may mean is of no use.
+        reasons += [e for e in meant if e.certainty is Certainty.CERTAIN or not is_clear]
+    reasons += differences
+    is_refused = answer is not None and not answer.is_success
+    return Explanation([*_shown(reasons, signed)], checked, is_refused)
+
+
+def _read(
+    text: str, asked: str | None, sent: Mapping[str, str] | None
+) -> tuple[SignedLink, list[Reason]]:
+    """Read a link from its address or from JSON; say what copying did to it."""
+    given: Any = {"url": text}
+    if text.lstrip().startswith("{"):
+        try:
+            given = json.loads(text)
+        except (ValueError, RecursionError):
+            given = {}
+    url, fields, headers, method = (
+        given.get(name) for name in ("url", "fields", "headers", "method")
+    )
+    if not isinstance(url, str) or not all(
+        each is None or (isinstance(each, dict) and all(map(_is_text, each.values())))
+        for each in (fields, headers)
+    ):
+        raise Error(
+            "This is neither a link nor the JSON of one (rex attach link --json)",
+            kind=Kind.ILL_FORMED,
+        )
+    url, reasons = undamaged(url)
+    if not re.match(r"https?://[^/?#\s]", url, re.IGNORECASE):
+        raise Error("A link begins with http:// or https:// and a host", kind=Kind.ILL_FORMED)
+    link = SignedLink(
+        url,
+        method=method if method in METHODS else None,
+        headers=headers or None,
+        fields=fields,
+        asked=None if asked is None else asked.upper(),
+        sent=sent,
+    )
+    return link, reasons
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _form(link: SignedLink) -> Iterator[Reason]:
+    """Look at what must be in every link."""
+    if link.is_served:
+        return
+    if not link.is_signed:
+        yield certain(
+            "unsigned",
+            "it has none of the parameters of S3 or of the service",
+            COPY_AGAIN,
+        )
+        return
+    if link.missing:
+        yield certain(
+            "incomplete",
+            f"there is no {', '.join(link.missing)}",
+            f"A shell cuts a link off at & unless it is quoted. {COPY_AGAIN}",
+            what="Fields of the form" if link.fields else "Parameters",
+        )
+    elif not link.is_well_formed:
+        yield certain(
+            "signature-changed",
+            "credential, date and expiry are not of the form, or not of one day",
+            COPY_AGAIN,
+        )
+    if link.repeated:
+        yield certain(
+            "parameter-repeated",
+            quoted(", ".join(link.repeated), 100),
+            COPY_AGAIN,
+        )
+    if link.seconds is not None and not 1 <= link.seconds <= MAX_LINK_SECONDS:
+        yield certain(
+            "too-long-lived",
+            f"X-Amz-Expires is {link.seconds}",
+            "Make a new link for at most 7 days.",
+        )
+    if link.access_key.startswith("ASIA") and not link["x-amz-security-token"]:
+        yield likely(
+            "no-session-token",
+            f"the access key is {part_of(link.access_key)}, a temporary one",
+            "Use the link as it was made; set attach_s3_session_token together with its keys.",
+        )
+    yield from policy_reasons(link) if link.fields else _request(link)
+
+
+def _request(link: SignedLink) -> Iterator[Reason]:
+    """Compare what was asked with what is signed."""
+    expected = link.likely_method
+    if link.asked and expected and link.asked != expected:
+        give = certain if link.method else likely
+        yield give(
+            "wrong-method",
+            "it was made for that method"
+            if link.method
+            else f"its parameters and its signed headers are those of a {expected}",
+            f"Ask with {expected}, or have a link for the other method made.",
+            quoted(link.asked, 20),
+            expected=expected,
+        )
+    if link.sent is None:
+        return
+    for name in link.signed_headers:
+        if name != "host" and name not in link.sent:
+            yield certain(
+                "header-missing",
+                f"it is one of {quoted(', '.join(link.signed_headers), 100)}",
+                "Send the headers that the link came with.",
+                quoted(name, 40),
+            )
+        elif link.headers and name in link.headers and link.headers[name] != link.sent[name]:
+            yield certain(
+                "header-changed",
+                f"signed: {quoted(link.headers[name], 100)}; sent: {quoted(link.sent[name], 100)}",
+                "Send it just as the link says.",
+                quoted(name, 40),
+            )
+    for name in link.sent:
+        if name.startswith("x-amz-") and name not in link.signed_headers:
+            yield certain(
+                "header-added",
+                f"{quoted(name, 60)} is none of {quoted(', '.join(link.signed_headers), 100)}",
+                "Leave it out; or have the link made with it.",
+            )
+
+
+def _compared(link: SignedLink, compared: Comparison | None) -> Iterator[Reason]:
+    """Tell what the storage found."""
+    if compared is None:
+        return
+    yield from compared.reasons
+    if compared.method and link.asked and link.asked != compared.method:
+        yield certain(
+            "wrong-method",
+            "recomputed with the secret key of the settings",
+            f"Ask with {compared.method}, or have a link for the other method made.",
+            quoted(link.asked, 20),
+            expected=compared.method,
+        )
+
+
+def _times(link: SignedLink, answer: Answer | None, now: datetime.datetime) -> Iterator[Reason]:
+    """Compare the times of the link with the clocks, ours and the server's."""
+    begins, ends = link.signed_at, link.ends_at
+    served = ends_at(link) if link.is_served else None
+    if served is not None:
+        ends = datetime.datetime.fromtimestamp(served, datetime.UTC)
+    theirs = answer.time if answer else None
+    clocks = f"here it is {_when(now)}" + (f", at the server {_when(theirs)}" if theirs else "")
+    if ends is not None and ends <= now:
+        evidence = f"it ended at {_when(ends)}; {clocks}"
+        yield certain("link-expired", evidence, NEW_LINK)
+    elif answer is not None and is_expired(answer):
+        if ends is None:
+            said = f"the server answered {quoted(answer.message)}"
+            yield certain("link-expired", said, NEW_LINK)
+        else:
+            yield certain(
+                "clock-ahead",
+                f"it says that the link has expired, which ends at {_when(ends)}; {clocks}",
+                "Set both clocks by NTP.",
+            )
+    elif answer is not None and is_clock(answer):
+        yield certain(
+            "clock-skew",
+            f"the server answered {quoted(answer.code)}: {quoted(answer.message)}"
+            + (f"; signed at {_when(begins)}, {clocks}" if begins else ""),
+            "Set both clocks by NTP, and make a new link.",
+        )
+    if begins is not None and begins > max(now, theirs or now) + MAX_SKEW:
+        yield likely(
+            "signed-in-future",
+            f"signed at {_when(begins)}; {clocks}",
+            "Set its clock by NTP, and make a new link.",
+        )
+
+
+def _when(time: datetime.datetime) -> str:
+    return f"{time.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _shown(reasons: list[Reason], link: SignedLink) -> Iterator[Reason]:
+    """Give each reason once, the surest first, and nothing secret in any of them."""
+    merged: dict[tuple[str, str], list[Reason]] = {}
+    order = [*Certainty]
+    for each in sorted(reasons, key=lambda reason: order.index(reason.certainty)):
+        merged.setdefault((each.code, each.subject), []).append(each)
+    # Beside a certain reason, what would be possible is of no use.
+    is_sure = any(each.certainty is Certainty.CERTAIN for each, *_ in merged.values())
+    secrets = _secrets(link)
+    for same in merged.values():
+        first = same[0]
+        if not (is_sure and first.certainty is Certainty.POSSIBLE):
+            evidence = "; ".join(dict.fromkeys(each.evidence for each in same))
+            shown = first._replace(evidence=evidence)
+            yield Reason(shown.certainty, *(_masked(text, secrets) for text in shown[1:]))
+
+
+def _secrets(link: SignedLink) -> list[str]:
+    """Give what must not be shown, in the forms in which it may stand somewhere."""
+    plain = [secret for secret in link.secrets if len(secret) >= MIN_SECRET]
+    encoded = [base64.b64encode(secret.encode()).decode() for secret in plain]
+    forms = {*plain, *encoded, *(quote(secret, safe="") for secret in plain)}
+    return sorted(forms, key=len, reverse=True)
+
+
+def _masked(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return _KEY_ID.sub(r"\1...", _LONG.sub("***", text))

@@ -1,0 +1,141 @@
+"""A client of links, made of the standard library alone: it goes nowhere but where it is told.
+
+It takes the proxies of the environment, as other clients do.
+"""
+
+from __future__ import annotations
+
+import http.client
+import secrets
+import ssl
+import urllib.error
+import urllib.request
+from email.message import Message
+from email.utils import collapse_rfc2231_value
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rex.attach.links.link import PresignedLink
+
+__all__ = ["Answer", "Client", "Unreachable"]
+
+TIMEOUT = 30
+
+
+class Answer(NamedTuple):
+    """What the server answered."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server did it."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110, section 15.3
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server said that the client may not."""
+        return 400 <= self.status < 500  # noqa: PLR2004 - RFC 9110, section 15.5
+
+    @property
+    def disposition(self) -> str | None:
+        """``attachment`` or ``inline`` (RFC 6266)."""
+        return self.headers.get_content_disposition()
+
+    @property
+    def filename(self) -> str | None:
+        """The name to save the body under; ``filename*`` before ``filename`` (RFC 6266)."""
+        value = self.headers.get("Content-Disposition", "")
+        extended = value.partition("filename*=")
+        if extended[1]:
+            kept = Message()
+            kept["Content-Disposition"] = f"attachment; filename*={extended[2]}"
+            return collapse_rfc2231_value(kept.get_param("filename", "", "Content-Disposition"))
+        return self.headers.get_filename()
+
+
+class Unreachable(OSError):  # noqa: N818 - it is no error of ours
+    """There was no answer; it says why, and nothing of the link, which is a secret."""
+
+    def __init__(self, reason: str, *, is_certificate: bool = False) -> None:
+        super().__init__(reason)
+        self.is_certificate = is_certificate
+        """Whether the server's certificate is not trusted."""
+
+
+class Client:
+    """Sends requests one by one.
+
+    `context` says which certificates are trusted; `most` is how many bytes of an answer are read,
+    without it all. Every request raises `Unreachable` where nothing answers within `timeout`
+    seconds. No redirect is followed: it is an answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: ssl.SSLContext | None = None,
+        timeout: float = TIMEOUT,
+        most: int | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._most = -1 if most is None else most
+        self._opener = urllib.request.build_opener(
+            _NoRedirect(), urllib.request.HTTPSHandler(context=context)
+        )
+
+    def upload(self, link: PresignedLink, data: bytes) -> Answer:
+        """Send the form of a POST link: its fields, then the part ``file``."""
+        border = secrets.token_hex(16)
+        lines = []
+        for name, value in link.fields.items():
+            head = f'--{border}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+            lines.append(f"{head}{value}\r\n".encode())
+        head = f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
+        lines.append(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode())
+        body = b"".join([*lines, data, f"\r\n--{border}--\r\n".encode()])
+        headers = {"Content-Type": f"multipart/form-data; boundary={border}"}
+        return self.send("POST", link.url, headers, body)
+
+    def put(self, link: PresignedLink, data: bytes) -> Answer:
+        """Send the bytes to a PUT link, with its headers."""
+        return self.send("PUT", link.url, link.headers, data)
+
+    def fetch(self, link: PresignedLink, headers: Mapping[str, str] | None = None) -> Answer:
+        """Get what a download link leads to."""
+        return self.send("GET", link.url, {**link.headers, **(headers or {})})
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Send any request."""
+        request = urllib.request.Request(url, body, dict(headers or {}), method=method)  # noqa: S310 - our own link
+        try:
+            with self._opener.open(request, timeout=self._timeout) as answer:
+                return Answer(answer.status, answer.headers, answer.read(self._most))
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return Answer(answer.code, answer.headers, answer.read(self._most))
+        except urllib.error.URLError as failure:
+            is_certificate = isinstance(failure.reason, ssl.SSLCertVerificationError)
+            raise Unreachable(str(failure.reason), is_certificate=is_certificate) from None
+        except OSError as failure:
+            raise Unreachable(str(failure) or type(failure).__name__) from None
+        except (http.client.HTTPException, UnicodeError) as failure:
+            # What these say may hold the link that was asked for, with its signature.
+            raise Unreachable(type(failure).__name__) from None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer: we never go where a server sends us."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None

@@ -1,0 +1,221 @@
+"""A link signed with Signature Version 4, taken apart: a query, or the fields of a form."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from rex.attach.links.sigv4 import DEFAULT_PORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["METHODS", "SignedLink", "part_of"]
+
+METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD")
+
+_IN_QUERY = (
+    "x-amz-algorithm",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-signedheaders",
+    "x-amz-signature",
+)
+_IN_FORM = ("policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
+_FORM_TOKEN = re.compile(r"/signed/([A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)/?\Z")
+"""The token of a form that goes to the service, at the end of its address."""
+_SCOPE_PARTS = 5
+SHOWN_OF_KEY = 4
+
+
+class SignedLink:
+    """What a link says of itself; nothing that it says is taken for granted.
+
+    `url` is the address with its query, without white space; `fields` are those of a form. `method`
+    and `headers` are those that it was made for, `asked` and `sent` those that the client used, as
+    far as they are known. What is in `secrets` must not be shown.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        asked: str | None = None,
+        sent: Mapping[str, str] | None = None,
+    ) -> None:
+        address, _, query = url.partition("#")[0].partition("?")
+        self.scheme, _, rest = address.partition("://")
+        authority, slash, path = rest.partition("/")
+        self.host = authority.rpartition("@")[2].lower()
+        if self.scheme.lower() in DEFAULT_PORTS:
+            self.host = self.host.removesuffix(DEFAULT_PORTS[self.scheme.lower()])
+        self.path = slash + path or "/"
+        form_token = _FORM_TOKEN.search(self.path)
+        self.is_form = form_token is not None or bool(fields)
+        self.method = "POST" if self.is_form else method
+        self.headers = _lower(headers)
+        self.asked = asked
+        self.sent = _lower(sent)
+        self.fields = dict(fields or {})
+        self.pairs = [_decoded(pair) for pair in query.split("&") if pair]
+        given = self.fields.items() if self.fields else self.pairs
+        self._given = {name.lower(): value for name, value in given}
+        if form_token is not None:
+            self._given["token"] = form_token[1]
+
+    def __repr__(self) -> str:
+        return f"SignedLink({self.host!r}, ...)"
+
+    def __getitem__(self, name: str) -> str:
+        """Give a parameter, or a field of the form, by its name in lower case; or nothing."""
+        return self._given.get(name, "")
+
+    @property
+    def missing(self) -> list[str]:
+        """The names of what a signature needs, and is not there."""
+        return [name for name in (_IN_FORM if self.fields else _IN_QUERY) if not self[name]]
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether anything of a signature is there."""
+        return any(self[name] for name in (*_IN_QUERY, "policy"))
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it is one of the service, which has a token."""
+        return bool(self["token"]) and not self.is_signed
+
+    @property
+    def likely_method(self) -> str | None:
+        """The method that it was made for, or most likely was."""
+        names = {name.lower() for name, _ in self.pairs}
+        if self.method is not None or not self.is_signed:
+            return self.method
+        if "uploads" in names:
+            return "POST"
+        if "partnumber" in names or "if-none-match" in self.signed_headers:
+            return "PUT" if "uploadid" not in names or "partnumber" in names else "POST"
+        return "GET" if any(name.startswith("response-") for name in names) else None
+
+    @property
+    def repeated(self) -> list[str]:
+        """The parameters that stand there twice."""
+        names = [name for name, _ in self.pairs]
+        return sorted({name for name in names if names.count(name) > 1})
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """What is signed of the query."""
+        return [pair for pair in self.pairs if pair[0].lower() != "x-amz-signature"]
+
+    @property
+    def extra(self) -> list[str]:
+        """The parameters that are not of the signature."""
+        known = (*_IN_QUERY, "x-amz-security-token")
+        return [name for name, _ in self.pairs if name.lower() not in known]
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be shown."""
+        names = ("x-amz-signature", "x-amz-security-token", "x-amz-credential", "policy", "token")
+        return [self.access_key, *(self[name] for name in names)]
+
+    @property
+    def _scope(self) -> list[str]:
+        parts = self["x-amz-credential"].rsplit("/", _SCOPE_PARTS - 1)
+        return parts if len(parts) == _SCOPE_PARTS else [parts[0], "", "", "", ""]
+
+    @property
+    def access_key(self) -> str:
+        """The access key that it is signed with."""
+        return self._scope[0]
+
+    @property
+    def region(self) -> str:
+        """The region that it is signed for."""
+        return self._scope[2]
+
+    @property
+    def is_well_formed(self) -> bool:
+        """Whether its credential has all of its parts, of one day, and its times are times."""
+        day, _, service, end = self._scope[1:]
+        return (
+            self["x-amz-date"][:8] == day
+            and (service, end) == ("s3", "aws4_request")
+            and self.signed_at is not None
+            and self.ends_at is not None
+        )
+
+    @property
+    def signed_headers(self) -> list[str]:
+        """The names of the headers that are signed."""
+        return [name for name in self["x-amz-signedheaders"].lower().split(";") if name]
+
+    @property
+    def signed_at(self) -> datetime | None:
+        """When it was signed, by the clock of who signed it."""
+        return _time(self["x-amz-date"], r"\d{8}T\d{6}Z", "%Y%m%dT%H%M%SZ")
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it ends: after its seconds, or when the policy of its form says."""
+        if self.fields:
+            return _time(
+                str(self.policy.get("expiration", ""))[:19] + "Z",
+                r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z",
+                "%Y-%m-%dT%H:%M:%SZ",
+            )
+        signed_at = self.signed_at
+        if signed_at is None or self.seconds is None:
+            return None
+        try:
+            return signed_at + timedelta(seconds=self.seconds)
+        except OverflowError:
+            return None
+
+    @property
+    def seconds(self) -> int | None:
+        """For how many seconds it is signed."""
+        given = self["x-amz-expires"]
+        return int(given) if re.fullmatch("[0-9]{1,9}", given) else None
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """The policy of the form, as it was signed; empty if it cannot be read."""
+        try:
+            policy = json.loads(base64.b64decode(self["policy"], validate=True))
+        except (ValueError, RecursionError):
+            return {}
+        return policy if isinstance(policy, dict) else {}
+
+
+def part_of(access_key: str) -> str:
+    """Give the part of an access key that is shown."""
+    is_long = len(access_key) >= 2 * SHOWN_OF_KEY and access_key.isprintable()
+    return f"{access_key[:SHOWN_OF_KEY]}..." if is_long else "***"
+
+
+def _lower(headers: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if headers is None else {name.lower(): headers[name] for name in headers}
+
+
+def _decoded(pair: str) -> tuple[str, str]:
+    name, _, value = pair.partition("=")
+    return unquote(name), unquote(value)
+
+
+def _time(text: str, form: str, strptime: str) -> datetime | None:
+    if not (text.isascii() and re.fullmatch(form, text)):
+        return None
+    try:
+        return datetime.strptime(text, strptime).replace(tzinfo=UTC)
+    except ValueError:
+        return None

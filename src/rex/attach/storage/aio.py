@@ -1,0 +1,335 @@
+"""The verbs of a storage as coroutines, over worker threads."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+
+from rex.attach.storage.workers import Source, Workers, fed
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from rex.attach.content.content import AsyncContentSource
+    from rex.attach.content.reader import Reader
+    from rex.attach.info import Info
+    from rex.attach.links.link import PresignedLink
+    from rex.attach.storage import Storage, UploadMethod
+    from rex.attach.storage.resumable import Upload, Uploads
+
+__all__ = ["AsyncReader", "AsyncStorage"]
+
+WORKERS = 32
+ADDERS = 1024
+"""Each waits for its content as long as it takes, and must not keep the others from theirs."""
+PAGE_SIZE = 256
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncStorage:
+    """The verbs of a storage, as coroutines of asyncio.
+
+    Each runs the verb of the same name in a worker thread, and promises the same; see `Storage`.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._workers = Workers(WORKERS)
+        # What is added may come from what is read, which must not wait for it.
+        self._adders = Workers(ADDERS)
+
+    def __repr__(self) -> str:
+        return f"{self.storage!r}.aio"
+
+    async def add(
+        self,
+        name: str | None,
+        content: AsyncContentSource,
+        *,
+        content_type: str | None = None,
+        digest: str | None = None,
+        owner: str | None = None,
+    ) -> str:
+        """Store an attachment.
+
+        `content` may also be an asynchronous file, whose `read` is awaited (as that of FastAPI's
+        `UploadFile`), or an asynchronous iterable of bytes. When the task is cancelled, the
+        attachment is not stored.
+        """
+        source = Source(content)
+        call = self._adders.submit(
+            self.storage.add,
+            name,
+            source.content,
+            content_type=content_type,
+            digest=digest,
+            owner=owner,
+        )
+        return await fed(call, source, self._workers, self.storage.remove)
+
+    async def put(
+        self,
+        handle: str,
+        content: AsyncContentSource,
+        *,
+        content_type: str | None = None,
+        digest: str | None = None,
+        idempotent: bool = True,
+    ) -> None:
+        """Store the attachment of a reserved handle; see `Storage.put`.
+
+        When the task is cancelled, the attachment may be stored or not: nothing is taken back,
+        since an earlier call may have stored it.
+        """
+        source = Source(content)
+        call = self._adders.submit(
+            self.storage.put,
+            handle,
+            source.content,
+            content_type=content_type,
+            digest=digest,
+            idempotent=idempotent,
+        )
+        await fed(call, source, self._workers)
+
+    @property
+    def uploads(self) -> AsyncUploads:
+        """Uploads piece by piece; see `Storage.uploads`."""
+        return AsyncUploads(self.storage.uploads, self._workers, self._adders)
+
+    async def reserve(self, name: str | None, *, owner: str | None = None) -> str:
+        """Make the handle of an attachment that will be stored later; see `Storage.reserve`."""
+        if owner is None:
+            return self.storage.reserve(name)
+        return await self.run(self.storage.reserve, name, owner=owner)
+
+    async def is_owned_by(self, handle: str, owner: str) -> bool:
+        """Return whether a handle was made for this owner; see `Storage.is_owned_by`."""
+        return await self.run(self.storage.is_owned_by, handle, owner)
+
+    async def open(self, handle: str, *, start: int = 0, length: int | None = None) -> AsyncReader:
+        """Open an attachment for reading, from `start` on, at most `length` bytes."""
+        reader = await self.run(self.storage.open, handle, start=start, length=length)
+        return AsyncReader(reader, self._workers)
+
+    async def info(self, handle: str) -> Info:
+        """Tell what is known of an attachment."""
+        return await self.run(self.storage.info, handle)
+
+    async def stat(self, handle: str) -> os.stat_result:
+        """Tell size and times as `os.stat` does."""
+        return await self.run(self.storage.stat, handle)
+
+    async def remove(self, handle: str) -> None:
+        """Remove an attachment for good."""
+        await self.run(self.storage.remove, handle)
+
+    async def list(
+        self, *, day: datetime.date | str | None = None, after: str | None = None
+    ) -> AsyncIterator[str]:
+        """List the handles of all attachments, page by page: ``async for handle in …``."""
+        handles = self.storage.list(day=day, after=after)
+        while page := await self.run(lambda: [*itertools.islice(handles, PAGE_SIZE)]):
+            for handle in page:
+                yield handle
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """List the handles of all attachments: see `list`."""
+        return self.list()
+
+    async def upload_link(
+        self,
+        handle: str,
+        *,
+        method: UploadMethod = "POST",
+        max_size: int | None = None,
+        content_type: str | None = None,
+        expires: float | datetime.timedelta | None = None,
+    ) -> PresignedLink:
+        """Permit somebody to upload the attachment of a reserved handle."""
+        return await self._signed(
+            self.storage.upload_link,
+            handle,
+            method=method,
+            max_size=max_size,
+            content_type=content_type,
+            expires=expires,
+        )
+
+    async def download_link(
+        self,
+        handle: str,
+        *,
+        filename: str | None = None,
+        inline: bool = False,
+        expires: float | datetime.timedelta | None = None,
+    ) -> PresignedLink:
+        """Permit somebody to download an attachment."""
+        return await self._signed(
+            self.storage.download_link, handle, filename=filename, inline=inline, expires=expires
+        )
+
+    async def _signed(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        links = self.storage.abilities.links
+        if links is None or links.is_offline:
+            return verb(*args, **kwargs)
+        return await self.run(verb, *args, **kwargs)
+
+    async def check(self) -> None:
+        """Make sure that the storage can be used."""
+        await self.run(self.storage.check)
+
+    async def close(self) -> None:
+        """Let go of what the storage holds open, and of the worker threads."""
+        await self.run(self.storage.close)
+
+    def stop(self) -> None:
+        """Let the worker threads end when they are done."""
+        self._workers.close()
+        self._adders.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def run(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call any verb, as ``storage.multipart.abort``, in a worker thread."""
+        return await self._workers.run(verb, *args, **kwargs)
+
+
+class AsyncUploads:
+    """The verbs of uploads piece by piece, as coroutines; see `Uploads`."""
+
+    def __init__(self, uploads: Uploads, workers: Workers, appenders: Workers) -> None:
+        self._uploads = uploads
+        self._workers = workers
+        self._appenders = appenders
+
+    async def create(
+        self,
+        name: str | None,
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
+        note: str = "",
+        is_part: bool = False,
+        owner: str | None = None,
+    ) -> Upload:
+        """Begin to upload a file."""
+        return await self._workers.run(
+            self._uploads.create,
+            name,
+            size=size,
+            content_type=content_type,
+            note=note,
+            is_part=is_part,
+            owner=owner,
+        )
+
+    async def info(self, handle: str) -> Upload:
+        """Tell how far an upload is."""
+        return await self._workers.run(self._uploads.info, handle)
+
+    async def append(
+        self,
+        handle: str,
+        offset: int,
+        content: AsyncContentSource,
+        *,
+        size: int | None = None,
+    ) -> Upload:
+        """Store more of an upload; when the task is cancelled, what had come is stored."""
+        source = Source(content)
+        call = self._appenders.submit(
+            self._uploads.append, handle, offset, source.content, size=size
+        )
+        return await fed(call, source, self._workers)
+
+    async def join(
+        self,
+        name: str | None,
+        parts: Sequence[str],
+        *,
+        content_type: str | None = None,
+        note: str = "",
+        owner: str | None = None,
+    ) -> str:
+        """Store an attachment that consists of complete uploads made for that."""
+        return await self._appenders.run(
+            self._uploads.join, name, parts, content_type=content_type, note=note, owner=owner
+        )
+
+    async def remove(self, handle: str) -> None:
+        """Give up an upload."""
+        await self._workers.run(self._uploads.remove, handle)
+
+
+class AsyncReader:
+    """An attachment open for reading, with coroutines; see `Reader`."""
+
+    def __init__(self, reader: Reader, workers: Workers) -> None:
+        self._reader = reader
+        self._stream = reader.stream
+        self._workers = workers
+        self._lock = threading.Lock()
+        """Held by the thread that reads: a task that is cancelled leaves it at work."""
+
+    def __repr__(self) -> str:
+        return f"Async{self._reader!r}"
+
+    @property
+    def info(self) -> Info:
+        """What is known of the attachment."""
+        return self._reader.info
+
+    @property
+    def name(self) -> str:
+        """The name of the file, as a file has it."""
+        return self._stream.name
+
+    @property
+    def mode(self) -> str:
+        """The mode, as a file has it."""
+        return self._stream.mode
+
+    async def read(self, size: int = -1) -> bytes:
+        """Read at most `size` bytes, or all that are left.
+
+        Where the task is cancelled meanwhile, the position afterwards is unknown.
+        """
+        if size < 0:
+            return await self._workers.run(self._alone, self._stream.readall)
+        cached = None if self._lock.locked() else self._stream.read_cached(size)
+        if cached is not None:
+            return cached
+        return await self._workers.run(self._alone, self._stream.read_full, size)
+
+    async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to another position, in bytes."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Tell the position, in bytes."""
+        return self._stream.tell()
+
+    async def close(self) -> None:
+        """Close the attachment, once no thread reads it any more."""
+        await self._workers.run(self._alone, self._reader.close)
+
+    def _alone(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            return verb(*args, **kwargs)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()

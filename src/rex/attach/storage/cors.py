@@ -1,0 +1,93 @@
+"""Which sites' pages may use the links of a storage: the CORS rules of its bucket (Fetch)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, final
+
+from rex.attach.backend.abilities import require
+from rex.attach.handle import shown
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rex.attach.storage import Storage
+
+    Rule = dict[str, Any]
+
+__all__ = ["BucketCors"]
+
+RULE_ID = "rex-attach"
+METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD")
+EXPOSED = ("ETag", "Location")
+"""What an uploader in a page has to read in the answers."""
+MAX_AGE = 600
+
+_ORIGIN = re.compile(
+    r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:]+\](?::[0-9]{1,5})?"
+)
+
+
+class BucketCors:
+    """The rules of a bucket, in S3's own words."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def __repr__(self) -> str:
+        return f"{self._storage!r}.cors"
+
+    @final
+    def rules(self) -> list[Rule]:
+        """Give the rules that the bucket has."""
+        with self._storage.mapped(None):
+            return require(self._storage.abilities.bucket, "bucket").cors()
+
+    @final
+    def needed(self, origins: Sequence[str]) -> Rule:
+        """Give the rule that pages of these origins (``https://example.org``) need.
+
+        Errors: `ILL_FORMED` for what is no origin, or none.
+        """
+        wrong = [origin for origin in origins if not _ORIGIN.fullmatch(origin)]
+        if wrong or not origins:
+            what = shown(wrong[0]) if wrong else None
+            raise Error("An origin is like https://example.org", what, kind=Kind.ILL_FORMED)
+        return {
+            "ID": RULE_ID,
+            "AllowedOrigins": sorted(set(origins)),
+            "AllowedMethods": [*METHODS],
+            "AllowedHeaders": ["*"],
+            "ExposeHeaders": [*EXPOSED],
+            "MaxAgeSeconds": MAX_AGE,
+        }
+
+    @final
+    def allow(self, origins: Sequence[str]) -> list[Rule]:
+        """Give the bucket the rule that these origins need; give all its rules as they are then.
+
+        It takes the place of the one that was given here before. The rules of others stay, behind
+        it: a server goes by the first that fits.
+        """
+        rule = self.needed(origins)
+        others = [each for each in self.rules() if not _is_ours(each, rule)]
+        with self._storage.mapped(None):
+            require(self._storage.abilities.bucket, "bucket").set_cors([rule, *others])
+        return self.rules()
+
+    @final
+    def allows(self, origins: Sequence[str]) -> bool:
+        """Tell whether the bucket has the rule that these origins need."""
+        rule = _compared(self.needed(origins))
+        return any(_compared(each) == rule for each in self.rules())
+
+
+def _is_ours(rule: Rule, needed: Rule) -> bool:
+    return rule.get("ID") == RULE_ID or _compared(rule) == _compared(needed)
+
+
+def _compared(rule: Rule) -> dict[str, list[str]]:
+    """Give what a rule permits, apart from order; how long it is remembered does not matter."""
+    names = ("AllowedOrigins", "AllowedMethods", "AllowedHeaders", "ExposeHeaders")
+    return {name: sorted(rule.get(name, ())) for name in names}

@@ -1,0 +1,46 @@
+"""The verbs as metrics of Prometheus, for `rex serve --metrics`."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Histogram
+
+from rex.attach.telemetry.operation import BUCKETS, observers
+
+if TYPE_CHECKING:
+    from rex.attach.telemetry.operation import Direction
+
+__all__ = ["watch"]
+
+
+@functools.cache
+def watch() -> None:
+    """Count what all storages of this process do, from now on."""
+    observers.append(_Metrics())
+
+
+class _Metrics:
+    """The metrics in prometheus_client's own registry."""
+
+    def __init__(self) -> None:
+        self._duration = Histogram(
+            "rex_attach_verb_duration_seconds",
+            "Duration of the verbs of attachment storages.",
+            ("verb", "outcome"),
+            buckets=BUCKETS,
+        )
+        self._bytes = Counter(
+            "rex_attach_bytes",
+            "Bytes of attachments stored (in) and read (out).",
+            ("direction",),
+        )
+
+    def done(self, verb: str, outcome: str, seconds: float) -> None:
+        """Count a verb."""
+        self._duration.labels(verb, outcome).observe(seconds)
+
+    def moved(self, direction: Direction, size: int) -> None:
+        """Count bytes."""
+        self._bytes.labels(direction).inc(size)

@@ -1,0 +1,388 @@
+"""An attachment as the answer to a GET or HEAD (RFC 9110), streamed from any storage."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import re
+import secrets
+import time
+from email.utils import format_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from starlette.responses import Response
+
+from rex.attach.content.content import READ_SIZE
+from rex.attach.content.media_type import (
+    DEFAULT_TYPE,
+    content_type_for,
+    disposition,
+    essence,
+    is_inline_type,
+)
+from rex.attach.storage import MAX_POSITION
+from rex.attach.web.conditions import (
+    CONDITIONS,
+    NOT_EXPECTED,
+    Verdict,
+    judge,
+    may_be_partial,
+    named_headers,
+)
+from rex.attach.web.ranges import Span, known_length, known_start, wanted_spans
+from rex.core import Error
+from rex.core.web import problem
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Message, Receive, Scope, Send
+
+    from rex.attach.info import Info
+    from rex.attach.storage import Storage
+    from rex.attach.storage.aio import AsyncReader
+
+__all__ = ["Presentation", "serve"]
+
+SAFETY = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""What keeps a browser from running what somebody uploaded; sent with every answer here."""
+
+PLAYED = {
+    "Content-Security-Policy": "sandbox allow-same-origin; default-src 'none'; media-src 'self'; "
+    "style-src 'unsafe-inline'"
+}
+"""The same for sound and videos in a tab or frame: Chromium makes a page of its own of them, which
+loads the file from this origin, and has its styles in it. Images and PDF need nothing of it."""
+
+SCRIPT_TYPE = re.compile(
+    r"(?:(?:text|application)/(?:x-)?(?:java|ecma)script"
+    r"|text/(?:javascript1\.[0-5]|jscript|livescript)) *(?:;|$)",
+    re.IGNORECASE,
+)
+"""The types that a browser runs if a page of ours is made to load them (MIME Sniffing)."""
+
+HEADERS = frozenset((*CONDITIONS, "if-range", "range"))
+"""The headers that say what is asked for."""
+
+ASKED_AGAIN = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
+"""How long to keep what a rule protects: it may be removed, and the user may be another by then."""
+
+FIRST_CHUNK_SIZE = 128 * 1024
+"""In bytes: small, so that many clients that take nothing hold little memory."""
+TAKEN_SIZE = 8 * 1024 * 1024
+"""After so many bytes, more than buffers hold, the client does take them: chunks are large then."""
+PATIENCE_BYTES = 128 * 1024
+"""How many bytes a client must take in each `stall_seconds`, on average over a chunk."""
+
+log = logging.getLogger("rex.attach")
+
+
+class Presentation(NamedTuple):
+    """How an attachment is presented, where a link has settled that."""
+
+    disposition: str
+    """The Content-Disposition (RFC 6266)."""
+    content_type: str | None = None
+    """The type in place of the stored one."""
+    expires: float | None = None
+    """When the permission ends that is in the address (seconds since 1970, UTC)."""
+
+
+async def serve(
+    request: Request,
+    storage: Storage,
+    handle: str,
+    *,
+    inline: bool = True,
+    presentation: Presentation | None = None,
+    stall_seconds: float = 30,
+) -> Response:
+    """Answer a GET or HEAD with an attachment, a part of it, or why there is nothing to send.
+
+    With `inline`, a browser may show it in place if its stored type cannot carry a script; a
+    `presentation` decides instead. A small attachment that is in memory is sent at once. Any other
+    is read a chunk at a time (128 KiB, after 8 MiB 256 KiB) as the client takes it; who takes less
+    of one than 128 KiB in `stall_seconds` is cut. Without content (HEAD, 304, 412), the storage is
+    asked for the info only.
+
+    Errors, raised before anything is sent: those of `Storage.open`.
+    """
+    asked = _Asked(request, presentation)
+    cached = storage.read_cached(handle)
+    if cached is not None:
+        info, content = cached
+        answer = asked.answer(info, inline=inline)
+        return answer.of(content) if isinstance(answer, _Answer) else answer
+    start, length = asked.known_start, asked.known_length
+    if start is None:
+        info = await storage.aio.info(handle)
+        answer = asked.answer(info, inline=inline)
+        if isinstance(answer, Response):
+            return answer
+        start, stop = answer.parts[0].span
+        length = stop - start if len(answer.parts) == 1 else None
+    reader = await storage.aio.open(handle, start=start, length=length)
+    try:
+        answer = asked.answer(reader.info, inline=inline)
+        if isinstance(answer, _Answer):
+            return _Streamed(answer, reader, stall_seconds)
+    except BaseException:
+        await reader.close()
+        raise
+    await reader.close()
+    return answer
+
+
+class _Part(NamedTuple):
+    """A piece of the body: some bytes of the attachment, and what goes before them."""
+
+    head: bytes
+    span: Span
+
+
+class _Answer(NamedTuple):
+    """An answer with content."""
+
+    status: int
+    headers: dict[str, str]
+    parts: list[_Part]
+    end: bytes
+
+    def of(self, content: bytes) -> Response:
+        """Give the whole answer, now that the whole attachment is at hand."""
+        pieces = [head + content[start:stop] for head, (start, stop) in self.parts]
+        return Response(b"".join((*pieces, self.end)), self.status, self.headers)
+
+
+class _Asked:
+    """What a request asks for, as far as its headers tell."""
+
+    def __init__(self, request: Request, presentation: Presentation | None) -> None:
+        self._presentation = presentation
+        self._method = request.method
+        self._headers = named_headers(request.scope["headers"], HEADERS)
+        self._range = self._headers.get("range")
+
+    @property
+    def known_start(self) -> int | None:
+        """Where to begin reading, or None when the info must be known first."""
+        if self._method == "HEAD" or any(name in self._headers for name in CONDITIONS):
+            return None
+        start = known_start(self._range)
+        return None if start is None else min(start, MAX_POSITION)
+
+    @property
+    def known_length(self) -> int | None:
+        """How many bytes to read from `known_start` on, or None when that is not known."""
+        if "if-range" in self._headers:
+            return None
+        length = known_length(self._range)
+        return MAX_POSITION if length is None else min(length, MAX_POSITION)
+
+    def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
+        """Return what to answer, now that the attachment is known."""
+        content_type, shown_as = self._presented(info, inline=inline)
+        # A date of modification is never in the future (section 8.8.2.1).
+        modified = min(info.modified, datetime.datetime.now(datetime.UTC))
+        kept = {
+            "ETag": info.etag,
+            "Last-Modified": _http_date(modified.replace(microsecond=0)),
+            **self._caching(),
+            **SAFETY,
+            **(PLAYED if _is_played(content_type) else {}),
+        }
+        verdict = judge(self._headers, info.etag, modified)
+        if verdict is Verdict.NOT_MODIFIED:
+            return Response(status_code=304, headers=kept)
+        if verdict is Verdict.PRECONDITION_FAILED:
+            return problem(412, NOT_EXPECTED, "precondition-failed", SAFETY)
+        headers = {
+            **kept,
+            "Accept-Ranges": "bytes",
+            "Content-Disposition": shown_as,
+        }
+        if info.content_encoding is not None:
+            headers["Content-Encoding"] = info.content_encoding
+        info = info._replace(content_type=content_type)
+        if self._method == "HEAD":  # which has no ranges (section 14.2)
+            whole = _whole(info, headers)
+            return Response(status_code=200, headers=whole.headers)
+        partial = may_be_partial(self._headers, info.etag, modified)
+        return _content(info, headers, wanted_spans(self._range if partial else None, info.size))
+
+    def _presented(self, info: Info, *, inline: bool) -> tuple[str, str]:
+        """Return the type and the disposition to send."""
+        content_type = _served_type(info.content_type)
+        if self._presentation is None:
+            inline = inline and is_inline_type(content_type)
+            return content_type, disposition(info.name, inline=inline)
+        given = self._presentation.content_type or content_type
+        return _served_type(given), self._presentation.disposition
+
+    def _caching(self) -> dict[str, str]:
+        """Return how long to keep the answer: as long as the address is a permission."""
+        if self._presentation is None or self._presentation.expires is None:
+            return ASKED_AGAIN
+        left = max(0, int(self._presentation.expires - time.time()))
+        return {"Cache-Control": f"private, max-age={left}, immutable"}
+
+
+def _content(
+    info: Info, headers: dict[str, str], spans: tuple[Span, ...] | None
+) -> _Answer | Response:
+    """Answer with the whole, a part, several, or that there is none (section 15.5.17)."""
+    if spans is None or (len(spans) > 1 and info.content_encoding is not None):
+        # The coding of several parts would be taken for that of what is around them.
+        return _whole(info, headers)
+    if not spans:
+        detail = f"The attachment has {info.size} bytes."
+        refused = {**SAFETY, "Accept-Ranges": "bytes", "Content-Range": f"bytes */{info.size}"}
+        return problem(416, detail, "range-not-satisfiable", refused)
+    return _partial(info, headers, spans[0]) if len(spans) == 1 else _several(info, headers, spans)
+
+
+def _whole(info: Info, headers: dict[str, str]) -> _Answer:
+    described = {**headers, "Content-Type": info.content_type, "Content-Length": str(info.size)}
+    return _Answer(200, described, [_Part(b"", Span(0, info.size))], b"")
+
+
+def _partial(info: Info, headers: dict[str, str], span: Span) -> _Answer:
+    described = {
+        **headers,
+        "Content-Type": info.content_type,
+        "Content-Length": str(span.stop - span.start),
+        "Content-Range": span.content_range(info.size),
+    }
+    return _Answer(206, described, [_Part(b"", span)], b"")
+
+
+def _several(info: Info, headers: dict[str, str], spans: tuple[Span, ...]) -> _Answer:
+    """Answer with several parts (sections 14.6 and 15.3.7.2)."""
+    boundary = secrets.token_hex(16)
+    parts = [
+        _Part(
+            (
+                f"\r\n--{boundary}\r\nContent-Type: {info.content_type}\r\n"
+                f"Content-Range: {span.content_range(info.size)}\r\n\r\n"
+            ).encode("ascii"),
+            span,
+        )
+        for span in spans
+    ]
+    end = f"\r\n--{boundary}--\r\n".encode("ascii")
+    size = sum(len(head) + span.stop - span.start for head, span in parts) + len(end)
+    described = {
+        **headers,
+        "Content-Type": f"multipart/byteranges; boundary={boundary}",
+        "Content-Length": str(size),
+    }
+    return _Answer(206, described, parts, end)
+
+
+@lru_cache(maxsize=1024)
+def _http_date(date: datetime.datetime) -> str:
+    return format_datetime(date.astimezone(datetime.UTC), usegmt=True)
+
+
+@lru_cache(maxsize=256)
+def _is_played(content_type: str) -> bool:
+    return is_inline_type(content_type) and essence(content_type).startswith(("audio/", "video/"))
+
+
+@lru_cache(maxsize=256)
+def _served_type(stored: str) -> str:
+    """Give the stored type, unless it is a script's; somebody else may have stored what is none."""
+    try:
+        content_type = content_type_for("", stored)
+    except Error:
+        return DEFAULT_TYPE
+    return DEFAULT_TYPE if SCRIPT_TYPE.match(content_type) else content_type
+
+
+class _NotTakenError(Exception):
+    """The client does not take what it asked for."""
+
+
+class _Streamed(Response):
+    """An answer whose body is read as the client takes it; closes the reader in any case.
+
+    Where it ends early, its last message is missing and its length is not reached, so that the
+    server cuts the connection and nobody takes it for the whole.
+    """
+
+    def __init__(self, answer: _Answer, reader: AsyncReader, stall_seconds: float) -> None:
+        self.status_code = answer.status
+        self.background = None
+        self.init_headers(answer.headers)
+        self._answer = answer
+        self._reader = reader
+        self._stall_seconds = stall_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it all, unless the client leaves or does not take it."""
+        del scope
+        streaming = asyncio.create_task(self._stream(send))
+        leaving = asyncio.create_task(_until_gone(receive))
+        try:
+            await asyncio.wait({streaming, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if streaming.done():
+                streaming.result()
+        finally:
+            # Also when we are cancelled ourselves, and again.
+            await asyncio.shield(asyncio.ensure_future(self._end(streaming, leaving)))
+
+    async def _stream(self, send: Send) -> None:
+        start = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        try:
+            await self._give(send, start)
+            for head, span in self._answer.parts:
+                if head:
+                    await self._give(send, _body(head))
+                await self._give_span(send, span)
+            await self._give(send, _body(self._answer.end, more=False))
+        except _NotTakenError:
+            log.info("a client did not take all of %s", self._reader.info.handle)
+
+    async def _give_span(self, send: Send, span: Span) -> None:
+        if self._reader.tell() != span.start:
+            await self._reader.seek(span.start)
+        position = span.start
+        while position < span.stop:
+            size = READ_SIZE if position - span.start >= TAKEN_SIZE else FIRST_CHUNK_SIZE
+            chunk = await self._reader.read(min(size, span.stop - position))
+            await self._give(send, _body(chunk))
+            position += len(chunk)
+
+    async def _give(self, send: Send, message: Message) -> None:
+        windows = max(1, len(message.get("body", b"")) / PATIENCE_BYTES)
+        try:
+            async with asyncio.timeout(self._stall_seconds * windows):
+                await send(message)
+        except OSError as failure:  # it is late, or has left
+            raise _NotTakenError from failure
+
+    async def _end(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reader.close()
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _body(data: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
