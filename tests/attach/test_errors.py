@@ -61,7 +61,7 @@ def test_the_exceptions_of_obstore_are_found() -> None:
 @pytest.mark.parametrize("raw", OF_OBSTORE)
 def test_every_exception_of_obstore_has_a_kind(raw: type[Exception]) -> None:
     """One that a new version adds has its base's."""
-    error = STORAGES["s3"]()._translated(raw("what obstore says"), HANDLE)
+    error = STORAGES["s3"]()._translate(raw("what obstore says"), HANDLE)
     assert error is not None
     assert error.kind != Kind.INTERNAL
     assert error.payload == HANDLE
@@ -72,7 +72,7 @@ def test_every_error_of_the_system_has_a_kind(storage: str) -> None:
     """On every storage, since a network is the system's too."""
     assert len(errno.errorcode) > 100
     for number in errno.errorcode:
-        error = STORAGES[storage]()._translated(OSError(number, os.strerror(number)), HANDLE)
+        error = STORAGES[storage]()._translate(OSError(number, os.strerror(number)), HANDLE)
         assert error is not None, errno.errorcode[number]
         assert error.kind != Kind.INTERNAL, errno.errorcode[number]
         assert error.payload == HANDLE
@@ -83,7 +83,7 @@ def test_every_error_of_the_system_has_a_kind(storage: str) -> None:
 )
 def test_an_error_of_the_system_without_a_number_is_unavailable(raw: OSError) -> None:
     """Some libraries raise them so."""
-    error = LocalStorage("/nowhere")._translated(raw, HANDLE)
+    error = LocalStorage("/nowhere")._translate(raw, HANDLE)
     assert error is not None
     assert error.kind == Kind.UNAVAILABLE
 

@@ -174,9 +174,9 @@ def test_a_handle_of_a_newer_python_is_one(name: str, monkeypatch: pytest.Monkey
     handle = make_handle(name)
     for module in (handles, joiners):
         monkeypatch.setattr(module, "unicodedata", unicodedata.ucd_3_2_0)
-    handles._parsed.cache_clear()
+    handles._parse_cached.cache_clear()
     assert name == parse_handle(handle).name
-    handles._parsed.cache_clear()
+    handles._parse_cached.cache_clear()
 
 
 @pytest.mark.parametrize(

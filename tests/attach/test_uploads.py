@@ -651,7 +651,7 @@ def test_what_was_told_to_be_stored_never_becomes_less(
     handle = s3.uploads.create("a.bin", size=30).handle
     data = _random(9).randbytes(30)
     other = again(s3)
-    unchanged = s3_drafts.S3Drafts._unchanged
+    unchanged = s3_drafts.S3Drafts._load_unchanged
 
     def look_and_wait(drafts: s3_drafts.S3Drafts, key: str, size: int) -> object:
         state = unchanged(drafts, key, size)
@@ -660,7 +660,7 @@ def test_what_was_told_to_be_stored_never_becomes_less(
         return state
 
     seen = [True, False]  # at the beginning nobody waits, before the tail is stored somebody does
-    monkeypatch.setattr(s3_drafts.S3Drafts, "_unchanged", look_and_wait)
+    monkeypatch.setattr(s3_drafts.S3Drafts, "_load_unchanged", look_and_wait)
     s3.uploads.append(handle, 0, data[:10])
     assert [] == seen
     assert 20 == s3.uploads.info(handle).offset

@@ -49,7 +49,7 @@ def _believe_the_next_sync() -> None:
 
     def load_again(self: Any, key: str) -> Any:
         draft = load(self, key)
-        with self._place() as place, self._opened(key, place=place) as (fd, status):
+        with self._place() as place, self._open_data(key, place=place) as (fd, status):
             os.fsync(fd)
             return draft._replace(size=status.st_size)
 

@@ -111,7 +111,7 @@ def make_handle(name: str | None, mark: Callable[[bytes], bytes] | None = None) 
     number = uuid4().int & ~_MARKED
     if mark is not None:
         number = (number | _MARKED) >> _MARK_BITS << _MARK_BITS
-        number |= int.from_bytes(mark(_unmarked(day, number)))
+        number |= int.from_bytes(mark(_strip_mark(day, number)))
     return f"/{day.replace('-', '/')}/{UUID(int=number)}/{safe_file_name(name)}"
 
 
@@ -124,7 +124,7 @@ def mark_of(handle: str) -> tuple[bytes, bytes] | None:
     if not parsed.is_marked:
         return None
     number = _number(parsed.id)
-    return _unmarked(parsed.day.isoformat(), number), number.to_bytes(16)[-MARK_BYTES:]
+    return _strip_mark(parsed.day.isoformat(), number), number.to_bytes(16)[-MARK_BYTES:]
 
 
 def _number(identifier: str) -> int:
@@ -132,7 +132,7 @@ def _number(identifier: str) -> int:
     return int(identifier.replace("-", ""), 16)
 
 
-def _unmarked(day: str, number: int) -> bytes:
+def _strip_mark(day: str, number: int) -> bytes:
     return day.encode() + number.to_bytes(16)[:-MARK_BYTES]
 
 
@@ -195,11 +195,11 @@ def shown(given: object) -> str:
 
 
 def _parse(handle: str) -> Handle | None:
-    return _parsed(handle) if len(handle) <= _MAX_HANDLE_LENGTH else None
+    return _parse_cached(handle) if len(handle) <= _MAX_HANDLE_LENGTH else None
 
 
 @functools.lru_cache(maxsize=256)
-def _parsed(handle: str) -> Handle | None:
+def _parse_cached(handle: str) -> Handle | None:
     # Remembered, since a request has its handle parsed more than once.
     match = _HANDLE.fullmatch(handle)
     if match is None:
@@ -220,9 +220,9 @@ def _safe(name: str) -> str:
         name = "".join(char for char in name if char in INVISIBLE or not _is_removed(char))
     name = _normal(unicodedata.normalize("NFC", name))
     name = _REPLACED.sub("_", name)
-    name = _shortened(_EDGES.sub("", name))
+    name = _shorten(_EDGES.sub("", name))
     if _DEVICE.match(name):
-        name = _shortened(f"_{name}")
+        name = _shorten(f"_{name}")
     return name or FALLBACK_NAME
 
 
@@ -241,7 +241,7 @@ def _normal(name: str) -> str:
     return name
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     if len(name.encode()) <= MAX_NAME_BYTES:
         return name
     stem, dot, extension = name.rpartition(".")

@@ -78,10 +78,10 @@ def without_strays(name: str) -> str:
     Of several joiners in a row, the first counts. The name is normalised (NFC). A character that
     this Python's Unicode does not know counts as one that needs the joiner beside it.
     """
-    return _FORMAT.sub(_kept, name)
+    return _FORMAT.sub(_keep, name)
 
 
-def _kept(found: re.Match[str]) -> str:
+def _keep(found: re.Match[str]) -> str:
     if found["flag"]:
         return found[0]
     joiner = found["joiner"]

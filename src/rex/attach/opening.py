@@ -239,7 +239,7 @@ def open_storage(url: str, /, **options: object) -> Storage:
         raise _wrong_url(type(url).__name__) from None
     if parts.fragment:
         raise _wrong_url("a # must be written %23")
-    given = {_setting_name(name): value for name, value in options.items()}
+    given = {_name_of_setting(name): value for name, value in options.items()}
     for name, value in _query(parts.query).items():
         if name in given:
             raise _wrong_url(f"{name} is given twice")
@@ -278,7 +278,7 @@ def _query(query: str) -> dict[str, object]:
 
     given: dict[str, object] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        setting_name = _setting_name(name)
+        setting_name = _name_of_setting(name)
         if setting_name in (SECRET_KEY.name, SESSION_TOKEN.name, SECRET.name):
             raise Error(
                 "A secret cannot stand in the URL of a storage; give it as an argument",
@@ -293,7 +293,7 @@ def _query(query: str) -> dict[str, object]:
     return given
 
 
-def _setting_name(option: str) -> str:
+def _name_of_setting(option: str) -> str:
     if option == "require_marker":
         return REQUIRE_MARKER.name
     general = f"attach_{option}"

@@ -50,7 +50,7 @@ def main() -> int:
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="rex-demo-"))
             port = _free_port(*([PORT, 0] if options.port is None else [options.port]))
-            kept = _kept(options.dir or f"{scratch}/files", port, on_s3=options.s3)
+            kept = _keep_server(options.dir or f"{scratch}/files", port, on_s3=options.s3)
             settings = {"attach_max_size": options.max_size, **stack.enter_context(kept)}
             file = Path(scratch, "rex.toml")
             _write(file, settings)
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _kept(directory: str, port: int, *, on_s3: bool) -> Iterator[Mapping[str, str]]:
+def _keep_server(directory: str, port: int, *, on_s3: bool) -> Iterator[Mapping[str, str]]:
     """Give the settings of the storage, which is there until the end of the block."""
     if not on_s3:
         yield {"attach_dir": directory, "attach_url": f"http://{HOST}:{port}/attach"}

@@ -41,7 +41,7 @@ def application(ctx: click.Context) -> Iterator[Rex]:
     """
     # What goes wrong is told once, by the command itself.
     logging.getLogger("rex").addHandler(logging.NullHandler())
-    configuration, package = _asked(ctx)
+    configuration, package = _source_settings(ctx)
     rex = configuration.rex(package)
     with contextlib.closing(rex), rex:
         yield rex
@@ -49,14 +49,14 @@ def application(ctx: click.Context) -> Iterator[Rex]:
 
 def application_settings(ctx: click.Context) -> Settings:
     """Give the settings of that application without making it: no start-up check runs."""
-    configuration, package = _asked(ctx)
+    configuration, package = _source_settings(ctx)
     return configuration.settings(package)
 
 
-def _asked(ctx: click.Context) -> tuple[Configuration, str]:
+def _source_settings(ctx: click.Context) -> tuple[Configuration, str]:
     """Give what the settings come from, and the package that the command belongs to."""
     root_ctx = ctx.find_root()
-    return root_ctx.ensure_object(Configuration), _mounted()[str(root_ctx.invoked_subcommand)]
+    return root_ctx.ensure_object(Configuration), _find_owners()[str(root_ctx.invoked_subcommand)]
 
 
 def pass_rex(command: Callable[Concatenate[Rex, P], R]) -> Callable[P, R]:
@@ -82,16 +82,16 @@ class _Root(click.Group):
     """The group that imports a package's commands when they are used, and reports all errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_mounted()})
+        return sorted({*super().list_commands(ctx), *_find_owners()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
-        if own is not None or (name := _mounted().get(cmd_name)) is None:
+        if own is not None or (name := _find_owners().get(cmd_name)) is None:
             return own
         try:
-            return _imported(packages.load(name))
+            return _import_command(packages.load(name))
         except Error as error:
-            return _broken(cmd_name, error)
+            return _stand_in(cmd_name, error)
 
     def format_commands(
         self,
@@ -100,7 +100,7 @@ class _Root(click.Group):
     ) -> None:
         """List the commands without importing those of the packages."""
         rows = [(name, own.get_short_help_str()) for name, own in self.commands.items()]
-        for command, name in _mounted().items():
+        for command, name in _find_owners().items():
             try:
                 package = packages.load(name)
             except Error:
@@ -143,7 +143,7 @@ def _report(ctx: click.Context, error: Exception) -> int:
     return EXIT_CODES[Kind.DENIED if isinstance(error, OSError) else Kind.INTERNAL]
 
 
-def _mounted() -> dict[str, str]:
+def _find_owners() -> dict[str, str]:
     """Find which package each command may come from; the first one keeps a short name."""
     mounted: dict[str, str] = {}
     for name in packages.installed():
@@ -152,7 +152,7 @@ def _mounted() -> dict[str, str]:
     return mounted
 
 
-def _imported(package: packages.Package) -> click.Command | None:
+def _import_command(package: packages.Package) -> click.Command | None:
     if package.commands is None:
         return None
     module, _, attribute = package.commands.partition(":")
@@ -167,7 +167,7 @@ def _imported(package: packages.Package) -> click.Command | None:
     return command
 
 
-def _broken(name: str, error: Error) -> click.Command:
+def _stand_in(name: str, error: Error) -> click.Command:
     """Stand in for a command that cannot be imported; it fails whatever its arguments."""
 
     def fail(*_: object, **__: object) -> None:

@@ -97,13 +97,13 @@ class Configuration:
     def rex(self, *packages: str) -> Rex:
         """Make the application of these packages and of those that the file names."""
         resolved = resolve((*packages, *self.packages))
-        return Rex(*resolved, **self._checked(resolved)[0].values)
+        return Rex(*resolved, **self._validate(resolved)[0].values)
 
     def settings(self, *packages: str) -> Settings:
         """Give the settings of that application without making it: no start-up check runs."""
-        return self._checked(resolve((*packages, *self.packages)))[1]
+        return self._validate(resolve((*packages, *self.packages)))[1]
 
-    def _checked(self, resolved: tuple[Package, ...]) -> tuple[Gathered, Settings]:
+    def _validate(self, resolved: tuple[Package, ...]) -> tuple[Gathered, Settings]:
         settings = declared(resolved)
         gathered = self.gather(settings)
         # Rex would check them too, but only here can an error tell where a value is from.

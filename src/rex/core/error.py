@@ -127,11 +127,11 @@ class Error(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # A payload is for printing, and need not be made for travelling.
-        context = tuple((message, _printed(payload)) for message, payload in self.context)
+        context = tuple((message, _printable(payload)) for message, payload in self.context)
         is_os_error = isinstance(self, OSError)
         return _restore, (
             self.message,
-            _printed(self.payload),
+            _printable(self.payload),
             self._fields(),
             context,
             is_os_error,
@@ -150,7 +150,7 @@ def _restore(
     return error.as_os_error() if is_os_error else error
 
 
-def _printed(payload: object) -> object:
+def _printable(payload: object) -> object:
     return payload if payload is None or isinstance(payload, int | float) else str(payload)
 
 

@@ -251,7 +251,7 @@ def validate(
         except Error as error:
             problems.append(error)
     for problem in problems:
-        problem.payload = _sourced(str(problem.payload), str(problem.setting), sources)
+        problem.payload = _source_text(str(problem.payload), str(problem.setting), sources)
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -278,5 +278,5 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _sourced(problem: str, name: str, sources: Mapping[str, str] | None) -> str:
+def _source_text(problem: str, name: str, sources: Mapping[str, str] | None) -> str:
     return f"{problem} ({sources[name]})" if sources and name in sources else problem

@@ -88,7 +88,7 @@ class _Exchange:
         if message.get("status") == HTTPStatus.CONFLICT:
             self._max_bytes = MAX_CONFLICT_BYTES
         if self._closes and not self._is_read and message["type"] == "http.response.start":
-            message = {**message, "headers": _closing(message.get("headers", ()))}
+            message = {**message, "headers": _close_headers(message.get("headers", ()))}
         is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if self._is_read or not is_last:
             await self._send(message)
@@ -120,6 +120,6 @@ def _is_short(scope: Scope) -> bool:
     )
 
 
-def _closing(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _close_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     others = [(name, value) for name, value in headers if name.lower() != b"connection"]
     return [*others, (b"connection", b"close")]

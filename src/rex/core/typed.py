@@ -118,7 +118,7 @@ def _duration(given: object) -> float:
     total_seconds = getattr(given, "total_seconds", None)
     value: object = total_seconds() if callable(total_seconds) else given
     if isinstance(value, bool) or not isinstance(value, int | float):
-        value = _scaled(_text(value), _SECONDS)
+        value = _scale(_text(value), _SECONDS)
     if not 0 <= value < float("inf"):
         raise ValueError
     return int(value) if value == int(value) else value
@@ -133,13 +133,13 @@ _BYTES = {"": 1, "b": 1} | {
 
 def _size(given: object) -> int:
     if isinstance(given, str):
-        return int(_scaled(given, _BYTES))
+        return int(_scale(given, _BYTES))
     if (value := _integer(given)) < 0:
         raise ValueError
     return value
 
 
-def _scaled(given: str, units: dict[str, int]) -> float:
+def _scale(given: str, units: dict[str, int]) -> float:
     """Read a number and its unit; whole numbers stay exact."""
     match = re.fullmatch(r"([0-9]{1,30})(\.[0-9]{1,9})? ?([A-Za-z]*)", given.strip())
     if match is None or (unit := units.get(match[3].lower())) is None:

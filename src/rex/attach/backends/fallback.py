@@ -73,7 +73,7 @@ class FallbackStorage(Storage):
         return self.new._init()
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
-        if _tried(self.old, key, lambda storage: storage._head(key)) is not None:
+        if _try(self.old, key, lambda storage: storage._head(key)) is not None:
             raise FileExistsError
         with self.new.mapped(f"/{key}", content):
             self.new._put(key, content, content_type)
@@ -83,36 +83,36 @@ class FallbackStorage(Storage):
             self.new._put_new(key, content, content_type)
 
     def _get(self, key: str, start: int, end: int | None) -> Body:
-        return self._holding(key, lambda storage: storage._begun(key, start, end))
+        return self._ask_holder(key, lambda storage: storage._get_body(key, start, end))
 
     def _get_cached(self, key: str) -> tuple[Metadata, bytes] | None:
         return self.new._get_cached(key) or self.old._get_cached(key)
 
     def _head(self, key: str) -> Metadata:
-        return self._holding(key, lambda storage: storage._head(key))
+        return self._ask_holder(key, lambda storage: storage._head(key))
 
     def _delete(self, key: str) -> None:
         def delete(storage: Storage) -> bool:
             storage._delete(key)
             return True
 
-        removed = [_tried(storage, key, delete) for storage in (self.old, self.new)]
+        removed = [_try(storage, key, delete) for storage in (self.old, self.new)]
         if not any(removed):
             raise FileNotFoundError
 
     def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
-        both = (_listed(storage, day, after) for storage in (self.new, self.old))
+        both = (_merge_lists(storage, day, after) for storage in (self.new, self.old))
         return (key for key, _ in itertools.groupby(heapq.merge(*both)))
 
     def _unknown_keys(self) -> Iterator[str]:
         both = (storage._unknown_keys() for storage in self._both)
         return (key for key, _ in itertools.groupby(heapq.merge(*both)))
 
-    def _holding(self, key: str, call: Callable[[Storage], T]) -> T:
+    def _ask_holder(self, key: str, call: Callable[[Storage], T]) -> T:
         """Ask the one of both that has it."""
-        found = _tried(self.new, key, call)
+        found = _try(self.new, key, call)
         if found is None:
-            found = _tried(self.old, key, call)
+            found = _try(self.old, key, call)
         if found is None:
             raise FileNotFoundError
         return found
@@ -141,9 +141,9 @@ class FallbackStorage(Storage):
     def _own_secret(self) -> bytes:
         return self.new._own_secret()
 
-    def _translated(self, failure: Exception, handle: str | None) -> Error | None:
+    def _translate(self, failure: Exception, handle: str | None) -> Error | None:
         # What `old` raises is an `Error` already.
-        return self.new._translated(failure, handle)
+        return self.new._translate(failure, handle)
 
 
 class _Links(LinkSigner):
@@ -178,7 +178,7 @@ class _Links(LinkSigner):
     ) -> PresignedLink:
         # A link leads to one place, so here it is asked which; what is nowhere may come yet.
         new, old = self._both
-        heads = (_tried(storage, key, lambda storage: storage._head(key)) for storage in self._both)
+        heads = (_try(storage, key, lambda storage: storage._head(key)) for storage in self._both)
         holder = old if next(heads) is None and next(heads) is not None else new
         with holder.mapped(f"/{key}"):
             return _links_of(holder).get(key, content_disposition, content_type, seconds)
@@ -194,7 +194,7 @@ def _links_of(storage: Storage) -> LinkSigner:
     return require(storage.abilities.links, "links")
 
 
-def _tried(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:
+def _try(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:
     """Ask a storage, in its own words for what fails; None where there is no such attachment."""
     try:
         with storage.mapped(f"/{key}"):
@@ -205,6 +205,6 @@ def _tried(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None
         raise
 
 
-def _listed(storage: Storage, day: datetime.date | None, after: str | None) -> Iterator[str]:
+def _merge_lists(storage: Storage, day: datetime.date | None, after: str | None) -> Iterator[str]:
     with storage.mapped(None):
         yield from storage._list(day, after)

@@ -55,7 +55,7 @@ class ServedLinks(LinkSigner):
         from rex.attach.links.grant import Permission
 
         headers = {"Content-Type": content_type, "If-None-Match": "*"}
-        return self._signed_url("PUT", Permission(key, content_type), headers, seconds)
+        return self._sign_url("PUT", Permission(key, content_type), headers, seconds)
 
     def get(
         self, key: str, content_disposition: str, content_type: str | None, seconds: float
@@ -63,9 +63,9 @@ class ServedLinks(LinkSigner):
         from rex.attach.links.grant import Permission
 
         permission = Permission(key, content_type, disposition=content_disposition)
-        return self._signed_url("GET", permission, {}, seconds)
+        return self._sign_url("GET", permission, {}, seconds)
 
-    def _signed_url(
+    def _sign_url(
         self, method: str, permission: Permission, headers: dict[str, str], seconds: float
     ) -> PresignedLink:
         from rex.attach.links.sigv4 import encode_path

@@ -84,7 +84,7 @@ def _findings(
     """Begin with the settings, without which there is no storage."""
     with contextlib.ExitStack() as stack:
         try:
-            storage, found, configured = _opened(ctx, given)
+            storage, found, configured = _open(ctx, given)
         except Error as error:
             advice = ("$ rex settings",) if given is None else ()
             yield failed(error, *advice)._replace(step="settings")
@@ -96,7 +96,7 @@ def _findings(
         yield from examine(storage, origins or configured)
 
 
-def _opened(ctx: click.Context, given: str | None) -> tuple[Storage, str, Sequence[str]]:
+def _open(ctx: click.Context, given: str | None) -> tuple[Storage, str, Sequence[str]]:
     """Give the storage, where it is from, and the sites that are configured."""
     if given is not None:
         return storage_given(ctx.find_root().obj, given), "--storage can be opened", ()

@@ -109,7 +109,7 @@ def _handles(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _referenced(
+def _read_references(
     file: TextIO | None, shell: str | None, query: str | None, database: str | None
 ) -> Iterator[str] | None:
     """Give the handles that the options of `_handles` name, or None where they name none."""
@@ -243,7 +243,7 @@ def verify(
     """  # noqa: D301 - click wants the character itself
     if after is not None:
         parse_handle(after)
-    handles = _referenced(file, shell, query, database)
+    handles = _read_references(file, shell, query, database)
     with opened(ctx, given) as storage:
         expect_used(storage)
         results = verify_all(
@@ -321,7 +321,7 @@ def sweep(
       rex attach sweep --database postgresql:///app --query 'select file from documents'
       rex attach sweep --lifecycle >rules.json
     """  # noqa: D301 - click wants the character itself
-    referenced = _referenced(file, shell, query, database)
+    referenced = _read_references(file, shell, query, database)
     if lifecycle and (delete or referenced is not None):
         raise click.UsageError("--lifecycle only prints rules: give no --delete and no handles.")
     if noncurrent is not None and not lifecycle:

@@ -54,7 +54,7 @@ def expect_raises(
     except Exception as failure:
         found = f"{type(failure).__name__}: {failure}"
         raise AssertionError(f"{what}: expected {wanted.__name__}, got {found}") from failure
-    raise AssertionError(f"{what}: expected {wanted.__name__}, but it returned {_shown(result)}")
+    raise AssertionError(f"{what}: expected {wanted.__name__}, but it returned {_show(result)}")
 
 
 def expect_error(
@@ -101,9 +101,9 @@ def _difference(expected: object, actual: object) -> str:
         block = next(at for at in range(0, len(expected) + 1, BLOCK) if differs(at, at + BLOCK))
         same = next(at for at in range(block, block + BLOCK) if differs(at, at + 1))
         return f"expected {len(expected)} bytes, got {len(actual)}; only the first {same} agree"
-    return f"expected {_shown(expected)}, got {_shown(actual)}"
+    return f"expected {_show(expected)}, got {_show(actual)}"
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}… ({len(text)} characters)"

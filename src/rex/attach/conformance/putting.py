@@ -114,7 +114,7 @@ def of_several_who_put_at_once_one_succeeds(harness: Harness) -> None:
         for sizes in ((small,) * 4, (large, large), (large, large + 1), (large, small)) * 2:
             contents = [sample(size, str(number)) for number, size in enumerate(sizes)]
             handle = storage.reserve("a.bin")
-            outcomes = at_once([_putting(storage, handle, content) for content in contents])
+            outcomes = at_once([_make_putter(storage, handle, content) for content in contents])
             winners = [n for n, outcome in enumerate(outcomes) if outcome is None]
             expect(f"winners among {outcomes}", 1, len(winners))
             kinds = {getattr(outcome, "kind", outcome) for outcome in outcomes}
@@ -129,7 +129,7 @@ def all_who_put_the_same_bytes_at_once_succeed(harness: Harness) -> None:
     with harness.storage() as storage:
         for size in SIZES:
             handle, data = storage.reserve("a.bin"), sample(size)
-            outcomes = at_once([_putting(storage, handle, data) for _ in range(3)])
+            outcomes = at_once([_make_putter(storage, handle, data) for _ in range(3)])
             expect("outcomes", [None] * 3, outcomes)
             expect_content(storage, handle, data)
         expect("other things in the storage", [], harness.leftovers(storage))
@@ -183,7 +183,7 @@ def a_put_that_is_cancelled_takes_nothing_back(harness: Harness) -> None:
         for size in SIZES:
             handle, data = storage.reserve("a.bin"), sample(size)
             storage.put(handle, data)
-            asyncio.run(_cancelled_put(storage, handle, data))
+            asyncio.run(_cancel_put(storage, handle, data))
             expect_content(storage, handle, data)
 
 
@@ -220,7 +220,7 @@ def of_an_upload_and_a_put_at_once_one_succeeds(harness: Harness) -> None:
             outcomes = at_once(
                 [
                     lambda: append(handle, size - 1, first[-1:]),  # noqa: B023 - called in here
-                    _putting(storage, handle, contents[1]),
+                    _make_putter(storage, handle, contents[1]),
                 ]
             )
             winners = [n for n, outcome in enumerate(outcomes) if outcome is None]
@@ -231,11 +231,11 @@ def of_an_upload_and_a_put_at_once_one_succeeds(harness: Harness) -> None:
         expect("other things in the storage", [], harness.leftovers(storage))
 
 
-def _putting(storage: Storage, handle: str, content: bytes) -> Callable[[], None]:
+def _make_putter(storage: Storage, handle: str, content: bytes) -> Callable[[], None]:
     return lambda: storage.put(handle, content)
 
 
-async def _cancelled_put(storage: Storage, handle: str, data: bytes) -> None:
+async def _cancel_put(storage: Storage, handle: str, data: bytes) -> None:
     """Put in a task that is cancelled when the storage is done, and the caller not told yet."""
     loop, done, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
     loose: Any = storage

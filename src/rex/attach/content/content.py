@@ -158,7 +158,7 @@ class Content(Iterator["bytes | memoryview"]):
 def _open(source: ContentSource) -> tuple[Iterator[Chunk], int | None]:
     """Give the chunks of the content, and its size where that can be known beforehand."""
     if isinstance(source, str):
-        source = _encoded(source)
+        source = _encode(source)
     if type(source) is bytes and len(source) <= CHUNK_SIZE:
         return iter((source,) if source else ()), len(source)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -174,7 +174,7 @@ def _open(source: ContentSource) -> tuple[Iterator[Chunk], int | None]:
         raise _not_content(source) from None
 
 
-def _encoded(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as failure:

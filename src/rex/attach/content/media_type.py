@@ -124,7 +124,7 @@ def content_type_for(name: str, given: str | None = None) -> str:
     """
     if given is None:
         return _guess(name.rpartition(".")[2].lower()) if "." in name else DEFAULT_TYPE
-    content_type = _known(given) if isinstance(given, str) else None
+    content_type = _normalize(given) if isinstance(given, str) else None
     if content_type is None:
         raise Error("Ill-formed content type", shown(given), kind=Kind.ILL_FORMED)
     return content_type
@@ -178,7 +178,7 @@ def disposition(name: str, *, inline: bool = False) -> str:
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
 
 
-def _known(given: str) -> str | None:
+def _normalize(given: str) -> str | None:
     """Return a given type as it is stored, or None where it is not one."""
     if len(given) > _MAX_TYPE_LENGTH:
         return None
@@ -191,7 +191,7 @@ def _known(given: str) -> str | None:
 def _as_browsers_read(given: str) -> str:
     """Parse a type and serialise it again (MIME Sniffing, sections 4.4 and 4.5)."""
     parameters = _parameters(given.strip(_BLANKS)).items()
-    return ";".join([essence(given), *(f"{name}={_quoted(value)}" for name, value in parameters)])
+    return ";".join([essence(given), *(f"{name}={_quote(value)}" for name, value in parameters)])
 
 
 def _parameters(content_type: str) -> dict[str, str]:
@@ -208,7 +208,7 @@ def _parameters(content_type: str) -> dict[str, str]:
     return parameters
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     if re.fullmatch(_TOKEN, value):
         return value
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'

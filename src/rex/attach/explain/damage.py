@@ -102,7 +102,7 @@ def undamaged(text: str) -> tuple[str, list[Reason]]:
     reasons += [*found, *wrong_query, *broken]
     for pattern, length in _SIGNATURES:
         if match := re.search(pattern, link, re.IGNORECASE | re.ASCII):
-            link, wrong_end = _ended(link, match, length)
+            link, wrong_end = _check_end(link, match, length)
             reasons += wrong_end
             break
     return link, reasons
@@ -137,7 +137,7 @@ def _value(pair: str, *names: str) -> str:
     return value if name.lower() in names else ""
 
 
-def _ended(link: str, match: re.Match[str], length: int) -> tuple[str, list[Reason]]:
+def _check_end(link: str, match: re.Match[str], length: int) -> tuple[str, list[Reason]]:
     """Look at the end of a signature: it may be cut off, or something may follow it."""
     digits, rest = match.groups()
     if len(digits) < length and not rest:

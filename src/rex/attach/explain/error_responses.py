@@ -124,20 +124,20 @@ def refusal_reasons(
             found.append(certain(meant, evidence, change))
             break
     if code == "SignatureDoesNotMatch":
-        found += [*_compared(link, answer)]
+        found += [*_compare(link, answer)]
         if not found and not (compared and compared.is_changed):
             yield from _possibilities(link, compared.method if compared else None)
             return
     elif code == "InvalidAccessKeyId":
         found.append(_unknown_key(link, said))
     elif code in _REGION_CODES and not found:
-        found.append(_redirected(code, answer, said))
+        found.append(_redirect_reason(code, answer, said))
     yield from found
     if not found and not is_expired(answer) and not is_clock(answer):
-        yield from _unexplained(link, answer, said)
+        yield from _unknown_reason(link, answer, said)
 
 
-def _unexplained(link: SignedLink, answer: Answer, said: str) -> Iterator[Reason]:
+def _unknown_reason(link: SignedLink, answer: Answer, said: str) -> Iterator[Reason]:
     if answer.code == "AccessDenied" and link.is_signed:
         yield likely(
             "no-permission",
@@ -161,7 +161,7 @@ def _region_reasons(link: SignedLink, answer: Answer) -> Iterator[Reason]:
         )
 
 
-def _redirected(code: str, answer: Answer, said: str) -> Reason:
+def _redirect_reason(code: str, answer: Answer, said: str) -> Reason:
     if code.endswith("Redirect"):
         return certain(
             "other-address",
@@ -241,7 +241,7 @@ def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
     return reasons
 
 
-def _compared(link: SignedLink, answer: Answer) -> Iterator[Reason]:
+def _compare(link: SignedLink, answer: Answer) -> Iterator[Reason]:
     """Compare the link with what the server says that it was asked, as AWS does."""
     lines = answer.lines("CanonicalRequest").split("\n")
     if len(lines) <= 5:  # noqa: PLR2004 - method, path, query, a header, an empty line, their names

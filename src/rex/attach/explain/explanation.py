@@ -84,7 +84,7 @@ def explain(
     if answer is not None:
         checked.append("the answer" if answer.is_known else "not the answer: it cannot be read")
     reasons += _times(signed, answer, now)
-    differences = [*_compared(signed, compared)]
+    differences = [*_compare(signed, compared)]
     if answer is not None and not answer.is_success:
         is_clear = any(each.certainty is Certainty.CERTAIN for each in (*reasons, *differences))
         meant = refusal_reasons(signed, answer, compared)
@@ -92,7 +92,7 @@ def explain(
         reasons += [e for e in meant if e.certainty is Certainty.CERTAIN or not is_clear]
     reasons += differences
     is_refused = answer is not None and not answer.is_success
-    return Explanation([*_shown(reasons, signed)], checked, is_refused)
+    return Explanation([*_present(reasons, signed)], checked, is_refused)
 
 
 def _read(
@@ -219,7 +219,7 @@ def _request(link: SignedLink) -> Iterator[Reason]:
             )
 
 
-def _compared(link: SignedLink, compared: Comparison | None) -> Iterator[Reason]:
+def _compare(link: SignedLink, compared: Comparison | None) -> Iterator[Reason]:
     """Tell what the storage found."""
     if compared is None:
         return
@@ -274,7 +274,7 @@ def _when(time: datetime.datetime) -> str:
     return f"{time.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
-def _shown(reasons: list[Reason], link: SignedLink) -> Iterator[Reason]:
+def _present(reasons: list[Reason], link: SignedLink) -> Iterator[Reason]:
     """Give each reason once, the surest first, and nothing secret in any of them."""
     merged: dict[tuple[str, str], list[Reason]] = {}
     order = [*Certainty]
@@ -288,7 +288,7 @@ def _shown(reasons: list[Reason], link: SignedLink) -> Iterator[Reason]:
         if not (is_sure and first.certainty is Certainty.POSSIBLE):
             evidence = "; ".join(dict.fromkeys(each.evidence for each in same))
             shown = first._replace(evidence=evidence)
-            yield Reason(shown.certainty, *(_masked(text, secrets) for text in shown[1:]))
+            yield Reason(shown.certainty, *(_mask(text, secrets) for text in shown[1:]))
 
 
 def _secrets(link: SignedLink) -> list[str]:
@@ -299,7 +299,7 @@ def _secrets(link: SignedLink) -> list[str]:
     return sorted(forms, key=len, reverse=True)
 
 
-def _masked(text: str, secrets: list[str]) -> str:
+def _mask(text: str, secrets: list[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return _KEY_ID.sub(r"\1...", _LONG.sub("***", text))

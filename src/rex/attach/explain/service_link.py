@@ -71,7 +71,7 @@ def _query_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]
             f"its token is for {quoted(signed)}",
             "Make a link for each attachment; a link is for one.",
         )
-    yield from _added([name for name, _ in link.pairs if name != "token"])
+    yield from _unknown_parts([name for name, _ in link.pairs if name != "token"])
     if link.sent is None or "disposition" in claims:
         return
     for name, value in (("content-type", claims.get("content_type")), ("if-none-match", "*")):
@@ -86,7 +86,7 @@ def _query_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]
 
 
 def _form_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]:
-    yield from _added([name for name, _ in link.pairs])
+    yield from _unknown_parts([name for name, _ in link.pairs])
     if not link.path.endswith("/"):
         yield certain(
             "path-changed",
@@ -106,7 +106,7 @@ def _form_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]:
             )
 
 
-def _added(names: list[str]) -> Iterator[Reason]:
+def _unknown_parts(names: list[str]) -> Iterator[Reason]:
     if names:
         yield certain(
             "parameter-added",

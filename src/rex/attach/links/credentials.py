@@ -61,7 +61,7 @@ class AwsChain:
         Errors: `CONFIGURATION` when there are none, or only a part of them; `UNAVAILABLE` when
         whoever gives them out does not answer, or gives out expired ones.
         """
-        with _explained():
+        with _explain_errors():
             if self._found is None:
                 self._found = self._find()
             frozen = self._found.get_frozen_credentials()
@@ -87,7 +87,7 @@ class AwsChain:
 
     def region(self) -> str | None:
         """Give the region that the environment or the profile names, if any."""
-        with _explained():
+        with _explain_errors():
             region = self._botocore().get_config_variable("region")
         return region if isinstance(region, str) else None
 
@@ -111,7 +111,7 @@ class AwsChain:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explain_errors() -> Iterator[None]:
     """Turn whatever botocore raises into an `Error`: it is the chain's, not an attachment's."""
     try:
         yield

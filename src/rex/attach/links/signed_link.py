@@ -65,7 +65,7 @@ class SignedLink:
         self.asked = asked
         self.sent = _lower(sent)
         self.fields = dict(fields or {})
-        self.pairs = [_decoded(pair) for pair in query.split("&") if pair]
+        self.pairs = [_decode(pair) for pair in query.split("&") if pair]
         given = self.fields.items() if self.fields else self.pairs
         self._given = {name.lower(): value for name, value in given}
         if form_token is not None:
@@ -207,7 +207,7 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str] | None:
     return None if headers is None else {name.lower(): headers[name] for name in headers}
 
 
-def _decoded(pair: str) -> tuple[str, str]:
+def _decode(pair: str) -> tuple[str, str]:
     name, _, value = pair.partition("=")
     return unquote(name), unquote(value)
 

@@ -266,7 +266,7 @@ def _moment(credentials: Credentials, region: str, now: datetime) -> _Moment:
     timestamp = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     scope = f"{timestamp[:8]}/{region}/s3/aws4_request"
     credential = f"{credentials.access_key}/{scope}"
-    key = _signing_key(credentials.secret_key, timestamp[:8], region)
+    key = _derive_key(credentials.secret_key, timestamp[:8], region)
     return _Moment(timestamp, scope, credential, _encode(credential), key)
 
 
@@ -274,7 +274,7 @@ def _encode(text: str) -> str:
     return text.translate(_ESCAPES) if text.isascii() else quote(text, safe=_UNRESERVED)
 
 
-def _signing_key(secret_key: str, date: str, region: str) -> bytes:
+def _derive_key(secret_key: str, date: str, region: str) -> bytes:
     key = f"AWS4{secret_key}".encode()
     for part in (date, region, "s3", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")

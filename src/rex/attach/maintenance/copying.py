@@ -134,7 +134,7 @@ class _Job:
         if next(self._source.list(), None) is None:
             self._delete_extra = False  # it may be a disk that is not mounted
         after = None if since is None else f"/{since.isoformat().replace('-', '/')}/{_FIRST}"
-        yield from _merged(self._source.list(after=after), self._dest.list(after=after))
+        yield from _merge(self._source.list(after=after), self._dest.list(after=after))
         for key in self._source.unknown_keys():
             yield _Found(key, in_source=True, in_dest=False, is_handle=False)
 
@@ -146,7 +146,7 @@ class _Job:
         try:
             if not found.in_source:
                 return self._extra(handle)
-            return self._compared(handle) if found.in_dest else self._copied(handle)
+            return self._compare(handle) if found.in_dest else self._copy(handle)
         except Error as error:
             if error.kind is Kind.NOT_FOUND and self._is_gone(handle):
                 return Copied(handle, Outcome.GONE)
@@ -158,18 +158,18 @@ class _Job:
             return handle not in self._source
         return False
 
-    def _copied(self, handle: str) -> Copied:
+    def _copy(self, handle: str) -> Copied:
         if self._is_dry:
             info = self._source.info(handle)
             _check_not_encoded(info)
             return Copied(handle, Outcome.COPIED, info.size)
         try:
-            with self._opened(handle) as (info, content):
+            with self._open(handle) as (info, content):
                 _check_not_encoded(info)
                 self._dest.put(handle, content, content_type=info.content_type, digest=info.digest)
         except Error as error:
             if error.kind is Kind.EXISTS:
-                return self._compared(handle)
+                return self._compare(handle)
             raise
         if handle in self._source:
             return Copied(handle, Outcome.COPIED, info.size)
@@ -178,7 +178,7 @@ class _Job:
         return Copied(handle, Outcome.GONE)
 
     @contextmanager
-    def _opened(self, handle: str) -> Iterator[tuple[Info, ContentSource]]:
+    def _open(self, handle: str) -> Iterator[tuple[Info, ContentSource]]:
         """Give what is known of an attachment of the source, and its content."""
         cached = self._source.read_cached(handle)
         if cached is not None:
@@ -193,7 +193,7 @@ class _Job:
         with self._large, self._source.open(handle, length=MAX_POSITION) as stream:
             yield stream.info, Throttled(stream, self._throttle)
 
-    def _compared(self, handle: str) -> Copied:
+    def _compare(self, handle: str) -> Copied:
         ours, theirs = self._source.info(handle), self._dest.info(handle)
         reason = _difference(ours, theirs)
         if not reason and None in (ours.digest, theirs.digest):
@@ -210,7 +210,7 @@ class _Job:
         return Copied(handle, Outcome.REMOVED)
 
 
-def _merged(ours: Iterator[str], theirs: Iterator[str]) -> Iterator[_Found]:
+def _merge(ours: Iterator[str], theirs: Iterator[str]) -> Iterator[_Found]:
     """Go through two listings at once, which have the same order."""
     one, other = next(ours, None), next(theirs, None)
     while one is not None or other is not None:

@@ -87,12 +87,12 @@ class _Examination:
         left = None
         try:
             for step in self._steps():
-                yield self._told(pool.submit(self._take, step).result(), step.name)
+                yield self._label(pool.submit(self._take, step).result(), step.name)
         finally:
             left = pool.submit(self._clean_up).result()
             pool.shutdown()
         if left is not None:
-            yield self._told(left, "clean-up")
+            yield self._label(left, "clean-up")
 
     def _steps(self) -> list[Step]:
         required = tuple(self._doctor.required)
@@ -125,7 +125,7 @@ class _Examination:
 
     def _take(self, step: Step) -> Finding:
         lacking = [needed for needed in step.needs if needed not in self._working]
-        found = _needs(lacking[0]) if lacking else self._looked(step)
+        found = _needs(lacking[0]) if lacking else self._look(step)
         if found.verdict in (Verdict.FINE, Verdict.WARNING):
             self._working.add(step.name)
         elif step.name == "write" and self._doctor.is_older and not lacking:
@@ -133,7 +133,7 @@ class _Examination:
         self._verdicts[step.name] = found.verdict
         return found
 
-    def _looked(self, step: Step) -> Finding:
+    def _look(self, step: Step) -> Finding:
         from rex.attach.links.client import Unreachable  # which takes a while
 
         try:
@@ -148,13 +148,13 @@ class _Examination:
         except Exception as failure:  # noqa: BLE001 - the other steps are worth taking all the same
             return wrong("unexpected", f"unexpected {type(failure).__name__}: {failure}")
 
-    def _told(self, found: Finding, name: str) -> Finding:
+    def _label(self, found: Finding, name: str) -> Finding:
         """Name the step and the storage; show no secret, and nothing that a terminal would do."""
-        text = self._shown(found.text)
-        advice = tuple(self._shown(line) for line in found.advice)
+        text = self._show(found.text)
+        advice = tuple(self._show(line) for line in found.advice)
         return found._replace(step=name, text=text, advice=advice, storage=repr(self._storage))
 
-    def _shown(self, text: str) -> str:
+    def _show(self, text: str) -> str:
         masked = self._doctor.masked(" ".join(map(str.strip, text.splitlines())))
         shown = "".join(char if char.isprintable() else "?" for char in masked)
         return shown if len(shown) <= MAX_TEXT else f"{shown[:MAX_TEXT]}…"
@@ -277,7 +277,7 @@ class _Examination:
         answer = self._doctor.client.upload(link, self._content)
         if not answer.ok:
             return self._doctor.refused("POST", answer)
-        if found := self._compared(handle):
+        if found := self._compare(handle):
             return found
         other = self._storage.upload_link(self._reserve(), max_size=len(self._content))
         if self._doctor.client.upload(other, self._content + b"x").ok:
@@ -298,7 +298,7 @@ class _Examination:
         answer = self._doctor.client.put(link, self._content)
         if not answer.ok:
             return self._doctor.refused("PUT", answer)
-        if found := self._compared(handle):
+        if found := self._compare(handle):
             return found
         if self._doctor.client.put(link, self._other).ok:
             verdict = warning if self._verdicts["conditional write"] is Verdict.WARNING else wrong
@@ -326,7 +326,7 @@ class _Examination:
             )
         return fine(f"{_place(link)}: {_size(answer.body)} downloaded")
 
-    def _compared(self, handle: str) -> Finding | None:
+    def _compare(self, handle: str) -> Finding | None:
         """Compare what somebody uploaded, unless it is known that it cannot be read."""
         if self._verdicts.get("read") is Verdict.WRONG:
             return None

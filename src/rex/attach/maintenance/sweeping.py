@@ -72,7 +72,7 @@ def sweep(
         reason = f"The grace is a number of seconds, at least {MIN_GRACE:.0f}"
         raise Error(reason, shown(grace), kind=Kind.ILL_FORMED)
     before = (now or datetime.datetime.now(datetime.UTC)) - datetime.timedelta(seconds=grace)
-    handles = None if referenced is None else _checked(storage, referenced)
+    handles = None if referenced is None else _check_handles(storage, referenced)
     job = _Job(storage, before, delete=delete)
     return job.all(handles, workers)
 
@@ -95,7 +95,7 @@ def _days(seconds: float) -> int:
     return int(-(-seconds // DAY))
 
 
-def _checked(storage: Storage, referenced: Iterable[str]) -> set[str]:
+def _check_handles(storage: Storage, referenced: Iterable[str]) -> set[str]:
     """Make sure that these are handles of this storage: all others would be removed."""
     handles = set()
     for handle in referenced:

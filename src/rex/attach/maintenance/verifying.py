@@ -80,7 +80,7 @@ def verify(
     if not 0 < sample <= 1:
         reason = "The sample is a fraction, more than 0 and at most 1"
         raise Error(reason, sample, kind=Kind.ILL_FORMED)
-    asked = storage.list(after=after) if handles is None else _following(handles, after)
+    asked = storage.list(after=after) if handles is None else _list_after(handles, after)
     chosen = (handle for handle in asked if random.random() < sample)  # noqa: S311 - no secret
     results = _in_turn(partial(_look_at, storage, Throttle(rate)), chosen, after, workers)
     if handles is not None:
@@ -89,7 +89,7 @@ def verify(
     return (result for result in results if result.state is not State.MISSING)
 
 
-def _following(handles: Iterable[str], after: str | None) -> Iterator[str]:
+def _list_after(handles: Iterable[str], after: str | None) -> Iterator[str]:
     return (handle for handle in handles if after is None or handle > after)
 
 

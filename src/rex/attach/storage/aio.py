@@ -153,7 +153,7 @@ class AsyncStorage:
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
         """Permit somebody to upload the attachment of a reserved handle."""
-        return await self._signed(
+        return await self._sign(
             self.storage.upload_link,
             handle,
             method=method,
@@ -171,11 +171,11 @@ class AsyncStorage:
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
         """Permit somebody to download an attachment."""
-        return await self._signed(
+        return await self._sign(
             self.storage.download_link, handle, filename=filename, inline=inline, expires=expires
         )
 
-    async def _signed(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _sign(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         links = self.storage.abilities.links
         if links is None or links.is_offline:
             return verb(*args, **kwargs)

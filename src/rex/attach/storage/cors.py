@@ -79,15 +79,15 @@ class BucketCors:
     @final
     def allows(self, origins: Sequence[str]) -> bool:
         """Tell whether the bucket has the rule that these origins need."""
-        rule = _compared(self.needed(origins))
-        return any(_compared(each) == rule for each in self.rules())
+        rule = _comparable(self.needed(origins))
+        return any(_comparable(each) == rule for each in self.rules())
 
 
 def _is_ours(rule: Rule, needed: Rule) -> bool:
-    return rule.get("ID") == RULE_ID or _compared(rule) == _compared(needed)
+    return rule.get("ID") == RULE_ID or _comparable(rule) == _comparable(needed)
 
 
-def _compared(rule: Rule) -> dict[str, list[str]]:
+def _comparable(rule: Rule) -> dict[str, list[str]]:
     """Give what a rule permits, apart from order; how long it is remembered does not matter."""
     names = ("AllowedOrigins", "AllowedMethods", "AllowedHeaders", "ExposeHeaders")
     return {name: sorted(rule.get(name, ())) for name in names}

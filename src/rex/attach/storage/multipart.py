@@ -152,7 +152,7 @@ class MultipartUploads:
     ) -> PresignedLink:
         """Permit somebody to upload one part with ``PUT``, without a content type."""
         with Watched("multipart.link", self._storage, handle):
-            key = self._checked(handle, upload_id)
+            key = self._key_of_upload(handle, upload_id)
             _check_number(number)
             with self._storage.mapped(handle):
                 return self._hooks.sign_part(key, upload_id, number, self._seconds(expires))
@@ -160,7 +160,7 @@ class MultipartUploads:
     @final
     def parts(self, handle: str, upload_id: str) -> Iterator[Part]:
         """Give the parts that the server has, in the order of their numbers, as they are found."""
-        return self._listed(handle, self._checked(handle, upload_id), upload_id)
+        return self._list_parts(handle, self._key_of_upload(handle, upload_id), upload_id)
 
     @final
     def complete(
@@ -180,8 +180,8 @@ class MultipartUploads:
         `TOO_LARGE`; `EXISTS` when the attachment is there already.
         """
         with Watched("multipart.complete", self._storage, handle, INFO) as seen:
-            key = self._checked(handle, upload_id)
-            named = _named(parts)
+            key = self._key_of_upload(handle, upload_id)
+            named = _etags_by_number(parts)
             try:
                 there = {part.number: part for part in self._parts(handle, key, upload_id)}
             except Error as error:
@@ -215,7 +215,7 @@ class MultipartUploads:
         Some servers say nothing when there is no such upload.
         """
         with Watched("multipart.abort", self._storage, handle):
-            self._aborted(handle, upload_id)
+            self._abort_upload(handle, upload_id)
 
     # The same steps for somebody who speaks S3 to the server.
 
@@ -234,7 +234,7 @@ class MultipartUploads:
     def parts_link(self, handle: str, upload_id: str, *, expires: Expires = None) -> PresignedLink:
         """Permit somebody to list the parts: ``GET``."""
         with Watched("multipart.parts_link", self._storage, handle):
-            key = self._checked(handle, upload_id)
+            key = self._key_of_upload(handle, upload_id)
             with self._storage.mapped(handle):
                 return self._hooks.sign_parts(key, upload_id, self._seconds(expires))
 
@@ -249,7 +249,7 @@ class MultipartUploads:
         `complete`.
         """
         with Watched("multipart.complete_link", self._storage, handle):
-            key = self._checked(handle, upload_id)
+            key = self._key_of_upload(handle, upload_id)
             if self._storage.max_size is not None:
                 raise Error(
                     "A link that completes an upload cannot limit its size",
@@ -265,13 +265,13 @@ class MultipartUploads:
     def abort_link(self, handle: str, upload_id: str, *, expires: Expires = None) -> PresignedLink:
         """Permit somebody to end an upload: ``DELETE``."""
         with Watched("multipart.abort_link", self._storage, handle):
-            key = self._checked(handle, upload_id)
+            key = self._key_of_upload(handle, upload_id)
             with self._storage.mapped(handle):
                 return self._hooks.sign_abort(key, upload_id, self._seconds(expires))
 
     # What the verbs share.
 
-    def _checked(self, handle: str, upload_id: Any) -> str:
+    def _key_of_upload(self, handle: str, upload_id: Any) -> str:
         """Give the key of a handle that is well formed, as the id has to be."""
         key = key_of(handle)
         is_text = isinstance(upload_id, str) and 0 < len(upload_id) <= MAX_ID_LENGTH
@@ -282,12 +282,12 @@ class MultipartUploads:
     def _seconds(self, expires: Expires) -> float:
         return link_seconds(self._storage.link_expires if expires is None else expires)
 
-    def _listed(self, handle: str, key: str, upload_id: str) -> Iterator[Part]:
+    def _list_parts(self, handle: str, key: str, upload_id: str) -> Iterator[Part]:
         with Watched("multipart.parts", self._storage, handle):
             yield from self._parts(handle, key, upload_id)
 
-    def _aborted(self, handle: str, upload_id: str) -> None:
-        key = self._checked(handle, upload_id)
+    def _abort_upload(self, handle: str, upload_id: str) -> None:
+        key = self._key_of_upload(handle, upload_id)
         with self._storage.mapped(handle):
             self._hooks.abort(key, upload_id)
 
@@ -298,7 +298,7 @@ class MultipartUploads:
     def _check_size(self, handle: str, upload_id: str, size: int, max_size: int | None) -> None:
         limits = [limit for limit in (max_size, self._storage.max_size) if limit is not None]
         if limits and size > min(limits):
-            self._aborted(handle, upload_id)
+            self._abort_upload(handle, upload_id)
             reason = f"{handle}: {size} bytes, more than {min(limits)}"
             raise Error("Attachment is too large", reason, kind=Kind.TOO_LARGE)
 
@@ -316,7 +316,7 @@ def _check_number(number: object) -> None:
         )
 
 
-def _named(parts: Iterable[tuple[int, str]]) -> dict[int, str]:
+def _etags_by_number(parts: Iterable[tuple[int, str]]) -> dict[int, str]:
     """Give the ETag of each part that was named, without its quotes."""
     named: dict[int, str] = {}
     for number, etag in parts:

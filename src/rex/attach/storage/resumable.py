@@ -104,7 +104,7 @@ class Uploads:
             upload = Upload(
                 handle=handle,
                 offset=0,
-                size=None if size is None else self._checked_size(size),
+                size=None if size is None else self._check_size(size),
                 content_type=content_type_for(parse_handle(handle).name, content_type),
                 note=note,
                 is_part=is_part,
@@ -112,15 +112,15 @@ class Uploads:
             )
             if owner is not None:
                 self._check_count(owner)
-            with self._mapped(handle):
+            with self._map_errors(handle):
                 self._drafts.create(
                     key_of(handle),
                     _encode(upload),
                     upload.content_type,
                     is_part=is_part,
-                    note="" if is_part else _kept(note),
+                    note="" if is_part else _keepable(note),
                 )
-            return self._completed(upload, None, seen) if upload.is_complete else upload
+            return self._complete(upload, None, seen) if upload.is_complete else upload
 
     def info(self, handle: str) -> Upload:
         """Return how far an upload is; its offset outlasts a power cut.
@@ -135,8 +135,8 @@ class Uploads:
             return upload
         # Whoever completed it may have come to an end before it was an attachment.
         try:
-            with self._held(handle):
-                return self._completed(self._load(handle), None)
+            with self._hold(handle):
+                return self._complete(self._load(handle), None)
         except Error as error:
             if error.kind is not Kind.BUSY:
                 raise
@@ -158,13 +158,13 @@ class Uploads:
         stream = Content(content)
         with (
             Watched("uploads.append", self._storage, handle) as seen,
-            self._held(handle),
-            self._mapped(handle, stream),
+            self._hold(handle),
+            self._map_errors(handle, stream),
         ):
             seen.content = stream
             upload = self._load(handle)
             if size is not None:
-                upload = self._sized(upload, size)
+                upload = self._set_size(upload, size)
             if offset != upload.offset:
                 raise Error(
                     "The upload is at another offset",
@@ -180,7 +180,7 @@ class Uploads:
             self._drafts.append(handle[1:], offset, stream, lacking)
             upload = upload._replace(offset=offset + stream.size)
             digest = stream.digest if offset == 0 else None
-            return self._completed(upload, digest, seen) if upload.is_complete else upload
+            return self._complete(upload, digest, seen) if upload.is_complete else upload
 
     def join(
         self,
@@ -207,18 +207,18 @@ class Uploads:
                     kind=Kind.CONFLICT,
                 )
             if self._storage.max_size is not None:
-                self._checked_size(sum(uploads[handle].offset for handle in parts))
+                self._check_size(sum(uploads[handle].offset for handle in parts))
             chunks = itertools.chain.from_iterable(self._read(uploads[part]) for part in parts)
             # It counts as one verb, and its bytes have been counted when they came.
             storage = self._storage
             handle = storage.reserve(name, owner=owner)
             content = Content(chunks, max_size=storage.max_size)
-            content.note = _kept(note)
+            content.note = _keepable(note)
             storage._add(handle, content, content_type)  # noqa: SLF001 - not an operation
             seen.handle, seen.size = handle, content.size
             for part in uploads:
                 with suppress(Error):  # it is stored; a part that stays expires
-                    self._removed(part)
+                    self._remove(part)
             return handle
 
     def remove(self, handle: str) -> None:
@@ -227,11 +227,11 @@ class Uploads:
         Errors: `NOT_FOUND` when it is complete or there is none; `BUSY`; `ILL_FORMED`.
         """
         with Watched("uploads.remove", self._storage, handle):
-            self._removed(handle)
+            self._remove(handle)
 
     def list(self) -> Iterator[str]:
         """List the handles of the uploads that are not complete, and of parts."""
-        with self._mapped(None):
+        with self._map_errors(None):
             for key in self._drafts.keys():  # noqa: SIM118 - it is no dictionary
                 handle = handle_of(key)
                 if handle is not None:
@@ -250,8 +250,8 @@ class Uploads:
                     code="too-many-uploads",
                 )
 
-    def _removed(self, handle: str) -> None:
-        with self._held(handle), self._mapped(handle):
+    def _remove(self, handle: str) -> None:
+        with self._hold(handle), self._map_errors(handle):
             if not self._drafts.remove(handle[1:]):
                 raise FileNotFoundError
 
@@ -261,11 +261,11 @@ class Uploads:
         Errors: `NOT_FOUND`, `ILL_FORMED`; `CORRUPT` when its record cannot be read.
         """
         key = key_of(handle)
-        with self._mapped(handle):
+        with self._map_errors(handle):
             try:
                 draft = self._drafts.load(key)
             except FileNotFoundError:
-                return _finished(handle, self._storage._head(key))  # noqa: SLF001 - with its note
+                return _from_attachment(handle, self._storage._head(key))  # noqa: SLF001 - with its note
             return _decode(handle, *draft)
 
     def _load(self, handle: str) -> Upload:
@@ -275,19 +275,19 @@ class Uploads:
         # Nothing is removed: the clock of this machine may be wrong.
         raise Error("The upload has expired", handle, kind=Kind.NOT_FOUND, code="upload-expired")
 
-    def _completed(self, upload: Upload, digest: str | None, seen: Watched | None = None) -> Upload:
+    def _complete(self, upload: Upload, digest: str | None, seen: Watched | None = None) -> Upload:
         """Make an attachment of an upload of which all is there, unless it is a part or is one."""
         if upload.is_part or upload.expires_at is None:
             return upload
-        with self._mapped(upload.handle):
-            note = _kept(upload.note)
+        with self._map_errors(upload.handle):
+            note = _keepable(upload.note)
             self._drafts.publish(upload.handle[1:], upload.content_type, digest, note)
         if seen is not None:
             seen.level = INFO
         return upload._replace(expires_at=None, note=note)
 
-    def _sized(self, upload: Upload, size: int) -> Upload:
-        checked = self._checked_size(size)
+    def _set_size(self, upload: Upload, size: int) -> Upload:
+        checked = self._check_size(size)
         if upload.size == checked:
             return upload
         if upload.size is not None or checked < upload.offset:
@@ -298,7 +298,7 @@ class Uploads:
         self._drafts.save(upload.handle[1:], _encode(sized))
         return sized
 
-    def _checked_size(self, size: int) -> int:
+    def _check_size(self, size: int) -> int:
         if not isinstance(size, int) or size < 0:
             raise Error("The size is a number of bytes", shown(size), kind=Kind.ILL_FORMED)
         limit = self._storage.max_size
@@ -309,7 +309,7 @@ class Uploads:
     def _read(self, upload: Upload) -> Iterator[bytes]:
         """Yield all bytes of a complete upload; what lacks some must not be joined and removed."""
         size = 0
-        with self._mapped(upload.handle):
+        with self._map_errors(upload.handle):
             for chunk in self._drafts.read(upload.handle[1:]):
                 size += len(chunk)
                 yield chunk
@@ -318,10 +318,10 @@ class Uploads:
             raise Error("The storage did not return all of a part", reason, kind=Kind.CORRUPT)
 
     @contextmanager
-    def _held(self, handle: str) -> Iterator[None]:
+    def _hold(self, handle: str) -> Iterator[None]:
         key = key_of(handle)
         with ExitStack() as stack:
-            with self._mapped(handle):
+            with self._map_errors(handle):
                 try:
                     stack.enter_context(self._drafts.hold(key))
                 except BlockingIOError:
@@ -333,7 +333,7 @@ class Uploads:
             yield
 
     @property
-    def _mapped(self) -> Callable[..., AbstractContextManager[None]]:
+    def _map_errors(self) -> Callable[..., AbstractContextManager[None]]:
         return self._storage.mapped
 
 
@@ -349,7 +349,7 @@ def _limit(content: Content, upload: Upload, max_size: int | None) -> None:
         content.limit(most - upload.offset, reason)
 
 
-def _kept(note: str) -> str:
+def _keepable(note: str) -> str:
     """Return the note if an attachment can keep it."""
     try:
         return note if len(note.encode()) <= MAX_KEPT_NOTE_BYTES else ""
@@ -357,7 +357,7 @@ def _kept(note: str) -> str:
         return ""
 
 
-def _finished(handle: str, metadata: Metadata) -> Upload:
+def _from_attachment(handle: str, metadata: Metadata) -> Upload:
     return Upload(
         handle=handle,
         offset=metadata.size,

@@ -208,7 +208,7 @@ class Storage(Hooks):
                 _check_position("length", length)
             end = _first_end(_name(handle), start, length)
             with self.mapped(handle):
-                body = self._begun(key, start, end)
+                body = self._get_body(key, start, end)
             info = _info(handle, body.metadata)
             seen.size = info.size
             fetch = functools.partial(self._get, key)
@@ -296,7 +296,7 @@ class Storage(Hooks):
             return
         with self.mapped(None):
             for found in find(before):
-                yield found._replace(clear=functools.partial(self._cleared, found))
+                yield found._replace(clear=functools.partial(self._clear, found))
 
     @final
     def lifecycle(self, days: int, noncurrent: int | None = None) -> Sequence[dict[str, Any]]:
@@ -528,9 +528,9 @@ class Storage(Hooks):
                     return False
             if content.size != metadata.size:
                 return False
-            return content.digest == (metadata.digest or self._stored_digest(handle[1:]))
+            return content.digest == (metadata.digest or self._compute_digest(handle[1:]))
 
-    def _stored_digest(self, key: str) -> str:
+    def _compute_digest(self, key: str) -> str:
         """Compute the SHA-256 of an object whose digest was not recorded."""
         from hashlib import sha256
 
@@ -539,7 +539,7 @@ class Storage(Hooks):
             digest.update(chunk)
         return digest.hexdigest()
 
-    def _begun(self, key: str, start: int, end: int | None) -> Body:
+    def _get_body(self, key: str, start: int, end: int | None) -> Body:
         """Give the object and its bytes from `start`, which may be past the end."""
         try:
             return self._get(key, start, end)
@@ -552,7 +552,7 @@ class Storage(Hooks):
                 raise
             return Body(metadata, iter(()))
 
-    def _cleared(self, found: Leftover) -> bool:
+    def _clear(self, found: Leftover) -> bool:
         with self.mapped(None):
             return found.clear()
 
@@ -570,9 +570,9 @@ class Storage(Hooks):
         For the parts of a storage in files of their own. Exceptions raised by `content` propagate
         unchanged.
         """
-        return _Mapped(self._translated, handle, content)
+        return _Mapped(self._translate, handle, content)
 
-    def _translated(self, failure: Exception, handle: str | None) -> Error | None:
+    def _translate(self, failure: Exception, handle: str | None) -> Error | None:
         if isinstance(failure, Error):
             return None
         if isinstance(failure, FileNotFoundError):
@@ -588,7 +588,7 @@ class Storage(Hooks):
 class _Mapped:
     """See `Storage.mapped`; a class, since a generator would take longer than what it guards."""
 
-    __slots__ = ("_content", "_handle", "_translated")
+    __slots__ = ("_content", "_handle", "_translate")
 
     def __init__(
         self,
@@ -596,7 +596,7 @@ class _Mapped:
         handle: str | None,
         content: Content | None,
     ) -> None:
-        self._translated = translated
+        self._translate = translated
         self._handle = handle
         self._content = content
 
@@ -607,7 +607,7 @@ class _Mapped:
         if not isinstance(failure, Exception):
             return
         own = None if self._content is None else self._content.failure
-        error = self._translated(failure, self._handle) if own is None else own
+        error = self._translate(failure, self._handle) if own is None else own
         if error is not None and error is not failure:
             raise error from failure
 

@@ -124,11 +124,11 @@ class Source:
     def content(self) -> ContentSource:
         """What to give to `Storage.add`."""
         if isinstance(self._content, AsyncIterable):
-            return self._asked()
+            return self._pull()
         if hasattr(self._content, "read"):
             return self
         if isinstance(self._content, Iterator):
-            return self._checked(self._content)
+            return self._guard(self._content)
         content: ContentSource = self._content
         return content
 
@@ -171,12 +171,12 @@ class Source:
         if self._cancelled:
             raise concurrent.futures.CancelledError
 
-    def _checked(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    def _guard(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         for chunk in chunks:
             self._check()
             yield chunk
 
-    def _asked(self) -> Iterator[Chunk]:
+    def _pull(self) -> Iterator[Chunk]:
         while True:
             request: _Request = concurrent.futures.Future()
             with self._lock:

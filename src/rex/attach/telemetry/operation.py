@@ -144,7 +144,7 @@ class Watched:
             self.size = self.content.size
             moved("in", self.size)
         self._log(level, outcome, seconds)
-        for observer in _observing():
+        for observer in _all_observers():
             observer.done(self.verb, outcome, seconds)
         if self._span is not None:  # last, so that what was told before belongs to it
             self._span.end(self, outcome)
@@ -179,11 +179,11 @@ def _outcome(failure: BaseException, *, is_own: bool) -> str:
 def moved(direction: Direction, size: int) -> None:
     """Tell of bytes that were stored, or read."""
     if size and (observers or _SDK in _modules):
-        for observer in _observing():
+        for observer in _all_observers():
             observer.moved(direction, size)
 
 
-def _observing() -> list[Observer]:
+def _all_observers() -> list[Observer]:
     if _SDK in _modules and (telemetry := _telemetry()) is not None:
         meters = telemetry.meters()
         if meters is not None:

@@ -190,9 +190,9 @@ def _host_name(host: str) -> str:
 def _identity(user: Any) -> str | None:
     """Return what a user is known by, or None."""
     if isinstance(user, str | int | UUID):
-        return _printed(user)
+        return _fingerprint(user)
     for name in _IDENTITIES:
-        printed = _printed(user.get(name) if isinstance(user, Mapping) else _attribute(user, name))
+        printed = _fingerprint(user.get(name) if isinstance(user, Mapping) else _attribute(user, name))
         if printed is not None:
             return f"{name}:{printed}"
     return None
@@ -205,7 +205,7 @@ def _attribute(user: Any, name: str) -> Any:
         return None
 
 
-def _printed(given: Any) -> str | None:
+def _fingerprint(given: Any) -> str | None:
     """Return a text that differs for identities that differ."""
     is_known = isinstance(given, str | int | UUID) and not isinstance(given, bool)
     return ascii(given) if is_known and given != "" else None

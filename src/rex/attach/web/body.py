@@ -96,7 +96,7 @@ class Body(AsyncIterator[bytes]):
                     self._has_more = message.get("more_body", False)
                     chunk: bytes = message.get("body", b"")
                     if chunk:  # a message with nothing in it is no sign of life
-                        self._arrived(len(chunk), asyncio.get_running_loop().time() - began)
+                        self._begin_window(len(chunk), asyncio.get_running_loop().time() - began)
                         return chunk
         except TimeoutError:
             reason = f"less than {MIN_BYTES} bytes came in {self._stall_seconds:g} seconds"
@@ -105,7 +105,7 @@ class Body(AsyncIterator[bytes]):
             ) from None
         return b""
 
-    def _arrived(self, size: int, waited: float) -> None:
+    def _begin_window(self, size: int, waited: float) -> None:
         """Begin a new window when all that was due in this one has come."""
         self._due -= size
         self._patience -= waited

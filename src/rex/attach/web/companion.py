@@ -140,7 +140,7 @@ class Companion(GuardedSection):
         )
 
     async def _list(self, token: str, request: Request) -> Response:
-        upload = await self._opened(token, request)
+        upload = await self._open_token(token, request)
 
         def parts() -> list[dict[str, object]]:
             return [
@@ -151,12 +151,12 @@ class Companion(GuardedSection):
         return _json(await self._storage.aio.run(parts))
 
     async def _sign_part(self, token: str, number: str, request: Request) -> Response:
-        upload = await self._opened(token, request)
+        upload = await self._open_token(token, request)
         link = await self._part_link(upload, number)
         return _json({"url": link.url, "expires": _seconds_left(link)})
 
     async def _sign_parts(self, token: str, request: Request) -> Response:
-        upload = await self._opened(token, request)
+        upload = await self._open_token(token, request)
         numbers = request.query_params.get("partNumbers", "").split(",")
         if len(numbers) > MAX_BATCH:
             raise Error(f"Ask for at most {MAX_BATCH} parts at once", kind=Kind.ILL_FORMED)
@@ -164,7 +164,7 @@ class Companion(GuardedSection):
         return _json({"presignedUrls": urls})
 
     async def _complete(self, token: str, request: Request) -> Response:
-        upload = await self._opened(token, request)
+        upload = await self._open_token(token, request)
         wanted = await read_json(
             request, stall_seconds=self._stall_seconds, max_size=MAX_COMPLETE_BYTES
         )
@@ -173,7 +173,7 @@ class Companion(GuardedSection):
             multipart.complete,
             upload.handle,
             upload.id,
-            _named_parts(wanted.get("parts")),
+            _read_parts(wanted.get("parts")),
             max_size=upload.max_size,
         )
         link = await self._storage.aio.download_link(upload.handle)
@@ -187,7 +187,7 @@ class Companion(GuardedSection):
         )
 
     async def _abort(self, token: str, request: Request) -> Response:
-        upload = await self._opened(token, request)
+        upload = await self._open_token(token, request)
         await self._storage.aio.run(self._storage.multipart.abort, upload.handle, upload.id)
         return _json({})
 
@@ -200,7 +200,7 @@ class Companion(GuardedSection):
         await self._access.check(request, "link", handle)
         return handle
 
-    async def _opened(self, token: str, request: Request) -> _Upload:
+    async def _open_token(self, token: str, request: Request) -> _Upload:
         """Return the upload of a token. Errors: `DENIED` for another user than who began it."""
         await self._access.check(request, "link")
         multipart = self._storage.multipart
@@ -227,7 +227,7 @@ def wanted_type(given: object) -> str | None:
         return None
 
 
-def _named_parts(given: Any) -> list[tuple[int, str]]:
+def _read_parts(given: Any) -> list[tuple[int, str]]:
     try:
         return [(part["PartNumber"], part["ETag"]) for part in given]
     except (TypeError, KeyError, IndexError):

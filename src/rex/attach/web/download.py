@@ -187,13 +187,13 @@ class _Asked:
 
     def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
         """Return what to answer, now that the attachment is known."""
-        content_type, shown_as = self._presented(info, inline=inline)
+        content_type, shown_as = self._present(info, inline=inline)
         # A date of modification is never in the future (section 8.8.2.1).
         modified = min(info.modified, datetime.datetime.now(datetime.UTC))
         kept = {
             "ETag": info.etag,
             "Last-Modified": _http_date(modified.replace(microsecond=0)),
-            **self._caching(),
+            **self._cache_headers(),
             **SAFETY,
             **(PLAYED if _is_played(content_type) else {}),
         }
@@ -216,16 +216,16 @@ class _Asked:
         partial = may_be_partial(self._headers, info.etag, modified)
         return _content(info, headers, wanted_spans(self._range if partial else None, info.size))
 
-    def _presented(self, info: Info, *, inline: bool) -> tuple[str, str]:
+    def _present(self, info: Info, *, inline: bool) -> tuple[str, str]:
         """Return the type and the disposition to send."""
-        content_type = _served_type(info.content_type)
+        content_type = _safe_type(info.content_type)
         if self._presentation is None:
             inline = inline and is_inline_type(content_type)
             return content_type, disposition(info.name, inline=inline)
         given = self._presentation.content_type or content_type
-        return _served_type(given), self._presentation.disposition
+        return _safe_type(given), self._presentation.disposition
 
-    def _caching(self) -> dict[str, str]:
+    def _cache_headers(self) -> dict[str, str]:
         """Return how long to keep the answer: as long as the address is a permission."""
         if self._presentation is None or self._presentation.expires is None:
             return ASKED_AGAIN
@@ -296,7 +296,7 @@ def _is_played(content_type: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _served_type(stored: str) -> str:
+def _safe_type(stored: str) -> str:
     """Give the stored type, unless it is a script's; somebody else may have stored what is none."""
     try:
         content_type = content_type_for("", stored)

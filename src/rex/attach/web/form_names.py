@@ -36,8 +36,8 @@ def file_name(parameters: Mapping[str, str]) -> str | None:
         return None
     if not _WORDS.fullmatch(given):
         return unescaped(given)
-    extended = _extended(parameters.get("filename*", ""))
-    return _decoded(given) if extended is None else extended
+    extended = _decode_extended(parameters.get("filename*", ""))
+    return _decode_words(given) if extended is None else extended
 
 
 def unescaped(name: str) -> str:
@@ -45,7 +45,7 @@ def unescaped(name: str) -> str:
     return re.sub("%(?:22|0[AD])", lambda match: _ESCAPES[match[0]], name)
 
 
-def _decoded(words: str) -> str:
+def _decode_words(words: str) -> str:
     """Decode encoded words; those in an encoding that is not known stay as they are."""
     from email.errors import HeaderParseError
     from email.header import decode_header
@@ -58,7 +58,7 @@ def _decoded(words: str) -> str:
     return words if None in texts else "".join(filter(None, texts))
 
 
-def _extended(value: str) -> str | None:
+def _decode_extended(value: str) -> str | None:
     found = _EXTENDED.fullmatch(value)
     return None if found is None else _text(unquote_to_bytes(found["value"]), found["charset"])
 

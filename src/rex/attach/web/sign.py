@@ -59,7 +59,7 @@ class Sign(GuardedSection):
             await self._access.check(request, "link", handle)
             sign = self._first(request, wanted, handle)
         else:
-            handle = self._begun(wanted["key"])
+            handle = self._handle_of_upload(wanted["key"])
             await self._access.check_upload(request, "link", self._storage, handle)
             sign = self._next(request, wanted, handle)
         link = await self._storage.aio.run(sign)
@@ -73,7 +73,7 @@ class Sign(GuardedSection):
         }
         return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
-    def _begun(self, key: str) -> str:
+    def _handle_of_upload(self, key: str) -> str:
         """Return the handle of an upload in parts by the key that was answered for it."""
         try:
             return self._storage.multipart.handle(key)

@@ -49,13 +49,13 @@ def _set_timeout(server: tuple[str, int | str | None] | None, seconds: float) ->
         return
     port = int(server[1])
     for path in DESCRIPTORS.iterdir() if DESCRIPTORS.is_dir() else ():
-        with suppress(OSError), _borrowed(int(path.name)) as found:
+        with suppress(OSError), _borrow_socket(int(path.name)) as found:
             if found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockname()[1] == port:
                 found.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
 
 
 @contextmanager
-def _borrowed(fd: int) -> Iterator[socket.socket]:
+def _borrow_socket(fd: int) -> Iterator[socket.socket]:
     """Give the socket behind a descriptor, which stays open."""
     found = socket.socket(fileno=fd)
     try:

@@ -61,7 +61,7 @@ class Note(NamedTuple):
             metadata, concat = json.loads(upload.note or "[]")
             note = cls(_printable(metadata), _printable(concat))
         except (ValueError, TypeError, AttributeError):
-            note = cls(metadata=_described(upload) if upload.expires_at is None else "")
+            note = cls(metadata=_describe(upload) if upload.expires_at is None else "")
         return note._replace(concat=PARTIAL) if upload.is_part else note
 
     @property
@@ -106,7 +106,7 @@ def checksum_of(request: Request) -> Checksum | None:
     algorithm, _, digest = given.partition(" ")
     if algorithm not in ALGORITHMS:
         raise Error(f"A checksum is one of {', '.join(ALGORITHMS)}", kind=Kind.ILL_FORMED)
-    return Checksum(algorithm, _decoded(digest, "Upload-Checksum"))
+    return Checksum(algorithm, _decode(digest, "Upload-Checksum"))
 
 
 def size_of(request: Request, *, may_be_deferred: bool) -> int | None:
@@ -139,7 +139,7 @@ def metadata_of(header: str) -> dict[str, str]:
         key, _, value = pair.strip().partition(" ")
         if not _KEY.fullmatch(key) or key in metadata:
             raise Error("Ill-formed Upload-Metadata", shown(pair), kind=Kind.ILL_FORMED)
-        metadata[key] = _decoded(value.strip(), "Upload-Metadata").decode(errors="replace")
+        metadata[key] = _decode(value.strip(), "Upload-Metadata").decode(errors="replace")
     return metadata
 
 
@@ -153,7 +153,7 @@ def content_type_of(metadata: Mapping[str, str], name: str) -> str | None:
     return None if content_type.partition(";")[0].strip().lower() == DEFAULT_TYPE else content_type
 
 
-def _described(upload: Upload) -> str:
+def _describe(upload: Upload) -> str:
     """Return name and type of an attachment as tus clients send them."""
     values = {"filename": upload.handle.rpartition("/")[2], "filetype": upload.content_type}
     return ",".join(
@@ -166,7 +166,7 @@ def _printable(text: str) -> str:
     return text if text.isascii() and text.isprintable() else ""
 
 
-def _decoded(text: str, header: str) -> bytes:
+def _decode(text: str, header: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -57,7 +57,7 @@ class LocalDoctor(Doctor):
             Step("marker", self._marker, usable),
             Step("file system", self._file_system, there),
             Step("space", self._space, there),
-            Step("unnamed files", self._unnamed, usable),
+            Step("unnamed files", self._check_unnamed, usable),
             Step("hard links", self._hard_links, usable),
             Step("attributes", self._attributes, usable),
             Step("fsync", self._fsync, usable),
@@ -184,7 +184,7 @@ class LocalDoctor(Doctor):
 
     # What the file system can do.
 
-    def _unnamed(self) -> Finding:
+    def _check_unnamed(self) -> Finding:
         with self._tree.opened() as root, NewFile(root) as file:
             if file.is_unnamed:
                 return fine("nothing is left of a process that is killed (O_TMPFILE)")

@@ -32,7 +32,7 @@ _LEVELS = [re.compile(pattern) for pattern in (r"\d{4}", r"\d\d", r"\d\d", "[0-9
 def local_leftovers(root: int, before: datetime.datetime) -> Iterator[Leftover]:
     """Give what has been left in an open directory of attachments since before a moment."""
     yield from _partials(root, "", before)
-    place = _opened(PLACE, root)
+    place = _open(PLACE, root)
     if place is not None:
         try:
             yield from _partials(place, f"{PLACE}/", before)
@@ -46,7 +46,7 @@ def _partials(parent: int, prefix: str, before: datetime.datetime) -> Iterator[L
     """Find files that were to become another; who still writes one holds a lock on it."""
     for name in sorted(os.listdir(parent)):
         if _PARTIAL.fullmatch(name):
-            yield from _unused(parent, prefix, name, before)
+            yield from _file_garbage(parent, prefix, name, before)
 
 
 def _halves(place: int, before: datetime.datetime) -> Iterator[Leftover]:
@@ -59,20 +59,20 @@ def _halves(place: int, before: datetime.datetime) -> Iterator[Leftover]:
         identifier, kind = half.groups()
         other = f"{identifier}.{'key' if kind == 'data' else 'data'}"
         if other not in names:
-            yield from _unused(place, f"{PLACE}/", name, before, unless=other)
+            yield from _file_garbage(place, f"{PLACE}/", name, before, unless=other)
 
 
-def _unused(
+def _file_garbage(
     parent: int, prefix: str, name: str, before: datetime.datetime, unless: str | None = None
 ) -> Iterator[Leftover]:
     """Give an old file that nobody holds, `unless` there is another one."""
     status = _status(name, parent)
-    if status is None or not stat.S_ISREG(status.st_mode) or _modified(status) >= before:
+    if status is None or not stat.S_ISREG(status.st_mode) or _modification_time(status) >= before:
         return
 
     def clear(*, is_dry: bool = False) -> bool:
         try:
-            with _locked(name, parent):
+            with _lock(name, parent):
                 if unless is not None and _status(unless, parent) is not None:
                     return False
                 if not is_dry:
@@ -82,7 +82,7 @@ def _unused(
         return True
 
     if clear(is_dry=True):
-        yield Leftover(What.FILE, prefix + name, _modified(status), status.st_size, clear)
+        yield Leftover(What.FILE, prefix + name, _modification_time(status), status.st_size, clear)
 
 
 def _empty(parent: int, prefix: str, before: datetime.datetime) -> Generator[Leftover, None, bool]:
@@ -92,13 +92,13 @@ def _empty(parent: int, prefix: str, before: datetime.datetime) -> Generator[Lef
         return (yield from _records(parent, prefix, before))
     is_empty = True
     for name in sorted(os.listdir(parent)):
-        child = _opened(name, parent) if _LEVELS[level].fullmatch(name) else None
+        child = _open(name, parent) if _LEVELS[level].fullmatch(name) else None
         if child is None:
             is_empty = False
             continue
         try:
             # Read now, since removing what is in it makes it young.
-            modified = _modified(os.fstat(child))
+            modified = _modification_time(os.fstat(child))
             is_child_empty = yield from _empty(child, f"{prefix}{name}/", before)
         finally:
             os.close(child)
@@ -118,7 +118,7 @@ def _records(
     kept = names - {name for name in names if _RECORD.fullmatch(name)}
     kept |= {beside(name) for name in kept} & names
     for name in sorted(names - kept):
-        found = [*_unused(parent, prefix, name, before)]
+        found = [*_file_garbage(parent, prefix, name, before)]
         yield from found
         kept |= set() if found else {name}
     return not kept
@@ -137,7 +137,7 @@ def _remove_directory(name: str, parent: int) -> bool:
 
 
 @contextmanager
-def _locked(name: str, parent: int) -> Iterator[None]:
+def _lock(name: str, parent: int) -> Iterator[None]:
     fd, _ = open_file(name, parent, os.O_WRONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,7 +146,7 @@ def _locked(name: str, parent: int) -> Iterator[None]:
         os.close(fd)
 
 
-def _opened(name: str, parent: int) -> int | None:
+def _open(name: str, parent: int) -> int | None:
     """Open a directory, unless there is none."""
     try:
         return open_directory(name, parent)
@@ -163,5 +163,5 @@ def _status(name: str, parent: int) -> os.stat_result | None:
         return None
 
 
-def _modified(status: os.stat_result) -> datetime.datetime:
+def _modification_time(status: os.stat_result) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(status.st_mtime, datetime.UTC)

@@ -75,9 +75,9 @@ class LocalDrafts(Drafts):
 
     def load(self, key: str) -> Draft:
         with self._place() as place:
-            draft = _recorded(place, key)
+            draft = _read_record(place, key)
             sync_directory(place)  # its writer may have died before
-            with self._opened(key, place=place) as (_, status):
+            with self._open_data(key, place=place) as (_, status):
                 if status.st_size < draft.size:
                     raise Error(
                         "The data of the upload is shorter than what was recorded",
@@ -90,10 +90,10 @@ class LocalDrafts(Drafts):
 
     def save(self, key: str, record: bytes) -> None:
         with self._place() as place:
-            _write_record(place, key, record, _recorded(place, key).size)
+            _write_record(place, key, record, _read_record(place, key).size)
 
     def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
-        with self._place() as place, self._opened(key, os.O_WRONLY, place=place) as (fd, _):
+        with self._place() as place, self._open_data(key, os.O_WRONLY, place=place) as (fd, _):
             writing = _Writing(place, key, fd, offset)
             try:
                 for chunk in content:
@@ -104,14 +104,14 @@ class LocalDrafts(Drafts):
 
     def read(self, key: str) -> Iterator[bytes]:
         size = self.load(key).size
-        with self._opened(key) as (fd, _):
+        with self._open_data(key) as (fd, _):
             while size and (chunk := os.read(fd, min(size, CHUNK_SIZE))):
                 size -= len(chunk)
                 yield chunk
 
     def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         with self._root() as root, self._place() as place:
-            with self._opened(key, place=place) as (fd, status):
+            with self._open_data(key, place=place) as (fd, status):
                 if digest is None:
                     with os.fdopen(os.dup(fd), "rb") as data:
                         digest = hashlib.file_digest(data, "sha256").hexdigest()
@@ -124,7 +124,7 @@ class LocalDrafts(Drafts):
                 except BaseException:
                     # All of it is durable, so that the client need not send it again.
                     with suppress(OSError):
-                        _write_record(place, key, _recorded(place, key).record, status.st_size)
+                        _write_record(place, key, _read_record(place, key).record, status.st_size)
                     raise
             self._remove(place, key)
 
@@ -147,7 +147,7 @@ class LocalDrafts(Drafts):
 
     @contextmanager
     def hold(self, key: str) -> Iterator[None]:
-        with self._opened(key, os.O_WRONLY) as (fd, _):
+        with self._open_data(key, os.O_WRONLY) as (fd, _):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
 
@@ -158,7 +158,7 @@ class LocalDrafts(Drafts):
         sync_directory(place)
 
     @contextmanager
-    def _opened(
+    def _open_data(
         self, key: str, flags: int = os.O_RDONLY, *, place: int | None = None
     ) -> Iterator[tuple[int, os.stat_result]]:
         """Open the data of a draft, in a place that is open already or not."""
@@ -189,7 +189,7 @@ class _Writing:
         self._place = place
         self._key = key
         self._fd = fd
-        self._recorded = offset
+        self._read_record = offset
         self._position = offset
         self._due = _clock() + CHECKPOINT_SECONDS
         self._has_failed = False
@@ -202,7 +202,7 @@ class _Writing:
         """Write a chunk; make what came so far durable when it is time."""
         write_all(self._fd, chunk)
         self._position += len(chunk)
-        if self._position - self._recorded >= CHECKPOINT_SIZE or _clock() >= self._due:
+        if self._position - self._read_record >= CHECKPOINT_SIZE or _clock() >= self._due:
             self.end(is_recorded=True)
 
     def end(self, *, is_recorded: bool) -> None:
@@ -214,12 +214,12 @@ class _Writing:
             os.fsync(self._fd)
         except BaseException:
             self._has_failed = True  # another sync would succeed, and mean nothing
-            os.ftruncate(self._fd, self._recorded)
+            os.ftruncate(self._fd, self._read_record)
             raise
-        if is_recorded and self._position != self._recorded:
-            record = _recorded(self._place, self._key).record
+        if is_recorded and self._position != self._read_record:
+            record = _read_record(self._place, self._key).record
             _write_record(self._place, self._key, record, self._position)
-            self._recorded = self._position
+            self._read_record = self._position
             self._due = _clock() + CHECKPOINT_SECONDS
 
 
@@ -231,7 +231,7 @@ def _write_record(place: int, key: str, record: bytes, size: int) -> None:
     sync_directory(place)
 
 
-def _recorded(place: int, key: str) -> Draft:
+def _read_record(place: int, key: str) -> Draft:
     """Read the record of a draft; another key is another draft, which does not exist."""
     its_key, _, rest = _read(_record(key), place).partition(b"\n")
     if its_key != key.encode():

@@ -140,7 +140,7 @@ class Objects(abc.ABC):
     """Objects by key: each is stored at the path that the prefix and its key make."""
 
     def __init__(self, prefix: str) -> None:
-        self.prefix = _checked_prefix(prefix)
+        self.prefix = _clean_prefix(prefix)
         self._client: ObjectStore | None = None
 
     @abc.abstractmethod
@@ -305,7 +305,7 @@ def _metadata(result: Any) -> Metadata:
         etag=_etag(meta),
         digest=_digest_of(attributes.get(_DIGEST)),
         content_encoding=coding_of(attributes.get("Content-Encoding")),
-        note=_recorded_note(attributes.get(_NOTE, "")),
+        note=_read_note(attributes.get(_NOTE, "")),
     )
 
 
@@ -327,7 +327,7 @@ def digest_metadata(digest: str | None) -> dict[str, str]:
     return {} if digest is None else {_DIGEST: digest}
 
 
-def _recorded_note(given: str) -> str:
+def _read_note(given: str) -> str:
     """Return the note in an object's metadata, unless another program wrote something else."""
     try:
         return base64.b64decode(given, validate=True).decode()
@@ -335,7 +335,7 @@ def _recorded_note(given: str) -> str:
         return ""
 
 
-def _checked_prefix(prefix: str) -> str:
+def _clean_prefix(prefix: str) -> str:
     """Give the prefix with its slash at the end, or none at all."""
     folders = prefix.strip("/").split("/")
     if folders == [""]:

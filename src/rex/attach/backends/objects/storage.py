@@ -104,11 +104,11 @@ class ObjectStorage(Storage):
                 if after is None or key > after:  # not every server begins where it is asked to
                     yield key
 
-    def _translated(self, failure: Exception, handle: str | None) -> Error | None:
+    def _translate(self, failure: Exception, handle: str | None) -> Error | None:
         if isinstance(failure, FileNotFoundError) and "<Code>NoSuchBucket</Code>" in str(failure):
             # For obstore, a missing bucket is a missing object.
             failure = obstore.exceptions.GenericError(str(failure))
-        return super()._translated(failure, handle)
+        return super()._translate(failure, handle)
 
     def _explain(self, failure: Exception) -> Meaning | None:
         return meaning_of(failure) or super()._explain(failure)

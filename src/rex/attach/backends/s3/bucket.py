@@ -69,11 +69,11 @@ class Bucket(Objects):
         super().__init__(prefix)
         keys = given_keys(access_key, _secret(secret_key), _secret(session_token))
         chain = AwsChain() if keys is None else None
-        self.name = _checked(name, _BUCKET, "name of a bucket", "attach_s3_bucket")
+        self.name = _check_name(name, _BUCKET, "name of a bucket", "attach_s3_bucket")
         self.timeout = timeout
         self.credentials: CredentialsProvider = keys or chain or AwsChain()
         region = region or (chain and chain.region()) or DEFAULT_REGION
-        self.region = _checked(region, _REGION, "region", "attach_s3_region")
+        self.region = _check_name(region, _REGION, "region", "attach_s3_region")
         self.is_aws = endpoint is None or ".amazonaws.com" in endpoint
         self.endpoint = _origin(endpoint or endpoint_for(self.region))
         self.addressing: Addressing = addressing or _usual_addressing(endpoint, name)
@@ -92,14 +92,14 @@ class Bucket(Objects):
     @property
     def url(self) -> str:
         """The address of the bucket for the application."""
-        return self._located(self.endpoint)
+        return self._locate(self.endpoint)
 
     @property
     def public_url(self) -> str:
         """The address of the bucket for clients."""
-        return self._located(self._public_endpoint)
+        return self._locate(self._public_endpoint)
 
-    def _located(self, endpoint: str) -> str:
+    def _locate(self, endpoint: str) -> str:
         if self.addressing == "path":
             return f"{endpoint}/{self.name}"
         scheme, _, rest = endpoint.partition("://")
@@ -274,7 +274,7 @@ def _keys_for_obstore(provider: CredentialsProvider) -> Callable[[], S3Credentia
     return provide
 
 
-def _checked(value: str, form: re.Pattern[str], what: str, setting: str) -> str:
+def _check_name(value: str, form: re.Pattern[str], what: str, setting: str) -> str:
     if not form.fullmatch(value):
         raise Error(
             f"This is no {what}",

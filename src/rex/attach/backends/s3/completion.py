@@ -40,7 +40,7 @@ def complete(control: S3Control, key: str, upload_id: str, parts: Sequence[Part]
     """
     size = sum(part.size for part in parts)
     expected = etag_of_parts([part.etag for part in parts])
-    with _claimed(control, key, upload_id):
+    with _claim_key(control, key, upload_id):
         found, etag = control.head(key), None
         if found is None:
             try:
@@ -64,7 +64,7 @@ def complete(control: S3Control, key: str, upload_id: str, parts: Sequence[Part]
 
 
 @contextmanager
-def _claimed(control: S3Control, key: str, upload_id: str) -> Iterator[None]:
+def _claim_key(control: S3Control, key: str, upload_id: str) -> Iterator[None]:
     """Hold the claim of a key, or go on without one where the server cannot keep claims."""
     claim = f"{control.folder}claims/{hashlib.sha256(key.encode()).hexdigest()}"
     is_held = False

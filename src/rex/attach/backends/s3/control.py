@@ -251,7 +251,7 @@ class S3Control:
         """Return a small object, or None where there is none."""
         try:
             answer = self._ask("get_object", "LastModified", Key=key)
-            with _explained():
+            with _explain_errors():
                 content = answer["Body"].read()
         except S3Failure as failure:
             if failure.code in ("404", "NoSuchKey", "NotFound"):
@@ -308,7 +308,7 @@ class S3Control:
 
     def ask_once(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
         """Send a request of botocore's, and do not repeat it."""
-        with _explained():
+        with _explain_errors():
             client = self._client()
             answer: dict[str, Any] = getattr(client, operation)(Bucket=self._bucket, **arguments)
         if any(name not in answer for name in required):
@@ -342,7 +342,7 @@ class S3Control:
         session = Session(session_vars=defaults | files)
         session.register_component("credential_provider", _Provider(self._credentials))
         parsers = ResponseParserFactory()
-        parsers.set_parser_defaults(timestamp_parser=_parsed_time)
+        parsers.set_parser_defaults(timestamp_parser=_parse_time)
         session.register_component("response_parser_factory", parsers)
         proxy = proxy_for(self._endpoint)
         config = Config(
@@ -401,7 +401,7 @@ class _Provider:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explain_errors() -> Iterator[None]:
     """Turn what botocore raises into `S3Failure`, without what it knows of the request."""
     try:
         yield
@@ -427,7 +427,7 @@ def _is_of_network(failure: Exception) -> bool:
     return isinstance(failure, passing) and not isinstance(failure, SSLError)
 
 
-def _parsed_time(text: str) -> datetime.datetime:
+def _parse_time(text: str) -> datetime.datetime:
     """Read a time; botocore's own parser takes most of the time of a listing."""
     try:
         return datetime.datetime.fromisoformat(text)

@@ -63,7 +63,7 @@ def compare(
             )
         )
     elif link.is_well_formed and len(link["x-amz-signature"]) == SIGNATURE_LENGTH:
-        method, found = _verified(link, credentials, bucket, places)
+        method, found = _verify(link, credentials, bucket, places)
         reasons += found
         if method or found:
             checked.append("the signature, with the secret key of the settings")
@@ -131,7 +131,7 @@ class _Request(NamedTuple):
     headers: dict[str, str]
 
 
-def _verified(
+def _verify(
     link: SignedLink, credentials: Credentials, bucket: str, places: Sequence[_Place]
 ) -> tuple[str | None, list[Reason]]:
     """Give the method that the link is signed for as it stands, or else what was changed.

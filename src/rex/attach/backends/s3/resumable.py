@@ -92,7 +92,7 @@ class S3Drafts(Drafts):
         self._save(self._state(key)._replace(record=record))
 
     def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
-        state = self._unchanged(key, offset)
+        state = self._load_unchanged(key, offset)
         data = bytearray(self._tail(state))
         has_all = False
         try:
@@ -120,7 +120,7 @@ class S3Drafts(Drafts):
     def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
         del digest
         last = self._last.pop(key, None)
-        state, data = self._stored(key) if last is None else last
+        state, data = self._load_state(key) if last is None else last
         if state.upload_id is None:
             self._place(key, data, content_type, note)
         else:
@@ -143,7 +143,7 @@ class S3Drafts(Drafts):
         except FileNotFoundError:
             return False
         target = self._bucket.path(_target(state))
-        begun = self._begun(target) if state.upload_id is None else [state.upload_id]
+        begun = self._find_begun(target) if state.upload_id is None else [state.upload_id]
         for upload_id in begun:
             try:
                 self._control.abort(target, upload_id)
@@ -163,7 +163,7 @@ class S3Drafts(Drafts):
     def is_over(self, path: str) -> bool:
         """Tell whether the upload of a record, by its path, was completed or ended otherwise."""
         try:
-            self._state(self._recorded(path).key)
+            self._state(self._read_state(path).key)
         except FileNotFoundError:
             return True
         except Error as error:
@@ -183,11 +183,11 @@ class S3Drafts(Drafts):
             raise Error("Attachment is too large for its parts", kind=Kind.TOO_LARGE)
         target = self._bucket.path(_target(state))
         if state.upload_id is None:
-            state = self._unchanged(state.key, state.size)
+            state = self._load_unchanged(state.key, state.size)
         if state.upload_id is None:
             headers = object_headers(state.key, state.content_type)
             metadata = note_metadata(state.note)
-            begun = self._begun(target) or [
+            begun = self._find_begun(target) or [
                 self._control.create_multipart(target, headers, metadata)
             ]
             state = state._replace(upload_id=begun[0])
@@ -196,7 +196,7 @@ class S3Drafts(Drafts):
         part = self._control.upload_part(target, state.upload_id, number, data)
         return state._replace(parts=[*state.parts, part], tail=0)
 
-    def _begun(self, target: str) -> list[str]:
+    def _find_begun(self, target: str) -> list[str]:
         """Find what a process began that ended before it could note it; some may not look."""
         with suppress(S3Failure):
             return self._control.list_multiparts(target)
@@ -204,7 +204,7 @@ class S3Drafts(Drafts):
 
     def _keep(self, state: _State, tail: bytes) -> None:
         """Store what is too little for a part, unless somebody at another server has gone on."""
-        before = self._unchanged(state.key, state.size)
+        before = self._load_unchanged(state.key, state.size)
         self._write(_tail(state._replace(tail=len(tail))), tail)
         if before.tail:
             self._bucket.delete(self._bucket.path(_tail(before)))
@@ -218,11 +218,11 @@ class S3Drafts(Drafts):
 
     # What stands on the server.
 
-    def _unchanged(self, key: str, size: int) -> _State:
+    def _load_unchanged(self, key: str, size: int) -> _State:
         """Give a draft as it stands, unless somebody at another server has gone on with it."""
         state = self._state(key)
         if state.size != size:
-            raise _gone_on(key)
+            raise _moved_error(key)
         return state
 
     def _states(self) -> Iterator[_State]:
@@ -230,9 +230,9 @@ class S3Drafts(Drafts):
         for found in self._control.objects(self._bucket.path(f"{PLACE}/")):
             if found.key.endswith(f"/{RECORD}"):
                 with suppress(FileNotFoundError, Error):
-                    yield self._recorded(found.key)
+                    yield self._read_state(found.key)
 
-    def _recorded(self, path: str) -> _State:
+    def _read_state(self, path: str) -> _State:
         head, _, record = self._bucket.read(path).partition(b"\n")
         try:
             return _State(**json.loads(head), record=record)
@@ -240,7 +240,7 @@ class S3Drafts(Drafts):
             raise unreadable(path) from None
 
     def _record(self, key: str) -> _State:
-        state = self._recorded(self._bucket.path(f"{_place(key)}/{RECORD}"))
+        state = self._read_state(self._bucket.path(f"{_place(key)}/{RECORD}"))
         if state.key != key:
             raise FileNotFoundError
         return state
@@ -269,7 +269,7 @@ class S3Drafts(Drafts):
         size = self._size(target) if state.is_part else None
         if size is not None:
             return [Part(WHOLE, size, "")]
-        if state.upload_id in self._begun(target):
+        if state.upload_id in self._find_begun(target):
             raise Error(
                 "The server contradicts itself about the upload",
                 f"/{state.key}",
@@ -289,7 +289,7 @@ class S3Drafts(Drafts):
         record = json.dumps(known).encode() + b"\n" + state.record
         self._write(f"{_place(state.key)}/{RECORD}", record)
 
-    def _stored(self, key: str) -> tuple[_State, bytes]:
+    def _load_state(self, key: str) -> tuple[_State, bytes]:
         state = self._state(key)
         return state, self._tail(state)
 
@@ -297,7 +297,7 @@ class S3Drafts(Drafts):
         try:
             return self._bucket.read(self._bucket.path(_tail(state))) if state.tail else b""
         except FileNotFoundError:
-            raise _gone_on(state.key) from None
+            raise _moved_error(state.key) from None
 
     def _write(self, name: str, data: bytes) -> None:
         self._bucket.write(self._bucket.path(name), data)
@@ -316,7 +316,7 @@ class S3Drafts(Drafts):
             self._bucket.delete(path)
 
 
-def _gone_on(key: str) -> Error:
+def _moved_error(key: str) -> Error:
     return Error(
         "Somebody else has gone on with the upload",
         f"/{key}",

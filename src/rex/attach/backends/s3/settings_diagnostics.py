@@ -65,7 +65,7 @@ class S3SettingsDoctor(Doctor):
             "clock": self._clock,
             "region": self._region,
             "keys": self._keys,
-            "addressing": self._addressing,
+            "addressing": self._check_addressing,
             "bucket": self._find,
         }
         names = [*looks]
@@ -82,7 +82,7 @@ class S3SettingsDoctor(Doctor):
         provider = self._bucket.credentials
         _, keys, _ = self._bucket.lifetime(60)
         self._known = keys
-        known = f"access key {_shortened(keys.access_key)}"
+        known = f"access key {_shorten(keys.access_key)}"
         if keys.session_token is not None:
             known += f", temporary, until {keys.expires_at or 'nobody knows when'}"
         if isinstance(provider, AwsChain):
@@ -109,13 +109,13 @@ class S3SettingsDoctor(Doctor):
             )
         taken = (time.perf_counter() - began) * 1000
         self._compare_clocks(answer)
-        if self._blamed == "endpoint":
+        if self._step_to_blame == "endpoint":
             advice = (
                 "attach_s3_endpoint must be the address of the S3 service itself: not that of its "
                 "web console, and without the bucket"
             )
-            is_passing = self._refused.kind is Kind.UNAVAILABLE
-            return failed(self._refused, *(() if is_passing else (advice,)))
+            is_passing = self._refusal.kind is Kind.UNAVAILABLE
+            return failed(self._refusal, *(() if is_passing else (advice,)))
         server = answer.headers.get("Server")
         named = f" ({server})" if server else ""
         return fine(f"{self._bucket.endpoint}{named} answers in {taken:.0f} ms")
@@ -131,28 +131,28 @@ class S3SettingsDoctor(Doctor):
     def _clock(self) -> Finding:
         advice = "have both set by NTP:", "$ timedatectl set-ntp true"
         if self._skew is None:
-            if self._blamed == "clock":
-                return failed(self._refused, *advice)
+            if self._step_to_blame == "clock":
+                return failed(self._refusal, *advice)
             return fine("the server does not tell its time")
         seconds = abs(self._skew)
-        if seconds <= SKEW_WARNED and self._blamed != "clock":
+        if seconds <= SKEW_WARNED and self._step_to_blame != "clock":
             return fine(f"{seconds:.0f} s from that of the server")
         direction = "ahead of" if self._skew > 0 else "behind"
         found = f"the clock here is {seconds:.0f} s {direction} that of the server"
-        is_wrong = seconds > SKEW_WRONG or self._blamed == "clock"
+        is_wrong = seconds > SKEW_WRONG or self._step_to_blame == "clock"
         return (wrong if is_wrong else warning)("clock-skew", found, *advice)
 
     def _region(self) -> Finding:
-        if self._blamed != "region":
+        if self._step_to_blame != "region":
             return fine(self._bucket.region)
-        regions = self._refused.payload
+        regions = self._refusal.payload
         expected = regions.expected if isinstance(regions, Regions) else ""
-        return failed(self._refused, f"attach_s3_region={expected or '…'}")
+        return failed(self._refusal, f"attach_s3_region={expected or '…'}")
 
     def _keys(self) -> Finding:
-        if self._blamed != "keys":
+        if self._step_to_blame != "keys":
             return fine("the server knows them")
-        if self._refused.setting == "attach_s3_secret_key" and self._is_secret_right():
+        if self._refusal.setting == "attach_s3_secret_key" and self._is_secret_right():
             return wrong(
                 "host-changed",
                 "the secret key is right, but requests do not arrive as they were signed: "
@@ -160,9 +160,9 @@ class S3SettingsDoctor(Doctor):
                 HOST_ADVICE,
             )
         advice = "give keys that the server knows; rex settings tells where they stand"
-        if self._refused.code == "credentials-expired":
+        if self._refusal.code == "credentials-expired":
             advice = "get new keys, or have the AWS chain renew them (leave them away)"
-        return failed(self._refused, advice)
+        return failed(self._refusal, advice)
 
     def _is_secret_right(self) -> bool:
         """Send a form that is too large: the signature of a form does not cover the host."""
@@ -170,27 +170,27 @@ class S3SettingsDoctor(Doctor):
         answer = self.client.upload(link._replace(url=f"{self._bucket.url}/"), b"x")
         return element(answer.body, "Code") == "EntityTooLarge"
 
-    def _addressing(self) -> Finding:
-        if self._blamed != "addressing":
+    def _check_addressing(self) -> Finding:
+        if self._step_to_blame != "addressing":
             return fine(f"{self._bucket.addressing}: {self._bucket.url}")
-        return failed(self._refused, f"attach_s3_addressing={self._other.addressing}")
+        return failed(self._refusal, f"attach_s3_addressing={self._other.addressing}")
 
     def _find(self) -> Finding:
         bucket = self._bucket.name
-        if self._blamed == "list":
+        if self._step_to_blame == "list":
             text = f"{bucket}: whether it is there is not told without s3:ListBucket"
             return warning("unknown", text)
-        if self._blamed != "bucket":
+        if self._step_to_blame != "bucket":
             return fine(bucket)
         endpoint = shlex.quote(self._bucket.endpoint)
         return failed(
-            self._refused,
+            self._refusal,
             "make the bucket, or give the name of another in attach_s3_bucket:",
             f"$ aws s3api create-bucket --endpoint-url {endpoint} --bucket {bucket}",
         )
 
     @functools.cached_property
-    def _refusal(self) -> Error | None:
+    def _failure(self) -> Error | None:
         """What the check of the bucket says."""
         try:
             self._bucket.check()
@@ -199,21 +199,21 @@ class S3SettingsDoctor(Doctor):
         return None
 
     @property
-    def _refused(self) -> Error:
+    def _refusal(self) -> Error:
         """The same, where something is to blame."""
-        assert self._refusal is not None  # noqa: S101 - or nothing were to blame
-        return self._refusal
+        assert self._failure is not None  # noqa: S101 - or nothing were to blame
+        return self._failure
 
     @functools.cached_property
-    def _blamed(self) -> str:
+    def _step_to_blame(self) -> str:
         """The step to which that belongs."""
-        if self._refusal is None:
+        if self._failure is None:
             return ""
-        if self._refusal.kind is Kind.DENIED:
+        if self._failure.kind is Kind.DENIED:
             return "list"
-        if self._refusal.code == "clock-skew":
+        if self._failure.code == "clock-skew":
             return "clock"
-        step = _BLAMED.get(self._refusal.setting or "", "endpoint")
+        step = _BLAMED.get(self._failure.setting or "", "endpoint")
         if step in ("bucket", "endpoint") and self._works_otherwise():
             return "addressing"
         return step
@@ -235,10 +235,10 @@ class S3SettingsDoctor(Doctor):
         if keys is not None:
             for secret in (keys.secret_key, keys.session_token or ""):
                 text = text.replace(secret, "…") if len(secret) >= MIN_SHOWN else text
-            text = text.replace(keys.access_key, _shortened(keys.access_key))
+            text = text.replace(keys.access_key, _shorten(keys.access_key))
         return re.sub("[0-9a-f]{64}", "…", text)  # signatures
 
 
-def _shortened(access_key: str) -> str:
+def _shorten(access_key: str) -> str:
     """Show so much of an access key that one knows which it is."""
     return f"{access_key[:4]}…" if len(access_key) >= MIN_SHOWN else "…"
