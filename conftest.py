@@ -115,8 +115,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         told["figures"] = session.config.stash.get(FIGURES, [])
         told["left out"] = [*session.config.stash.get(LEFT_OUT, {})]
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    left_out = session.config.stash.get(LEFT_OUT, {})
-    if os.environ.get("CI") and (left_out or (reporter and reporter.stats.get("skipped"))):
+    skip = session.config.stash.get(LEFT_OUT, {})
+    if os.environ.get("CI") and (skip or (reporter and reporter.stats.get("skipped"))):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

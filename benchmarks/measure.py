@@ -85,12 +85,12 @@ def compare(
     for name, goal in goals.items():
         pairs = zip(ours, times[name], strict=True)
         values = [mine / its if sense == "at most" else its / mine for mine, its in pairs]
-        note = f"{shown(ours)} to {shown(times[name])}"
+        note = f"{show(ours)} to {show(times[name])}"
         figures.append(Figure(case, name, tuple(values), goal, sense, note=note))
     return figures
 
 
-def shown(times: list[float]) -> str:
+def show(times: list[float]) -> str:
     """Give the median of some seconds in words."""
     seconds = statistics.median(times)
     for unit, factor in (("s", 1), ("ms", 1e3), ("µs", 1e6)):

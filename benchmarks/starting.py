@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from measure import Figure, progress, shown
+from measure import Figure, progress, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def run(bench: Bench) -> list[Figure]:
     version = tuple((version - nothing) * 1000 for nothing, _, _, version in rows)
     beyond = [ours - nothing for nothing, ours, _, _ in rows]
     boto3 = [boto3 - nothing for nothing, _, boto3, _ in rows]
-    note = f"{shown(beyond)} to {shown(boto3)}"
+    note = f"{show(beyond)} to {show(boto3)}"
     return [
         Figure("import rex.attach", "import boto3", imports, 0.15, note=note),
         Figure("rex --version", "python -c pass", version, 80, unit="ms more"),

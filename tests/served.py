@@ -194,7 +194,7 @@ def rex_serving(directory: Path, *options: object, **settings: object) -> Iterat
 
 
 def _settings(given: Mapping[str, object]) -> dict[str, object]:
-    return {"attach_access": "anybody", **given}
+    return {"attach_access": "public", **given}
 
 
 def wait_until_listening(port: int) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "rex"
-FINDERS = {"warning", "wrong", "left_out", "verdict"}
+FINDERS = {"warn", "fail", "skip", "verdict"}
 """What makes a finding; its first argument is the code."""
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 

@@ -82,7 +82,7 @@ class PutsAgain(Signing):
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
         headers = {"Content-Type": content_type}
-        return self._bucket.presigned("PUT", key, seconds, headers=headers)
+        return self._bucket.presign("PUT", key, seconds, headers=headers)
 
 
 @caught_by("the_content_type_of_an_upload_is_pinned")
@@ -90,7 +90,7 @@ class PutsAnyType(Signing):
     """A PUT link leaves the content type to the client."""
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
-        link = self._bucket.presigned("PUT", key, seconds, headers={"If-None-Match": "*"})
+        link = self._bucket.presign("PUT", key, seconds, headers={"If-None-Match": "*"})
         return link._replace(headers={**link.headers, "Content-Type": content_type})
 
 
@@ -99,7 +99,7 @@ class PutsWithoutSigningHeaders(Signing):
     """A PUT link names its headers, but does not sign them."""
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
-        link = self._bucket.presigned("PUT", key, seconds)
+        link = self._bucket.presign("PUT", key, seconds)
         return link._replace(headers={"Content-Type": content_type})
 
 
@@ -109,7 +109,7 @@ class PutsInAnyCoding(Signing):
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
         headers = {"Content-Type": content_type, "If-None-Match": "*"}
-        return self._bucket.presigned("PUT", key, seconds, headers=headers)
+        return self._bucket.presign("PUT", key, seconds, headers=headers)
 
 
 @caught_by("an_upload_in_a_coding_is_refused", "every_field_of_a_form_is_pinned")
@@ -198,7 +198,7 @@ class LeavesTheNameAsItIs(Signing):
     ) -> PresignedLink:
         del content_disposition
         query = {"response-content-type": content_type} if content_type else {}
-        return self._bucket.presigned("GET", key, seconds, query=query)
+        return self._bucket.presign("GET", key, seconds, query=query)
 
 
 @caught_by("what_claims_to_be_a_page_is_not_shown_as_one")
@@ -233,7 +233,7 @@ class IsKeptForAYear(Signing):
             "response-content-disposition": content_disposition,
             "response-cache-control": "private, max-age=31536000, immutable",
         }
-        return self._bucket.presigned("GET", key, 60, query=query)
+        return self._bucket.presign("GET", key, 60, query=query)
 
 
 @caught_by("a_download_is_kept_no_longer_than_its_link_lasts")

@@ -13,11 +13,11 @@ from attach.broken_uploads import Broken, Pieces
 from rex.attach.backends.memory import MemoryStorage
 from rex.attach.content.content import Content
 from rex.attach.storage.aio import AsyncStorage
-from rex.attach.storage.workers import Source, fed
+from rex.attach.storage.workers import Source, feed_call
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from rex.attach.backend.resumable import Draft
+    from rex.attach.backend.resumable import PartialUpload
 
 sound = MemoryStorage
 
@@ -133,7 +133,7 @@ class Zealous(AsyncStorage):
     async def put(self, handle: str, content: Any, **options: Any) -> None:
         source = Source(content)
         call = self._adders.submit(self.storage.put, handle, source.content, **options)
-        await fed(call, source, self._workers, lambda _: self.storage.remove(handle))
+        await feed_call(call, source, self._workers, lambda _: self.storage.remove(handle))
 
 
 @caught_by("a_put_that_is_cancelled_takes_nothing_back")
@@ -164,7 +164,7 @@ class CompletesOverAnAttachment(Broken):
 class Tidy(Pieces):
     """Removes what has expired when it is looked at."""
 
-    def load(self, key: str) -> Draft:
+    def load(self, key: str) -> PartialUpload:
         draft = super().load(key)
         if self.storage.upload_expires == 0:
             self.remove(key)

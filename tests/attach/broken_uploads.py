@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attach.broken import caught_by
-from rex.attach.backend.resumable import Draft
-from rex.attach.backends.local.resumable import LocalDrafts
+from rex.attach.backend.resumable import PartialUpload
+from rex.attach.backends.local.resumable import LocalResumable
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory import MemoryStorage, _MemoryDrafts
 
@@ -41,9 +41,9 @@ class Broken(MemoryStorage):
 class DropsWhatBrokeOff(Pieces):
     """Only content that comes to its end is appended."""
 
-    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+    def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         """Collect it before."""
-        del offset, lacking
+        del offset, remaining
         record, data = self._find(key)
         self._held[key] = record, data + b"".join(content)
 
@@ -62,9 +62,9 @@ class LosesWhatBrokeOff(Broken):
 class Misplaces(Pieces):
     """Appends at the beginning."""
 
-    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+    def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         """Put it before what is there."""
-        del offset, lacking
+        del offset, remaining
         record, data = self._find(key)
         self._held[key] = record, bytearray(b"".join(content)) + data
 
@@ -127,10 +127,10 @@ class CutsNotes(Broken):
 class SaysMore(Pieces):
     """Tells of more than there is."""
 
-    def load(self, key: str) -> Draft:
+    def load(self, key: str) -> PartialUpload:
         """Round up."""
         record, size = super().load(key)
-        return Draft(record, -(-size // 1000) * 1000)
+        return PartialUpload(record, -(-size // 1000) * 1000)
 
 
 @caught_by("an_upload_tells_how_far_it_is", "a_wrong_offset_is_a_conflict")
@@ -148,7 +148,7 @@ class ListsDrafts(Broken):
         yield from sorted({*super()._list(day, after), *self._unfinished.keys()})
 
 
-class LeavesData(LocalDrafts):
+class LeavesData(LocalResumable):
     """Removes the record of a draft only."""
 
     def _remove(self, place: int, key: str) -> None:
@@ -164,7 +164,7 @@ class LeavesTheData(LocalStorage):
         return super()._abilities()._replace(resumable=LeavesData(self._files))
 
 
-class KnowsItsOwn(LocalDrafts):
+class KnowsItsOwn(LocalResumable):
     """Knows only of the drafts that it began itself."""
 
     def __init__(self, files: Files) -> None:
@@ -178,7 +178,7 @@ class KnowsItsOwn(LocalDrafts):
         super().create(key, record, content_type, is_part=is_part, note=note)
         self._own.add(key)
 
-    def load(self, key: str) -> Draft:
+    def load(self, key: str) -> PartialUpload:
         """Look into the notes first."""
         if key not in self._own:
             raise FileNotFoundError

@@ -17,7 +17,7 @@ from attach.broken import caught_by
 from rex.attach.backends.memory import MemoryStorage
 from rex.attach.content.comparison import Comparison
 from rex.attach.storage.aio import AsyncStorage
-from rex.attach.storage.workers import Source, fed
+from rex.attach.storage.workers import Source, feed_call
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ class WrapsWhatTheContentRaises(MemoryStorage):
 class TakesFailuresForItsOwn(MemoryStorage):
     """A FileNotFoundError of the content is taken for a missing attachment."""
 
-    def mapped(self, handle: str | None, content: Content | None = None) -> Any:  # type: ignore[misc]  # broken
+    def map_errors(self, handle: str | None, content: Content | None = None) -> Any:  # type: ignore[misc]  # broken
         del content
-        return super().mapped(handle)
+        return super().map_errors(handle)
 
 
 @caught_by("an_interrupt_leaves_nothing")
@@ -231,7 +231,7 @@ class ComparesTooLate(OpensAnother):
     def _change(self, stream: Any) -> None:
         def readinto(buffer: Any) -> int:
             with suppress(Error):
-                stream._comparison.passing(stream.tell(), stream._rest[: len(buffer)])
+                stream._comparison.update(stream.tell(), stream._rest[: len(buffer)])
             if stream.tell() == stream.info.size:
                 raise Error("Too late", stream.info.handle, kind=Kind.CORRUPT)
             comparison, stream._comparison = stream._comparison, silent
@@ -281,7 +281,7 @@ class AsksForAnything(MemoryStorage):
     """A handle that is none is looked up like any other, and not found."""
 
     def info(self, handle: str) -> Any:  # type: ignore[misc]  # broken
-        with self.mapped(str(handle)):
+        with self.map_errors(str(handle)):
             self._head(str(handle)[1:])
         return sound.info(self, handle)
 
@@ -349,7 +349,7 @@ class Forgetful(AsyncStorage):
         """Store it, and undo nothing."""
         source = Source(content)
         call = self._adders.submit(self.storage.add, name, source.content, **options)
-        return await fed(call, source, self._workers)
+        return await feed_call(call, source, self._workers)
 
 
 @caught_by("a_cancelled_add_is_undone_where_it_cannot_be_stopped")

@@ -26,7 +26,7 @@ def local() -> Iterator[LocalStorage]:
     with harness.storage() as storage:
         assert isinstance(storage, LocalStorage)
         yield storage
-        assert [] == harness.leftovers(storage)
+        assert [] == harness.garbage(storage)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def s3(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
     with harness.storage() as storage:
         assert isinstance(storage, S3Storage)
         yield storage
-        assert [] == harness.leftovers(storage)
+        assert [] == harness.garbage(storage)
 
 
 @pytest.fixture(params=["usual", "without O_TMPFILE", "without attributes", "without both"])

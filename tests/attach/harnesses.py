@@ -74,7 +74,7 @@ class LocalHarness(ServedHarness):
         assert isinstance(storage, LocalStorage)
         return type(storage)(storage.directory, max_size=storage.max_size)
 
-    def leftovers(self, storage: Storage) -> list[str]:
+    def garbage(self, storage: Storage) -> list[str]:
         """Walk the directory; the only file in an attachment's directory is its own."""
         assert isinstance(storage, LocalStorage)
         root = Path(storage.directory)
@@ -123,10 +123,10 @@ class MovingHarness(Harness):
             return MemoryHarness().damage(storage.new, handle)
         return self._old.damage(storage.old, handle)
 
-    def leftovers(self, storage: Storage) -> list[str]:
+    def garbage(self, storage: Storage) -> list[str]:
         """Look into the directory."""
         assert isinstance(storage, FallbackStorage)
-        return self._old.leftovers(storage.old)
+        return self._old.garbage(storage.old)
 
     def clean(self, storage: Storage) -> None:
         """Remove the directory."""
@@ -161,7 +161,7 @@ class S3Harness(Harness):
             max_size=max_size,
         )
 
-    def leftovers(self, storage: Storage) -> list[str]:
+    def garbage(self, storage: Storage) -> list[str]:
         """List the objects and the unfinished uploads behind the prefix."""
         assert isinstance(storage, S3Storage)
         kept = {storage.prefix + handle[1:] for handle in storage}

@@ -67,7 +67,7 @@ def test_adds_cancelled_at_random_moments_leave_nothing() -> None:
         acknowledged = asyncio.run(live(storage.aio))
         assert acknowledged - {None} == set(storage)
         assert None in acknowledged
-        assert [] == harness.leftovers(storage)
+        assert [] == harness.garbage(storage)
     assert [] == complaints
 
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from rex.attach.content import media_type as content_types
 from rex.attach.content.media_type import (
     INLINE_TYPES,
-    coding_of,
     content_type_for,
     disposition,
     is_inline_type,
+    normalize_coding,
     text_type,
 )
 from rex.attach.handle import safe_file_name
@@ -266,7 +266,7 @@ def test_a_text_that_we_encode_says_how(given: str, expected: str) -> None:
 )
 def test_a_coding_is_told_where_there_is_one(stored: str | None, expected: str | None) -> None:
     """Others may have stored anything."""
-    assert expected == coding_of(stored)
+    assert expected == normalize_coding(stored)
 
 
 @pytest.mark.parametrize(

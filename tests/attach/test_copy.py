@@ -15,7 +15,7 @@ from rex.attach import open_storage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory import MemoryStorage
 from rex.attach.maintenance import Copied, Outcome, copy
-from rex.attach.maintenance.concurrent import pooled
+from rex.attach.maintenance.concurrent import map_concurrently
 from rex.attach.maintenance.throttle import Throttle
 from rex.core import Error, Kind
 
@@ -31,7 +31,7 @@ MIB = 1024 * 1024
 NAMES = ("a.txt", "ü b.png", "c.tar.gz", "no extension", "100%.pdf")
 
 
-class Watched(MemoryStorage):
+class Operation(MemoryStorage):
     """A storage that tells what was read and written; `meanwhile` is called after each read."""
 
     def __init__(self) -> None:
@@ -95,9 +95,9 @@ def test_all_are_copied_as_they_are(pair: tuple[Storage, Storage]) -> None:
     assert {Outcome.SAME: 21} == counted(copy(dest, source))
 
 
-@pytest.mark.parametrize("is_dry", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
 def test_what_was_stored_in_a_coding_is_not_copied(
-    tmp_path: Path, seaweedfs: SeaweedFS, *, is_dry: bool
+    tmp_path: Path, seaweedfs: SeaweedFS, *, dry_run: bool
 ) -> None:
     """Where it would be another file: no storage of ours records that browsers decode it."""
     endpoint, keys = seaweedfs.endpoint, (seaweedfs.access_key, seaweedfs.secret_key)
@@ -112,7 +112,7 @@ def test_what_was_stored_in_a_coding_is_not_copied(
             ContentEncoding="gzip",
         )
         dest = MemoryStorage()
-        results = {one.handle: one for one in copy(source, dest, is_dry=is_dry)}
+        results = {one.handle: one for one in copy(source, dest, dry_run=dry_run)}
         assert Outcome.COPIED is results[plain].outcome
         assert (Outcome.FAILED, False) == (results[coded].outcome, results[coded].is_fine)
         assert "Content-Encoding: gzip" in results[coded].reason
@@ -121,7 +121,7 @@ def test_what_was_stored_in_a_coding_is_not_copied(
 
 def test_what_is_there_is_not_read_again() -> None:
     """An interrupted copy goes on: only what is missing is read, however often."""
-    source, dest = Watched(), MemoryStorage()
+    source, dest = Operation(), MemoryStorage()
     filled(source, 100)
     results = copy(source, dest, workers=2)
     for _ in range(30):
@@ -168,7 +168,7 @@ def test_a_dry_run_changes_nothing() -> None:
     source, dest = MemoryStorage(), MemoryStorage()
     filled(source)
     extra = dest.add("extra.txt", b"extra")
-    told = counted(copy(source, dest, is_dry=True, delete_extra=True))
+    told = counted(copy(source, dest, dry_run=True, delete_extra=True))
     assert {Outcome.COPIED: 20, Outcome.REMOVED: 1} == told
     assert [extra] == [*dest]
 
@@ -200,7 +200,7 @@ def test_what_is_no_attachment_is_refused_and_told(tmp_path: Path) -> None:
 
 def test_what_is_removed_meanwhile_is_not_brought_back() -> None:
     """Neither before it is read, nor while it is copied."""
-    source, dest = Watched(), MemoryStorage()
+    source, dest = Operation(), MemoryStorage()
     both = [*filled(source, 2)]
 
     def remove(_: str) -> None:
@@ -275,11 +275,11 @@ def test_no_more_than_the_rate_passes() -> None:
 
     throttle = Throttle(100, clock=lambda: now, sleep=sleep)
     for _ in range(11):
-        throttle.passed(50)
+        throttle.wait_for(50)
     assert now == pytest.approx(5)
     assert 10 == len(slept)
     now += 100  # what was not used is lost
-    throttle.passed(50)
+    throttle.wait_for(50)
     assert 10 == len(slept)
 
 
@@ -299,7 +299,7 @@ def test_no_more_is_taken_than_is_worked_on_soon() -> None:
         assert go_on.wait(30)
         return item
 
-    results = pooled(call, items(), 2)
+    results = map_concurrently(call, items(), 2)
     next(results)
     assert 8 == taken
     assert {*range(1, 1001)} >= {*results}

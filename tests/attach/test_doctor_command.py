@@ -46,11 +46,11 @@ def test_a_person_gets_a_line_for_each_step(tmp_path: Path) -> None:
     done = run({"attach_dir": tmp_path})
     assert (0, "") == (done.returncode, done.stderr)
     first, access, third, *steps, last = done.stdout.splitlines()
-    assert ["fine", "settings", "attach_dir"] == first.split()
-    assert ["fine", "access", "nobody", "(setting", "attach_access)"] == access.split()
+    assert ["ok", "settings", "attach_dir"] == first.split()
+    assert ["ok", "access", "none", "(setting", "attach_access)"] == access.split()
     assert f"LocalStorage({str(tmp_path)!r})" == third
-    assert {"fine", "left out"} == {line[:8].strip() for line in steps}
-    assert "19 fine, 4 left out" == last
+    assert {"ok", "skip"} == {line[:8].strip() for line in steps}
+    assert "19 ok, 4 skip" == last
     assert [tmp_path / MARKER] == [*tmp_path.iterdir()]
 
 
@@ -60,9 +60,9 @@ def test_a_script_gets_json(seaweedfs: SeaweedFS) -> None:
     settings = {**seaweedfs.settings(), "attach_s3_bucket": "doctor-json"}
     done = run(settings, "--json", "--origin", SITE)
     *steps, last = map(json.loads, done.stdout.splitlines())
-    assert (0, {"fine"}) == (done.returncode, {step["verdict"] for step in steps}), done.stdout
+    assert (0, {"ok"}) == (done.returncode, {step["verdict"] for step in steps}), done.stdout
     assert {"storage", "step", "verdict", "code", "text", "advice"} == set(steps[0])
-    assert {"fine": len(steps), "warning": 0, "wrong": 0, "left out": 0} == last["summary"]
+    assert {"ok": len(steps), "warn": 0, "fail": 0, "skip": 0} == last["summary"]
     assert [] == contents(seaweedfs, "doctor-json")
 
 
@@ -72,10 +72,10 @@ def test_what_is_wrong_is_told_and_ends_in_11(seaweedfs: SeaweedFS) -> None:
     done = run({**seaweedfs.settings(), "attach_s3_secret_key": secret})
     assert (11, "") == (done.returncode, done.stderr)
     lines = done.stdout.splitlines()
-    (at,) = (number for number, line in enumerate(lines) if line.startswith("WRONG "))
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("FAIL "))
     assert "attach_s3_secret_key" in lines[at]
     assert lines[at + 1].startswith(" " * 10)
-    assert "1 wrong" in lines[-1]
+    assert "1 fail" in lines[-1]
     for hidden in (secret, seaweedfs.access_key):
         assert hidden not in done.stdout
 
@@ -86,8 +86,8 @@ def test_a_rule_that_cannot_be_had_is_told(tmp_path: Path, access: str) -> None:
     LocalStorage(tmp_path).init()
     done = run({"attach_dir": tmp_path, "attach_access": access}, "--json")
     *steps, last = map(json.loads, done.stdout.splitlines())
-    (found,) = (step for step in steps if step["verdict"] == "wrong")
-    assert (11, "access", 1) == (done.returncode, found["step"], last["summary"]["wrong"])
+    (found,) = (step for step in steps if step["verdict"] == "fail")
+    assert (11, "access", 1) == (done.returncode, found["step"], last["summary"]["fail"])
     assert "setting attach_access" in found["text"]
     assert access in found["text"]
 
@@ -113,9 +113,9 @@ def test_settings_that_make_no_storage_are_the_first_finding(name: str) -> None:
     done = run(settings)
     assert (11, "") == (done.returncode, done.stderr)
     first, *_, last = done.stdout.splitlines()
-    assert first.startswith("WRONG     settings ")
+    assert first.startswith("FAIL      settings ")
     assert words in done.stdout
-    assert "1 wrong" == last
+    assert "1 fail" == last
 
 
 def test_another_storage_is_examined(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_interrupted_it_leaves_nothing(seaweedfs: SeaweedFS) -> None:
         settings["attach_s3_public_endpoint"] = address
         with started(REX, "attach", "doctor", settings=settings) as examining:
             for line in examining.stdout:
-                if line.startswith("fine      multipart"):
+                if line.startswith("ok        multipart"):
                     break
             assert [] != contents(seaweedfs, "doctor-interrupted")
             examining.send_signal(signal.SIGINT)

@@ -22,7 +22,7 @@ from rex.attach.backends.local.secret_file import SECRET_NAME
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.local.tree import MARKER
 from rex.attach.backends.memory import MemoryStorage
-from rex.attach.maintenance import Finding, Verdict, examine
+from rex.attach.maintenance import Check, Verdict, diagnose
 from trust import disk
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rex.attach.info import Metadata
     from rex.attach.storage import Storage
 
-FINE, WARNING, WRONG, NOT_TRIED = Verdict
+OK, WARN, FAIL, NOT_TRIED = Verdict
 NOBODY = 65534
 SITE = "https://pages.example.org"
 STEPS = (
@@ -61,20 +61,20 @@ def root() -> Iterator[Path]:
         yield path
 
 
-def verdicts(findings: list[Finding], verdict: Verdict) -> set[str]:
+def verdicts(findings: list[Check], verdict: Verdict) -> set[str]:
     """Give the steps of which this was found."""
     return {found.step for found in findings if found.verdict is verdict}
 
 
-def told(findings: list[Finding]) -> str:
+def told(findings: list[Check]) -> str:
     """Give all that was told."""
     return "\n".join("\n".join((each.step, each.text, *each.advice)) for each in findings)
 
 
-def examined(storage: Storage, *origins: str) -> list[Finding]:
+def examined(storage: Storage, *origins: str) -> list[Check]:
     """Examine a storage, and close it."""
     with storage:
-        return [*examine(storage, origins)]
+        return [*diagnose(storage, origins)]
 
 
 class Case(NamedTuple):
@@ -84,7 +84,7 @@ class Case(NamedTuple):
     """Prepares a place, and gives the path of the directory."""
     step: str
     words: tuple[str, ...]
-    verdict: Verdict = WRONG
+    verdict: Verdict = FAIL
 
 
 def missing(root: Path) -> Path:
@@ -162,15 +162,15 @@ def test_a_directory_that_is_set_up_rightly_is_fine(root: Path) -> None:
     assert before == contents(root)
     links = {"post link", "put link", "get link", "cors"}
     assert links == verdicts(findings, NOT_TRIED)
-    assert {*STEPS} - links == verdicts(findings, FINE), told(findings)
+    assert {*STEPS} - links == verdicts(findings, OK), told(findings)
 
 
 @pytest.mark.usefixtures("file_system")
 def test_a_file_system_that_can_less_is_good_enough(root: Path) -> None:
     """One is told what it lacks; nothing is wrong with it."""
     findings = examined(LocalStorage(root))
-    assert set() == verdicts(findings, WRONG)
-    assert verdicts(findings, WARNING) <= {"unnamed files", "attributes"}
+    assert set() == verdicts(findings, FAIL)
+    assert verdicts(findings, WARN) <= {"unnamed files", "attributes"}
     assert [root / MARKER] == [*root.iterdir()]
 
 
@@ -183,7 +183,7 @@ def test_links_of_the_service_are_tried(root: Path) -> None:
         storage.url = served.url = service.serve(served)
         findings = examined(storage, SITE)
     assert before == contents(root)
-    assert {*STEPS} == verdicts(findings, FINE), told(findings)
+    assert {*STEPS} == verdicts(findings, OK), told(findings)
 
 
 def test_no_secret_is_made(root: Path) -> None:
@@ -198,7 +198,7 @@ def test_no_secret_is_made(root: Path) -> None:
 def test_a_service_that_does_not_run_is_named(root: Path) -> None:
     """With the setting, and once."""
     findings = examined(LocalStorage(root, url=refused_address(), secret="s" * 32))
-    assert {"post link"} == verdicts(findings, WRONG)
+    assert {"post link"} == verdicts(findings, FAIL)
     assert "attach_url" in told(findings)
 
 
@@ -208,7 +208,7 @@ def test_a_service_with_another_secret_is_named(root: Path) -> None:
         served = LocalStorage(root, secret="o" * 32)
         served.url = service.serve(served)
         findings = examined(LocalStorage(root, url=served.url, secret="s" * 32))
-    assert {"post link", "put link", "get link"} == verdicts(findings, WRONG)
+    assert {"post link", "put link", "get link"} == verdicts(findings, FAIL)
     assert "attach_secret" in told(findings)
     assert [root / MARKER] == [*root.iterdir()]
 
@@ -217,7 +217,7 @@ def test_wherever_it_is_given_up_nothing_is_left(root: Path) -> None:
     """After each step in turn; and a directory that is missing is not made."""
     for steps, path in itertools.product(range(len(STEPS) + 1), (root, root / "new")):
         with LocalStorage(path) as storage:
-            findings = examine(storage)
+            findings = diagnose(storage)
             for _ in range(steps):
                 next(findings)
             findings.close()
@@ -230,7 +230,7 @@ def test_both_storages_of_a_move_are_examined(root: Path) -> None:
         LocalStorage(root / name).init()
     storages = LocalStorage(root / "new"), LocalStorage(root / "old")
     findings = examined(FallbackStorage(*storages))
-    assert set() == verdicts(findings, WRONG)
+    assert set() == verdicts(findings, FAIL)
     steps = [(found.storage, found.step) for found in findings]
     assert steps == [
         *((repr(storages[0]), step) for step in STEPS),
@@ -289,11 +289,11 @@ class Keeping(MemoryStorage):
 
 
 BROKEN: dict[type[MemoryStorage], tuple[str, Verdict]] = {
-    Unranged: ("range read", WRONG),
-    Changing: ("read", WRONG),
-    Typeless: ("info", WRONG),
-    Forgetful: ("info", WARNING),
-    Keeping: ("remove", WRONG),
+    Unranged: ("range read", FAIL),
+    Changing: ("read", FAIL),
+    Typeless: ("info", FAIL),
+    Forgetful: ("info", WARN),
+    Keeping: ("remove", FAIL),
 }
 
 
@@ -318,16 +318,16 @@ def test_overwriting_is_a_warning() -> None:
     """The application works, and there is something to know."""
     storage = Overwriting()
     findings = examined(storage)
-    assert set() == verdicts(findings, WRONG)
-    assert {"conditional write"} == verdicts(findings, WARNING)
+    assert set() == verdicts(findings, FAIL)
+    assert {"conditional write"} == verdicts(findings, WARN)
     assert [] == [*storage]
 
 
 def test_whatever_fails_the_other_steps_are_taken() -> None:
     """And nothing that was said does anything to a terminal."""
     findings = examined(Refusing())
-    assert {"write"} == verdicts(findings, WRONG)
-    assert {"list"} == verdicts(findings, FINE)
+    assert {"write"} == verdicts(findings, FAIL)
+    assert {"list"} == verdicts(findings, OK)
     assert "ZeroDivisionError" in told(findings)
     assert "\x1b" not in told(findings)
 
@@ -335,35 +335,35 @@ def test_whatever_fails_the_other_steps_are_taken() -> None:
 EXAMINE = """
     import json, os, sys, tempfile
     from rex.attach.backends.local.storage import LocalStorage
-    from rex.attach.maintenance import examine
+    from rex.attach.maintenance import diagnose
 
     if len(sys.argv) > 2:
         with tempfile.TemporaryDirectory() as directory, LocalStorage(directory) as storage:
             storage.init()
-            list(examine(storage))  # imports all that the other user may not read
+            list(diagnose(storage))  # imports all that the other user may not read
         os.setgroups([])
         os.setgid(int(sys.argv[2]))
         os.setuid(int(sys.argv[2]))
     with LocalStorage(sys.argv[1]) as storage:
-        for found in examine(storage):
+        for found in diagnose(storage):
             shown = [found.step, found.verdict.value, found.code, found.text, found.advice]
             print(json.dumps(shown))
     """
 
 
-def findings_of(command: list[str]) -> list[Finding]:
+def findings_of(command: list[str]) -> list[Check]:
     """Run a program that prints findings."""
     done = run(*command)
     assert 0 == done.returncode, done.stderr
     lines = map(json.loads, done.stdout.splitlines())
     return [
-        Finding(step, Verdict(verdict), code, text, (*advice,))
+        Check(step, Verdict(verdict), code, text, (*advice,))
         for step, verdict, code, text, advice in lines
     ]
 
 
 OBSTACLE = disk.obstacle()
-LEFT_OUT = () if OBSTACLE is None else (f"directories that the system refuses ({OBSTACLE})",)
+SKIP = () if OBSTACLE is None else (f"directories that the system refuses ({OBSTACLE})",)
 
 if os.geteuid() != 0:
 
@@ -372,7 +372,7 @@ if os.geteuid() != 0:
         LocalStorage(root / "attachments").init()
         (root / "attachments").chmod(0o500)
         findings = examined(LocalStorage(root / "attachments"))
-        assert {"permissions"} == verdicts(findings, WRONG)
+        assert {"permissions"} == verdicts(findings, FAIL)
         assert f"$ chmod u+rwx {root}/attachments" in told(findings)
 
 
@@ -380,15 +380,15 @@ if OBSTACLE is None:
     PYTHON = [sys.executable, "-c", textwrap.dedent(EXAMINE)]
     IN_NAMESPACE = ["unshare", "--mount", "--propagation=private", "sh", "-euc"]
 
-    @pytest.mark.parametrize(("mode", "lacking"), [(0o755, "write"), (0o711, "read or write")])
-    def test_the_directory_of_another_user_is_named(root: Path, mode: int, lacking: str) -> None:
+    @pytest.mark.parametrize(("mode", "remaining"), [(0o755, "write"), (0o711, "read or write")])
+    def test_the_directory_of_another_user_is_named(root: Path, mode: int, remaining: str) -> None:
         """With the command that makes it ours."""
         directory = root / "attachments"
         LocalStorage(directory).init()
         directory.chmod(mode)
         findings = findings_of([*PYTHON, str(directory), str(NOBODY)])
-        assert {"permissions"} == verdicts(findings, WRONG), told(findings)
-        assert f"we may not {lacking} in it" in told(findings)
+        assert {"permissions"} == verdicts(findings, FAIL), told(findings)
+        assert f"we may not {remaining} in it" in told(findings)
         assert f"$ chown -R {NOBODY}:{NOBODY} {directory}" in told(findings)
         assert [directory / MARKER] == [*directory.iterdir()]
 
@@ -399,7 +399,7 @@ if OBSTACLE is None:
         with_secret(bytes(32), 0o600)(directory)
         os.chown(directory, NOBODY, NOBODY)
         findings = findings_of([*PYTHON, str(directory), str(NOBODY)])
-        assert {"secret"} == verdicts(findings, WRONG), told(findings)
+        assert {"secret"} == verdicts(findings, FAIL), told(findings)
         assert f"$ chown {NOBODY} {directory}/{SECRET_NAME}" in told(findings)
 
     def test_a_disk_that_is_mounted_read_only_is_named(root: Path) -> None:
@@ -407,7 +407,7 @@ if OBSTACLE is None:
         script = 'mount --bind "$1" "$1"; mount -o remount,ro,bind "$1"; shift; exec "$@"'
         command = [*IN_NAMESPACE, script, "sh", str(root), *PYTHON, str(root)]
         findings = findings_of(command)
-        assert {"permissions"} == verdicts(findings, WRONG), told(findings)
+        assert {"permissions"} == verdicts(findings, FAIL), told(findings)
         assert f"$ mount -o remount,rw {root}" in told(findings)
         assert [root / MARKER] == [*root.iterdir()]
 
@@ -418,8 +418,8 @@ if OBSTACLE is None:
             'cd "$1"; shift; "$@"; test "$(ls -A)" = .full'
         )
         findings = findings_of([*IN_NAMESPACE, script, "sh", str(root), *PYTHON, str(root)])
-        assert {"permissions", "space"} == verdicts(findings, WARNING), told(findings)
-        assert {"marker", "fsync", "write"} == verdicts(findings, WRONG), told(findings)
+        assert {"permissions", "space"} == verdicts(findings, WARN), told(findings)
+        assert {"marker", "fsync", "write"} == verdicts(findings, FAIL), told(findings)
         assert "make room" in told(findings)
 
     def test_a_directory_that_cannot_be_changed_is_named(root: Path) -> None:
@@ -429,7 +429,7 @@ if OBSTACLE is None:
             findings = examined(LocalStorage(root))
         finally:
             assert 0 == run("chattr", "-i", root).returncode
-        assert {"permissions"} == verdicts(findings, WRONG), told(findings)
+        assert {"permissions"} == verdicts(findings, FAIL), told(findings)
         assert f"$ chattr -i {root}" in told(findings)
 
 
@@ -437,10 +437,10 @@ def test_an_empty_directory_without_a_marker_is_named(root: Path) -> None:
     """It may be the mount point of a disk that is not mounted."""
     (root / "empty").mkdir()
     findings = examined(LocalStorage(root / "empty"))
-    assert {"marker"} == verdicts(findings, WRONG), told(findings)
+    assert {"marker"} == verdicts(findings, FAIL), told(findings)
     assert "$ rex attach init" in told(findings)
     LocalStorage(root / "empty").add("a.txt", b"a")
-    assert {"marker"} == verdicts(examined(LocalStorage(root / "empty")), WARNING)
+    assert {"marker"} == verdicts(examined(LocalStorage(root / "empty")), WARN)
 
 
 def test_a_directory_that_every_user_may_write_to_is_a_warning(root: Path) -> None:
@@ -452,6 +452,6 @@ def test_a_directory_that_every_user_may_write_to_is_a_warning(root: Path) -> No
         path.chmod(mode)
         findings = examined(storage)
         expected = set() if mode == 0o1777 else {"permissions"}
-        assert expected == verdicts(findings, WARNING), told(findings)
+        assert expected == verdicts(findings, WARN), told(findings)
         assert not expected or f"$ chmod o-w {path}" in told(findings)
         path.chmod(before)

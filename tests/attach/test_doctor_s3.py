@@ -30,14 +30,14 @@ from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.memory import MemoryStorage
 from rex.attach.backends.s3 import bucket as s3_bucket
 from rex.attach.backends.s3.storage import S3Storage
-from rex.attach.maintenance import Finding, Verdict, examine, lifecycle
+from rex.attach.maintenance import Check, Verdict, diagnose, lifecycle
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-FINE, WARNING, WRONG, NOT_TRIED = Verdict
+OK, WARN, FAIL, NOT_TRIED = Verdict
 SITE = "https://pages.example.org"
 FOLDER = "allowed"
 SECRET = "canary/of+the/secret+key"
@@ -84,7 +84,7 @@ class Ward:
 
     def rules(self, **parts: list[str]) -> None:
         """Give the bucket a CORS rule that is not quite that which is needed."""
-        needed = self.storage_of().cors.needed([SITE])
+        needed = self.storage_of().cors.make_rule([SITE])
         self.storage_of()._bucket.control.set_cors([{**needed, **parts}])
 
     def contents(self) -> list[tuple[str, str, str]]:
@@ -119,7 +119,7 @@ class Case(NamedTuple):
     step: str
     words: tuple[str, ...]
     """What its text and advice must tell."""
-    verdict: Verdict = WRONG
+    verdict: Verdict = FAIL
     also: tuple[str, ...] = ()
     """The other steps that are wrong for the same reason."""
 
@@ -321,7 +321,7 @@ CASES = {
     ),
     "clock ahead": Case(clock_off(20), "clock", ("1200 s ahead", "$ timedatectl")),
     "clock behind": Case(clock_off(-20), "clock", ("1200 s behind", "$ timedatectl")),
-    "clock a little ahead": Case(clock_off(1), "clock", ("60 s ahead",), WARNING),
+    "clock a little ahead": Case(clock_off(1), "clock", ("60 s ahead",), WARN),
     "no CORS": Case(with_options(), "cors", (f"pages of {SITE} may not use the links", CORS)),
     "CORS for others": Case(
         with_rules(AllowedOrigins=["https://other.example"]), "cors", ("may not use", CORS)
@@ -371,19 +371,19 @@ CASES = {
         behind(not_looking_at("x-amz-checksum-sha256", "sha256"), is_public=False),
         "checksum",
         ("a damaged object is taken",),
-        WARNING,
+        WARN,
     ),
     "checksums of parts are not compared": Case(
         behind(not_looking_at("content-md5", "md5"), is_public=False),
         "checksum",
         ("a damaged part taken",),
-        WARNING,
+        WARN,
     ),
     "no checksums are sent": Case(
-        with_options(checksums=False), "checksum", ("attach_s3_checksums",), WARNING
+        with_options(checksums=False), "checksum", ("attach_s3_checksums",), WARN
     ),
     "completing replaces": Case(
-        replacing_on_completion, "conditional completion", ("replaces the other",), WARNING
+        replacing_on_completion, "conditional completion", ("replaces the other",), WARN
     ),
     "public: nobody": Case(
         with_options(public_endpoint=refused_address()),
@@ -416,15 +416,15 @@ CASES = {
 }
 
 
-def told(found: Finding) -> str:
+def told(found: Check) -> str:
     """Give all that a finding says."""
     return "\n".join((found.step, found.text, *found.advice, found.storage))
 
 
-def examined(ward: Ward, storage: S3Storage, *origins: str) -> list[Finding]:
+def examined(ward: Ward, storage: S3Storage, *origins: str) -> list[Check]:
     """Examine; see that nothing secret is told."""
     with storage:
-        findings = [*examine(storage, origins)]
+        findings = [*diagnose(storage, origins)]
     keys = storage._bucket.credentials()
     text = "\n".join(map(told, findings))
     given = (keys.secret_key, keys.session_token, keys.access_key, ward.server.secret_key)
@@ -445,8 +445,8 @@ def test_what_is_wrong_is_named(name: str, ward: Ward) -> None:
     (found,) = (each for each in findings if each.step == case.step)
     assert case.verdict is found.verdict, "\n".join(map(told, findings))
     assert [] == [word for word in case.words if word not in told(found)], told(found)
-    expected = {case.step, *case.also} if case.verdict is WRONG else set()
-    others = {each.step for each in findings if each.verdict is WRONG} - {"cors"}
+    expected = {case.step, *case.also} if case.verdict is FAIL else set()
+    others = {each.step for each in findings if each.verdict is FAIL} - {"cors"}
     assert expected - {"cors"} == others, "\n".join(map(told, findings))
 
 
@@ -454,7 +454,7 @@ def test_a_bucket_that_is_set_up_rightly_is_fine(ward: Ward) -> None:
     """Every step is taken, and there is nothing to say."""
     ward.rules()
     findings = examined(ward, ward.storage_of(prefix="some/folder"), SITE)
-    assert {FINE} == {found.verdict for found in findings}, "\n".join(map(told, findings))
+    assert {OK} == {found.verdict for found in findings}, "\n".join(map(told, findings))
     assert [
         *("credentials", "endpoint", "clock", "region", "keys", "addressing", "bucket", "list"),
         *("write", "conditional write", "read", "range read", "info", "checksum", "multipart"),
@@ -467,7 +467,7 @@ def test_links_by_a_proxy_that_passes_all_on_are_fine(ward: Ward) -> None:
     """What is signed for the address of the proxy arrives with its name."""
     with behind_its_own_address(ward) as storage:
         findings = examined(ward, storage)
-    assert {FINE} == {found.verdict for found in findings} - {NOT_TRIED}
+    assert {OK} == {found.verdict for found in findings} - {NOT_TRIED}
 
 
 def test_a_private_authority_that_is_given_is_fine(ward: Ward) -> None:
@@ -476,7 +476,7 @@ def test_a_private_authority_that_is_given_is_fine(ward: Ward) -> None:
     with Relay(ward.server.endpoint, authority.context) as relay:
         storage = ward.storage_of(endpoint=relay.address, ca_file=str(authority.ca_file))
         findings = examined(ward, storage)
-    assert {FINE} == {found.verdict for found in findings} - {NOT_TRIED}, "\n".join(
+    assert {OK} == {found.verdict for found in findings} - {NOT_TRIED}, "\n".join(
         map(told, findings)
     )
 
@@ -485,7 +485,7 @@ def test_limited_sizes_leave_out_what_cannot_be(ward: Ward) -> None:
     """With a largest size there are no PUT links; less than it is stored."""
     findings = examined(ward, ward.storage_of(max_size=100))
     assert {"put link": NOT_TRIED, "cors": NOT_TRIED} == {
-        found.step: found.verdict for found in findings if found.verdict is not FINE
+        found.step: found.verdict for found in findings if found.verdict is not OK
     }
     assert any("100 bytes stored" in found.text for found in findings)
 
@@ -494,10 +494,10 @@ def test_limited_sizes_leave_out_what_cannot_be(ward: Ward) -> None:
 def test_wherever_it_is_given_up_nothing_is_left(ward: Ward) -> None:
     """After each step in turn; the fixture looks at the bucket."""
     before = ward.contents()
-    number = len([*examine(ward.storage_of(), [SITE])])
+    number = len([*diagnose(ward.storage_of(), [SITE])])
     for steps in range(number):
         with ward.storage_of() as storage:
-            findings = examine(storage, [SITE])
+            findings = diagnose(storage, [SITE])
             for _ in range(steps):
                 next(findings)
             findings.close()
@@ -507,9 +507,9 @@ def test_wherever_it_is_given_up_nothing_is_left(ward: Ward) -> None:
 def test_an_older_bucket_may_be_read_only(ward: Ward) -> None:
     """Nothing new is stored there, so that is only a warning."""
     with FallbackStorage(MemoryStorage(), ward.storage_of("reader")) as storage:
-        findings = [*examine(storage)]
-    assert [] == [told(found) for found in findings if found.verdict is WRONG]
-    assert ["write"] == [found.step for found in findings if found.verdict is WARNING]
+        findings = [*diagnose(storage)]
+    assert [] == [told(found) for found in findings if found.verdict is FAIL]
+    assert ["write"] == [found.step for found in findings if found.verdict is WARN]
 
 
 def test_keys_of_the_aws_chain_are_named(
@@ -521,23 +521,23 @@ def test_keys_of_the_aws_chain_are_named(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     first, *others = examined_without_keys(ward)
-    assert ("credentials", WRONG) == first[:2]
+    assert ("credentials", FAIL) == first[:2]
     assert "attach_s3_access_key" in told(first)
     assert {NOT_TRIED} == {found.verdict for found in others}
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ward.server.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ward.server.secret_key)
     findings = examined_without_keys(ward)
-    assert {FINE, NOT_TRIED} == {found.verdict for found in findings}
+    assert {OK, NOT_TRIED} == {found.verdict for found in findings}
     text = "\n".join(map(told, findings))
     assert "from the AWS chain (env)" in text
     assert ward.server.access_key[:4] in text
     assert ward.server.access_key not in text
 
 
-def examined_without_keys(ward: Ward) -> list[Finding]:
+def examined_without_keys(ward: Ward) -> list[Check]:
     """Examine the bucket with whatever keys there are."""
     with ward.storage_of(access_key=None, secret_key=None) as storage:
-        return [*examine(storage)]
+        return [*diagnose(storage)]
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "SignatureDoesNotMatch", "InvalidToken", "Odd"])
@@ -550,9 +550,9 @@ def test_a_fake_server_that_repeats_all_it_is_told_shows_no_secret(code: str, wa
         return Answer(403, error, {"Server": f"{ward.server.secret_key} \x1b[2J"})
 
     with fake_server(answer) as endpoint:
-        findings = [*examine(ward.storage_of(endpoint=endpoint), [SITE])]
+        findings = [*diagnose(ward.storage_of(endpoint=endpoint), [SITE])]
     text = "\n".join(map(told, findings))
-    assert WRONG in {found.verdict for found in findings}
+    assert FAIL in {found.verdict for found in findings}
     assert ward.server.access_key not in text
     assert ward.server.secret_key not in text
     assert "\x1b" not in text
@@ -564,7 +564,7 @@ def test_what_cannot_be_removed_is_told(ward: Ward) -> None:
     denied = "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"
     with proxy(ward.server.endpoint, refusing("DELETE", 403, denied)) as endpoint:
         findings = examined(ward, ward.storage_of(endpoint=endpoint))
-    wrong = {found.step: told(found) for found in findings if found.verdict is WRONG}
+    wrong = {found.step: told(found) for found in findings if found.verdict is FAIL}
     assert {"checksum", "multipart", "remove", "clean-up"} == set(wrong)
     assert POLICY.format("s3:AbortMultipartUpload") in wrong["checksum"]
     assert "remains" in wrong["checksum"]
@@ -589,7 +589,7 @@ def test_a_bucket_that_keeps_versions_is_a_warning(ward: Ward) -> None:
     client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     storage = ward.storage_of(bucket=name)
     findings = {found.step: found for found in examined(ward, storage)}
-    assert WARNING is findings["versions"].verdict
+    assert WARN is findings["versions"].verdict
     assert "--noncurrent" in told(findings["versions"])
     rules = [*lifecycle(storage, noncurrent=36 * 3600)]
     assert {"NoncurrentDays": 2} == rules[0]["NoncurrentVersionExpiration"]

@@ -62,7 +62,7 @@ def expect_undisturbed(storage: Storage, ours: str, foreign: list[str]) -> None:
     assert [ours] == list(storage.list(day="-".join(ours.split("/")[1:4])))
     assert [] == list(storage.list(after=ours))
     assert sorted(foreign) == sorted(storage.unknown_keys())
-    assert [(ours, State.FINE)] == [(each.handle, each.state) for each in verify(storage)]
+    assert [(ours, State.OK)] == [(each.handle, each.state) for each in verify(storage)]
     assert [] == [swept for swept in sweep(storage, delete=True) if not swept.is_fine]
     with open_storage("memory:") as dest:
         results = {(each.handle, each.outcome) for each in copy(storage, dest)}

@@ -23,7 +23,7 @@ from rex.attach.handle import (
     make_handle,
     parse_handle,
     safe_file_name,
-    shown,
+    show,
 )
 from rex.core import Error, Kind
 
@@ -177,7 +177,7 @@ def test_a_name_is_a_string(name: Any) -> None:
 
 def id_of(handle: Any) -> str:
     """Name a handle in a test, the same in each process."""
-    return ascii(shown(handle)).partition(" at 0x")[0][:40]
+    return ascii(show(handle)).partition(" at 0x")[0][:40]
 
 
 @pytest.mark.parametrize("handle", ILL_FORMED, ids=id_of)

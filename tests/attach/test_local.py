@@ -135,7 +135,7 @@ def test_of_many_writers_of_one_key_exactly_one_wins(
         handle = storage.reserve("a.txt")
 
         def put(each: int, handle: str = handle) -> int:
-            with writers[each].mapped(handle):
+            with writers[each].map_errors(handle):
                 content = Content(b"%d " % each * 1000)
                 writers[each]._put(handle[1:], content, f"text/x-{each}")
             return each
@@ -285,7 +285,7 @@ def test_a_planted_symlink_is_refused(
             verb()
         assert caught.value.kind == Kind.NOT_FOUND
     assert [] == list(storage)
-    with pytest.raises(Error) as caught, storage.mapped(handle):
+    with pytest.raises(Error) as caught, storage.map_errors(handle):
         storage._put(handle[1:], Content(b"overwritten"), "text/plain")
     assert caught.value.kind in (Kind.EXISTS, Kind.NOT_FOUND)
     after = _snapshot(tmp_path / "outside") if outside.is_dir() else outside.read_bytes()

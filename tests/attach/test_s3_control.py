@@ -184,7 +184,7 @@ def test_an_odd_answer_is_not_taken_for_a_good_one(body: str) -> None:
             lambda: asking.head("key"),
             lambda: list(asking.objects("")),
             lambda: asking.list_multiparts("key"),
-            lambda: list(asking.unfinished("")),
+            lambda: list(asking.list_uploads("")),
         ):
             with pytest.raises(S3Failure) as caught:
                 ask()
@@ -220,7 +220,7 @@ def test_a_storage_does_not_believe_an_odd_answer(body: str) -> None:
             lambda: handle in storage,
             lambda: storage.uploads.info(handle),
             lambda: storage.uploads.append(handle, 0, b"x"),
-            lambda: list(storage.leftovers(datetime.datetime.now(datetime.UTC))),
+            lambda: list(storage.garbage(datetime.datetime.now(datetime.UTC))),
             lambda: storage.multipart.create(handle),
             lambda: storage.multipart.complete(handle, "id", [(1, "x")]),
         ):

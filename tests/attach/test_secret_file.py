@@ -16,7 +16,7 @@ from programs import LONGEST_SECONDS, started
 from rex.attach.backends.local import directory
 from rex.attach.backends.local.secret_file import SECRET_NAME
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.links.token import Tokens
+from rex.attach.links.token import TokenSigner
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -202,4 +202,6 @@ def test_an_empty_secret_is_none(storage: LocalStorage) -> None:
 def test_it_is_what_signs(storage: LocalStorage) -> None:
     """So that a link works in another process, and after a restart."""
     token = storage.tokens.sign("test", {"a": 1}, expires=2**33)
-    assert {"a": 1} == Tokens(LocalStorage(storage.directory)._own_secret()).read("test", token)
+    assert {"a": 1} == TokenSigner(LocalStorage(storage.directory)._own_secret()).read(
+        "test", token
+    )

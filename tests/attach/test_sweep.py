@@ -20,7 +20,7 @@ from rex.attach.backends.local.directory import NewFile
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory import MemoryStorage
 from rex.attach.backends.s3.storage import S3Storage
-from rex.attach.maintenance import What, lifecycle, sweep
+from rex.attach.maintenance import GarbageKind, lifecycle, sweep
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def later(seconds: float) -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
 
 
-def swept(results: Iterator[Swept]) -> set[tuple[What, str]]:
+def swept(results: Iterator[Swept]) -> set[tuple[GarbageKind, str]]:
     """Give what was found; nothing may have failed."""
-    found = {(one.what, one.handle) for one in results}
-    assert not [name for what, name in found if what is What.FAILED]
+    found = {(one.kind, one.handle) for one in results}
+    assert not [name for what, name in found if what is GarbageKind.FAILED]
     return found
 
 
@@ -62,7 +62,7 @@ def tree(storage: LocalStorage) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*")}
 
 
-def plant(storage: LocalStorage) -> set[tuple[What, str]]:
+def plant(storage: LocalStorage) -> set[tuple[GarbageKind, str]]:
     """Leave in a directory whatever a process that ends too early may leave."""
     root = Path(storage.directory)
     upload = storage.uploads.create("expired.bin", size=100)
@@ -72,17 +72,19 @@ def plant(storage: LocalStorage) -> set[tuple[What, str]]:
     empty = root / "2001/02/03" / IDENTIFIER
     empty.mkdir(parents=True)
     planted = {
-        What.FILE: [
+        GarbageKind.FILE: [
             f".partial-{'a' * 32}",
             f".uploads/.partial-{'b' * 32}",
             f".uploads/{IDENTIFIER}.data",
             f".uploads/{IDENTIFIER[::-1]}.key",
             str(kept.with_name(f".{'c' * 16}.json").relative_to(root)),
         ],
-        What.DIRECTORY: [str(path.relative_to(root)) for path in (empty, *empty.parents)[:4]],
-        What.UPLOAD: [upload.handle],
+        GarbageKind.DIRECTORY: [
+            str(path.relative_to(root)) for path in (empty, *empty.parents)[:4]
+        ],
+        GarbageKind.UPLOAD: [upload.handle],
     }
-    for name in planted[What.FILE]:
+    for name in planted[GarbageKind.FILE]:
         (root / name).write_bytes(b"left")
     return {(what, name) for what, names in planted.items() for name in names}
 
@@ -110,7 +112,7 @@ def test_what_is_younger_is_not_touched(storage: LocalStorage) -> None:
     assert set() == swept(sweep(storage, delete=True, now=later(DAY - HOUR)))
     assert before == tree(storage)
     found = swept(sweep(storage, delete=True, now=later(2 * DAY - HOUR)))
-    assert {What.FILE, What.DIRECTORY} == {what for what, _ in found}
+    assert {GarbageKind.FILE, GarbageKind.DIRECTORY} == {what for what, _ in found}
     assert 1 == len([*storage.uploads.list()])
 
 
@@ -123,7 +125,7 @@ def test_what_somebody_holds_is_not_touched(
     drafts: Any = storage.uploads._drafts
     now = later(9 * DAY)
     with (
-        storage._tree.opened() as root,
+        storage._tree.hold_open() as root,
         NewFile(root) as file,
         drafts.hold(upload.handle[1:]),
     ):
@@ -132,7 +134,7 @@ def test_what_somebody_holds_is_not_touched(
         assert set() == {
             (what, name)
             for what, name in swept(sweep(storage, delete=True, now=now))
-            if what is not What.DIRECTORY
+            if what is not GarbageKind.DIRECTORY
         }
         assert before == tree(storage)
 
@@ -170,7 +172,7 @@ def test_a_file_that_cannot_be_removed_is_told_and_the_others_are(
 
     monkeypatch.setattr(os, "unlink", refuse)
     results = [*sweep(storage, delete=True, now=later(2 * DAY))]
-    assert [What.FILE, What.FAILED, What.FILE] == [one.what for one in results]
+    assert [GarbageKind.FILE, GarbageKind.FAILED, GarbageKind.FILE] == [one.kind for one in results]
     assert names[1] == results[1].handle
     assert "file: " in results[1].reason
 
@@ -186,7 +188,7 @@ def test_attachments_that_nobody_refers_to_are_removed(kind: str, storage: Local
         referenced = handles[::3]
         others = set(handles) - set(referenced)
         assert set() == swept(sweep(used, referenced=referenced, delete=True))
-        expected = {(What.ATTACHMENT, handle) for handle in others}
+        expected = {(GarbageKind.ATTACHMENT, handle) for handle in others}
         assert expected == swept(sweep(used, referenced=referenced, now=later(2 * DAY)))
         assert set(handles) == set(used)
         found = swept(sweep(used, referenced=referenced, now=later(2 * DAY), delete=True))
@@ -243,7 +245,7 @@ def test_while_attachments_move_both_storages_are_swept(storage: LocalStorage) -
     """Uploads that have expired, only in the new one."""
     planted = plant(storage)
     moving = FallbackStorage(MemoryStorage(), storage)
-    expected = {(what, name) for what, name in planted if what is not What.UPLOAD}
+    expected = {(what, name) for what, name in planted if what is not GarbageKind.UPLOAD}
     assert expected == swept(sweep(moving, delete=True, now=later(3 * DAY)))
 
 
@@ -258,7 +260,7 @@ def bucket(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
         assert isinstance(storage, S3Storage)
         storage.upload_expires = DAY
         yield storage
-        assert [] == harness.leftovers(storage)
+        assert [] == harness.garbage(storage)
 
 
 def test_all_that_is_left_on_a_server_is_found(bucket: S3Storage, seaweedfs: SeaweedFS) -> None:
@@ -280,11 +282,11 @@ def test_all_that_is_left_on_a_server_is_found(bucket: S3Storage, seaweedfs: Sea
     client.put_object(Bucket=bucket.bucket, Key=bucket.prefix + tail, Body=b"left")
 
     assert set() == swept(sweep(bucket, delete=True))
-    files = {(What.FILE, tail)}
+    files = {(GarbageKind.FILE, tail)}
     assert files == swept(sweep(bucket, now=later(DAY + HOUR)))
     for delete in (False, True):
         found = [*sweep(bucket, now=later(3 * DAY), delete=delete)]
-        left_over = {(What.UPLOAD, part.handle), (What.PARTS, left[1:])}
+        left_over = {(GarbageKind.UPLOAD, part.handle), (GarbageKind.PARTS, left[1:])}
         assert files | left_over == swept(iter(found))
         assert PART + 50 == {one.handle: one.size for one in found}[part.handle]
     assert set() == swept(sweep(bucket, now=later(3 * DAY), delete=True))
@@ -298,7 +300,7 @@ def test_all_that_is_left_on_a_server_is_found(bucket: S3Storage, seaweedfs: Sea
 def test_nothing_is_touched_while_uploads_run(bucket: S3Storage) -> None:
     """Adds in parts, uploads in pieces and in parts, swept all the time; then all are complete."""
     is_over = threading.Event()
-    found: list[set[tuple[What, str]]] = []
+    found: list[set[tuple[GarbageKind, str]]] = []
 
     def sweeping() -> None:
         while not is_over.is_set():
@@ -325,7 +327,9 @@ def test_nothing_is_touched_while_uploads_run(bucket: S3Storage) -> None:
     # A claim is for the moment of completing, and looks a day old here.
     over = [f".drafts/{handle[1:].rpartition('/')[0]}/tail-" for handle in bucket]
     passing = (*over, ".drafts/claims/")
-    assert all(what is What.FILE and name.startswith(passing) for what, name in set().union(*found))
+    assert all(
+        what is GarbageKind.FILE and name.startswith(passing) for what, name in set().union(*found)
+    )
     assert [5, 2 * PART + 5, 3 * PART] == sorted({bucket.info(handle).size for handle in bucket})
     assert 9 == len([*bucket])
 
@@ -377,7 +381,7 @@ class History:
         self.storage.check()
         self._root = path
         self._chance = chance
-        self._since: dict[tuple[What, str], datetime.datetime] = {}
+        self._since: dict[tuple[GarbageKind, str], datetime.datetime] = {}
         self._handles: set[str] = set()
         self._uploads: dict[str, int] = {}
         self._live: dict[str, NewFile] = {}
@@ -399,29 +403,29 @@ class History:
         if self._chance.random() < 0.5:
             self._handles.add(handle)
         else:
-            self._since[What.ATTACHMENT, handle] = self.now
+            self._since[GarbageKind.ATTACHMENT, handle] = self.now
 
     def begin(self) -> None:
         """Begin an upload in pieces."""
         handle = self.storage.uploads.create("b.bin", size=8).handle
         self._uploads[handle] = 0
-        self._since[What.UPLOAD, handle] = self.now + datetime.timedelta(days=3)
+        self._since[GarbageKind.UPLOAD, handle] = self.now + datetime.timedelta(days=3)
 
     def go_on(self) -> None:
         """Go on with an upload, which may complete it; one that has expired is none any more."""
         for handle in [*self._uploads][:1]:
-            if self._since[What.UPLOAD, handle] <= self.now:
+            if self._since[GarbageKind.UPLOAD, handle] <= self.now:
                 with pytest.raises(Error):
                     self.storage.uploads.append(handle, self._uploads[handle], b"1234")
                 self._uploads.pop(handle)
-                self._since.pop((What.UPLOAD, handle))
+                self._since.pop((GarbageKind.UPLOAD, handle))
                 continue
             self.storage.uploads.append(handle, self._uploads[handle], b"1234")
             self._uploads[handle] += 4
             if self._uploads[handle] == 8:
                 self._uploads.pop(handle)
-                self._since.pop((What.UPLOAD, handle))
-                self._since[What.ATTACHMENT, handle] = self.now
+                self._since.pop((GarbageKind.UPLOAD, handle))
+                self._since[GarbageKind.ATTACHMENT, handle] = self.now
 
     def crash(self) -> None:
         """Leave what a process that ends too early leaves."""
@@ -436,21 +440,21 @@ class History:
         )
         (self._root / ".uploads").mkdir(exist_ok=True)
         (self._root / made).write_bytes(b"x")
-        self._since[What.FILE, made] = self.now
+        self._since[GarbageKind.FILE, made] = self.now
 
     def tidy(self) -> None:
         """Leave empty directories."""
         path = Path(f"{next(self._years)}/01/02/{IDENTIFIER}")
         (self._root / path).mkdir(parents=True)
         for each in [path, *path.parents][:4]:
-            self._since[What.DIRECTORY, str(each)] = self.now
+            self._since[GarbageKind.DIRECTORY, str(each)] = self.now
 
     def write(self) -> None:
         """Begin to write a file, or end it."""
         if self._live and self._chance.random() < 0.5:
             self._live.popitem()[1].__exit__()
             return
-        with self.storage._tree.opened() as root:
+        with self.storage._tree.hold_open() as root:
             file = NewFile(os.dup(root))
         assert file._partial is not None
         self._live[file._partial] = file
@@ -464,7 +468,7 @@ class History:
         old = {
             key
             for key, since in self._since.items()
-            if since < before and (handles or key[0] is not What.ATTACHMENT)
+            if since < before and (handles or key[0] is not GarbageKind.ATTACHMENT)
         }
         found = swept(
             sweep(self.storage, delete=delete, grace=grace, referenced=handles, now=self.now)
@@ -477,12 +481,12 @@ class History:
 
     def end(self) -> None:
         """See that all that was not swept is there, and nothing else."""
-        names = {name for what, name in self._since if what is What.ATTACHMENT}
+        names = {name for what, name in self._since if what is GarbageKind.ATTACHMENT}
         assert names | self._handles == set(self.storage)
-        names = {name for what, name in self._since if what is What.UPLOAD}
+        names = {name for what, name in self._since if what is GarbageKind.UPLOAD}
         assert names == set(self.storage.uploads.list())
         for what, name in self._since:
-            if what in (What.FILE, What.DIRECTORY):
+            if what in (GarbageKind.FILE, GarbageKind.DIRECTORY):
                 assert (self._root / name).exists()
         for name, file in self._live.items():
             assert (self._root / name).exists()

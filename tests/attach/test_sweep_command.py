@@ -82,7 +82,7 @@ def test_scripts_get_json(rex: Run, tmp_path: Path) -> None:
     assert [
         {
             "handle": f".partial-{'a' * 32}",
-            "what": "file",
+            "kind": "file",
             "size": 3,
             "since": "2000-01-01 00:00:00+00:00",
             "reason": "",

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from rex.attach.links.token import MAX_TOKEN_LENGTH, Tokens
+from rex.attach.links.token import MAX_TOKEN_LENGTH, TokenSigner
 from rex.core import Error, Kind
 
-TOKENS = Tokens(b"canary-secret")
+TOKENS = TokenSigner(b"canary-secret")
 CLAIMS = {"key": "2026/11/24/ü", "size": 7, "none": None}
 
 
@@ -18,7 +18,7 @@ def sign(*, purpose: str = "get", seconds: float = 60) -> str:
     return TOKENS.sign(purpose, CLAIMS, expires=time.time() + seconds)
 
 
-def expect_denied(token: str, purpose: str = "get", tokens: Tokens = TOKENS) -> None:
+def expect_denied(token: str, purpose: str = "get", tokens: TokenSigner = TOKENS) -> None:
     """See that a token is refused."""
     with pytest.raises(Error) as refused:
         tokens.read(purpose, token)
@@ -52,7 +52,7 @@ def test_what_is_no_token_is_refused(nothing: str) -> None:
 def test_another_purpose_secret_or_time_is_refused() -> None:
     """A token is for one thing, from one maker, for a while."""
     expect_denied(sign(purpose="put"))
-    expect_denied(sign(), tokens=Tokens(b"other"))
+    expect_denied(sign(), tokens=TokenSigner(b"other"))
     expect_denied(sign(seconds=0))
 
 

@@ -24,10 +24,10 @@ from attach.harnesses import LocalHarness, S3Harness, again
 from attach.proxy import Passing, proxy
 from attach.recorded_disk import Disk
 from programs import run, started
-from rex.attach.backend.garbage import What
+from rex.attach.backend.garbage import GarbageKind
 from rex.attach.backends.local import files as local_files
 from rex.attach.backends.local import resumable as local_drafts
-from rex.attach.backends.local.resumable import LocalDrafts
+from rex.attach.backends.local.resumable import LocalResumable
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory import MemoryStorage
 from rex.attach.backends.objects.objects import PART_SIZE
@@ -411,7 +411,7 @@ def test_what_is_removed_does_not_come_back_as_its_own_upload(
 
     handle = local.uploads.create("a.txt", size=4).handle
     with monkeypatch.context() as patch:
-        patch.setattr(LocalDrafts, "_remove", end)
+        patch.setattr(LocalResumable, "_remove", end)
         with pytest.raises(KeyboardInterrupt):
             local.uploads.append(handle, 0, b"data")
     assert ([handle], [handle]) == (list(local), list(local.uploads.list()))
@@ -500,7 +500,7 @@ def test_an_upload_goes_on_wherever_its_process_was_killed(
         later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=10)
         assert all(swept.is_fine for swept in sweep(storage, delete=True, now=later))
         assert [] == list(storage.uploads.list())
-        assert [] == harness.leftovers(storage)
+        assert [] == harness.garbage(storage)
     report_figure(f"{kind} killed at {len(killed)} points, {where}: all complete, none left over")
 
 
@@ -567,7 +567,7 @@ def test_an_upload_that_somebody_else_ended_is_gone(s3: S3Storage, *, is_part: b
     assert Kind.NOT_FOUND == failure_of(s3.uploads.info, handle)
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=s3.upload_expires)
     swept = list(sweep(s3, delete=True, now=later + datetime.timedelta(days=2)))
-    assert {What.FILE} == {found.what for found in swept}
+    assert {GarbageKind.FILE} == {found.kind for found in swept}
     assert Kind.NOT_FOUND == failure_of(s3.uploads.remove, handle)
 
 
@@ -651,16 +651,16 @@ def test_what_was_told_to_be_stored_never_becomes_less(
     handle = s3.uploads.create("a.bin", size=30).handle
     data = _random(9).randbytes(30)
     other = again(s3)
-    unchanged = s3_drafts.S3Drafts._load_unchanged
+    unchanged = s3_drafts.S3Resumable._load_unchanged
 
-    def look_and_wait(drafts: s3_drafts.S3Drafts, key: str, size: int) -> object:
+    def look_and_wait(drafts: s3_drafts.S3Resumable, key: str, size: int) -> object:
         state = unchanged(drafts, key, size)
         if size == 0 and drafts is s3.uploads._drafts and seen.pop():
             other.uploads.append(handle, 0, data[:20])
         return state
 
     seen = [True, False]  # at the beginning nobody waits, before the tail is stored somebody does
-    monkeypatch.setattr(s3_drafts.S3Drafts, "_load_unchanged", look_and_wait)
+    monkeypatch.setattr(s3_drafts.S3Resumable, "_load_unchanged", look_and_wait)
     s3.uploads.append(handle, 0, data[:10])
     assert [] == seen
     assert 20 == s3.uploads.info(handle).offset

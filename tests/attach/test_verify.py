@@ -90,7 +90,7 @@ def test_one_of_which_no_digest_was_recorded_is_read(storage: LocalStorage, s3: 
     os.removexattr(path, "user.rex.attach")
     s3.add("large.bin", (bytes(1024 * 1024) for _ in range(9)))
     s3.add("small.bin", b"content")
-    for each, states in ((storage, [State.READABLE]), (s3, [State.FINE, State.READABLE])):
+    for each, states in ((storage, [State.READABLE]), (s3, [State.OK, State.READABLE])):
         results = [*verify(each)]
         assert states == sorted((result.state for result in results), key=lambda state: state.value)
         assert all(result.is_fine for result in results)
@@ -101,7 +101,7 @@ def test_what_a_browser_sent_to_s3_is_compared_with_its_entity_tag(s3: S3Storage
     link = s3.upload_link(s3.reserve("a.bin"))
     sent = requests.post(link.url, data=link.fields, files={"file": b"content"}, timeout=60)
     assert sent.ok
-    assert [State.FINE] == [result.state for result in verify(s3)]
+    assert [State.OK] == [result.state for result in verify(s3)]
 
     hooks: Any = s3
     get = hooks._get
@@ -177,24 +177,24 @@ def test_the_command_tells_what_is_wrong(storage: LocalStorage) -> None:
     """And nothing else; scripts get all of it."""
     paths = fill(storage, 10)
     done = run(storage)
-    assert (0, "10 fine (460 bytes)\n", "") == (done.returncode, done.stdout, done.stderr)
+    assert (0, "10 ok (460 bytes)\n", "") == (done.returncode, done.stdout, done.stderr)
     handles = [*storage]
     flip(paths[3])
     paths[5].unlink()
     done = run(storage)
     assert 11 == done.returncode
     assert f"corrupt  {handles[3]}: Attachment is damaged" in done.stdout
-    assert "8 fine" in done.stdout
+    assert "8 ok" in done.stdout
     given = "\n".join(handles)
     told = run(storage, "--handles", "-", "--json", given=f"{given}\n")
     assert 11 == told.returncode
     *each, last = map(json.loads, told.stdout.splitlines())
     assert {handles[3]: "corrupt", handles[5]: "missing"} == {
-        one["handle"]: one["state"] for one in each if one["state"] != "fine"
+        one["handle"]: one["state"] for one in each if one["state"] != "ok"
     }
-    assert (8, 1, 1) == tuple(last["summary"][kind] for kind in ("fine", "corrupt", "missing"))
+    assert (8, 1, 1) == tuple(last["summary"][kind] for kind in ("ok", "corrupt", "missing"))
     other = run(storage, "--storage", f"file://{storage.directory}", "--after", handles[8])
-    assert "1 fine" in other.stdout
+    assert "1 ok" in other.stdout
     assert 4 == run(storage, "--after", "nonsense").returncode
     assert 2 == run(storage, "--sample", "0").returncode
 

@@ -66,10 +66,10 @@ class Told:
     def verbs(self) -> dict[tuple[object, ...], int]:
         """How often each verb had each outcome."""
         return {
-            (point.attributes["rex.attach.verb"], point.attributes["rex.attach.outcome"]): (
+            (point.attributes["rex.attach.operation"], point.attributes["rex.attach.outcome"]): (
                 point.count
             )
-            for point in self._points("rex.attach.verb.duration")
+            for point in self._points("rex.attach.operation.duration")
         }
 
     @property
@@ -98,7 +98,7 @@ class Told:
 
     def seconds(self) -> list[HistogramDataPoint]:
         """Give the durations."""
-        return self._points("rex.attach.verb.duration")
+        return self._points("rex.attach.operation.duration")
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_durations_are_seconds_without_handles(told: Told) -> None:
         storage.info(storage.add("a.txt", b"content"))
     assert {("add", "ok"): 3, ("info", "ok"): 3} == told.verbs
     for point in told.seconds():
-        assert {"rex.attach.verb", "rex.attach.outcome"} == set(point.attributes or {})
+        assert {"rex.attach.operation", "rex.attach.outcome"} == set(point.attributes or {})
         assert 0 < point.sum < 3
         assert (0.0001, 120) == (point.explicit_bounds[0], point.explicit_bounds[-1])
 
@@ -379,18 +379,18 @@ def test_a_line_tells_what_has_changed(caplog: pytest.LogCaptureFixture) -> None
     storage.remove(handle)
     first = caplog.records[0]
     assert re.fullmatch(rf"added, 7 bytes, [0-9.]+ ms: {re.escape(handle)}", first.getMessage())
-    fields = ("verb", "handle", "bytes", "outcome")
+    fields = ("operation", "handle", "bytes", "outcome")
     assert ("add", handle, 7, "ok") == tuple(getattr(first, name) for name in fields)
     assert 0 < first.__dict__["duration"] < 3
     assert ["add", "put", "uploads.append", "remove"] == [
-        record.__dict__["verb"] for record in caplog.records
+        record.__dict__["operation"] for record in caplog.records
     ]
     assert {"INFO"} == {record.levelname for record in caplog.records}
     caplog.clear()
     caplog.set_level(logging.DEBUG, "rex.attach")
     list(storage)
     assert [("DEBUG", "list", None)] == [
-        (record.levelname, record.__dict__["verb"], record.__dict__["handle"])
+        (record.levelname, record.__dict__["operation"], record.__dict__["handle"])
         for record in caplog.records
     ]
 

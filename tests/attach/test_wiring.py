@@ -59,7 +59,7 @@ def test_settings_reach_the_storage(tmp_path: Path) -> None:
         ({"attach_s3_bucket": "b", "attach_s3_timeout": "0"}, "attach_s3_timeout"),
         ({"attach_dir": "/tmp", "attach_link_expires": "30d"}, "attach_link_expires"),  # noqa: S108
         ({"attach_dir": "/missing/parent/directory"}, "attach_dir"),
-        ({"attach_dir": "/tmp", "attach_access": "anbody"}, "attach_access):\n    expected nobody"),  # noqa: S108
+        ({"attach_dir": "/tmp", "attach_access": "anbody"}, "attach_access):\n    expected none"),  # noqa: S108
         ({"attach_dir": "/tmp", "attach_access": "rules.may"}, "attach_access"),  # noqa: S108
         ({"attach_dir": "/tmp", "attach_access": "rules:"}, "attach_access"),  # noqa: S108
         ({"attach_dir": "/tmp", "attach_access": "bearer"}, "attach_access_keys"),  # noqa: S108

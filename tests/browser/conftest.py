@@ -130,7 +130,7 @@ def demo(request: pytest.FixtureRequest, demos: dict[str, Demo]) -> Iterator[Dem
     yield served
     served.relay.release()
     served.clear()
-    assert [] == served.leftovers()
+    assert [] == served.garbage()
 
 
 @pytest.fixture

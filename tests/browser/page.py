@@ -69,9 +69,9 @@ class Demo:
         with self.storage.open(handle) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
-    def leftovers(self) -> list[str]:
+    def garbage(self) -> list[str]:
         """Give what is there and is no attachment."""
-        return self._harness.leftovers(self.storage)
+        return self._harness.garbage(self.storage)
 
     def clear(self) -> None:
         """Remove all attachments."""

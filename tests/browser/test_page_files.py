@@ -44,7 +44,7 @@ def film(browser: Browser) -> bytes:
 
 
 @pytest.fixture
-def shown(visit: Visit) -> Iterator[Locator]:
+def show(visit: Visit) -> Iterator[Locator]:
     """Give where a preview is shown; see afterwards that it can be closed."""
     yield visit.page.locator("#preview-content")
     if visit.page.locator("#preview").is_visible():

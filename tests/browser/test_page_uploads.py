@@ -272,7 +272,7 @@ def test_a_cancelled_upload_leaves_nothing(visit: Visit, large_file: Path) -> No
     expect(visit.uploading).to_be_hidden()
     visit.demo.relay.release()
     assert [] == visit.demo.names()
-    assert [] == visit.demo.leftovers()
+    assert [] == visit.demo.garbage()
 
 
 def test_what_failed_can_be_tried_again(visit: Visit, tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_what_failed_in_the_middle_leaves_nothing_when_it_is_cancelled(
         visit.button("Cancel", "large.bin").click()
     assert answered.value.ok
     assert [] == visit.demo.names()
-    assert [] == visit.demo.leftovers()
+    assert [] == visit.demo.garbage()
 
 
 def test_a_paused_upload_is_still_paused_after_a_reload(visit: Visit, large_file: Path) -> None:

@@ -77,9 +77,9 @@ class Side(NamedTuple):
         """Give the handles of the attachments of a name."""
         return [handle for handle in self.storage if handle.endswith(f"/{name}")]
 
-    def leftovers(self) -> list[str]:
+    def garbage(self) -> list[str]:
         """Give what is there and is no attachment."""
-        return self.harness.leftovers(self.storage)
+        return self.harness.garbage(self.storage)
 
 
 def directory_side(service: Served) -> Side:
@@ -162,7 +162,7 @@ def check_stored(side: Side, there: Client, size: int) -> None:
     info = side.storage.info(handle)
     assert (size, "application/x-noise") == (info.size, info.content_type)
     assert expected(size) == digest
-    assert [] == side.leftovers()
+    assert [] == side.garbage()
 
 
 EVERYWHERE = pytest.mark.parametrize("side", ["directory", "s3"], indirect=True)
@@ -255,7 +255,7 @@ def test_a_cancelled_upload_leaves_nothing(make_client: Any, side: Side, client:
         there.begin(MIDDLE, at="cancelAll", options=options)
     assert answered.value.ok
     assert [] == side.handles(there.name)
-    assert [] == side.leftovers()
+    assert [] == side.garbage()
 
 
 @EVERYWHERE
@@ -312,4 +312,4 @@ def test_a_cancelled_form_leaves_nothing(make_client: Any, tmp_path: Path) -> No
         there.page.wait_for_function("reached")
     side = directory_side(service)
     assert [] == side.handles(there.name)
-    assert [] == side.leftovers()
+    assert [] == side.garbage()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rex.core import Error, Kind, Package, Setting, typed
-from rex.core.package import declared, installed, resolve
+from rex.core.package import collect_settings, find_installed, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_installed_packages_are_found_by_name_with_what_they_require(install: In
 def test_finding_installed_packages_does_not_import_them(install: Install) -> None:
     """`rex --help` must work beside a broken package."""
     install("shop.till", "raise SystemError")
-    assert "shop.till" in installed()
+    assert "shop.till" in find_installed()
 
 
 @pytest.mark.wording
@@ -142,7 +142,7 @@ def test_two_packages_that_declare_one_setting_are_refused() -> None:
     first = Package("first", settings=(Setting("x", typed.text, help="One."),))
     second = Package("second", settings=(Setting("x", typed.size, help="Two."),))
     with pytest.raises(Error) as caught:
-        declared((first, second))
+        collect_settings((first, second))
     expected = "Two packages declare the same setting (setting x):\n    first and second"
     assert str(caught.value) == expected
     assert caught.value.kind is Kind.CONFIGURATION

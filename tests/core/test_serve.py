@@ -57,7 +57,7 @@ def fails(directory: Path, **settings: object) -> subprocess.CompletedProcess[st
         (
             {"attach_dir": "a", "attach_access": "anbody"},
             9,
-            "(setting attach_access):\n    expected nobody, ",
+            "(setting attach_access):\n    expected none, ",
         ),
         ({"attach_dir": "a", "attach_access": "no_such_module:may"}, 9, "no_such_module:may"),
         ({"attach_dir": "a", "attach_access": "os:no_such_function"}, 9, "has no attribute"),
@@ -201,7 +201,7 @@ def test_connections_leave_room_for_files(tmp_path: Path) -> None:
     """Where few may be open: a worker holds a quarter as many connections, and others wait."""
     files, clients = 100, 60
     command = f'ulimit -n {files}; exec "{BIN}/rex" serve --port {PORT} --idle-timeout 5m'
-    settings = {"ATTACH_DIR": tmp_path / "attachments", "ATTACH_ACCESS": "anybody"}
+    settings = {"ATTACH_DIR": tmp_path / "attachments", "ATTACH_ACCESS": "public"}
     with (
         serving(["sh", "-c", command], tmp_path, settings) as served,
         contextlib.ExitStack() as held,

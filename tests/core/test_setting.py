@@ -12,7 +12,7 @@ import pickle
 import pytest
 
 from rex.core import Error, Kind, Secret, Setting, Settings, typed
-from rex.core.secret import shown
+from rex.core.secret import show
 from rex.core.setting import gather, validate
 
 CANARY = "canary/7Gq+secret"
@@ -108,7 +108,7 @@ def test_a_wrong_value_is_told_with_the_setting_and_what_was_expected(
     setting = Setting("attach_x", type_, help="Something.")
     with pytest.raises(Error) as caught:
         setting.parse(given)
-    expected = f"Wrong value (setting attach_x):\n    expected {type_.expected}, got {shown(given)}"
+    expected = f"Wrong value (setting attach_x):\n    expected {type_.expected}, got {show(given)}"
     assert str(caught.value) == expected
     error = caught.value
     assert (Kind.CONFIGURATION, "wrong-setting") == (error.kind, error.code)
@@ -131,7 +131,7 @@ def test_none_and_empty_text_mean_not_given(given: object) -> None:
     settings = validate(DECLARED, {"attach_max_size": given, "attach_key": given})
     assert settings.attach_max_size == 1024
     assert settings.attach_key is None
-    assert settings.given() == {}
+    assert settings.without_defaults() == {}
 
 
 def test_a_wrong_address_does_not_show_what_may_be_secret_in_it() -> None:
@@ -171,7 +171,9 @@ def test_an_error_tells_where_a_wrong_value_is_from() -> None:
         validate(DECLARED, {"attach_max_size": "big"}, sources)
 
 
-@pytest.mark.parametrize("name", ["Attach", "1st", "with space", "", "keys", "given", "_x"])
+@pytest.mark.parametrize(
+    "name", ["Attach", "1st", "with space", "", "keys", "without_defaults", "_x"]
+)
 def test_a_setting_cannot_be_declared_under_a_name_that_cannot_be_used(name: str) -> None:
     """It must be a keyword, an attribute and, in upper case, an environment variable."""
     with pytest.raises(Error, match="cannot have this name"):
@@ -194,7 +196,7 @@ def test_settings_give_values_by_name_by_attribute_and_by_declaration() -> None:
     assert (directory, limit, key) == ("/srv", 1024, None)
     assert (settings["attach_dir"], settings.attach_dir) == ("/srv", "/srv")
     assert dict(settings) == {"attach_dir": "/srv", "attach_max_size": 1024, "attach_key": None}
-    assert settings.given() == {"attach_dir": "/srv"}
+    assert settings.without_defaults() == {"attach_dir": "/srv"}
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -224,7 +226,7 @@ def test_settings_survive_copying_and_pickling() -> None:
     settings = validate(DECLARED, {"attach_key": CANARY})
     for twin in (copy.deepcopy(settings), pickle.loads(pickle.dumps(settings))):  # noqa: S301 - made here
         assert dict(twin) == dict(settings)
-        assert twin.given() == settings.given()
+        assert twin.without_defaults() == settings.without_defaults()
 
 
 def test_a_secret_is_never_shown_and_only_revealed_on_request() -> None:
@@ -269,13 +271,13 @@ def test_a_wrong_secret_is_told_without_showing_it() -> None:
 def test_settings_black_out_their_secrets_in_a_text() -> None:
     """Messages of other libraries may repeat what they were given."""
     settings = Settings({"attach_key": Secret(CANARY), "attach_other": None})
-    assert settings.masked(f"wrong: {CANARY}!") == "wrong: ***!"
+    assert settings.mask(f"wrong: {CANARY}!") == "wrong: ***!"
 
 
 def test_a_short_secret_garbles_no_text() -> None:
     """Blanking a word of a sentence would show that it is the secret."""
     settings = Settings({"attach_key": Secret("wrong"), "attach_other": Secret("12345678")})
-    assert settings.masked("wrong: 12345678") == "wrong: ***"
+    assert settings.mask("wrong: 12345678") == "wrong: ***"
 
 
 def test_the_first_source_that_gives_a_value_wins() -> None:

@@ -49,7 +49,7 @@ def make_client(tmp_path: Path) -> Callable[..., Client]:
     """Give a function that makes a client of an application with some settings."""
 
     def make(**settings: Any) -> Client:
-        given = {"attach_dir": str(tmp_path), "attach_access": "anybody", **settings}
+        given = {"attach_dir": str(tmp_path), "attach_access": "public", **settings}
         return Client(Rex("rex.attach_demo", **given))
 
     return make
@@ -57,7 +57,7 @@ def make_client(tmp_path: Path) -> Callable[..., Client]:
 
 def test_the_page_is_for_those_who_may_list(make_client: Callable[..., Client]) -> None:
     """Nobody, as the service, unless a setting says otherwise."""
-    client = make_client(attach_access="nobody")
+    client = make_client(attach_access="none")
     for path in ("", "files"):
         assert 403 == client.get(path).status_code
     assert 403 == client.ask("POST", files={"file": ("a.txt", b"content")}).status_code

@@ -41,7 +41,7 @@ def _sync_directories() -> None:
 def _believe_the_next_sync() -> None:
     """Sync again what could not be synced, and believe that."""
     drafts: Any = local_drafts
-    load = drafts.LocalDrafts.load
+    load = drafts.LocalResumable.load
 
     def end(self: Any, *, is_recorded: bool) -> None:
         del is_recorded
@@ -54,7 +54,7 @@ def _believe_the_next_sync() -> None:
             return draft._replace(size=status.st_size)
 
     drafts._Writing.end = end
-    drafts.LocalDrafts.load = load_again
+    drafts.LocalResumable.load = load_again
 
 
 def _name_before_it_is_whole() -> None:

@@ -77,7 +77,7 @@ class _Try:
         self._in_child(self._continue)
         disk.remount()
         with self._place.open() as storage:
-            judge(self._ledger, storage, self.line, self._place.leftovers)
+            judge(self._ledger, storage, self.line, self._place.garbage)
 
     def _in_child(self, act: Callable[[History], object]) -> None:
         children = Children(self._ledger)

@@ -24,7 +24,7 @@ __all__ = ["judge"]
 def judge(
     ledger: Ledger, storage: Storage, line: Line, leftovers: Callable[[Storage], list[str]]
 ) -> None:
-    """Check every fact that follows from the ledger; `leftovers` lists what is not an attachment.
+    """Check every fact that follows from the ledger; `garbage` lists what is not an attachment.
 
     The judge completes the uploads that it finds, and removes what a sweep removes.
     """
@@ -142,7 +142,7 @@ class _Judge:
 
     def _is_upload(self, handle: str) -> bool:
         try:
-            self._storage.uploads.stored(handle)
+            self._storage.uploads.peek(handle)
         except Error as error:
             return error.kind is not Kind.NOT_FOUND
         return True

@@ -174,7 +174,7 @@ def judged(place: Prefix, tries: list[Try]) -> Line:
             OPERATIONS[operation].act(client, handle)
     found = Line("")
     with place.open() as storage:
-        judge(ledger, storage, found, place.leftovers)
+        judge(ledger, storage, found, place.garbage)
     return Line(
         "",
         len(tries),

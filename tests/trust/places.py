@@ -27,7 +27,7 @@ class Place(Protocol):
         """Open the storage."""
         ...
 
-    def leftovers(self, storage: Storage) -> list[str]:
+    def garbage(self, storage: Storage) -> list[str]:
         """List what is there and is not an attachment."""
         ...
 
@@ -47,9 +47,9 @@ class Directory(NamedTuple):
         """Open the storage."""
         return open_storage(f"file://{self.path}")
 
-    def leftovers(self, storage: Storage) -> list[str]:
+    def garbage(self, storage: Storage) -> list[str]:
         """Walk the directory."""
-        return LocalHarness().leftovers(storage)
+        return LocalHarness().garbage(storage)
 
 
 class Prefix(NamedTuple):
@@ -73,9 +73,9 @@ class Prefix(NamedTuple):
             checksums=self.checksums,
         )
 
-    def leftovers(self, storage: Storage) -> list[str]:
+    def garbage(self, storage: Storage) -> list[str]:
         """List the objects, and the multipart uploads."""
-        return S3Harness(self.server).leftovers(storage)
+        return S3Harness(self.server).garbage(storage)
 
 
 def judged(ledger: Ledger, place: Place) -> Line:
@@ -84,7 +84,7 @@ def judged(ledger: Ledger, place: Place) -> Line:
     def act() -> dict[str, object]:
         line = Line("")
         with place.open() as storage:
-            judge(ledger, storage, line, place.leftovers)
+            judge(ledger, storage, line, place.garbage)
         return vars(line)
 
     return Line(**in_child(act))

@@ -69,7 +69,7 @@ def _cut(disk: Disk, source: Source, number: int) -> Line:
     disk.remount()
     line = Line("", times=1)
     with place.open() as storage:
-        judge(ledger, storage, line, place.leftovers)
+        judge(ledger, storage, line, place.garbage)
     return line
 
 

@@ -179,7 +179,7 @@ def _try(directory: Path, operation: str, fault: str, number: int) -> Line:
     children.listen()
     line = Line("", times=1)
     with place.open() as storage:
-        judge(ledger, storage, line, place.leftovers)
+        judge(ledger, storage, line, place.garbage)
     return line
 
 

@@ -76,7 +76,7 @@ def _meet(
     line.fact(any(succeeded), f"neither writer succeeded: {reasons}")
     line.fact(may_both == all(succeeded), f"{sum(succeeded)} writers succeeded: {reasons}")
     with place.open() as storage:
-        judge(ledger, storage, line, place.leftovers)
+        judge(ledger, storage, line, place.garbage)
     return line
 
 

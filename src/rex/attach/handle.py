@@ -32,7 +32,7 @@ __all__ = [
     "mark_of",
     "parse_handle",
     "safe_file_name",
-    "shown",
+    "show",
 ]
 
 FALLBACK_NAME = "attachment"
@@ -143,7 +143,7 @@ def parse_handle(handle: str) -> Handle:
     """
     parsed = _parse(handle) if isinstance(handle, str) else None
     if parsed is None:
-        raise Error("Ill-formed attachment handle", shown(handle), kind=Kind.ILL_FORMED)
+        raise Error("Ill-formed attachment handle", show(handle), kind=Kind.ILL_FORMED)
     return parsed
 
 
@@ -181,7 +181,7 @@ def safe_file_name(name: str) -> str:
     return _safe(name)
 
 
-def shown(given: object) -> str:
+def show(given: object) -> str:
     """Show what was given, which may be hostile, in an error.
 
     It is one line, not endless, and nothing that a terminal obeys.

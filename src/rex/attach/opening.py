@@ -9,7 +9,7 @@ from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, type
 from rex.core.setting import validate
 
 __all__ = [
-    "allowed_origins",
+    "cors_origins",
     "get_storage",
     "is_configured",
     "make_storage",
@@ -139,8 +139,8 @@ MAX_UPLOADS = Setting(
 ACCESS = Setting(
     "attach_access",
     rule_name,
-    "nobody",
-    help="who may use the service over HTTP: nobody, anybody, bearer, or module:function",
+    "none",
+    help="who may use the service over HTTP: none, public, bearer or module:function",
 )
 ACCESS_KEYS = Setting(
     "attach_access_keys",
@@ -258,7 +258,7 @@ def open_storage(url: str, /, **options: object) -> Storage:
     return make_storage(validate(package.settings, given))
 
 
-def allowed_origins(settings: Settings) -> list[str]:
+def cors_origins(settings: Settings) -> list[str]:
     """Give the other sites whose pages may upload and remove."""
     return comma_separated(settings[ORIGINS])
 

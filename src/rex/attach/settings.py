@@ -20,11 +20,11 @@ __all__ = [
     "check_rule",
     "comma_separated",
     "host_names",
-    "imported_rule",
+    "import_rule",
     "rule_name",
 ]
 
-NAMES = ("nobody", "anybody", "bearer")
+NAMES = ("none", "public", "bearer")
 """The rules that need no code."""
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -66,7 +66,7 @@ def check_rule(name: str, keys: Secret | None) -> None:
     if name == "bearer":
         bearer_keys(keys)
     elif name not in NAMES:
-        imported_rule(name)
+        import_rule(name)
 
 
 def bearer_keys(keys: Secret | None) -> list[str]:
@@ -85,7 +85,7 @@ def bearer_keys(keys: Secret | None) -> list[str]:
     return known
 
 
-def imported_rule(name: str) -> Callable[..., Any]:
+def import_rule(name: str) -> Callable[..., Any]:
     """Import the function that ``module:function`` names. Errors: `CONFIGURATION`."""
     module, colon, function = name.partition(":")
     try:
@@ -95,7 +95,7 @@ def imported_rule(name: str) -> Callable[..., Any]:
     except Exception as failure:
         # The module of an application may raise anything while it is imported.
         raise Error(
-            "Access must be nobody, anybody, bearer or module:function",
+            "Access must be none, public, bearer or module:function",
             f"{name}: {failure}" if colon else name,
             kind=Kind.CONFIGURATION,
             code="wrong-setting",

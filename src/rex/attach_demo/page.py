@@ -140,7 +140,7 @@ def _policy(server: str | None) -> str:
 def _server_of(storage: Storage) -> str | None:
     """Return the origin of the server that browsers send files to, unless that is the service."""
     links = storage.abilities.links
-    if links is None or links.is_served or not links.signs_uploads:
+    if links is None or links.is_service or not links.signs_uploads:
         return None
     url = urlsplit(storage.download_link(storage.reserve("any")).url)
     return f"{url.scheme}://{url.netloc}"

@@ -101,7 +101,7 @@ def _listens(port: int) -> bool:
 
 def _write(file: Path, settings: Mapping[str, str]) -> None:
     """Write a rex.toml that nobody else can read: there are keys in it."""
-    given = {"attach_access": "anybody", **settings}
+    given = {"attach_access": "public", **settings}
     lines = [f"{name} = {json.dumps(value)}" for name, value in given.items()]
     file.touch(mode=0o600)
     file.write_text("\n".join(['packages = ["rex.attach_demo"]', "[settings]", *lines]), "utf-8")

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rex.core.error import Error, Kind
-from rex.core.package import Package, declared, resolve
+from rex.core.package import Package, collect_settings, resolve
 from rex.core.secret import Given
 from rex.core.setting import validate
 
@@ -50,7 +50,7 @@ class Rex:
         self._asked = [item.name if isinstance(item, Package) else item for item in packages]
         self._services = _Services()
         self.packages = resolve(packages)
-        self.settings = validate(declared(self.packages), settings)
+        self.settings = validate(collect_settings(self.packages), settings)
         try:
             with self:
                 for package in self.packages:
@@ -67,7 +67,7 @@ class Rex:
             error.wrap("While starting package", package.name)
             raise
         except Exception as error:
-            reason = self.settings.masked(f"{type(error).__name__}: {error}")
+            reason = self.settings.mask(f"{type(error).__name__}: {error}")
             raise Error("The start-up check failed", reason, kind=Kind.CONFIGURATION).wrap(
                 "While starting package", package.name
             ) from error
@@ -118,20 +118,20 @@ class Rex:
 
         A server that asks first (lifespan) does not start where the routes are configured wrongly.
         """
-        from rex.core.web import application, failed_start
+        from rex.core.web import application, refuse_start
 
         try:
             app = self.service(application, lambda: application(self))
         except Error as error:
             if scope["type"] != "lifespan":
                 raise
-            app = failed_start(error)
+            app = refuse_start(error)
         await app(scope, receive, send)
 
     def __repr__(self) -> str:
         arguments = [repr(name) for name in self._asked]
         if hasattr(self, "settings"):  # not yet, in a traceback out of the constructor
-            given = self.settings.given()
+            given = self.settings.without_defaults()
             arguments += [f"{name}={value!r}" for name, value in given.items()]
         return f"Rex({', '.join(arguments)})"
 

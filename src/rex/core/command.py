@@ -137,7 +137,7 @@ def _report(ctx: click.Context, error: Exception) -> int:
         text = f"rex: unexpected {type(error).__name__}: {error} (see where: rex --traceback …)"
     text = "\n".join(map(printable, text.split("\n")))
     configuration = ctx.find_object(Configuration)
-    click.echo(text if configuration is None else configuration.masked(text), err=True)
+    click.echo(text if configuration is None else configuration.mask(text), err=True)
     if isinstance(error, Error):
         return EXIT_CODES[error.kind]
     return EXIT_CODES[Kind.DENIED if isinstance(error, OSError) else Kind.INTERNAL]
@@ -146,7 +146,7 @@ def _report(ctx: click.Context, error: Exception) -> int:
 def _find_owners() -> dict[str, str]:
     """Find which package each command may come from; the first one keeps a short name."""
     mounted: dict[str, str] = {}
-    for name in packages.installed():
+    for name in packages.find_installed():
         short = name.rpartition(".")[2]
         mounted[name if short in mounted or short in root.commands else short] = name
     return mounted

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rex.core.application import Rex
 from rex.core.error import Error, Kind
-from rex.core.package import declared, installed, load, resolve
+from rex.core.package import collect_settings, find_installed, load, resolve
 from rex.core.secret import Given
 from rex.core.setting import did_you_mean, gather, validate
 
@@ -104,15 +104,15 @@ class Configuration:
         return self._validate(resolve((*packages, *self.packages)))[1]
 
     def _validate(self, resolved: tuple[Package, ...]) -> tuple[Gathered, Settings]:
-        settings = declared(resolved)
+        settings = collect_settings(resolved)
         gathered = self.gather(settings)
         # Rex would check them too, but only here can an error tell where a value is from.
         self._settings = validate(settings, gathered.values, gathered.sources)
         return gathered, self._settings
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """Return the text with the secrets of the last application blacked out."""
-        return text if self._settings is None else self._settings.masked(text)
+        return text if self._settings is None else self._settings.mask(text)
 
 
 def _split(override: str) -> tuple[str, str]:
@@ -125,7 +125,7 @@ def _split(override: str) -> tuple[str, str]:
 def _check(table: Given) -> None:
     """Refuse what the file cannot hold, without showing a value."""
     for key in table:
-        if key not in _KEYS and not any(key in load(name).tables for name in installed()):
+        if key not in _KEYS and not any(key in load(name).tables for name in find_installed()):
             near = did_you_mean(key, _KEYS) or "; settings stand under [settings]"
             raise Error("No such key", f"{key}{near}", kind=Kind.CONFIGURATION)
     names, settings = table.get("packages", []), table.get("settings", {})

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rex.core.error import Error, Kind
-from rex.core.web import HEALTH, imported, path_of, routed
+from rex.core.web import HEALTH, import_reference, make_app, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rex.core.application import Rex
 
-__all__ = ["PATH", "Measured", "shared"]
+__all__ = ["PATH", "Measured", "share"]
 
 PATH = "/metrics"
 OTHER = "_OTHER"
@@ -44,7 +44,7 @@ _METHODS = frozenset(
 
 
 @contextlib.contextmanager
-def shared() -> Iterator[None]:
+def share() -> Iterator[None]:
     """Let the processes that begin inside the block count together, in files that end with it.
 
     Errors: `CONFIGURATION` where prometheus_client is missing.
@@ -79,7 +79,7 @@ class Measured:
 
         for package in rex.packages:
             if package.metrics is not None:
-                imported(package.metrics)()
+                import_reference(package.metrics)()
         self._app = app
         self._routes = {HEALTH, *(path_of(package) for package in rex.packages if package.routes)}
         self._duration = Histogram(
@@ -89,7 +89,7 @@ class Measured:
         )
         self._registry = CollectorRegistry()
         MultiProcessCollector(self._registry, os.environ[_DIRECTORY])  # type: ignore[no-untyped-call]
-        self._told = routed([Route(PATH, self._tell)])
+        self._told = make_app([Route(PATH, self._tell)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and count it."""
@@ -101,14 +101,14 @@ class Measured:
             return
         began, ended, status = time.perf_counter(), None, UNANSWERED
 
-        async def noting(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status, ended
             status = str(message.get("status", status))
             await send(message)
             ended = time.perf_counter()
 
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, send_and_note)
         finally:
             first = f"/{scope['path'][1:].partition('/')[0]}"
             labels = (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rex.core.application import Rex
 
-__all__ = ["GROUP", "Package", "declared", "installed", "load", "resolve"]
+__all__ = ["GROUP", "Package", "collect_settings", "find_installed", "load", "resolve"]
 
 GROUP = "rex.packages"
 """The entry-point group that installed packages are found through."""
@@ -92,7 +92,7 @@ def _visit(
     resolved[name] = package
 
 
-def installed() -> dict[str, EntryPoint]:
+def find_installed() -> dict[str, EntryPoint]:
     """Find the packages that installed distributions declare, by name, without importing them."""
     # importlib.metadata takes longer to import than all of the core.
     from importlib.metadata import entry_points
@@ -106,7 +106,7 @@ def load(name: str) -> Package:
     An `Error` (`CONFIGURATION`) tells of a name that is not installed, of a module that
     cannot be imported, and of an object that is not a `Package` of this name.
     """
-    entries = installed()
+    entries = find_installed()
     if name not in entries:
         raise Error(
             "No such package",
@@ -129,7 +129,7 @@ def load(name: str) -> Package:
     return package
 
 
-def declared(packages: Iterable[Package]) -> tuple[Setting[Any], ...]:
+def collect_settings(packages: Iterable[Package]) -> tuple[Setting[Any], ...]:
     """Return the settings of the packages; an `Error` tells of two that share a name."""
     owners: dict[str, str] = {}
     settings: list[Setting[Any]] = []

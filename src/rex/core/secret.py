@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Given", "Secret", "shown"]
+__all__ = ["Given", "Secret", "show"]
 
 
 class Secret:
@@ -47,7 +47,7 @@ class Given(dict[str, object]):
         return f"<given: {', '.join(self)}>"
 
 
-def shown(given: object) -> str:
+def show(given: object) -> str:
     """Show a value that was given: not at length, and without what may be secret in an address."""
     shown = re.sub(r"(?<=//).*@", "***@", repr(given))
     shown = re.sub(r"(?<=[?#]).*", "***", shown) if "//" in shown else shown

@@ -88,9 +88,9 @@ def serve(
     check_packages()
     with contextlib.ExitStack() as stack:
         if metrics:
-            from rex.core.metrics import shared
+            from rex.core.metrics import share
 
-            stack.enter_context(shared())
+            stack.enter_context(share())
         root = ctx.find_root()
         loader = Loader(
             root.params["overrides"], root.params["config"], access_log=access_log, metrics=metrics

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rex.core.configuration import Configuration
 from rex.core.error import Error, Kind
-from rex.core.package import installed, load
+from rex.core.package import find_installed, load
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -161,7 +161,7 @@ class Loader:
             try:
                 return _application(configuration)
             except Error as error:
-                reason = configuration.masked(" ".join(str(error).split()))
+                reason = configuration.mask(" ".join(str(error).split()))
                 log.warning("A worker cannot start, and tries again in %d s: %s", pause, reason)
             time.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
@@ -190,7 +190,7 @@ def _return_memory() -> None:
 
 
 def _with_routes() -> list[str]:
-    packages = {name: load(name) for name in installed()}
+    packages = {name: load(name) for name in find_installed()}
     return [
         name
         for name, package in packages.items()

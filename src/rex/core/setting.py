@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NoReturn, TypeVar, overload
 
 from rex.core.error import Error, Kind
-from rex.core.secret import Given, Secret, shown
+from rex.core.secret import Given, Secret, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -110,7 +110,7 @@ class Setting(Generic[T_co]):
             return self.default
         value = self._read(given)
         if value is None:
-            got = "" if self.secret else f", got {shown(given)}"
+            got = "" if self.secret else f", got {show(given)}"
             del given  # a traceback may show our variables
             raise Error(
                 "Wrong value",
@@ -177,11 +177,11 @@ class Settings(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.items())})"
 
-    def given(self) -> dict[str, Any]:
+    def without_defaults(self) -> dict[str, Any]:
         """Return the values that were given, without those that are defaults."""
         return {name: value for name, value in self.items() if name in self._given}
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """Return the text with the secrets of these settings blacked out.
 
         A secret under `MIN_MASKED` characters stays: masking it would blank other words, and show

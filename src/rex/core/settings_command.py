@@ -44,7 +44,7 @@ def settings(ctx: click.Context, *, as_json: bool) -> None:
     """
     configuration = ctx.find_root().ensure_object(Configuration)
     resolved, problems = _in_play(configuration)
-    declared = packages.declared(resolved)
+    declared = packages.collect_settings(resolved)
     gathered = configuration.gather(declared)
     rows = [
         _row(package, setting, gathered) for package in resolved for setting in package.settings
@@ -64,7 +64,7 @@ def _in_play(configuration: Configuration) -> tuple[list[Package], list[Error]]:
     """Return the packages that can be used, what is required first, and why others cannot."""
     found: dict[str, Package] = {}
     problems: list[Error] = []
-    for name in configuration.packages or packages.installed():
+    for name in configuration.packages or packages.find_installed():
         try:
             found |= {package.name: package for package in packages.resolve((name,))}
         except Error as error:

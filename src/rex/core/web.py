@@ -34,11 +34,11 @@ __all__ = [
     "AccessLog",
     "answer_error",
     "application",
-    "failed_start",
-    "imported",
+    "import_reference",
+    "make_app",
     "path_of",
     "problem",
-    "routed",
+    "refuse_start",
 ]
 
 HEALTH = "/health"
@@ -101,12 +101,12 @@ def application(rex: Rex) -> ASGIApp:
     for package in rex.packages:
         if package.routes is not None:
             path = path_of(package)
-            active = _Active(rex, imported(package.routes)(rex))
+            active = _Active(rex, import_reference(package.routes)(rex))
             mounts += [Mount(path, app=active), Route(path, _AtRoot(active))]
-    return routed([Route(HEALTH, _health), *mounts], _lifespan(rex))
+    return make_app([Route(HEALTH, _health), *mounts], _lifespan(rex))
 
 
-def failed_start(error: Error) -> ASGIApp:
+def refuse_start(error: Error) -> ASGIApp:
     """Make an ASGI application that stops its server from starting, because of an error."""
 
     async def app(_: Scope, receive: Receive, send: Send) -> None:
@@ -116,7 +116,7 @@ def failed_start(error: Error) -> ASGIApp:
     return app
 
 
-def routed(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
+def make_app(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
     """Make an ASGI application of routes; what is ambiguous, or goes wrong, is answered here."""
     app = Starlette(
         routes=routes,
@@ -129,7 +129,7 @@ def routed(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None = N
     return StagedClose(app)
 
 
-def imported(reference: str) -> Callable[..., Any]:
+def import_reference(reference: str) -> Callable[..., Any]:
     """Import what a package names as ``module:function``."""
     module, _, attribute = reference.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
@@ -159,14 +159,14 @@ class AccessLog:
             return
         began, ended, status = time.perf_counter(), None, 0
 
-        async def noting(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status, ended
             status = message.get("status", status)
             await send(message)
             ended = time.perf_counter()
 
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, send_and_note)
         finally:
             path = scope.get("raw_path") or scope["path"].encode("ascii", "backslashreplace")
             shown = ascii(path.partition(b"?")[0].decode("latin-1"))[1:-1]

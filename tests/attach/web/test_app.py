@@ -20,7 +20,7 @@ from attach.harnesses import S3Harness, s3_client
 from rex.attach import get_storage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory import MemoryStorage
-from rex.attach.content.media_type import coding_of
+from rex.attach.content.media_type import normalize_coding
 from rex.attach.web import Access, attachments
 from rex.attach.web.access import access_rule
 from rex.attach.web.app import Options
@@ -39,7 +39,7 @@ CORP = "Cross-Origin-Resource-Policy"
 FOLDER = "/2026/11/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab"
 HANGS = 30
 """Seconds after which a test does not wait but hang."""
-ANYBODY = Access(access_rule("anybody", None))
+ANYBODY = Access(access_rule("public", None))
 
 
 def ask(app: Any, method: str, path: str, *, root: str = "", **options: Any) -> httpx.Response:
@@ -93,7 +93,7 @@ def test_a_storage_that_refuses_the_service_is_not_the_clients_doing(
 
 def test_the_slash_at_the_end_of_the_mount_may_be_left_out(tmp_path: Path) -> None:
     """``/attach`` is ``/attach/``, also below another application, and its links are whole."""
-    with Rex("rex.attach", attach_dir=str(tmp_path), attach_access="anybody") as rex:
+    with Rex("rex.attach", attach_dir=str(tmp_path), attach_access="public") as rex:
         for root in ("", "/sub"):
             stored = ask(rex, "POST", f"{root}/attach?name=a.txt", root=root, content=b"x")
             assert 201 == stored.status_code
@@ -254,7 +254,7 @@ REQUESTS = [
 def test_nobody_may_do_anything_unless_it_is_allowed(method: str, path: str) -> None:
     """Before it is told whether there is anything: 403, or 401 to somebody without a key."""
     storage = MemoryStorage()
-    nobody = attachments(storage, Access(access_rule("nobody", None)))
+    nobody = attachments(storage, Access(access_rule("none", None)))
     assert 403 == ask(nobody, method, path).status_code
     keys = Secret("first-of-the-keys, second-of-the-keys")
     keyed = attachments(storage, Access(access_rule("bearer", keys)))
@@ -381,7 +381,7 @@ def test_an_asynchronous_rule_is_awaited_in_the_event_loop(rule: Any) -> None:
     assert 200 == ask(attachments(MemoryStorage(), Access(rule)), "GET", "/").status_code
 
 
-@pytest.mark.parametrize(("name", "status"), [("nobody", 403), ("anybody", 200), ("bearer", 200)])
+@pytest.mark.parametrize(("name", "status"), [("none", 403), ("public", 200), ("bearer", 200)])
 def test_our_own_rules_need_no_thread(
     monkeypatch: pytest.MonkeyPatch, name: str, status: int
 ) -> None:
@@ -415,7 +415,7 @@ def test_our_own_rules_need_no_thread(
 def test_other_sites_neither_upload_nor_remove(headers: dict[str, str], *, allowed: bool) -> None:
     """Unless a setting allows their origin."""
     storage = MemoryStorage()
-    access = Access(access_rule("anybody", None), origins=["https://friend.example"])
+    access = Access(access_rule("public", None), origins=["https://friend.example"])
     app = attachments(storage, access)
     stored = ask(app, "POST", "/?name=a.txt", content=b"x", headers=headers)
     assert (201 if allowed else 403) == stored.status_code
@@ -426,7 +426,7 @@ def test_other_sites_neither_upload_nor_remove(headers: dict[str, str], *, allow
 
 def test_an_application_is_asgi_itself(tmp_path: Path) -> None:
     """Its packages are mounted under the last part of their names, and it tells its health."""
-    with Rex("rex.attach", attach_dir=tmp_path, attach_access="anybody") as rex:
+    with Rex("rex.attach", attach_dir=tmp_path, attach_access="public") as rex:
         pass
     assert "ok\n" == ask(rex, "GET", "/health").text
     stored = ask(rex, "POST", "/attach/?name=a.txt", content=b"content")
@@ -506,7 +506,7 @@ def test_a_client_that_stops_sending_is_told_so_and_not_logged(
 
 def test_pages_of_a_friend_may_ask_beforehand_and_read_the_answer() -> None:
     """As CORS wants it; those of others are told nothing."""
-    access = Access(access_rule("anybody", None), origins=["https://friend.example"])
+    access = Access(access_rule("public", None), origins=["https://friend.example"])
     app = attachments(MemoryStorage(), access)
     friend, other = {"Origin": "https://friend.example"}, {"Origin": "https://evil.example"}
     asked = ask(app, "OPTIONS", f"{FOLDER}/a.txt", headers=friend)
@@ -671,7 +671,7 @@ def test_what_others_stored_in_a_coding_is_the_same_here_and_by_a_link(
         assert coding == s3.info(handle).content_encoding
         for inline in (False, True):
             linked = httpx.get(s3.download_link(handle, inline=inline).url)
-            assert coding == coding_of(linked.headers.get("Content-Encoding"))
+            assert coding == normalize_coding(linked.headers.get("Content-Encoding"))
             assert content == linked.content
         served = ask(app, "GET", handle)
         assert (coding, content) == (served.headers.get("Content-Encoding"), served.content)

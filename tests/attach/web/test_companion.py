@@ -126,7 +126,7 @@ def test_storages_without_parts_say_so(tmp_path: Path) -> None:
 def test_who_may_not_is_refused_before_a_token_is_read(tmp_path: Path) -> None:
     """No secret is made for a stranger."""
     with LocalStorage(tmp_path) as storage:
-        nobody = Page(storage, access=Access(access_rule("nobody", None)))
+        nobody = Page(storage, access=Access(access_rule("none", None)))
         assert 403 == nobody.ask("GET", "/s3/multipart/token/1?key=a").status_code
     assert [] == list(tmp_path.iterdir())
 
@@ -357,7 +357,7 @@ def test_the_rule_is_asked_first_and_with_the_handle(storage: S3Storage) -> None
     upload = Page(storage, access=Access(rule)).json("POST", "/s3/multipart", json=FILE)
     assert {403} == every(Page(storage, access=Access(rule)), upload)
     assert [("link", None), ("link", upload["handle"])] * 6 == asked
-    nobody = Page(storage, access=Access(access_rule("nobody", None)))
+    nobody = Page(storage, access=Access(access_rule("none", None)))
     for path in ("/s3/params", "/s3/params?filename=a", "/s3", "/s3/x", "/s3/multipart"):
         assert 403 == nobody.ask("GET", path).status_code
     abort(Page(storage), upload)

@@ -13,7 +13,7 @@ from rex.attach.web.conditions import (
     Verdict,
     judge,
     may_be_partial,
-    named_headers,
+    pick_headers,
 )
 
 ETAG = '"abc"'
@@ -177,4 +177,4 @@ def test_the_lines_of_a_header_are_one_list() -> None:
     """In their order, and no other header is among them (section 5.3)."""
     lines = [(b"if-match", b'"a"'), (b"x", b"y"), (b"if-match", b'"b"'), (b"if-range", b"\xff")]
     expected = {"if-match": '"a", "b"', "if-range": "\xff"}
-    assert expected == named_headers(lines, ("if-match", "if-range"))
+    assert expected == pick_headers(lines, ("if-match", "if-range"))

@@ -97,7 +97,7 @@ def test_nothing_larger_is_stored(door: str, storage: Storage) -> None:
     storage.max_size, storage.url = LIMIT, "http://here"
     answer = DOORS[door](Page(storage), Client(storage))
     links = storage.abilities.links
-    is_by_s3 = door == "a form link" and links is not None and not links.is_served
+    is_by_s3 = door == "a form link" and links is not None and not links.is_service
     assert (400 if is_by_s3 else 413) == answer.status_code, answer.text
     assert [] == list(storage)
 
@@ -112,7 +112,7 @@ def test_parts_that_are_signed_one_by_one_have_the_limit(first: str, s3: S3Stora
     body = send_parts(page, upload, [PART, PART])
     completed = send(page, "POST", signed or sign(page, "POST", **upload), body)
     assert (413, "too-large") == (completed.status_code, completed.json()["kind"])
-    assert ([], []) == ([*s3], [*s3._bucket.control.unfinished(s3.prefix)])
+    assert ([], []) == ([*s3], [*s3._bucket.control.list_uploads(s3.prefix)])
     upload = begun(page)
     body = send_parts(page, upload, [PART, b"x"])
     assert 200 == send(page, "POST", sign(page, "POST", **upload), body).status_code

@@ -57,7 +57,7 @@ def test_nothing_generated_is_a_server_error(
     storages: list[Storage], report_figure: Callable[[str], None]
 ) -> None:
     """Requests generated from the description, half of them about what is there."""
-    access = Access(access_rule("anybody", None))
+    access = Access(access_rule("public", None))
     services = [(storage, attachments(storage, access)) for storage in storages]
     schema: Any = schemathesis.openapi.from_asgi("/openapi.json", services[0][1])
     statuses: collections.Counter[int] = collections.Counter()
@@ -103,7 +103,7 @@ def test_what_is_described_is_there() -> None:
     handle = storage.add("a.txt", b"")
     upload = storage.uploads.create("a.txt", size=1).handle
     complete = storage.uploads.create("a.txt", size=0).handle
-    app = attachments(storage, Access(access_rule("anybody", None)))
+    app = attachments(storage, Access(access_rule("public", None)))
 
     async def live() -> list[str]:
         transport = httpx.ASGITransport(app)

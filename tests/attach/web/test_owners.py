@@ -211,7 +211,7 @@ def test_the_rule_sees_the_new_handle(s3: S3Storage) -> None:
         assert handle is not None
         assert handle not in s3
     assert ([], []) == ([*s3], [*s3.uploads.list()])
-    assert [] == [*s3._bucket.control.unfinished(s3.prefix)]
+    assert [] == [*s3._bucket.control.list_uploads(s3.prefix)]
 
 
 @pytest.mark.parametrize("kind", ["texts", "dictionaries"])

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import httpx
 
 KEY = "0123456789abcdef"
-NOBODY = access_rule("nobody", None)
-HOSTS = Access(access_rule("anybody", None), hosts=["files.example"])
+NOBODY = access_rule("none", None)
+HOSTS = Access(access_rule("public", None), hosts=["files.example"])
 BEARER = Access(access_rule("bearer", Secret(KEY)))
 ATTACHMENT = f"{FOLDER}/a.txt"
 TUS = {"Tus-Resumable": "1.0.0"}

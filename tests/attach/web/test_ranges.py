@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rex.attach.web.ranges import MAX_SPANS, Span, known_start, wanted_spans
+from rex.attach.web.ranges import MAX_SPANS, Span, parse_spans, range_start
 
 SIZE = 100
 
@@ -49,7 +49,7 @@ def test_the_parts_are_those_of_a_simple_oracle(
     named = [at for positions in parts for at in positions]
     is_valid = all(first is None or last is None or first <= last for first, last in specs)
     is_end_of_nothing = size == 0 and any(first is None and last for first, last in specs)
-    spans = wanted_spans(header, size)
+    spans = parse_spans(header, size)
     if not is_valid or is_end_of_nothing or len(set(named)) < len(named):
         assert spans is None
     else:
@@ -64,7 +64,7 @@ def test_a_start_known_beforehand_is_right(
 ) -> None:
     """Where it is told before the size is known, the first part begins there."""
     header = "bytes=" + ",".join(written(*pair) for pair in specs)
-    start, spans = known_start(header), wanted_spans(header, size)
+    start, spans = range_start(header), parse_spans(header, size)
     if start is not None and spans:
         assert start == spans[0].start
     if start is not None and spans is None:
@@ -99,7 +99,7 @@ def test_a_start_known_beforehand_is_right(
 )
 def test_a_range_is_read_as_it_is_meant(header: str | None, spans: tuple[Span, ...] | None) -> None:
     """Of 100 bytes."""
-    assert spans == wanted_spans(header, SIZE)
+    assert spans == parse_spans(header, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -140,15 +140,15 @@ def test_a_range_is_read_as_it_is_meant(header: str | None, spans: tuple[Span, .
 )
 def test_what_is_no_range_or_too_much_is_ignored(header: str) -> None:
     """Which gives the whole, from its beginning."""
-    assert wanted_spans(header, SIZE) is None
+    assert parse_spans(header, SIZE) is None
     if "," not in header:
-        assert known_start(header) == 0
+        assert range_start(header) == 0
 
 
 def test_as_many_parts_as_allowed_are_given() -> None:
     """The limit itself is allowed."""
     header = "bytes=" + ",".join(f"{at}-{at}" for at in range(0, 2 * MAX_SPANS, 2))
-    spans = wanted_spans(header, SIZE)
+    spans = parse_spans(header, SIZE)
     assert spans is not None
     assert MAX_SPANS == len(spans)
 
@@ -157,8 +157,8 @@ def test_as_many_parts_as_allowed_are_given() -> None:
 def test_no_header_raises(header: str, size: int) -> None:
     """Whatever it is; and what comes out lies in the attachment."""
     for given_header in (header, f"bytes={header}"):
-        known_start(given_header)
-        for span in wanted_spans(given_header, size) or ():
+        range_start(given_header)
+        for span in parse_spans(given_header, size) or ():
             assert 0 <= span.start < span.stop <= size
 
 
@@ -181,8 +181,8 @@ def test_no_header_raises(header: str, size: int) -> None:
 def test_hostile_ranges_cost_no_time(header: str) -> None:
     """Each far below 50 ms of CPU."""
     began = time.process_time()
-    known_start(header)
-    wanted_spans(header, 10**9)
+    range_start(header)
+    parse_spans(header, 10**9)
     assert time.process_time() - began < 0.05
 
 

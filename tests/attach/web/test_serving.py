@@ -44,7 +44,7 @@ HANGS = 30
 """Seconds after which a test does not wait but hang."""
 
 
-class Watched(MemoryStorage):
+class Operation(MemoryStorage):
     """A storage that tells what was asked of it, and whose streams may fail."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Watched(MemoryStorage):
 class WatchedChunks:
     """The chunks of a watched storage."""
 
-    def __init__(self, storage: Watched, chunks: Iterator[bytes]) -> None:
+    def __init__(self, storage: Operation, chunks: Iterator[bytes]) -> None:
         self._storage = storage
         self._chunks = chunks
         self._is_open = True
@@ -371,7 +371,7 @@ def test_what_has_no_content_is_not_opened(
     method: str, headers: dict[str, str], status: int
 ) -> None:
     """The storage is asked for the info, once, and for no bytes."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", DATA)
     assert status == ask(storage, handle, headers, method=method).status_code
     assert (1, []) == (storage.heads, storage.starts)
@@ -379,7 +379,7 @@ def test_what_has_no_content_is_not_opened(
 
 def test_past_the_end_no_byte_is_read() -> None:
     """A start is tried at once, and nothing is taken from what is opened."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", DATA)
     assert 416 == ask(storage, handle, {"Range": f"bytes={len(DATA)}-"}).status_code
     assert (0, 0) == (storage.chunks, storage.opened)
@@ -390,7 +390,7 @@ def test_past_the_end_no_byte_is_read() -> None:
 )
 def test_content_is_one_request(header: str | None, start: int) -> None:
     """The whole or a range from the middle: opened once, where it begins."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", DATA)
     ask(storage, handle, {} if header is None else {"Range": header})
     assert (0, [start]) == (storage.heads, storage.starts)
@@ -582,7 +582,7 @@ def is_complete(messages: list[Any]) -> bool:
 @pytest.mark.parametrize("taken", [0, 1, 2])
 def test_a_client_that_takes_nothing_is_cut(taken: int) -> None:
     """After the time given; nothing stays open, and the answer does not look complete."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", DATA)
     messages: list[Any] = []
 
@@ -600,7 +600,7 @@ def test_a_client_that_takes_nothing_is_cut(taken: int) -> None:
 @pytest.mark.parametrize(("seconds", "expected"), [(29, True), (31, False)])
 def test_a_slow_client_is_not_cut(seconds: float, expected: bool) -> None:  # noqa: FBT001 - an expectation
     """It takes 128 KiB in each 30 seconds, however long that takes altogether."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", sample(10 * MIB))
     messages: list[Any] = []
 
@@ -620,7 +620,7 @@ def test_a_slow_client_is_not_cut(seconds: float, expected: bool) -> None:  # no
 
 def test_a_client_that_leaves_ends_the_stream() -> None:
     """Also while it is waited for; nothing stays open."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", DATA)
     messages: list[Any] = []
     left = asyncio.Event()
@@ -645,7 +645,7 @@ def test_a_client_that_leaves_ends_the_stream() -> None:
 
 def test_a_client_that_cannot_be_sent_to_ends_the_stream() -> None:
     """Some servers say so by an `OSError` of `send` (ASGI, version 2.4)."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", DATA)
 
     async def send(message: Any) -> None:
@@ -683,7 +683,7 @@ def test_what_is_damaged_is_never_sent_whole(harness: Harness, name: str, size: 
 @pytest.mark.parametrize("fails_at", [0, 1, 3])
 def test_a_failure_in_mid_stream_cuts_the_answer(fails_at: int) -> None:
     """It comes out, for the server to log and to cut the connection."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", DATA)
     storage.fails_at = fails_at
     messages: list[Any] = []
@@ -700,7 +700,7 @@ def test_a_failure_in_mid_stream_cuts_the_answer(fails_at: int) -> None:
 
 def test_what_cannot_be_answered_with_is_closed() -> None:
     """A tag that no header can hold is a mistake of the storage, found when it is open."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", DATA)
     metadata, data = storage._objects[handle[1:]]
     storage._objects[handle[1:]] = metadata._replace(etag='"\u0142"'), data
@@ -711,7 +711,7 @@ def test_what_cannot_be_answered_with_is_closed() -> None:
 
 def test_a_stream_that_is_cancelled_closes_what_it_reads() -> None:
     """As when the server stops."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", DATA)
 
     async def live() -> None:
@@ -740,7 +740,7 @@ def test_a_stream_that_is_cancelled_closes_what_it_reads() -> None:
 @pytest.mark.parametrize("header", [None, b"bytes=12345-", b"bytes=0-5, 3000000-20000000"])
 def test_no_more_is_read_than_the_client_takes(header: bytes | None) -> None:
     """No more than a message and a chunk are ahead of it."""
-    storage = Watched()
+    storage = Operation()
     handle = storage.add("a.bin", bytes(24 * MIB))
     ahead = []
     taken = 0

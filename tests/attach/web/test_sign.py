@@ -246,7 +246,7 @@ def test_the_rule_is_asked_with_the_handle(storage: S3Storage, page: Page) -> No
     there = storage.reserve("a.bin")
     key = storage.multipart.key(there)
     begin, follow = {"method": "PUT", "key": "a"}, {"method": "GET", "key": key, "uploadId": "x"}
-    nobody = Page(storage, access=Access(access_rule("nobody", None)))
+    nobody = Page(storage, access=Access(access_rule("none", None)))
     only_new = Page(storage, access=Access(lambda _, __, handle: handle != there))
     assert [403, 403] == [status(nobody, wanted) for wanted in (begin, follow)]
     assert [200, 403] == [status(only_new, wanted) for wanted in (begin, follow)]

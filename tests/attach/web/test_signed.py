@@ -18,7 +18,7 @@ from attach.harnesses import LocalHarness, MemoryHarness
 from attach.web.virtual_time import VirtualTime
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory import MemoryStorage
-from rex.attach.links.grant import Permission
+from rex.attach.links.grant import Grant
 from rex.attach.web import Access, attachments
 from rex.core import Error, Kind
 
@@ -310,7 +310,7 @@ def test_one_changed_byte_of_a_header_is_refused(name: str, place: int, byte: by
 # What else is tried.
 
 
-def expired(storage: Storage, link: PresignedLink, method: str, permission: Permission) -> str:
+def expired(storage: Storage, link: PresignedLink, method: str, permission: Grant) -> str:
     """Sign what a link permits anew, for a time that has passed."""
     token = permission.sign(storage.tokens, method, expires=time.time())
     return f"{link.url.partition('?')[0]}?token={token}"
@@ -319,13 +319,13 @@ def expired(storage: Storage, link: PresignedLink, method: str, permission: Perm
 def test_what_has_expired_is_refused(served: Storage) -> None:
     """Whatever it permitted."""
     there, free = served.add("a.txt", b"content"), served.reserve("b.txt")
-    permission = Permission(there[1:], disposition="attachment")
+    permission = Grant(there[1:], disposition="attachment")
     link = served.download_link(there)
     answer = ask(served, "GET", expired(served, link, "GET", permission))
     expect_denied(answer)
     assert b"expired" in answer.body
     upload = served.upload_link(free, method="PUT")
-    permission = Permission(free[1:], "text/plain")
+    permission = Grant(free[1:], "text/plain")
     expect_denied(put(served, upload._replace(url=expired(served, upload, "PUT", permission))))
     posted = served.upload_link(free)
     token = permission.sign(served.tokens, "POST", expires=time.time())
@@ -568,7 +568,7 @@ def test_a_storage_with_links_of_its_own_has_none_here(storage: Storage) -> None
     if isinstance(storage, LocalStorage):
         storage._secret = None
         expect_denied(ask(storage, "GET", maker.download_link(handle).url))
-        assert [] == LocalHarness().leftovers(storage)
+        assert [] == LocalHarness().garbage(storage)
 
 
 def test_without_an_address_the_error_names_the_setting() -> None:

@@ -602,7 +602,7 @@ def test_a_stranger_learns_nothing(storage: Storage) -> None:
     """Not even whether there is such an upload, nor which version is spoken."""
     path = Client(storage).create(6)
     for access, status in (
-        (Access(access_rule("nobody", None)), 403),
+        (Access(access_rule("none", None)), 403),
         (Access(access_rule("bearer", Secret("key-of-a-program"))), 401),
     ):
         stranger = Client(storage, access)

@@ -200,7 +200,7 @@ def test_an_upload_goes_on_after_every_cut_and_every_kill(
         assert hashlib.sha256(data).hexdigest() == found
         assert [handle] == list(storage)
         assert [] == list(storage.uploads.list())
-        assert [] == harness.leftovers(storage)
+        assert [] == harness.garbage(storage)
     assert KILLS == len(upload.again["kill"])
     assert CUTS == len(upload.again["rst"] + upload.again["fin"])
     kind = type(storage).__name__.removesuffix("Storage")

@@ -50,7 +50,7 @@ def storage(harness: Harness) -> Iterator[Storage]:
     """Give a storage with nothing in it; see afterwards that nothing but attachments is."""
     with harness.storage() as storage:
         yield storage
-        assert [] == harness.leftovers(storage)
+        assert [] == harness.garbage(storage)
 
 
 def app(storage: Storage, max_size: int | None = None) -> Starlette:
@@ -257,7 +257,7 @@ def test_the_limit_of_the_storage_holds_too(harness: Harness) -> None:
     with harness.storage(max_size=2) as storage:
         files = [("file", ("a", b"ab")), ("file", ("b", b"abc"))]
         assert {"kind": "too-large"} == post(storage, files=files)
-        assert [] == [*storage] == harness.leftovers(storage)
+        assert [] == [*storage] == harness.garbage(storage)
 
 
 @pytest.mark.parametrize("chunks", [[], [ONE], [ONE, HEAD, b"abc"], [ONE, HEAD, bytes(9 * MIB)]])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rex.attach import Storage
 
-ANYBODY = Access(access_rule("anybody", None))
+ANYBODY = Access(access_rule("public", None))
 PIECE = {"Content-Type": "application/offset+octet-stream"}
 VERSION = {"Tus-Resumable": "1.0.0"}
 FOLDER = "/tus/2026/11/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab"

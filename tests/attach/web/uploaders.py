@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rex.attach import Storage
 
 ORIGIN = "https://pages.example.org"
-ANYBODY = Access(access_rule("anybody", None), origins=[ORIGIN])
+ANYBODY = Access(access_rule("public", None), origins=[ORIGIN])
 
 
 class Page:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rex.attach.backend.diagnostics import Doctor
-    from rex.attach.backend.garbage import Leftover
-    from rex.attach.backend.resumable import Drafts
+    from rex.attach.backend.garbage import Garbage
+    from rex.attach.backend.resumable import Resumable
     from rex.attach.links.link import PresignedLink
     from rex.attach.links.reason import Comparison
     from rex.attach.links.signed_link import SignedLink
     from rex.attach.storage.multipart import Multipart
 
-    GarbageFinder = Callable[[datetime.datetime], Iterator[Leftover]]
+    GarbageFinder = Callable[[datetime.datetime], Iterator[Garbage]]
     Diagnostics = Callable[[], Sequence[Doctor]]
 
 __all__ = ["Abilities", "BucketRules", "LinkSigner", "require"]
@@ -31,10 +31,10 @@ T = TypeVar("T")
 class LinkSigner(abc.ABC):
     """Signs links; keys, types and seconds are valid.
 
-    A method may raise any exception: the operations make an `Error` of it, with `Hooks._explain`.
+    A method may raise any exception: the operations make an `Error` of it, with `Backend._explain`.
     """
 
-    is_served = False
+    is_service = False
     """Whether the service answers the links, and not a server of the storage."""
     signs_uploads = True
     """Whether there are links for uploads, and not for downloads alone."""
@@ -93,7 +93,7 @@ class Abilities(NamedTuple):
 
     links: LinkSigner | None = None
     """Links for clients."""
-    resumable: Drafts | None = None
+    resumable: Resumable | None = None
     """Uploads that arrive piece by piece."""
     multipart: Multipart | None = None
     """Uploads in parts that clients send straight to a server."""

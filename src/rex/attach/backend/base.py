@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from rex.attach.content.reader import Body
     from rex.attach.info import Metadata
 
-__all__ = ["Hooks"]
+__all__ = ["Backend"]
 
 
-class Hooks(abc.ABC):
+class Backend(abc.ABC):
     """The hooks of a storage; a key is always well formed: a handle without its first slash.
 
     A hook may raise what it likes: the verbs make an `Error` of it, with `_explain`.

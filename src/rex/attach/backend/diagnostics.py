@@ -19,17 +19,17 @@ __all__ = [
     "MAX_ANSWER",
     "MAX_TEXT",
     "OK",
+    "Check",
     "Doctor",
-    "Finding",
     "Step",
     "Verdict",
     "doctors_of",
-    "failed",
-    "fine",
-    "left_out",
+    "fail",
+    "fail_with",
+    "ok",
     "one_line",
-    "warning",
-    "wrong",
+    "skip",
+    "warn",
 ]
 
 FORBIDDEN = 403
@@ -43,17 +43,17 @@ OK = "ok"
 class Verdict(enum.Enum):
     """What was found in one step."""
 
-    FINE = "fine"
+    OK = "ok"
     """It works."""
-    WARNING = "warning"
+    WARN = "warn"
     """It works, and there is something to know."""
-    WRONG = "wrong"
+    FAIL = "fail"
     """An application would fail."""
-    LEFT_OUT = "left out"
+    SKIP = "skip"
     """It was not tried, for the reason given."""
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """What was found in one step of an examination."""
 
     step: str
@@ -72,34 +72,34 @@ class Step(NamedTuple):
     """One step of an examination."""
 
     name: str
-    look: Callable[[], Finding]
+    look: Callable[[], Check]
     needs: Sequence[str] = ()
     """The steps without which this one makes no sense."""
 
 
-def fine(text: str) -> Finding:
+def ok(text: str) -> Check:
     """Return the finding that something works."""
-    return Finding("", Verdict.FINE, OK, text)
+    return Check("", Verdict.OK, OK, text)
 
 
-def warning(code: str, text: str, *advice: str) -> Finding:
+def warn(code: str, text: str, *advice: str) -> Check:
     """Return a finding that the operator should know."""
-    return Finding("", Verdict.WARNING, code, text, advice)
+    return Check("", Verdict.WARN, code, text, advice)
 
 
-def wrong(code: str, text: str, *advice: str) -> Finding:
+def fail(code: str, text: str, *advice: str) -> Check:
     """Return the finding that something does not work."""
-    return Finding("", Verdict.WRONG, code, text, advice)
+    return Check("", Verdict.FAIL, code, text, advice)
 
 
-def failed(error: Error, *advice: str) -> Finding:
+def fail_with(error: Error, *advice: str) -> Check:
     """Return the finding that a step failed with an error, under the code of that error."""
-    return wrong(error.code, one_line(error), *advice)
+    return fail(error.code, one_line(error), *advice)
 
 
-def left_out(code: str, reason: str) -> Finding:
+def skip(code: str, reason: str) -> Check:
     """Return the finding that a step was not tried, and why."""
-    return Finding("", Verdict.LEFT_OUT, code, reason)
+    return Check("", Verdict.SKIP, code, reason)
 
 
 def one_line(error: Error) -> str:
@@ -142,7 +142,7 @@ class Doctor:
 
         return Client(most=MAX_ANSWER)
 
-    def lacks_links(self) -> Finding | None:
+    def lacks_links(self) -> Check | None:
         """Return the finding that no link can be tried, or None if links can be tried."""
         return None
 
@@ -152,17 +152,17 @@ class Doctor:
         is_full = error.code == "storage-full"
         return ("make room, or give the storage more",) if is_full else ()
 
-    def refused(self, method: str, answer: Answer) -> Finding:
+    def explain_refusal(self, method: str, answer: Answer) -> Check:
         """Say what is wrong where a link was answered with a refusal."""
         advice = ["attach_url must be the address of the service of this very storage"]
         if answer.status == FORBIDDEN:
             advice.append("and the service must have the same secret (setting attach_secret)")
         found = f"a {method} to {self.storage.url} is answered {answer.status}"
-        return wrong("link-refused", found, *advice)
+        return fail("link-refused", found, *advice)
 
-    def unreachable(self, failure: Unreachable) -> Finding:
+    def unreachable(self, failure: Unreachable) -> Check:
         """Say what is wrong where a link leads nowhere."""
-        return wrong(
+        return fail(
             "unreachable",
             f"{self.storage.url} cannot be reached: {failure}",
             "start the service (rex serve), or give its address in attach_url",
@@ -185,7 +185,7 @@ class Doctor:
     def leave(self) -> None:
         """Undo what `first` has made, at last."""
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """Give a text without what is secret; all that is told comes through here."""
         return text
 

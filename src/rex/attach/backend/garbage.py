@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable
 
-__all__ = ["Leftover", "What"]
+__all__ = ["Garbage", "GarbageKind"]
 
 
-class What(enum.Enum):
+class GarbageKind(enum.Enum):
     """What is left over."""
 
     UPLOAD = "upload"
@@ -29,10 +29,10 @@ class What(enum.Enum):
     """It could not be removed or looked at, for the reason given."""
 
 
-class Leftover(NamedTuple):
+class Garbage(NamedTuple):
     """One thing that a storage has found."""
 
-    what: What
+    kind: GarbageKind
     name: str
     """Where it stands in the storage."""
     since: datetime.datetime

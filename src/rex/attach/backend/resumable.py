@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from rex.attach.content.content import Content
 
-__all__ = ["Draft", "Drafts", "Holds", "unreadable"]
+__all__ = ["Holds", "PartialUpload", "Resumable", "unreadable"]
 
 
-class Draft(NamedTuple):
+class PartialUpload(NamedTuple):
     """What is stored of an attachment that is not complete."""
 
     record: bytes
@@ -27,7 +27,7 @@ class Draft(NamedTuple):
     """How many of its bytes are stored for good."""
 
 
-class Drafts(abc.ABC):
+class Resumable(abc.ABC):
     """Attachments that are not complete; none of them is listed or can be opened.
 
     A key is well formed, and what is stored under it outlasts this process. A hook may raise what
@@ -44,7 +44,7 @@ class Drafts(abc.ABC):
         """
 
     @abc.abstractmethod
-    def load(self, key: str) -> Draft:
+    def load(self, key: str) -> PartialUpload:
         """Return a draft; must raise `FileNotFoundError` when there is none.
 
         Its `size` counts what outlasts a power cut, whatever failed before. Nothing is removed.
@@ -55,13 +55,13 @@ class Drafts(abc.ABC):
         """Replace the record of a draft, wholly or not at all."""
 
     @abc.abstractmethod
-    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+    def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         """Store all that the content gives at the end of the draft, for good.
 
         The end was at `offset`; where another process may have gone on since, in spite of `hold`,
         that has to be a `CONFLICT`. What cannot be made durable is cut off.
         Where the content raises, what came before is stored all the same, and the exception
-        passes. When as many bytes come as are `lacking`, `publish` follows at once.
+        passes. When as many bytes come as are `remaining`, `publish` follows at once.
         """
 
     @abc.abstractmethod

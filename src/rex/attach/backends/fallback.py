@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rex.attach.backend.abilities import Abilities
     from rex.attach.backend.diagnostics import Doctor
-    from rex.attach.backend.garbage import Leftover
+    from rex.attach.backend.garbage import Garbage
     from rex.attach.content.content import Content
     from rex.attach.content.reader import Body
     from rex.attach.info import Metadata
@@ -75,11 +75,11 @@ class FallbackStorage(Storage):
     def _put(self, key: str, content: Content, content_type: str) -> None:
         if _try(self.old, key, lambda storage: storage._head(key)) is not None:
             raise FileExistsError
-        with self.new.mapped(f"/{key}", content):
+        with self.new.map_errors(f"/{key}", content):
             self.new._put(key, content, content_type)
 
     def _put_new(self, key: str, content: Content, content_type: str) -> None:
-        with self.new.mapped(f"/{key}", content):
+        with self.new.map_errors(f"/{key}", content):
             self.new._put_new(key, content, content_type)
 
     def _get(self, key: str, start: int, end: int | None) -> Body:
@@ -125,11 +125,11 @@ class FallbackStorage(Storage):
             links=links, garbage=self._garbage, diagnostics=self._doctors
         )
 
-    def _garbage(self, before: datetime.datetime) -> Iterator[Leftover]:
+    def _garbage(self, before: datetime.datetime) -> Iterator[Garbage]:
         for storage in self._both:
             find = storage.abilities.garbage
             if find is not None:
-                with storage.mapped(None):
+                with storage.map_errors(None):
                     yield from find(before)
 
     def _doctors(self) -> Sequence[Doctor]:
@@ -154,10 +154,10 @@ class _Links(LinkSigner):
         self._both = (storage.new, storage.old)
 
     @property
-    def is_served(self) -> bool:  # type: ignore[override]  # it depends on the new storage
+    def is_service(self) -> bool:  # type: ignore[override]  # it depends on the new storage
         """Whether the service answers the links to what is new."""
         links = self._new.abilities.links
-        return links is not None and links.is_served
+        return links is not None and links.is_service
 
     @property
     def signs_uploads(self) -> bool:  # type: ignore[override]  # it depends on the new storage
@@ -180,7 +180,7 @@ class _Links(LinkSigner):
         new, old = self._both
         heads = (_try(storage, key, lambda storage: storage._head(key)) for storage in self._both)
         holder = old if next(heads) is None and next(heads) is not None else new
-        with holder.mapped(f"/{key}"):
+        with holder.map_errors(f"/{key}"):
             return _links_of(holder).get(key, content_disposition, content_type, seconds)
 
     def compare(self, link: SignedLink) -> Comparison | None:
@@ -197,7 +197,7 @@ def _links_of(storage: Storage) -> LinkSigner:
 def _try(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:
     """Ask a storage, in its own words for what fails; None where there is no such attachment."""
     try:
-        with storage.mapped(f"/{key}"):
+        with storage.map_errors(f"/{key}"):
             return call(storage)
     except Error as error:
         if error.kind is Kind.NOT_FOUND:
@@ -206,5 +206,5 @@ def _try(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:
 
 
 def _merge_lists(storage: Storage, day: datetime.date | None, after: str | None) -> Iterator[str]:
-    with storage.mapped(None):
+    with storage.map_errors(None):
         yield from storage._list(day, after)

@@ -9,8 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Unpack
 
 from rex.attach.backend.abilities import Abilities
-from rex.attach.backend.resumable import Draft, Drafts, Holds
-from rex.attach.backends.service_links import ServedStorage
+from rex.attach.backend.resumable import Holds, PartialUpload, Resumable
+from rex.attach.backends.service_links import ServiceLinksStorage
 from rex.attach.content.content import READ_SIZE, Content
 from rex.attach.content.reader import Body
 from rex.attach.info import Metadata
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryStorage"]
 
 
-class MemoryStorage(ServedStorage):
+class MemoryStorage(ServiceLinksStorage):
     """Attachments in memory: gone with the process, and whole in memory."""
 
     def __init__(self, **options: Unpack[StorageOptions]) -> None:
@@ -86,7 +86,7 @@ class MemoryStorage(ServedStorage):
             raise FileNotFoundError from None
 
 
-class _MemoryDrafts(Drafts):
+class _MemoryDrafts(Resumable):
     """Drafts in memory."""
 
     def __init__(self, put: Callable[[str, Content, str], None]) -> None:
@@ -100,15 +100,15 @@ class _MemoryDrafts(Drafts):
         del content_type, is_part, note
         self._held[key] = record, bytearray()
 
-    def load(self, key: str) -> Draft:
+    def load(self, key: str) -> PartialUpload:
         record, data = self._find(key)
-        return Draft(record, len(data))
+        return PartialUpload(record, len(data))
 
     def save(self, key: str, record: bytes) -> None:
         self._held[key] = record, self._find(key)[1]
 
-    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
-        del offset, lacking
+    def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
+        del offset, remaining
         _, data = self._find(key)
         for chunk in content:
             data += chunk

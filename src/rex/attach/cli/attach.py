@@ -22,7 +22,7 @@ from rex.attach.cli.explain import explain
 from rex.attach.cli.maintenance import (
     copy,
     expect_used,
-    opened,
+    open_for_command,
     storage_of,
     storage_option,
     sweep,
@@ -30,7 +30,7 @@ from rex.attach.cli.maintenance import (
 )
 from rex.attach.content.content import CHUNK_SIZE
 from rex.attach.handle import FALLBACK_NAME, make_handle, parse_handle
-from rex.attach.opening import allowed_origins
+from rex.attach.opening import cors_origins
 from rex.attach.storage import MAX_POSITION
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
@@ -59,12 +59,12 @@ P = ParamSpec("P")
 def _pass_storage(
     *, create: bool = False
 ) -> Callable[[Callable[Concatenate[Storage, P], None]], Callable[P, None]]:
-    """Give a command the storage of the application as its first argument: see `opened`."""
+    """Pass the storage to a command as its first argument: see `open_for_command`."""
 
     def wrap(command: Callable[Concatenate[Storage, P], None]) -> Callable[P, None]:
         @functools.wraps(command)
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            with opened(click.get_current_context(), create=create) as storage:
+            with open_for_command(click.get_current_context(), create=create) as storage:
                 command(storage, *args, **kwargs)
 
         return run
@@ -285,8 +285,8 @@ def cors(storage: Storage, *, origins: tuple[str, ...], apply: bool, as_json: bo
       rex attach cors --origin https://example.org --apply
     """  # noqa: D301 - click wants the character itself
     bucket = storage.cors
-    asked = origins or tuple(allowed_origins(application_settings(click.get_current_context())))
-    needed = bucket.needed(asked) if asked or apply else None
+    asked = origins or tuple(cors_origins(application_settings(click.get_current_context())))
+    needed = bucket.make_rule(asked) if asked or apply else None
     if apply:
         bucket.allow(asked)
     rules = bucket.rules()

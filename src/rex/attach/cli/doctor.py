@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rex.attach.backend.diagnostics import Verdict, failed, fine
+from rex.attach.backend.diagnostics import Verdict, fail_with, ok
 from rex.attach.cli.maintenance import storage_given, storage_option
-from rex.attach.maintenance.diagnosis import examine
-from rex.attach.opening import ACCESS, ACCESS_KEYS, allowed_origins, make_storage
+from rex.attach.maintenance.diagnosis import diagnose
+from rex.attach.opening import ACCESS, ACCESS_KEYS, cors_origins, make_storage
 from rex.attach.settings import check_rule
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
@@ -22,17 +22,17 @@ from rex.core.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rex.attach.backend.diagnostics import Finding
+    from rex.attach.backend.diagnostics import Check
     from rex.attach.storage import Storage
     from rex.core import Settings
 
 __all__ = ["doctor"]
 
 _LABELS = {
-    Verdict.FINE: "fine",
-    Verdict.WARNING: "warning",
-    Verdict.WRONG: "WRONG",
-    Verdict.LEFT_OUT: "left out",
+    Verdict.OK: "ok",
+    Verdict.WARN: "warn",
+    Verdict.FAIL: "FAIL",
+    Verdict.SKIP: "skip",
 }
 
 
@@ -68,32 +68,32 @@ def doctor(
                 storage = found.storage
                 lines = [storage, *lines]
             text = "\n".join(map(printable, lines))
-            click.echo(ctx.find_root().obj.masked(text))
+            click.echo(ctx.find_root().obj.mask(text))
     counts = {verdict.value: verdicts[verdict] for verdict in Verdict}
     if as_json:
         click.echo(json.dumps({"summary": counts}))
     else:
         click.echo(", ".join(f"{number} {name}" for name, number in counts.items() if number))
-    if verdicts[Verdict.WRONG]:
+    if verdicts[Verdict.FAIL]:
         raise click.exceptions.Exit(EXIT_CODES[Kind.CORRUPT])
 
 
 def _findings(
     ctx: click.Context, given: str | None, origins: Sequence[str]
-) -> collections.abc.Generator[Finding, None, None]:
+) -> collections.abc.Generator[Check, None, None]:
     """Begin with the settings, without which there is no storage."""
     with contextlib.ExitStack() as stack:
         try:
             storage, found, configured = _open(ctx, given)
         except Error as error:
             advice = ("$ rex settings",) if given is None else ()
-            yield failed(error, *advice)._replace(step="settings")
+            yield fail_with(error, *advice)._replace(step="settings")
             return
         stack.callback(storage.close)
-        yield fine(found)._replace(step="settings")
+        yield ok(found)._replace(step="settings")
         if given is None:
             yield _access(application_settings(ctx))
-        yield from examine(storage, origins or configured)
+        yield from diagnose(storage, origins or configured)
 
 
 def _open(ctx: click.Context, given: str | None) -> tuple[Storage, str, Sequence[str]]:
@@ -101,26 +101,26 @@ def _open(ctx: click.Context, given: str | None) -> tuple[Storage, str, Sequence
     if given is not None:
         return storage_given(ctx.find_root().obj, given), "--storage can be opened", ()
     settings = application_settings(ctx)
-    names = [name for name in settings.given() if name.startswith("attach_")]
-    return make_storage(settings), ", ".join(names), allowed_origins(settings)
+    names = [name for name in settings.without_defaults() if name.startswith("attach_")]
+    return make_storage(settings), ", ".join(names), cors_origins(settings)
 
 
-def _access(settings: Settings) -> Finding:
+def _access(settings: Settings) -> Check:
     """Check that the service can have the rule that the settings name."""
     name = settings[ACCESS]
     try:
         check_rule(name, settings[ACCESS_KEYS])
     except Error as error:
         advice = "`rex serve` would not start; a module is looked for as Python does (PYTHONPATH)"
-        return failed(error, advice)._replace(step="access")
-    return fine(f"{name} (setting attach_access)")._replace(step="access")
+        return fail_with(error, advice)._replace(step="access")
+    return ok(f"{name} (setting attach_access)")._replace(step="access")
 
 
-def _as_dict(found: Finding) -> dict[str, object]:
+def _as_dict(found: Check) -> dict[str, object]:
     return {"storage": found.storage, **found._asdict(), "verdict": found.verdict.value}
 
 
-def _lines(found: Finding) -> Iterator[str]:
+def _lines(found: Check) -> Iterator[str]:
     yield f"{_LABELS[found.verdict]:<8}  {found.step:<17}  {found.text}"
     for line in found.advice:
         yield f"{'':<10}{line}"

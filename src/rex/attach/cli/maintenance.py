@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from rex.attach.backend.garbage import What
+from rex.attach.backend.garbage import GarbageKind
 from rex.attach.handle import parse_handle
 from rex.attach.maintenance.copying import WORKERS, Outcome
 from rex.attach.maintenance.copying import copy as copy_all
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "copy",
     "expect_used",
-    "opened",
+    "open_for_command",
     "storage_given",
     "storage_of",
     "storage_option",
@@ -135,7 +135,7 @@ def _read_references(
     metavar="YYYY-MM-DD",
     help="Only handles made on that day (UTC) or later.",
 )
-@click.option("--dry-run", "is_dry", is_flag=True, help="Change nothing; tell what would be done.")
+@click.option("--dry-run", "dry_run", is_flag=True, help="Change nothing; tell what would be done.")
 @click.option("--delete-extra", is_flag=True, help="Remove from DEST what SOURCE does not have.")
 @click.option("--yes", is_flag=True, help="Do not ask before --delete-extra.")
 @_rate
@@ -148,7 +148,7 @@ def copy(
     source: str,
     dest: str,
     since: datetime.datetime | None,
-    is_dry: bool,
+    dry_run: bool,
     delete_extra: bool,
     yes: bool,
     rate: int | None,
@@ -178,21 +178,21 @@ def copy(
       access_key = "..."
       secret_key = "..."
     """  # noqa: D301 - click wants the character itself
-    if delete_extra and not (yes or is_dry):
+    if delete_extra and not (yes or dry_run):
         click.confirm(f"Remove from {dest} whatever is not in {source}?", abort=True, err=True)
-    with opened(ctx, source) as ours, opened(ctx, dest) as theirs:
+    with open_for_command(ctx, source) as ours, open_for_command(ctx, dest) as theirs:
         expect_used(ours)
         results = copy_all(
             ours,
             theirs,
             since=None if since is None else since.date(),
-            is_dry=is_dry,
+            dry_run=dry_run,
             delete_extra=delete_extra,
             rate=rate,
             workers=workers,
         )
-        tally = _Tally(Outcome, ours)
-        if is_dry:
+        tally = _Tally("outcome", Outcome, ours)
+        if dry_run:
             tally.prefix = "Nothing was changed; would be: "
         _tell(results, tally, as_json=as_json, may_be_none=since is not None)
 
@@ -244,7 +244,7 @@ def verify(
     if after is not None:
         parse_handle(after)
     handles = _read_references(file, shell, query, database)
-    with opened(ctx, given) as storage:
+    with open_for_command(ctx, given) as storage:
         expect_used(storage)
         results = verify_all(
             storage,
@@ -254,7 +254,7 @@ def verify(
             rate=rate,
             workers=workers,
         )
-        tally = _Tally(State, storage if handles is None and sample == 100 else None)  # noqa: PLR2004 - all
+        tally = _Tally("state", State, storage if handles is None and sample == 100 else None)  # noqa: PLR2004 - all
         try:
             may_be_none = after is not None or sample < 100  # noqa: PLR2004 - percent
             _tell(results, tally, as_json=as_json, may_be_none=may_be_none)
@@ -326,7 +326,7 @@ def sweep(
         raise click.UsageError("--lifecycle only prints rules: give no --delete and no handles.")
     if noncurrent is not None and not lifecycle:
         raise click.UsageError("--noncurrent goes with --lifecycle.")
-    with opened(ctx, given) as storage:
+    with open_for_command(ctx, given) as storage:
         if lifecycle:
             rules = lifecycle_of(storage, grace=grace, noncurrent=noncurrent)
             click.echo(json.dumps({"Rules": rules}, indent=2))
@@ -335,7 +335,7 @@ def sweep(
         results = sweep_all(
             storage, delete=delete, grace=grace, referenced=referenced, workers=workers
         )
-        tally = _Tally(What, None, "Nothing is left over.")
+        tally = _Tally("kind", GarbageKind, None, "Nothing is left over.")
         if not delete:
             tally.prefix = "Nothing was removed; would be: "
         _tell(results, tally, as_json=as_json, shows_all=True, may_be_none=True)
@@ -350,7 +350,7 @@ def storage_of(ctx: click.Context, given: str | None) -> Storage:
 
 
 @contextlib.contextmanager
-def opened(
+def open_for_command(
     ctx: click.Context, given: str | None = None, *, create: bool = False
 ) -> Iterator[Storage]:
     """Open a storage for a command; without `create`, nothing is made."""
@@ -425,13 +425,16 @@ class _Tally:
 
     prefix = ""
 
-    def __init__(self, kinds: type[enum.Enum], storage: Storage | None, nothing: str = "") -> None:
-        """Count these kinds; the storage, where it is all of one, tells how many there will be.
+    def __init__(
+        self, name: str, kinds: type[enum.Enum], storage: Storage | None, nothing: str = ""
+    ) -> None:
+        """Count results by their field `name`, which is one of `kinds`.
 
-        `nothing` is what to say of none, for kinds that are things and not what became of them.
+        With the storage, if all of it is read, the progress shows the total. `nothing` is the line
+        for no result at all.
         """
         self._nothing = nothing
-        self.name = kinds.__name__.lower()
+        self.name = name
         self.is_bad = False
         self.done_to: str | None = None
         self._kinds = [kind.value for kind in kinds]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from rex.attach.conformance.expectations import expect, expect_nothing_stored, expect_true
 from rex.attach.conformance.promise import promise
-from rex.attach.conformance.samples import MIB, failing, sample, sliced
+from rex.attach.conformance.samples import MIB, fail_after, sample, split_chunks
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -69,7 +69,13 @@ def every_content_can_be_added_by_coroutine(harness: Harness) -> None:
     data = sample(9 * MIB)
 
     async def live(aio: AsyncStorage) -> None:
-        contents = (data, io.BytesIO(data), sliced(data, MIB), [data], _later(sliced(data, MIB)))
+        contents = (
+            data,
+            io.BytesIO(data),
+            split_chunks(data, MIB),
+            [data],
+            _later(split_chunks(data, MIB)),
+        )
         for content in contents:
             async with await aio.open(await aio.add("a.bin", content)) as stream:
                 expect("content", data, await stream.read())
@@ -130,7 +136,7 @@ def coroutines_run_side_by_side(harness: Harness) -> None:
     async def live(aio: AsyncStorage) -> None:
         async def one(number: int) -> None:
             data = sample(3000, str(number))
-            handle = await aio.add("a.bin", _later(sliced(data, 999)))
+            handle = await aio.add("a.bin", _later(split_chunks(data, 999)))
             async with await aio.open(handle) as stream:
                 expect("content", data, await stream.read())
             await aio.remove(handle)
@@ -146,7 +152,7 @@ def what_asynchronous_content_raises_comes_out_as_it_is(harness: Harness) -> Non
 
     async def live(aio: AsyncStorage) -> None:
         for failure in (ValueError("mine"), FileNotFoundError(2, "mine")):
-            for content in (_later(failing(failure, 10 * MIB)), failing(failure, MIB)):
+            for content in (_later(fail_after(failure, 10 * MIB)), fail_after(failure, MIB)):
                 try:
                     await aio.add("a.bin", content)
                 except (ValueError, FileNotFoundError) as raised:
@@ -293,7 +299,7 @@ class _AsyncFile:
 
 async def _stuck(size: int, waiting: asyncio.Event) -> AsyncIterator[bytes]:
     """Give so many bytes, and then no more and no end."""
-    for chunk in sliced(sample(size), MIB):
+    for chunk in split_chunks(sample(size), MIB):
         yield chunk
     waiting.set()
     await asyncio.Event().wait()

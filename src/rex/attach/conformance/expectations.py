@@ -73,7 +73,7 @@ def expect_error(
 def expect_nothing_stored(harness: Harness, storage: Storage) -> None:
     """Demand that there is nothing in the storage, and no traces either."""
     expect("attachments left in the storage", [], list(storage))
-    expect("other things left in the storage", [], harness.leftovers(storage))
+    expect("other things left in the storage", [], harness.garbage(storage))
 
 
 def expect_round_trip(storage: Storage, content: ContentSource, expected: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rex.attach.conformance.expectations import expect, expect_error, expect_true
 from rex.attach.conformance.promise import promise
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _expect_all_refused(
     name: str, verb: Callable[[Any], object], handles: tuple[Any, ...] | list[Any] = ILL_FORMED
 ) -> None:
     for handle in handles:
-        what = f"{name}({shown(handle)[:60]!a})"
+        what = f"{name}({show(handle)[:60]!a})"
         error = expect_error(Kind.ILL_FORMED, what, verb, handle)
         text = str(error.payload)
         expect_true("it is a message and a line", len(str(error).splitlines()) <= MESSAGE_AND_LINE)

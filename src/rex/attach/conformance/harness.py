@@ -40,7 +40,7 @@ class Harness(abc.ABC):
         """
         return storage
 
-    def leftovers(self, storage: Storage) -> list[str]:  # noqa: ARG002 - for those who override it
+    def garbage(self, storage: Storage) -> list[str]:  # noqa: ARG002 - for those who override it
         """Name what lies in the storage and is no attachment.
 
         Such are temporary files, empty directories, unfinished uploads in parts.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rex.attach.conformance.expectations import expect, expect_error, expect_true
 from rex.attach.conformance.promise import promise
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.core import Kind
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def an_ill_formed_listing_is_refused_at_once(harness: Harness) -> None:
             what = f"list(day={day!a})"
             expect_error(Kind.ILL_FORMED, what, loose.list, day=day)
         for after in ("", "/", "2026", 7, AFTER_ALL[1:], AFTER_ALL + "\n"):
-            what = f"list(after={shown(after)!a})"
+            what = f"list(after={show(after)!a})"
             expect_error(Kind.ILL_FORMED, what, loose.list, after=after)
 
 
@@ -140,7 +140,7 @@ def what_is_reserved_is_not_listed(harness: Harness) -> None:
         handles = {storage.reserve("same.txt") for _ in range(10)}
         expect("different handles", 10, len(handles))
         expect("attachments listed", [], list(storage))
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
 
 
 @promise

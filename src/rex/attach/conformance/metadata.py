@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rex.attach.conformance.expectations import expect, expect_true
 from rex.attach.conformance.promise import promise
-from rex.attach.conformance.samples import MIB, sample, sliced
+from rex.attach.conformance.samples import MIB, sample, split_chunks
 
 if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
@@ -25,7 +25,7 @@ def the_size_is_known(harness: Harness) -> None:
     """`info` and `stat` tell the size in bytes."""
     with harness.storage() as storage:
         for size in (0, 1, 1000, 9 * MIB):
-            handle = storage.add("a.bin", sliced(sample(size), MIB))
+            handle = storage.add("a.bin", split_chunks(sample(size), MIB))
             expect("size in info", size, storage.info(handle).size)
             expect("size in stat", size, storage.stat(handle).st_size)
 

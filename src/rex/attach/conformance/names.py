@@ -129,7 +129,7 @@ def names_in_every_script_are_kept(harness: Harness) -> None:
                 expect(f"content of {name!r}", name.encode(), stream.read())
             storage.remove(handle)
         expect("attachments left", [], list(storage))
-        expect("other things left", [], harness.leftovers(storage))
+        expect("other things left", [], harness.garbage(storage))
 
 
 @promise

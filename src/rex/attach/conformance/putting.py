@@ -15,7 +15,7 @@ from rex.attach.conformance.expectations import (
     expect_true,
 )
 from rex.attach.conformance.promise import promise, upload_promise
-from rex.attach.conformance.samples import MIB, at_once, failing, sample, sliced
+from rex.attach.conformance.samples import MIB, at_once, fail_after, sample, split_chunks
 from rex.core import Error, Kind
 
 # An answer is lost between the storage's own method and the operation that calls it.
@@ -40,7 +40,7 @@ def what_is_put_under_a_reserved_handle_comes_back(harness: Harness) -> None:
     with harness.storage() as storage:
         for size in (0, *SIZES):
             handle, data = storage.reserve("a b.png"), sample(size)
-            storage.put(handle, sliced(data, MIB), content_type="x/special")
+            storage.put(handle, split_chunks(data, MIB), content_type="x/special")
             expect_content(storage, handle, data)
             info = storage.info(handle)
             expect("name and type", ("a b.png", "x/special"), (info.name, info.content_type))
@@ -58,14 +58,14 @@ def other_bytes_are_not_put_over_an_attachment(harness: Harness) -> None:
             storage.put(handle, data)
             before = storage.info(handle)
             for other in (b"", sample(size, "other"), data[:-1], data + b"x", sample(9 * MIB, "x")):
-                for content in (other, sliced(other, MIB)):
+                for content in (other, split_chunks(other, MIB)):
                     expect_error(Kind.EXISTS, "put", storage.put, handle, content)
             expect_content(storage, handle, data)
             expect("what is known of it", before, storage.info(handle))
         added = storage.add("a.bin", b"data")
         expect_error(Kind.EXISTS, "put over what was added", storage.put, added, b"other")
         expect_content(storage, added, b"data")
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
 
 
 @promise
@@ -76,12 +76,12 @@ def the_same_bytes_can_be_put_again(harness: Harness) -> None:
             handle, data = storage.reserve("a.bin"), sample(size)
             storage.put(handle, data)
             before = storage.info(handle)
-            for content in (data, sliced(data, MIB)):
+            for content in (data, split_chunks(data, MIB)):
                 storage.put(handle, content)
             harness.again(storage).put(handle, data)
             expect_content(storage, handle, data)
             expect("what is known of it", before, storage.info(handle))
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
 
 
 @promise
@@ -120,7 +120,7 @@ def of_several_who_put_at_once_one_succeeds(harness: Harness) -> None:
             kinds = {getattr(outcome, "kind", outcome) for outcome in outcomes}
             expect("outcomes", {None, Kind.EXISTS}, kinds)
             expect_content(storage, handle, contents[winners[0]])
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
 
 
 @promise
@@ -132,7 +132,7 @@ def all_who_put_the_same_bytes_at_once_succeed(harness: Harness) -> None:
             outcomes = at_once([_make_putter(storage, handle, data) for _ in range(3)])
             expect("outcomes", [None] * 3, outcomes)
             expect_content(storage, handle, data)
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
 
 
 @promise
@@ -164,15 +164,15 @@ def a_put_that_fails_takes_nothing_away(harness: Harness) -> None:
     with harness.storage() as storage:
         for size in SIZES:
             handle, failure = storage.reserve("a.bin"), ValueError("broken")
-            expect_raises(ValueError, "put", storage.put, handle, failing(failure, size))
+            expect_raises(ValueError, "put", storage.put, handle, fail_after(failure, size))
             expect_nothing_stored(harness, storage)
             data = sample(size)
             storage.put(handle, data)
-            for content in (failing(failure, size), failing(failure, size + 1)):
+            for content in (fail_after(failure, size), fail_after(failure, size + 1)):
                 expect_raises(Exception, "put", storage.put, handle, content)
             expect_error(Kind.CORRUPT, "put", storage.put, handle, data, digest="0" * 64)
             expect_content(storage, handle, data)
-            expect("other things in the storage", [], harness.leftovers(storage))
+            expect("other things in the storage", [], harness.garbage(storage))
             storage.remove(handle)
 
 
@@ -228,7 +228,7 @@ def of_an_upload_and_a_put_at_once_one_succeeds(harness: Harness) -> None:
             expect_content(storage, handle, contents[winners[0]])
             if winners == [1]:
                 storage.uploads.remove(handle)
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
 
 
 def _make_putter(storage: Storage, handle: str, content: bytes) -> Callable[[], None]:

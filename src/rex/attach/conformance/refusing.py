@@ -15,7 +15,14 @@ from rex.attach.conformance.expectations import (
     expect_true,
 )
 from rex.attach.conformance.promise import promise
-from rex.attach.conformance.samples import MIB, FailingFile, ShortFile, failing, sample, sliced
+from rex.attach.conformance.samples import (
+    MIB,
+    FailingFile,
+    ShortFile,
+    fail_after,
+    sample,
+    split_chunks,
+)
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -125,7 +132,7 @@ def what_the_content_raises_comes_out_as_it_is(harness: Harness) -> None:
             Error("mine", kind=Kind.NOT_FOUND),
         ):
             for size in (0, 1, MIB + 1):
-                _expect_own(storage, failure, failing(failure, size))
+                _expect_own(storage, failure, fail_after(failure, size))
                 _expect_own(storage, failure, FailingFile(failure, size))
         expect_nothing_stored(harness, storage)
 
@@ -135,7 +142,7 @@ def content_that_fails_late_leaves_nothing(harness: Harness) -> None:
     """When 20 MiB have been read already, a failure still leaves nothing behind."""
     with harness.storage() as storage:
         for failure in (ValueError("late"), FileNotFoundError(2, "late")):
-            _expect_own(storage, failure, failing(failure, 20 * MIB))
+            _expect_own(storage, failure, fail_after(failure, 20 * MIB))
         _expect_own(storage, failure, FailingFile(failure, 20 * MIB))
         expect_nothing_stored(harness, storage)
 
@@ -146,7 +153,7 @@ def an_interrupt_leaves_nothing(harness: Harness) -> None:
     with harness.storage() as storage:
         for interrupt in (KeyboardInterrupt(), SystemExit(3)):
             for size in (0, MIB, 10 * MIB):
-                _expect_own(storage, interrupt, failing(interrupt, size))
+                _expect_own(storage, interrupt, fail_after(interrupt, size))
         expect_nothing_stored(harness, storage)
 
 
@@ -156,7 +163,7 @@ def the_largest_size_allowed_is_allowed(harness: Harness) -> None:
     data = sample(LIMIT)
     with harness.storage(max_size=LIMIT) as storage:
         expect_round_trip(storage, data, data)
-        expect_round_trip(storage, sliced(data, 999), data)
+        expect_round_trip(storage, split_chunks(data, 999), data)
         expect_round_trip(storage, ShortFile(data, 999), data)
 
 
@@ -165,7 +172,7 @@ def one_byte_over_the_largest_size_is_refused(harness: Harness) -> None:
     """Content of `max_size` + 1 bytes is `TOO_LARGE`, and nothing of it is left."""
     data = sample(LIMIT + 1)
     with harness.storage(max_size=LIMIT) as storage:
-        for content in (data, io.BytesIO(data), sliced(data, 999), ShortFile(data, 999)):
+        for content in (data, io.BytesIO(data), split_chunks(data, 999), ShortFile(data, 999)):
             what = f"add of {LIMIT + 1} bytes"
             error = expect_error(Kind.TOO_LARGE, what, storage.add, "a", content)
             expect_true("the error tells the limit", str(LIMIT) in str(error))

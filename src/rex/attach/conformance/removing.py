@@ -70,7 +70,7 @@ def removing_leaves_no_traces(harness: Harness) -> None:
     """When all are removed, nothing is left of them: no directories, no parts, no records."""
     with harness.storage() as storage:
         handles = [storage.add(f"{size}.bin", sample(size)) for size in (0, 10, 9 * MIB)]
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
         for handle in handles:
             storage.remove(handle)
         expect_nothing_stored(harness, storage)

@@ -15,7 +15,7 @@ from rex.attach.conformance.expectations import (
     expect_true,
 )
 from rex.attach.conformance.promise import upload_promise
-from rex.attach.conformance.samples import MIB, CutFile, failing, sample, sliced
+from rex.attach.conformance.samples import MIB, CutFile, fail_after, sample, split_chunks
 from rex.attach.storage.resumable import MAX_KEPT_NOTE_BYTES
 from rex.core import Error, Kind
 
@@ -55,7 +55,7 @@ def an_upload_in_pieces_becomes_an_attachment(harness: Harness) -> None:
             digest = hashlib.sha256(data).hexdigest()
             expect_true("a digest that is recorded is right", info.digest in (None, digest))
             expect("listed", [handle], list(storage))
-            expect("other things in the storage", [], harness.leftovers(storage))
+            expect("other things in the storage", [], harness.garbage(storage))
             storage.remove(handle)
 
 
@@ -136,7 +136,7 @@ def what_comes_before_a_failure_is_kept(harness: Harness) -> None:
             whole = size + size + len(rest)
             handle = storage.uploads.create("a.bin", size=whole).handle
             for start in (0, size):
-                content = failing(failure, size)
+                content = fail_after(failure, size)
                 raised = expect_raises(
                     type(failure), "append", storage.uploads.append, handle, start, content
                 )
@@ -247,7 +247,7 @@ def an_upload_of_nothing_is_complete_at_once(harness: Harness) -> None:
         storage.uploads.append(later.handle, 0, b"", size=0)
         expect_content(storage, later.handle, b"")
         expect("listed", sorted([upload.handle, later.handle]), list(storage))
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
 
 
 @upload_promise(supported=True)
@@ -313,7 +313,7 @@ def an_upload_that_has_expired_takes_nothing_more(harness: Harness) -> None:
             storage.upload_expires = lifetime
         expect_content(storage, finished, b"data")
         expect("offset", 4, uploads.info(finished).offset)
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
 
 
 @upload_promise(supported=True)
@@ -363,7 +363,7 @@ def arguments_of_uploads_are_checked_first(harness: Harness) -> None:
 def upload_part(storage: Storage, content: bytes) -> str:
     """Upload a part; give its handle."""
     handle = storage.uploads.create("part", size=len(content), is_part=True).handle
-    storage.uploads.append(handle, 0, sliced(content, MIB))
+    storage.uploads.append(handle, 0, split_chunks(content, MIB))
     return handle
 
 

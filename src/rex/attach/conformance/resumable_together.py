@@ -18,7 +18,7 @@ from rex.attach.conformance.expectations import (
 )
 from rex.attach.conformance.promise import upload_promise
 from rex.attach.conformance.resumable import LARGE, expect_no_attachment, upload_part
-from rex.attach.conformance.samples import MIB, sample, sliced
+from rex.attach.conformance.samples import MIB, sample, split_chunks
 from rex.core import Kind
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def uploads_made_as_parts_are_joined(harness: Harness) -> None:
         info = storage.info(handle)
         expect("name and type", ("a b.png", "x/special"), (info.name, info.content_type))
         expect("listed", [handle], list(storage))
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
         for part in parts:
             expect_error(Kind.NOT_FOUND, "info of a part", storage.uploads.info, part)
 
@@ -137,13 +137,13 @@ def many_uploads_in_pieces_do_not_get_mixed_up(harness: Harness) -> None:
             third = len(data) // 3
             for start in (0, third, 2 * third):
                 end = len(data) if start == 2 * third else start + third
-                storage.uploads.append(handle, start, sliced(data[start:end], MIB))
+                storage.uploads.append(handle, start, split_chunks(data[start:end], MIB))
             return handle, data
 
         for handle, data in pool.map(live, range(8)):
             expect_content(storage, handle, data)
         expect("uploads", [], list(storage.uploads.list()))
-        expect("other things in the storage", [], harness.leftovers(storage))
+        expect("other things in the storage", [], harness.garbage(storage))
 
 
 @upload_promise(supported=True)
@@ -156,13 +156,13 @@ def coroutines_take_uploads_in_pieces(harness: Harness) -> None:
         upload = await uploads.create("a.bin", size=len(data))
         has_come = asyncio.Event()
 
-        async def hanging() -> AsyncIterator[bytes]:
-            for chunk in sliced(data[: 3 * MIB], MIB):
+        async def hang() -> AsyncIterator[bytes]:
+            for chunk in split_chunks(data[: 3 * MIB], MIB):
                 yield chunk
             has_come.set()
             await asyncio.Event().wait()
 
-        appending = asyncio.ensure_future(uploads.append(upload.handle, 0, hanging()))
+        appending = asyncio.ensure_future(uploads.append(upload.handle, 0, hang()))
         await has_come.wait()
         appending.cancel()
         await asyncio.wait({appending})

@@ -17,9 +17,9 @@ __all__ = [
     "FailingFile",
     "ShortFile",
     "at_once",
-    "failing",
+    "fail_after",
     "sample",
-    "sliced",
+    "split_chunks",
 ]
 
 MIB = 1024 * 1024
@@ -30,14 +30,14 @@ def sample(size: int, seed: str = "") -> bytes:
     return random.Random(f"{seed}{size}").randbytes(size)  # noqa: S311 - content, no secret
 
 
-def sliced(data: bytes, size: int) -> Iterator[bytes]:
+def split_chunks(data: bytes, size: int) -> Iterator[bytes]:
     """Give the data in chunks of a size; how much there is cannot be known beforehand."""
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-def failing(failure: BaseException, size: int) -> Iterator[bytes]:
+def fail_after(failure: BaseException, size: int) -> Iterator[bytes]:
     """Give so many bytes, and then fail."""
-    yield from sliced(sample(size), MIB)
+    yield from split_chunks(sample(size), MIB)
     raise failure
 
 

@@ -19,7 +19,7 @@ from rex.attach.conformance.expectations import (
     expect_true,
 )
 from rex.attach.conformance.promise import promise
-from rex.attach.conformance.samples import MIB, CutFile, ShortFile, sample, sliced
+from rex.attach.conformance.samples import MIB, CutFile, ShortFile, sample, split_chunks
 from rex.core import Kind
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def content_around_a_mebibyte_comes_back(harness: Harness) -> None:
         for size in (MIB - 1, MIB, MIB + 1):
             data = sample(size)
             expect_round_trip(storage, data, data)
-            expect_round_trip(storage, sliced(data, 300_007), data)
+            expect_round_trip(storage, split_chunks(data, 300_007), data)
 
 
 @promise
@@ -70,7 +70,7 @@ def content_around_eight_mebibytes_comes_back(harness: Harness) -> None:
         for size in (8 * MIB - 1, 8 * MIB, 8 * MIB + 1):
             data = sample(size)
             expect_round_trip(storage, data, data)
-            expect_round_trip(storage, sliced(data, MIB), data)
+            expect_round_trip(storage, split_chunks(data, MIB), data)
 
 
 @promise
@@ -79,7 +79,7 @@ def twenty_mebibytes_come_back(harness: Harness) -> None:
     with harness.storage() as storage:
         data = sample(20 * MIB)
         expect_round_trip(storage, io.BytesIO(data), data)
-        expect_round_trip(storage, sliced(data, 700_001), data)
+        expect_round_trip(storage, split_chunks(data, 700_001), data)
 
 
 @promise
@@ -243,7 +243,7 @@ def _write(fd: int, data: bytes) -> None:
 
 def _from_one_buffer(data: bytes, size: int) -> Iterator[memoryview]:
     buffer = bytearray(size)
-    for chunk in sliced(data, size):
+    for chunk in split_chunks(data, size):
         buffer[: len(chunk)] = chunk
         yield memoryview(buffer)[: len(chunk)]
     buffer[:] = bytes(size)
@@ -262,7 +262,7 @@ def content_of_another_digest_is_refused(harness: Harness) -> None:
                 "a digest is recorded rightly", storage.info(handle).digest in (None, digest)
             )
             storage.remove(handle)
-            for content in (data, sliced(data, 300_007)):
+            for content in (data, split_chunks(data, 300_007)):
                 what = f"{size} bytes of another digest"
                 expect_error(Kind.CORRUPT, what, storage.add, "a.bin", content, digest=other)
         for ill_formed in ("", other[1:], other.upper()):

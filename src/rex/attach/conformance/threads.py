@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rex.attach.conformance.expectations import expect
 from rex.attach.conformance.promise import promise
-from rex.attach.conformance.samples import MIB, sample, sliced
+from rex.attach.conformance.samples import MIB, sample, split_chunks
 
 if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
@@ -25,7 +25,7 @@ def many_threads_can_add_at_once(harness: Harness) -> None:
         def add(number: int) -> dict[str, bytes]:
             barrier.wait()
             contents = [sample(5000, f"{number}-{step}") for step in range(8)]
-            return {storage.add("same.bin", sliced(data, 999)): data for data in contents}
+            return {storage.add("same.bin", split_chunks(data, 999)): data for data in contents}
 
         stored: dict[str, bytes] = {}
         for added in pool.map(add, range(THREADS)):
@@ -42,7 +42,7 @@ def large_attachments_can_be_added_at_once(harness: Harness) -> None:
     """What is sent in parts does not get mixed up with what others send."""
     with harness.storage() as storage, ThreadPoolExecutor(4) as pool:
         contents = [sample(9 * MIB + number) for number in range(4)]
-        handles = pool.map(lambda data: storage.add("a.bin", sliced(data, MIB)), contents)
+        handles = pool.map(lambda data: storage.add("a.bin", split_chunks(data, MIB)), contents)
         for handle, data in zip(handles, contents, strict=True):
             with storage.open(handle) as stream:
                 expect("content", data, stream.read())

@@ -26,7 +26,7 @@ class Comparison:
         self._hash: _Hash | None = None
         self._position = 0
 
-    def passing(self, position: int, data: bytes | memoryview) -> None:
+    def update(self, position: int, data: bytes | memoryview) -> None:
         """Take note of bytes that are about to be returned, which begin at a position.
 
         Errors: `CORRUPT` when they are the last ones and the SHA-256 of all is another, each time

@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import re
 
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.core import Error, Kind
 
 __all__ = [
     "INLINE_TYPES",
-    "coding_of",
     "content_type_for",
     "disposition",
     "essence",
     "is_inline_type",
+    "normalize_coding",
     "text_type",
 ]
 
@@ -126,7 +126,7 @@ def content_type_for(name: str, given: str | None = None) -> str:
         return _guess(name.rpartition(".")[2].lower()) if "." in name else DEFAULT_TYPE
     content_type = _normalize(given) if isinstance(given, str) else None
     if content_type is None:
-        raise Error("Ill-formed content type", shown(given), kind=Kind.ILL_FORMED)
+        raise Error("Ill-formed content type", show(given), kind=Kind.ILL_FORMED)
     return content_type
 
 
@@ -143,7 +143,7 @@ def text_type(content_type: str) -> str:
     return with_charset if len(with_charset) <= _MAX_TYPE_LENGTH else content_type
 
 
-def coding_of(content_encoding: str | None) -> str | None:
+def normalize_coding(content_encoding: str | None) -> str | None:
     """Return the content codings that a stored object has, or None where its bytes have none.
 
     An ill-formed value (RFC 9110, section 8.4) does not count, nor does ``aws-chunked``, which some

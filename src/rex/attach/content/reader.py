@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.attach.content.comparison import Comparison
-from rex.attach.telemetry.operation import moved
+from rex.attach.telemetry.operation import report_bytes
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Stream(io.RawIOBase):
     """The bytes of one object, fetched when they are read.
 
     It begins with `body`, whose chunks begin at `start`; `fetch` requests the bytes from one
-    position to another, and `mapped` makes errors for people of what either raises. Reading ends
+    position to another; `map_errors` makes an `Error` of what either raises. Reading ends
     after `length` bytes, if that is given.
     """
 
@@ -111,7 +111,7 @@ class Stream(io.RawIOBase):
         self._kept: bytes | None = None if is_little else b""
         self._comparison = Comparison(info)
         if start == info.size == 0:  # there is nothing to read, which may be wrong
-            self._comparison.passing(0, b"")
+            self._comparison.update(0, b"")
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -171,7 +171,7 @@ class Stream(io.RawIOBase):
             return None
         if len(self._rest) >= size:
             return bytes(self._take(size))
-        cached = getattr(self._chunks, "cached", None)
+        cached = getattr(self._chunks, "read_cached", None)
         if cached is None or self._rest:
             return None
         given: bytes | None = cached(size)
@@ -185,13 +185,13 @@ class Stream(io.RawIOBase):
         """Stop fetching."""
         if not self.closed:
             self._drop()
-            moved("out", self._taken)
+            report_bytes("out", self._taken)
         super().close()
 
     def _take(self, size: int) -> memoryview:
         """Take at most so many bytes of `_rest`. Errors: `CORRUPT`, with nothing taken."""
         part = self._rest[: min(size, self._end - self._position)]
-        self._comparison.passing(self._position, part)
+        self._comparison.update(self._position, part)
         self._rest = self._rest[len(part) :]
         self._position += len(part)
         self._taken += len(part)

@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
-from rex.attach.links.reason import Reason, certain, likely, quoted
+from rex.attach.links.reason import Reason, certain, cite, likely
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["undamaged"]
+__all__ = ["repair"]
 
 _SIGNATURES = (
     (r"X-Amz-Signature=([0-9a-f]*)([^&#]*)", 64),
@@ -84,7 +84,7 @@ _BROKEN = _Damage(
 )
 
 
-def undamaged(text: str) -> tuple[str, list[Reason]]:
+def repair(text: str) -> tuple[str, list[Reason]]:
     """Give the link without what copying did to it, and what that was."""
     reasons = []
     link = text.strip().strip("<>\"'`")
@@ -146,7 +146,7 @@ def _check_end(link: str, match: re.Match[str], length: int) -> tuple[str, list[
     if digits[length:] or rest:
         added = digits[length:] + rest
         evidence = (
-            f"{quoted(added, 10)} follows the signature"
+            f"{cite(added, 10)} follows the signature"
             if len(digits) >= length
             else "its signature has other characters than a signature can have"
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, unquote_plus
 
 from rex.attach.explain.policy import UNCHANGED
-from rex.attach.links.reason import Reason, certain, likely, possible, quoted
+from rex.attach.links.reason import Reason, certain, cite, likely, possible
 from rex.attach.links.signed_link import part_of
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def refusal_reasons(
     link: SignedLink, answer: Answer, compared: Comparison | None
 ) -> Iterator[Reason]:
     """Say what the answer means, after what the settings say."""
-    said = f"the server answered {quoted(answer.code or str(answer.status or ''), 60)}"
-    said += f": {quoted(answer.message)}" if answer.message else ""
+    said = f"the server answered {cite(answer.code or str(answer.status or ''), 60)}"
+    said += f": {cite(answer.message)}" if answer.message else ""
     code = answer.code or _BY_STATUS.get(answer.status or 0, "")
     found = [*_region_reasons(link, answer)]
     if code in _BY_CODE:
@@ -120,7 +120,7 @@ def refusal_reasons(
     for pattern, meant, change in _BY_MESSAGE:
         if re.search(pattern, answer.message):
             what = answer.element("HeadersNotSigned")
-            evidence = f"{said} ({quoted(what, 100)})" if what else said
+            evidence = f"{said} ({cite(what, 100)})" if what else said
             found.append(certain(meant, evidence, change))
             break
     if code == "SignatureDoesNotMatch":
@@ -156,7 +156,7 @@ def _region_reasons(link: SignedLink, answer: Answer) -> Iterator[Reason]:
     if expected and link.region and expected != link.region:
         yield certain(
             "wrong-region",
-            f"{quoted(link.region, 40)} in the link, {quoted(expected, 40)} in the answer",
+            f"{cite(link.region, 40)} in the link, {cite(expected, 40)} in the answer",
             "Set attach_s3_region right, and make a new link.",
         )
 
@@ -165,7 +165,7 @@ def _redirect_reason(code: str, answer: Answer, said: str) -> Reason:
     if code.endswith("Redirect"):
         return certain(
             "other-address",
-            f"{said}; it is at {quoted(answer.element('Endpoint') or 'another region', 100)}",
+            f"{said}; it is at {cite(answer.element('Endpoint') or 'another region', 100)}",
             "Set attach_s3_endpoint and attach_s3_region right, and make a new link.",
         )
     return certain("signature-changed", said, "Use the link as it was made.")
@@ -206,7 +206,7 @@ def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
         reasons.append(
             likely(
                 "header-unlike",
-                f"{known}; the signed headers are {quoted(', '.join(others), 100)}",
+                f"{known}; the signed headers are {cite(', '.join(others), 100)}",
                 f"{HEADERS} Tell what was sent with --header, and this can say more.",
             )
         )
@@ -224,7 +224,7 @@ def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
     reasons.append(
         give(
             "host-changed",
-            f"{known}; the host is signed, and the link leads to {quoted(link.host)}",
+            f"{known}; the host is signed, and the link leads to {cite(link.host)}",
             "Have the proxy pass Host on as it came, or set attach_s3_public_endpoint to the host "
             "that the server is asked for.",
         )
@@ -254,7 +254,7 @@ def _compare(link: SignedLink, answer: Answer) -> Iterator[Reason]:
         found.append(
             certain(
                 "host-changed",
-                f"{quoted(link.host)} in the link, {quoted(headers['host'])} at the server",
+                f"{cite(link.host)} in the link, {cite(headers['host'])} at the server",
                 "Have the proxy pass Host on as it came, or set attach_s3_public_endpoint to the "
                 "host that the server is asked for.",
             )
@@ -265,15 +265,15 @@ def _compare(link: SignedLink, answer: Answer) -> Iterator[Reason]:
             found.append(
                 certain(
                     "header-changed" if value else "header-missing",
-                    f"the server got {quoted(value, 100) if value else 'nothing'} for it",
+                    f"the server got {cite(value, 100) if value else 'nothing'} for it",
                     HEADERS,
-                    quoted(name, 40),
+                    cite(name, 40),
                 )
             )
     yield from found or [
         likely(
             "wrong-secret-key",
-            f"method ({quoted(method, 20)}), path, query and headers in its answer are the same",
+            f"method ({cite(method, 20)}), path, query and headers in its answer are the same",
             "Compare attach_s3_secret_key with the server's, and make a new link.",
         )
     ]
@@ -287,13 +287,13 @@ def _differences(link: SignedLink, method: str, path: str, query: str) -> Iterat
             "wrong-method",
             "the method in the server's answer",
             f"Ask with {expected}, or have a link for the other method made.",
-            quoted(method, 20),
+            cite(method, 20),
             expected=expected,
         )
     if unquote(path) != unquote(link.path):
         yield certain(
             "path-rewritten",
-            f"{quoted(unquote(link.path), 100)} in the link, {quoted(unquote(path), 100)} at the "
+            f"{cite(unquote(link.path), 100)} in the link, {cite(unquote(path), 100)} at the "
             "server",
             "Have the proxy pass the path on as it came, and use the link as it was made.",
         )
@@ -307,7 +307,7 @@ def _differences(link: SignedLink, method: str, path: str, query: str) -> Iterat
             "parameter-rewritten",
             "it is not the same in the link and at the server",
             "Use the link as it was made.",
-            quoted(", ".join(differing), 100),
+            cite(", ".join(differing), 100),
         )
 
 
@@ -323,7 +323,7 @@ def _scope_compared(link: SignedLink, answer: Answer) -> Iterator[Reason]:
         if here != there:
             yield certain(
                 "scope-rewritten",
-                f"{quoted(here, 60)} in the link, {quoted(there, 60)} at the server",
+                f"{cite(here, 60)} in the link, {cite(there, 60)} at the server",
                 "Use the link as it was made.",
                 what,
             )

@@ -9,13 +9,13 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from rex.attach.explain.damage import COPY_AGAIN, undamaged
+from rex.attach.explain.damage import COPY_AGAIN, repair
 from rex.attach.explain.error_responses import NEW_LINK, is_clock, is_expired, refusal_reasons
 from rex.attach.explain.policy import policy_reasons
 from rex.attach.explain.response import Answer
 from rex.attach.explain.service_link import ends_at, service_reasons
 from rex.attach.links.link import MAX_LINK_SECONDS
-from rex.attach.links.reason import Certainty, Comparison, Reason, certain, likely, quoted
+from rex.attach.links.reason import Certainty, Comparison, Reason, certain, cite, likely
 from rex.attach.links.signed_link import METHODS, SignedLink, part_of
 from rex.core import Error, Kind
 
@@ -74,7 +74,7 @@ def explain(
     checked = ["what copying does to a link", "parameters, times and headers of the link"]
     reasons += _form(signed)
     compared = None
-    if signed.is_served:
+    if signed.is_service:
         reasons += service_reasons(signed, storage, checked)
     elif storage is not None and signed.is_signed:
         links = storage.abilities.links
@@ -116,7 +116,7 @@ def _read(
             "This is neither a link nor the JSON of one (rex attach link --json)",
             kind=Kind.ILL_FORMED,
         )
-    url, reasons = undamaged(url)
+    url, reasons = repair(url)
     if not re.match(r"https?://[^/?#\s]", url, re.IGNORECASE):
         raise Error("A link begins with http:// or https:// and a host", kind=Kind.ILL_FORMED)
     link = SignedLink(
@@ -136,7 +136,7 @@ def _is_text(value: object) -> bool:
 
 def _form(link: SignedLink) -> Iterator[Reason]:
     """Look at what must be in every link."""
-    if link.is_served:
+    if link.is_service:
         return
     if not link.is_signed:
         yield certain(
@@ -161,7 +161,7 @@ def _form(link: SignedLink) -> Iterator[Reason]:
     if link.repeated:
         yield certain(
             "parameter-repeated",
-            quoted(", ".join(link.repeated), 100),
+            cite(", ".join(link.repeated), 100),
             COPY_AGAIN,
         )
     if link.seconds is not None and not 1 <= link.seconds <= MAX_LINK_SECONDS:
@@ -190,7 +190,7 @@ def _request(link: SignedLink) -> Iterator[Reason]:
             if link.method
             else f"its parameters and its signed headers are those of a {expected}",
             f"Ask with {expected}, or have a link for the other method made.",
-            quoted(link.asked, 20),
+            cite(link.asked, 20),
             expected=expected,
         )
     if link.sent is None:
@@ -199,22 +199,22 @@ def _request(link: SignedLink) -> Iterator[Reason]:
         if name != "host" and name not in link.sent:
             yield certain(
                 "header-missing",
-                f"it is one of {quoted(', '.join(link.signed_headers), 100)}",
+                f"it is one of {cite(', '.join(link.signed_headers), 100)}",
                 "Send the headers that the link came with.",
-                quoted(name, 40),
+                cite(name, 40),
             )
         elif link.headers and name in link.headers and link.headers[name] != link.sent[name]:
             yield certain(
                 "header-changed",
-                f"signed: {quoted(link.headers[name], 100)}; sent: {quoted(link.sent[name], 100)}",
+                f"signed: {cite(link.headers[name], 100)}; sent: {cite(link.sent[name], 100)}",
                 "Send it just as the link says.",
-                quoted(name, 40),
+                cite(name, 40),
             )
     for name in link.sent:
         if name.startswith("x-amz-") and name not in link.signed_headers:
             yield certain(
                 "header-added",
-                f"{quoted(name, 60)} is none of {quoted(', '.join(link.signed_headers), 100)}",
+                f"{cite(name, 60)} is none of {cite(', '.join(link.signed_headers), 100)}",
                 "Leave it out; or have the link made with it.",
             )
 
@@ -229,7 +229,7 @@ def _compare(link: SignedLink, compared: Comparison | None) -> Iterator[Reason]:
             "wrong-method",
             "recomputed with the secret key of the settings",
             f"Ask with {compared.method}, or have a link for the other method made.",
-            quoted(link.asked, 20),
+            cite(link.asked, 20),
             expected=compared.method,
         )
 
@@ -237,7 +237,7 @@ def _compare(link: SignedLink, compared: Comparison | None) -> Iterator[Reason]:
 def _times(link: SignedLink, answer: Answer | None, now: datetime.datetime) -> Iterator[Reason]:
     """Compare the times of the link with the clocks, ours and the server's."""
     begins, ends = link.signed_at, link.ends_at
-    served = ends_at(link) if link.is_served else None
+    served = ends_at(link) if link.is_service else None
     if served is not None:
         ends = datetime.datetime.fromtimestamp(served, datetime.UTC)
     theirs = answer.time if answer else None
@@ -247,7 +247,7 @@ def _times(link: SignedLink, answer: Answer | None, now: datetime.datetime) -> I
         yield certain("link-expired", evidence, NEW_LINK)
     elif answer is not None and is_expired(answer):
         if ends is None:
-            said = f"the server answered {quoted(answer.message)}"
+            said = f"the server answered {cite(answer.message)}"
             yield certain("link-expired", said, NEW_LINK)
         else:
             yield certain(
@@ -258,7 +258,7 @@ def _times(link: SignedLink, answer: Answer | None, now: datetime.datetime) -> I
     elif answer is not None and is_clock(answer):
         yield certain(
             "clock-skew",
-            f"the server answered {quoted(answer.code)}: {quoted(answer.message)}"
+            f"the server answered {cite(answer.code)}: {cite(answer.message)}"
             + (f"; signed at {_when(begins)}, {clocks}" if begins else ""),
             "Set both clocks by NTP, and make a new link.",
         )

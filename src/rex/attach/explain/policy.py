@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rex.attach.links.reason import Reason, certain, quoted
+from rex.attach.links.reason import Reason, certain, cite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,15 +33,15 @@ def policy_reasons(link: SignedLink) -> Iterator[Reason]:
         if name != "bucket" and not fits:
             yield certain(
                 "field-changed",
-                f"signed: {quoted(value, 100)}; in the form: {quoted(given or 'nothing', 100)}",
+                f"signed: {cite(value, 100)}; in the form: {cite(given or 'nothing', 100)}",
                 UNCHANGED,
-                quoted(name, 60),
+                cite(name, 60),
             )
     added = [name for name in fields if name not in wanted and name not in UNNAMED]
     if added := [name for name in added if not name.startswith("x-ignore-")]:
         yield certain(
             "field-added",
-            quoted(", ".join(added), 100),
+            cite(", ".join(added), 100),
             UNCHANGED,
         )
 

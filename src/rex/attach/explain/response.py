@@ -9,7 +9,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from rex.attach.links.reason import quoted
+from rex.attach.links.reason import cite
 
 __all__ = ["MAX_ANSWER", "Answer"]
 
@@ -21,7 +21,7 @@ _HEAD = re.compile(r"HTTP/[0-9.]{1,4} ([1-5][0-9][0-9])[^\n]*\n((?:[^\n]+\n)*)(?
 
 
 class Answer:
-    """An answer; whoever sent it may be anyone, so nothing of it is shown but by `quoted`."""
+    """An answer; whoever sent it may be anyone, so nothing of it is shown but by `cite`."""
 
     def __init__(self, content: bytes) -> None:
         text = content[:MAX_ANSWER].decode("utf-8", "replace").replace("\r\n", "\n")
@@ -50,7 +50,7 @@ class Answer:
     @property
     def message(self) -> str:
         """What the server says to people."""
-        return self.element("Message") or quoted(str(self.problem.get("detail", "")))
+        return self.element("Message") or cite(str(self.problem.get("detail", "")))
 
     @property
     def is_success(self) -> bool:

@@ -8,8 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from rex.attach.links.grant import Permission
-from rex.attach.links.reason import Reason, certain, likely, quoted
+from rex.attach.links.grant import Grant
+from rex.attach.links.reason import Reason, certain, cite, likely
 from rex.attach.links.token import MAX_TOKEN_LENGTH
 from rex.core import Error
 
@@ -68,7 +68,7 @@ def _query_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]
     if not unquote(link.path).endswith(signed):
         yield certain(
             "path-changed",
-            f"its token is for {quoted(signed)}",
+            f"its token is for {cite(signed)}",
             "Make a link for each attachment; a link is for one.",
         )
     yield from _unknown_parts([name for name, _ in link.pairs if name != "token"])
@@ -78,8 +78,8 @@ def _query_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]
         if link.sent.get(name) != value:
             yield certain(
                 "header-changed" if name in link.sent else "header-missing",
-                f"signed: {quoted(str(value), 100)}; sent: "
-                f"{quoted(link.sent.get(name, 'nothing'), 100)}",
+                f"signed: {cite(str(value), 100)}; sent: "
+                f"{cite(link.sent.get(name, 'nothing'), 100)}",
                 "Send the headers that the link came with.",
                 name,
             )
@@ -99,10 +99,10 @@ def _form_reasons(link: SignedLink, claims: dict[str, Any]) -> Iterator[Reason]:
         if link.fields.get(name) != signed.get(name):
             yield certain(
                 "field-changed",
-                f"signed: {quoted(str(signed.get(name, 'no such field')), 100)}; in the form: "
-                f"{quoted(link.fields.get(name, 'nothing'), 100)}",
+                f"signed: {cite(str(signed.get(name, 'no such field')), 100)}; in the form: "
+                f"{cite(link.fields.get(name, 'nothing'), 100)}",
                 "Send the fields that the link came with, all of them and no other.",
-                quoted(name, 60),
+                cite(name, 60),
             )
 
 
@@ -110,14 +110,14 @@ def _unknown_parts(names: list[str]) -> Iterator[Reason]:
     if names:
         yield certain(
             "parameter-added",
-            f"{quoted(', '.join(names), 100)} is not part of it",
+            f"{cite(', '.join(names), 100)} is not part of it",
             UNCHANGED,
         )
 
 
 def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> Iterator[Reason]:
     links = storage.abilities.links
-    if links is None or not links.is_served:
+    if links is None or not links.is_service:
         yield likely(
             "no-links",
             "the setting attach_url is not given, or the storage has links of its own",
@@ -128,7 +128,7 @@ def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> 
     if not address.startswith(f"{(storage.url or '').rstrip('/').lower()}/signed/"):
         yield likely(
             "other-service",
-            f"{quoted(link.host)} in the link, {storage.url} in the setting attach_url",
+            f"{cite(link.host)} in the link, {storage.url} in the setting attach_url",
             "Set attach_url to where clients reach the service, and make a new link.",
         )
     try:
@@ -137,7 +137,7 @@ def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> 
         checked.append(f"not the signature: {error.message}")
         return
     checked.append("the signature, with the secret of the storage")
-    signed_for = [each for each in SIGNED_FOR if Permission.is_signed(tokens, each, link["token"])]
+    signed_for = [each for each in SIGNED_FOR if Grant.is_signed(tokens, each, link["token"])]
     if not signed_for:
         yield likely(
             "other-secret",
@@ -150,6 +150,6 @@ def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> 
             "wrong-method",
             "recomputed with the secret of the storage",
             f"Ask with {signed_for[0]}, or have a link for the other method made.",
-            quoted(asked, 20),
+            cite(asked, 20),
             expected=signed_for[0],
         )

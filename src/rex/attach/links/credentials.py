@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     CredentialsProvider = Callable[[], Credentials]
 
-__all__ = ["AwsChain", "CredentialsProvider", "given_keys"]
+__all__ = ["AwsChain", "CredentialsProvider", "static_credentials"]
 
 
 RENEWED = datetime.timedelta(minutes=20)
 """botocore renews temporary credentials when they have less than 15 minutes left."""
 
 
-def given_keys(
+def static_credentials(
     access_key: str | None, secret_key: Secret | None, session_token: Secret | None
 ) -> CredentialsProvider | None:
     """Provide the keys that were given, or None when none were.

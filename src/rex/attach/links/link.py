@@ -6,7 +6,7 @@ import datetime
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def link_seconds(expires: float | datetime.timedelta) -> float:
     if not isinstance(seconds, int | float) or not 1 <= seconds <= MAX_LINK_SECONDS:
         raise Error(
             f"A link lasts from 1 second to 7 days ({MAX_LINK_SECONDS} seconds)",
-            shown(seconds),
+            show(seconds),
             kind=Kind.ILL_FORMED,
         )
     return seconds

@@ -11,9 +11,9 @@ __all__ = [
     "Comparison",
     "Reason",
     "certain",
+    "cite",
     "likely",
     "possible",
-    "quoted",
 ]
 
 REASONS = {
@@ -170,7 +170,7 @@ def _reason(
     return Reason(certainty, code, sentence, evidence, change, subject)
 
 
-def quoted(text: str, limit: int = 200) -> str:
+def cite(text: str, limit: int = 200) -> str:
     """Show what others wrote: in one line, without control characters, not at length."""
     printable = "".join(char if char.isprintable() else "?" for char in text[: limit + 1])
     return printable if len(text) <= limit else f"{printable[:limit]}..."

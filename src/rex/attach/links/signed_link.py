@@ -89,7 +89,7 @@ class SignedLink:
         return any(self[name] for name in (*_IN_QUERY, "policy"))
 
     @property
-    def is_served(self) -> bool:
+    def is_service(self) -> bool:
         """Whether it is one of the service, which has a token."""
         return bool(self["token"]) and not self.is_signed
 

@@ -19,14 +19,14 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_TOKEN_LENGTH", "Tokens"]
+__all__ = ["MAX_TOKEN_LENGTH", "TokenSigner"]
 
 MAX_TOKEN_LENGTH = 4096
 
 _EXPIRES = "exp"
 
 
-class Tokens:
+class TokenSigner:
     """Makes and reads tokens with one secret; they are valid wherever the secret is the same."""
 
     def __init__(self, secret: bytes) -> None:

@@ -1,22 +1,22 @@
 """Long work over storages: copying, verifying, sweeping, diagnosis."""
 
-from rex.attach.backend.garbage import What
+from rex.attach.backend.garbage import GarbageKind
 from rex.attach.maintenance.copying import Copied, Outcome, copy
-from rex.attach.maintenance.diagnosis import Finding, Verdict, examine
+from rex.attach.maintenance.diagnosis import Check, Verdict, diagnose
 from rex.attach.maintenance.sweeping import Swept, lifecycle, sweep
 from rex.attach.maintenance.verifying import State, Verified, verify
 
 __all__ = [
+    "Check",
     "Copied",
-    "Finding",
+    "GarbageKind",
     "Outcome",
     "State",
     "Swept",
     "Verdict",
     "Verified",
-    "What",
     "copy",
-    "examine",
+    "diagnose",
     "lifecycle",
     "sweep",
     "verify",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-__all__ = ["pooled"]
+__all__ = ["map_concurrently"]
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -22,7 +22,9 @@ SECONDS = 0.1
 """The longest that a result lies about."""
 
 
-def pooled(call: Callable[[A], T], items: Iterable[A], workers: int) -> Generator[T, None, None]:
+def map_concurrently(
+    call: Callable[[A], T], items: Iterable[A], workers: int
+) -> Generator[T, None, None]:
     """Call for each item in one of so many threads; give what comes out, in no order.
 
     No more items are taken than are worked on soon. What a call raises comes out here, and so does

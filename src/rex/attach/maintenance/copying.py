@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.attach.content.content import CHUNK_SIZE
-from rex.attach.maintenance.concurrent import pooled
+from rex.attach.maintenance.concurrent import map_concurrently
 from rex.attach.maintenance.throttle import Throttle, Throttled
 from rex.attach.storage import MAX_POSITION
 from rex.core import Error, Kind
@@ -76,7 +76,7 @@ def copy(
     dest: Storage,
     *,
     since: datetime.date | None = None,
-    is_dry: bool = False,
+    dry_run: bool = False,
     delete_extra: bool = False,
     rate: float | None = None,
     workers: int = WORKERS,
@@ -90,7 +90,7 @@ def copy(
     meanwhile may be copied or not; what is removed from the source while it is copied is removed
     again.
 
-    `since` restricts it to the handles made on that day (UTC) or later. With `is_dry`, nothing is
+    `since` restricts it to the handles made on that day (UTC) or later. With `dry_run`, nothing is
     changed, and `COPIED` is what would be. With `delete_extra`, what the source does not have is
     removed from `dest`; an empty source removes nothing. `rate` is the most bytes a second, and
     `workers` how many are copied at once; of those over 8 MiB, a quarter as many.
@@ -98,8 +98,8 @@ def copy(
     Errors: those of listing, raised as it goes; what fails for one attachment is told as `FAILED`.
     """
     large = threading.Semaphore(max(workers // 4, 1))
-    job = _Job(source, dest, Throttle(rate), large, is_dry=is_dry, delete_extra=delete_extra)
-    return pooled(job.settle, job.found(since), workers)
+    job = _Job(source, dest, Throttle(rate), large, dry_run=dry_run, delete_extra=delete_extra)
+    return map_concurrently(job.settle, job.merge_lists(since), workers)
 
 
 class _Found(NamedTuple):
@@ -119,17 +119,17 @@ class _Job:
         throttle: Throttle,
         large: threading.Semaphore,
         *,
-        is_dry: bool,
+        dry_run: bool,
         delete_extra: bool,
     ) -> None:
         self._source = source
         self._dest = dest
         self._throttle = throttle
         self._large = large
-        self._is_dry = is_dry
+        self._dry_run = dry_run
         self._delete_extra = delete_extra
 
-    def found(self, since: datetime.date | None) -> Iterator[_Found]:
+    def merge_lists(self, since: datetime.date | None) -> Iterator[_Found]:
         """List both storages side by side; what is no handle comes last."""
         if next(self._source.list(), None) is None:
             self._delete_extra = False  # it may be a disk that is not mounted
@@ -159,7 +159,7 @@ class _Job:
         return False
 
     def _copy(self, handle: str) -> Copied:
-        if self._is_dry:
+        if self._dry_run:
             info = self._source.info(handle)
             _check_not_encoded(info)
             return Copied(handle, Outcome.COPIED, info.size)
@@ -182,7 +182,7 @@ class _Job:
         """Give what is known of an attachment of the source, and its content."""
         cached = self._source.read_cached(handle)
         if cached is not None:
-            self._throttle.passed(len(cached[1]))
+            self._throttle.wait_for(len(cached[1]))
             yield cached
             return
         with self._source.open(handle, length=MAX_POSITION) as stream:
@@ -205,7 +205,7 @@ class _Job:
     def _extra(self, handle: str) -> Copied:
         if not self._delete_extra or handle in self._source:
             return Copied(handle, Outcome.EXTRA)
-        if not self._is_dry:
+        if not self._dry_run:
             self._dest.remove(handle)
         return Copied(handle, Outcome.REMOVED)
 

@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 
 from rex.attach.backend.diagnostics import (
     MAX_TEXT,
-    Finding,
+    Check,
     Step,
     Verdict,
     doctors_of,
-    failed,
-    fine,
-    left_out,
+    fail,
+    fail_with,
+    ok,
     one_line,
-    warning,
-    wrong,
+    skip,
+    warn,
 )
 from rex.core import Error, Kind
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rex.attach.links.link import PresignedLink
     from rex.attach.storage import Storage
 
-__all__ = ["Finding", "Verdict", "examine"]
+__all__ = ["Check", "Verdict", "diagnose"]
 
 SIZE = 4096
 NAME = "doctor.txt"
@@ -47,7 +47,7 @@ _OLDER = (
 )
 
 
-def examine(storage: Storage, origins: Sequence[str] = ()) -> Generator[Finding, None, None]:
+def diagnose(storage: Storage, origins: Sequence[str] = ()) -> Generator[Check, None, None]:
     """Try what an application will do with a storage; tell what was found, step by step.
 
     The storage may be one that `check` refuses. After a failure it goes on wherever the next step
@@ -55,7 +55,7 @@ def examine(storage: Storage, origins: Sequence[str] = ()) -> Generator[Finding,
     when the caller gives up. `origins` are the sites (``https://example.org``) whose pages are to
     use the links.
 
-    Nothing is raised for what is wrong: that is a `Finding` whose verdict is `WRONG`.
+    Nothing is raised for what is wrong: that is a `Check` whose verdict is `FAIL`.
     """
     for doctor in doctors_of(storage):
         yield from _Examination(doctor, origins).findings()
@@ -81,7 +81,7 @@ class _Examination:
         self._verdicts: dict[str, Verdict] = {}
         self._working: set[str] = set()
 
-    def findings(self) -> Generator[Finding, None, None]:
+    def findings(self) -> Generator[Check, None, None]:
         """Take all the steps, and clean up."""
         pool = ThreadPoolExecutor(1, "rex.attach.backend.diagnostics")
         left = None
@@ -113,9 +113,7 @@ class _Examination:
         tried.append(Step("get link", self._get_link, written))
         if not self._origins:
             tried.append(
-                Step(
-                    "cors", lambda: left_out("no-origin", "no site was given (--origin)"), required
-                )
+                Step("cors", lambda: skip("no-origin", "no site was given (--origin)"), required)
             )
         tried += [
             Step("cors", functools.partial(self._cors, origin), required)
@@ -123,17 +121,17 @@ class _Examination:
         ]
         return [*tried, Step("remove", self._remove, written)]
 
-    def _take(self, step: Step) -> Finding:
-        lacking = [needed for needed in step.needs if needed not in self._working]
-        found = _needs(lacking[0]) if lacking else self._look(step)
-        if found.verdict in (Verdict.FINE, Verdict.WARNING):
+    def _take(self, step: Step) -> Check:
+        remaining = [needed for needed in step.needs if needed not in self._working]
+        found = _needs(remaining[0]) if remaining else self._look(step)
+        if found.verdict in (Verdict.OK, Verdict.WARN):
             self._working.add(step.name)
-        elif step.name == "write" and self._doctor.is_older and not lacking:
-            found = found._replace(verdict=Verdict.WARNING, advice=(_OLDER,))
+        elif step.name == "write" and self._doctor.is_older and not remaining:
+            found = found._replace(verdict=Verdict.WARN, advice=(_OLDER,))
         self._verdicts[step.name] = found.verdict
         return found
 
-    def _look(self, step: Step) -> Finding:
+    def _look(self, step: Step) -> Check:
         from rex.attach.links.client import Unreachable  # which takes a while
 
         try:
@@ -143,19 +141,19 @@ class _Examination:
             return self._doctor.unreachable(failure)
         except Error as error:
             if error.kind is Kind.UNSUPPORTED and step.name.endswith("link"):
-                return left_out(error.code, one_line(error))
-            return failed(error, *self._doctor.advice(step.name, error))
+                return skip(error.code, one_line(error))
+            return fail_with(error, *self._doctor.advice(step.name, error))
         except Exception as failure:  # noqa: BLE001 - the other steps are worth taking all the same
-            return wrong("unexpected", f"unexpected {type(failure).__name__}: {failure}")
+            return fail("unexpected", f"unexpected {type(failure).__name__}: {failure}")
 
-    def _label(self, found: Finding, name: str) -> Finding:
+    def _label(self, found: Check, name: str) -> Check:
         """Name the step and the storage; show no secret, and nothing that a terminal would do."""
         text = self._show(found.text)
         advice = tuple(self._show(line) for line in found.advice)
         return found._replace(step=name, text=text, advice=advice, storage=repr(self._storage))
 
     def _show(self, text: str) -> str:
-        masked = self._doctor.masked(" ".join(map(str.strip, text.splitlines())))
+        masked = self._doctor.mask(" ".join(map(str.strip, text.splitlines())))
         shown = "".join(char if char.isprintable() else "?" for char in masked)
         return shown if len(shown) <= MAX_TEXT else f"{shown[:MAX_TEXT]}…"
 
@@ -167,7 +165,7 @@ class _Examination:
         self._handles.append(handle)
         return handle
 
-    def _clean_up(self) -> Finding | None:
+    def _clean_up(self) -> Check | None:
         """Remove everything; tell what could not be removed and is there."""
         remaining = []
         for handle in self._handles:
@@ -182,7 +180,7 @@ class _Examination:
         if not remaining:
             return None
         handles = shlex.join(handle for handle, _ in remaining)
-        return wrong(
+        return fail(
             "not-removed",
             f"{len(remaining)} attachments of this examination could not be removed: "
             f"{remaining[0][1]}",
@@ -192,165 +190,165 @@ class _Examination:
 
     # The verbs.
 
-    def _list(self) -> Finding:
+    def _list(self) -> Check:
         found = next(self._storage.list(), None)
-        return fine("there are attachments" if found is not None else "there is no attachment yet")
+        return ok("there are attachments" if found is not None else "there is no attachment yet")
 
-    def _write(self) -> Finding:
+    def _write(self) -> Check:
         self._handle = self._reserve()
         began = time.perf_counter()
         self._storage.put(self._handle, self._content, content_type=CONTENT_TYPE)
-        return fine(f"{_size(self._content)} stored in {_since(began)}")
+        return ok(f"{_size(self._content)} stored in {_since(began)}")
 
-    def _write_again(self) -> Finding:
+    def _write_again(self) -> Check:
         try:
             self._storage.put(self._handle, self._other)
         except Error as error:
             if error.kind is Kind.EXISTS:
-                return fine("what is stored is not overwritten")
+                return ok("what is stored is not overwritten")
             raise
         self._storage.remove(self._handle)
         self._storage.put(self._handle, self._content, content_type=CONTENT_TYPE)
-        return warning(
+        return warn(
             "condition-ignored",
             "the server ignores the condition: nothing is protected against being overwritten",
             "use a server that knows If-None-Match on PUT, and give no link twice until then",
         )
 
-    def _read(self) -> Finding:
+    def _read(self) -> Check:
         began = time.perf_counter()
         with self._storage.open(self._handle) as stream:
             given = stream.read()
         if given != self._content:
-            return wrong(
+            return fail(
                 "other-content", f"{len(given)} bytes were read, and not those that were stored"
             )
-        return fine(f"{_size(given)} read in {_since(began)}")
+        return ok(f"{_size(given)} read in {_since(began)}")
 
-    def _read_range(self) -> Finding:
+    def _read_range(self) -> Check:
         start = len(self._content) // 2
         with self._storage.open(self._handle, start=start) as stream:
             given = stream.read()
         if given != self._content[start:]:
-            return wrong(
+            return fail(
                 "range-ignored",
                 f"{len(given)} bytes were read from byte {start} on, and not those that are there",
                 "a proxy before the server must pass on the header Range, and cache nothing",
             )
-        return fine(f"from byte {start} on")
+        return ok(f"from byte {start} on")
 
-    def _info(self) -> Finding:
+    def _info(self) -> Check:
         info = self._storage.info(self._handle)
         digest = hashlib.sha256(self._content).hexdigest()
         if (info.size, info.content_type) != (len(self._content), CONTENT_TYPE):
-            return wrong(
+            return fail(
                 "headers-changed",
                 f"{info.size} bytes of {info.content_type}, not {len(self._content)} of "
                 f"{CONTENT_TYPE}",
                 "a proxy before the server must not change headers",
             )
         if info.digest != digest:
-            return warning(
+            return warn(
                 "digest-not-kept",
                 "the SHA-256 was not kept, so damage cannot be found",
                 "a proxy before the server must pass on the headers x-amz-meta-*",
             )
-        return fine("size, content type and SHA-256 are kept")
+        return ok("size, content type and SHA-256 are kept")
 
-    def _remove(self) -> Finding:
+    def _remove(self) -> Check:
         self._storage.remove(self._handle)
         if self._handle in self._storage:
-            return wrong("still-there", "what was removed is still there")
-        return fine("what was removed is gone")
+            return fail("still-there", "what was removed is still there")
+        return ok("what was removed is gone")
 
     # Links, used as somebody does who has nothing else.
 
-    def _lacks_links(self) -> Finding | None:
-        unanswered = left_out("unreachable", "nobody answers links")
+    def _lacks_links(self) -> Check | None:
+        unanswered = skip("unreachable", "nobody answers links")
         return self._doctor.lacks_links() or (unanswered if self._is_unreachable else None)
 
-    def _post_link(self) -> Finding:
-        if lacking := self._lacks_links():
-            return lacking
+    def _post_link(self) -> Check:
+        if remaining := self._lacks_links():
+            return remaining
         handle = self._reserve()
         link = self._storage.upload_link(handle, max_size=len(self._content))
         answer = self._doctor.client.upload(link, self._content)
         if not answer.ok:
-            return self._doctor.refused("POST", answer)
+            return self._doctor.explain_refusal("POST", answer)
         if found := self._compare(handle):
             return found
         other = self._storage.upload_link(self._reserve(), max_size=len(self._content))
         if self._doctor.client.upload(other, self._content + b"x").ok:
-            return wrong(
+            return fail(
                 "size-limit-ignored",
                 f"a form of {len(self._content) + 1} bytes was taken, though its link permits "
                 f"{len(self._content)}",
                 "the server ignores content-length-range: let nobody upload by POST who is not "
                 "trusted with the space",
             )
-        return fine(f"{_place(link)}: {_size(self._content)} uploaded, and one byte more refused")
+        return ok(f"{_place(link)}: {_size(self._content)} uploaded, and one byte more refused")
 
-    def _put_link(self) -> Finding:
-        if lacking := self._lacks_links():
-            return lacking
+    def _put_link(self) -> Check:
+        if remaining := self._lacks_links():
+            return remaining
         handle = self._reserve()
         link = self._storage.upload_link(handle, method="PUT")
         answer = self._doctor.client.put(link, self._content)
         if not answer.ok:
-            return self._doctor.refused("PUT", answer)
+            return self._doctor.explain_refusal("PUT", answer)
         if found := self._compare(handle):
             return found
         if self._doctor.client.put(link, self._other).ok:
-            verdict = warning if self._verdicts["conditional write"] is Verdict.WARNING else wrong
+            verdict = warn if self._verdicts["conditional write"] is Verdict.WARN else fail
             return verdict(
                 "link-works-twice",
                 "the link worked twice, and the second upload took the place of the first",
                 "a proxy before the server must pass on the header If-None-Match",
             )
-        return fine(f"{_place(link)}: {_size(self._content)} uploaded, and a second time refused")
+        return ok(f"{_place(link)}: {_size(self._content)} uploaded, and a second time refused")
 
-    def _get_link(self) -> Finding:
-        if lacking := self._lacks_links():
-            return lacking
+    def _get_link(self) -> Check:
+        if remaining := self._lacks_links():
+            return remaining
         link = self._storage.download_link(self._handle)
         answer = self._doctor.client.fetch(link)
         if not answer.ok:
-            return self._doctor.refused("GET", answer)
+            return self._doctor.explain_refusal("GET", answer)
         if answer.body != self._content:
-            return wrong("other-content", "the link gives other bytes than were stored")
+            return fail("other-content", "the link gives other bytes than were stored")
         if (answer.disposition, answer.filename) != ("attachment", NAME):
-            return wrong(
+            return fail(
                 "disposition-ignored",
                 "the link does not say that it is a download, and under which name",
                 "a proxy before the server must pass on the header Content-Disposition",
             )
-        return fine(f"{_place(link)}: {_size(answer.body)} downloaded")
+        return ok(f"{_place(link)}: {_size(answer.body)} downloaded")
 
-    def _compare(self, handle: str) -> Finding | None:
+    def _compare(self, handle: str) -> Check | None:
         """Compare what somebody uploaded, unless it is known that it cannot be read."""
-        if self._verdicts.get("read") is Verdict.WRONG:
+        if self._verdicts.get("read") is Verdict.FAIL:
             return None
         with self._storage.open(handle) as stream:
             if stream.read() == self._content:
                 return None
-        return wrong("other-content", "what is stored is not what was uploaded")
+        return fail("other-content", "what is stored is not what was uploaded")
 
-    def _cors(self, origin: str) -> Finding:
+    def _cors(self, origin: str) -> Check:
         """Ask what a browser asks before it lets a page of this origin send and read (Fetch)."""
-        if lacking := self._lacks_links():
-            return lacking
-        if self._verdicts["get link"] is Verdict.WRONG:
+        if remaining := self._lacks_links():
+            return remaining
+        if self._verdicts["get link"] is Verdict.FAIL:
             return _needs("get link")
-        self._storage.cors.needed([origin])
+        self._storage.cors.make_rule([origin])
         try:
             link = self._storage.download_link(self._handle or self._reserve())
         except Error as error:
-            return left_out(error.code, one_line(error))
+            return skip(error.code, one_line(error))
         methods = self._doctor.methods
         missing = [method for method in methods if not self._permits(link, origin, method)]
         if missing:
             what = "use the links" if len(missing) == len(methods) else f"send {', '.join(missing)}"
-            return wrong(
+            return fail(
                 "origin-refused",
                 f"pages of {origin} may not {what}",
                 *self._doctor.not_shared(origin),
@@ -358,13 +356,13 @@ class _Examination:
         answer = self._doctor.client.fetch(link, {"Origin": origin})
         exposed = _words(answer.headers.get_all("Access-Control-Expose-Headers"))
         if not {"etag", "*"} & exposed:
-            return wrong(
+            return fail(
                 "etag-hidden",
                 f"pages of {origin} cannot read the ETag of the answers, which uploads in parts "
                 "need",
                 *self._doctor.not_shared(origin),
             )
-        return fine(f"pages of {origin} may use the links")
+        return ok(f"pages of {origin} may use the links")
 
     def _permits(self, link: PresignedLink, origin: str, method: str) -> bool:
         asked = {
@@ -387,8 +385,8 @@ class _Examination:
         )
 
 
-def _needs(step: str) -> Finding:
-    return left_out("step-failed", f"it needs {step!r}")
+def _needs(step: str) -> Check:
+    return skip("step-failed", f"it needs {step!r}")
 
 
 def _words(values: Sequence[str] | None) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def from_database(url: str, query: str) -> Iterator[str]:
         password = engine.url.password
         reason = said.replace(password, "…") if password else said
         raise Error(
-            "The database does not answer with handles", shown(reason), kind=Kind.UNAVAILABLE
+            "The database does not answer with handles", show(reason), kind=Kind.UNAVAILABLE
         ) from None
     finally:
         engine.dispose()

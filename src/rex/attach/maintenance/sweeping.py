@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rex.attach.backend.garbage import What
-from rex.attach.handle import parse_handle, shown
-from rex.attach.maintenance.concurrent import pooled
+from rex.attach.backend.garbage import GarbageKind
+from rex.attach.handle import parse_handle, show
+from rex.attach.maintenance.concurrent import map_concurrently
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Swept(NamedTuple):
 
     handle: str
     """Its handle, or where it stands in the storage."""
-    what: What
+    kind: GarbageKind
     size: int = 0
     """In bytes."""
     since: datetime.datetime | None = None
@@ -40,7 +40,7 @@ class Swept(NamedTuple):
     @property
     def is_fine(self) -> bool:
         """Whether it could be looked at, and removed."""
-        return self.what is not What.FAILED
+        return self.kind is not GarbageKind.FAILED
 
 
 def sweep(
@@ -70,7 +70,7 @@ def sweep(
     """
     if not grace >= MIN_GRACE:
         reason = f"The grace is a number of seconds, at least {MIN_GRACE:.0f}"
-        raise Error(reason, shown(grace), kind=Kind.ILL_FORMED)
+        raise Error(reason, show(grace), kind=Kind.ILL_FORMED)
     before = (now or datetime.datetime.now(datetime.UTC)) - datetime.timedelta(seconds=grace)
     handles = None if referenced is None else _check_handles(storage, referenced)
     job = _Job(storage, before, delete=delete)
@@ -129,7 +129,7 @@ class _Job:
     def all(self, referenced: set[str] | None, workers: int) -> Generator[Swept, None, None]:
         """Find everything."""
         yield from self._uploads()
-        yield from self._leftovers()
+        yield from self._clear_garbage()
         if referenced is not None:
             yield from self._orphans(referenced, workers)
 
@@ -140,31 +140,31 @@ class _Job:
         uploads = self._storage.uploads
         for handle in uploads.list():
             try:
-                upload = uploads.stored(handle)
+                upload = uploads.peek(handle)
                 if upload.expires_at is None or upload.expires_at >= self._before:
                     continue
                 if self._delete:
                     uploads.remove(handle)
             except Error as error:
                 if error.kind not in (Kind.NOT_FOUND, Kind.BUSY):
-                    yield Swept(handle, What.FAILED, reason=str(error))
+                    yield Swept(handle, GarbageKind.FAILED, reason=str(error))
             else:
-                yield Swept(handle, What.UPLOAD, upload.offset, upload.expires_at)
+                yield Swept(handle, GarbageKind.UPLOAD, upload.offset, upload.expires_at)
 
-    def _leftovers(self) -> Iterator[Swept]:
+    def _clear_garbage(self) -> Iterator[Swept]:
         """Find what the storage itself knows of."""
-        for found in self._storage.leftovers(self._before):
-            swept = Swept(found.name, found.what, found.size, found.since)
+        for found in self._storage.garbage(self._before):
+            swept = Swept(found.name, found.kind, found.size, found.since)
             try:
                 if not self._delete or found.clear():
                     yield swept
             except Error as error:
-                yield swept._replace(what=What.FAILED, reason=f"{found.what.value}: {error}")
+                yield swept._replace(kind=GarbageKind.FAILED, reason=f"{found.kind.value}: {error}")
 
     def _orphans(self, referenced: set[str], workers: int) -> Iterator[Swept]:
         """Find attachments that nobody refers to."""
         others = (handle for handle in self._storage if handle not in referenced)
-        for swept in pooled(self._orphan, others, workers):
+        for swept in map_concurrently(self._orphan, others, workers):
             if swept is not None:
                 yield swept
 
@@ -178,5 +178,5 @@ class _Job:
         except Error as error:
             if error.kind is Kind.NOT_FOUND:
                 return None
-            return Swept(handle, What.FAILED, reason=str(error))
-        return Swept(handle, What.ATTACHMENT, info.size, info.modified)
+            return Swept(handle, GarbageKind.FAILED, reason=str(error))
+        return Swept(handle, GarbageKind.ATTACHMENT, info.size, info.modified)

@@ -28,7 +28,7 @@ class Throttle:
         self._lock = threading.Lock()
         self._free_at = clock()
 
-    def passed(self, size: int) -> None:
+    def wait_for(self, size: int) -> None:
         """Wait until what has passed before leaves room for so many bytes more."""
         if self._rate is None:
             return
@@ -50,7 +50,7 @@ class Throttled:
     def read(self, size: int, /) -> bytes:
         """Read, and wait for what was read to be let pass."""
         chunk = self._file.read(size)
-        self._throttle.passed(len(chunk))
+        self._throttle.wait_for(len(chunk))
         return chunk
 
     def __getattr__(self, name: str) -> object:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.attach.content.content import CHUNK_SIZE
-from rex.attach.maintenance.concurrent import pooled
+from rex.attach.maintenance.concurrent import map_concurrently
 from rex.attach.maintenance.throttle import Throttle
 from rex.attach.storage import MAX_POSITION
 from rex.core import Error, Kind
@@ -29,7 +29,7 @@ WORKERS = 8
 class State(enum.Enum):
     """The state of one attachment."""
 
-    FINE = "fine"
+    OK = "ok"
     """All of it was read, and its SHA-256 or MD5 is the one recorded."""
     READABLE = "readable"
     """All of it was read; neither was recorded of it."""
@@ -55,7 +55,7 @@ class Verified(NamedTuple):
     @property
     def is_fine(self) -> bool:
         """Whether nothing is known to be wrong."""
-        return self.state in (State.FINE, State.READABLE)
+        return self.state in (State.OK, State.READABLE)
 
 
 def verify(
@@ -100,12 +100,12 @@ def _in_turn(
     begun: collections.deque[str] = collections.deque()
     done: set[str] = set()
 
-    def noted() -> Iterator[str]:
+    def note_begun() -> Iterator[str]:
         for handle in handles:
             begun.append(handle)
             yield handle
 
-    with contextlib.closing(pooled(look_at, noted(), workers)) as results:
+    with contextlib.closing(map_concurrently(look_at, note_begun(), workers)) as results:
         for result in results:
             done.add(result.handle)
             while begun and begun[0] in done:
@@ -121,7 +121,7 @@ def _look_at(storage: Storage, throttle: Throttle, handle: str) -> Verified:
             info = stream.info
             md5 = hashlib.md5(usedforsecurity=False)
             for chunk in iter(partial(stream.read, CHUNK_SIZE), b""):
-                throttle.passed(len(chunk))
+                throttle.wait_for(len(chunk))
                 size += len(chunk)
                 if info.digest is None:
                     md5.update(chunk)
@@ -129,9 +129,9 @@ def _look_at(storage: Storage, throttle: Throttle, handle: str) -> Verified:
         states = {Kind.NOT_FOUND: State.MISSING, Kind.CORRUPT: State.CORRUPT}
         return Verified(handle, states.get(error.kind, State.UNREADABLE), size, str(error))
     if info.digest is not None:
-        return Verified(handle, State.FINE, size)
+        return Verified(handle, State.OK, size)
     # What S3 stored in one piece has its MD5 as entity tag, unless it is encrypted with a key
     # of its own; so another tag tells nothing.
     is_equal = info.etag == f'"{md5.hexdigest()}"'
-    state = State.FINE if is_equal else State.READABLE
+    state = State.OK if is_equal else State.READABLE
     return Verified(handle, state, size, "" if is_equal else "no digest was recorded")

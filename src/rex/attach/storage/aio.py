@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
-from rex.attach.storage.workers import Source, Workers, fed
+from rex.attach.storage.workers import Source, Workers, feed_call
 
 if TYPE_CHECKING:
     import datetime
@@ -71,7 +71,7 @@ class AsyncStorage:
             digest=digest,
             owner=owner,
         )
-        return await fed(call, source, self._workers, self.storage.remove)
+        return await feed_call(call, source, self._workers, self.storage.remove)
 
     async def put(
         self,
@@ -96,7 +96,7 @@ class AsyncStorage:
             digest=digest,
             idempotent=idempotent,
         )
-        await fed(call, source, self._workers)
+        await feed_call(call, source, self._workers)
 
     @property
     def uploads(self) -> AsyncUploads:
@@ -251,7 +251,7 @@ class AsyncUploads:
         call = self._appenders.submit(
             self._uploads.append, handle, offset, source.content, size=size
         )
-        return await fed(call, source, self._workers)
+        return await feed_call(call, source, self._workers)
 
     async def join(
         self,

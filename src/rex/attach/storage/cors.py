@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, final
 
 from rex.attach.backend.abilities import require
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -41,18 +41,18 @@ class BucketCors:
     @final
     def rules(self) -> list[Rule]:
         """Give the rules that the bucket has."""
-        with self._storage.mapped(None):
+        with self._storage.map_errors(None):
             return require(self._storage.abilities.bucket, "bucket").cors()
 
     @final
-    def needed(self, origins: Sequence[str]) -> Rule:
+    def make_rule(self, origins: Sequence[str]) -> Rule:
         """Give the rule that pages of these origins (``https://example.org``) need.
 
         Errors: `ILL_FORMED` for what is no origin, or none.
         """
         wrong = [origin for origin in origins if not _ORIGIN.fullmatch(origin)]
         if wrong or not origins:
-            what = shown(wrong[0]) if wrong else None
+            what = show(wrong[0]) if wrong else None
             raise Error("An origin is like https://example.org", what, kind=Kind.ILL_FORMED)
         return {
             "ID": RULE_ID,
@@ -70,16 +70,16 @@ class BucketCors:
         It takes the place of the one that was given here before. The rules of others stay, behind
         it: a server goes by the first that fits.
         """
-        rule = self.needed(origins)
+        rule = self.make_rule(origins)
         others = [each for each in self.rules() if not _is_ours(each, rule)]
-        with self._storage.mapped(None):
+        with self._storage.map_errors(None):
             require(self._storage.abilities.bucket, "bucket").set_cors([rule, *others])
         return self.rules()
 
     @final
     def allows(self, origins: Sequence[str]) -> bool:
         """Tell whether the bucket has the rule that these origins need."""
-        rule = _comparable(self.needed(origins))
+        rule = _comparable(self.make_rule(origins))
         return any(_comparable(each) == rule for each in self.rules())
 
 

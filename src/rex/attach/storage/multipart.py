@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from rex.attach.content.media_type import content_type_for
-from rex.attach.handle import handle_of, key_of, shown
+from rex.attach.handle import handle_of, key_of, show
 from rex.attach.links.link import link_seconds
-from rex.attach.telemetry.operation import INFO, Watched
+from rex.attach.telemetry.operation import INFO, Operation
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 class Multipart(abc.ABC):
     """What a kind of storage fills in for uploads in parts; keys, numbers and ids are well formed.
 
-    A hook may raise what it likes: the verbs make an `Error` of it, with `Hooks._explain`.
+    A hook may raise what it likes: the verbs make an `Error` of it, with `Backend._explain`.
     """
 
     bucket: str
@@ -129,7 +129,7 @@ class MultipartUploads:
         is_ours = isinstance(key, str) and key.startswith(self._hooks.prefix)
         handle = handle_of(key.removeprefix(self._hooks.prefix)) if is_ours else None
         if handle is None:
-            raise Error("This is no key of an attachment", shown(key), kind=Kind.ILL_FORMED)
+            raise Error("This is no key of an attachment", show(key), kind=Kind.ILL_FORMED)
         return handle
 
     # An upload, step by step.
@@ -140,10 +140,10 @@ class MultipartUploads:
 
         It is served as `content_type`; without it, the name decides.
         """
-        with Watched("multipart.create", self._storage, handle):
+        with Operation("multipart.create", self._storage, handle):
             key = key_of(handle)
             media_type = content_type_for(handle, content_type)
-            with self._storage.mapped(handle):
+            with self._storage.map_errors(handle):
                 return self._hooks.create(key, media_type)
 
     @final
@@ -151,10 +151,10 @@ class MultipartUploads:
         self, handle: str, upload_id: str, number: int, *, expires: Expires = None
     ) -> PresignedLink:
         """Permit somebody to upload one part with ``PUT``, without a content type."""
-        with Watched("multipart.link", self._storage, handle):
+        with Operation("multipart.link", self._storage, handle):
             key = self._key_of_upload(handle, upload_id)
             _check_number(number)
-            with self._storage.mapped(handle):
+            with self._storage.map_errors(handle):
                 return self._hooks.sign_part(key, upload_id, number, self._seconds(expires))
 
     @final
@@ -179,7 +179,7 @@ class MultipartUploads:
         Errors: `CONFLICT` when the server has not got one of the parts, or other content for it;
         `TOO_LARGE`; `EXISTS` when the attachment is there already.
         """
-        with Watched("multipart.complete", self._storage, handle, INFO) as seen:
+        with Operation("multipart.complete", self._storage, handle, INFO) as op:
             key = self._key_of_upload(handle, upload_id)
             named = _etags_by_number(parts)
             try:
@@ -187,7 +187,7 @@ class MultipartUploads:
             except Error as error:
                 # An earlier call may have completed it, whose answer was lost.
                 etags = [named[number] for number in sorted(named)]
-                with self._storage.mapped(handle):
+                with self._storage.map_errors(handle):
                     if error.kind is Kind.NOT_FOUND and self._hooks.is_made_of(key, etags):
                         return
                 raise
@@ -203,9 +203,9 @@ class MultipartUploads:
                     code="parts-mismatch",
                 )
             chosen = [there[number] for number in sorted(named)]
-            size = seen.size = sum(part.size for part in chosen)
+            size = op.size = sum(part.size for part in chosen)
             self._check_size(handle, upload_id, size, max_size)
-            with self._storage.mapped(handle):
+            with self._storage.map_errors(handle):
                 self._hooks.complete(key, upload_id, chosen)
 
     @final
@@ -214,7 +214,7 @@ class MultipartUploads:
 
         Some servers say nothing when there is no such upload.
         """
-        with Watched("multipart.abort", self._storage, handle):
+        with Operation("multipart.abort", self._storage, handle):
             self._abort_upload(handle, upload_id)
 
     # The same steps for somebody who speaks S3 to the server.
@@ -224,18 +224,18 @@ class MultipartUploads:
         self, handle: str, content_type: str | None = None, *, expires: Expires = None
     ) -> PresignedLink:
         """Permit somebody to begin the upload: ``POST``, answered with the upload's id."""
-        with Watched("multipart.create_link", self._storage, handle):
+        with Operation("multipart.create_link", self._storage, handle):
             key = key_of(handle)
             media_type = content_type_for(handle, content_type)
-            with self._storage.mapped(handle):
+            with self._storage.map_errors(handle):
                 return self._hooks.sign_create(key, media_type, self._seconds(expires))
 
     @final
     def parts_link(self, handle: str, upload_id: str, *, expires: Expires = None) -> PresignedLink:
         """Permit somebody to list the parts: ``GET``."""
-        with Watched("multipart.parts_link", self._storage, handle):
+        with Operation("multipart.parts_link", self._storage, handle):
             key = self._key_of_upload(handle, upload_id)
-            with self._storage.mapped(handle):
+            with self._storage.map_errors(handle):
                 return self._hooks.sign_parts(key, upload_id, self._seconds(expires))
 
     @final
@@ -248,7 +248,7 @@ class MultipartUploads:
         limits the size, since parts that are sent after the link was made cannot be counted: use
         `complete`.
         """
-        with Watched("multipart.complete_link", self._storage, handle):
+        with Operation("multipart.complete_link", self._storage, handle):
             key = self._key_of_upload(handle, upload_id)
             if self._storage.max_size is not None:
                 raise Error(
@@ -257,16 +257,16 @@ class MultipartUploads:
                     kind=Kind.UNSUPPORTED,
                     code="unlimited-link",
                 )
-            with self._storage.mapped(handle):
+            with self._storage.map_errors(handle):
                 self._check_new(key)
                 return self._hooks.sign_complete(key, upload_id, self._seconds(expires))
 
     @final
     def abort_link(self, handle: str, upload_id: str, *, expires: Expires = None) -> PresignedLink:
         """Permit somebody to end an upload: ``DELETE``."""
-        with Watched("multipart.abort_link", self._storage, handle):
+        with Operation("multipart.abort_link", self._storage, handle):
             key = self._key_of_upload(handle, upload_id)
-            with self._storage.mapped(handle):
+            with self._storage.map_errors(handle):
                 return self._hooks.sign_abort(key, upload_id, self._seconds(expires))
 
     # What the verbs share.
@@ -276,23 +276,23 @@ class MultipartUploads:
         key = key_of(handle)
         is_text = isinstance(upload_id, str) and 0 < len(upload_id) <= MAX_ID_LENGTH
         if not is_text or not (upload_id.isascii() and upload_id.isprintable()):
-            raise Error("Ill-formed id of an upload", shown(upload_id), kind=Kind.ILL_FORMED)
+            raise Error("Ill-formed id of an upload", show(upload_id), kind=Kind.ILL_FORMED)
         return key
 
     def _seconds(self, expires: Expires) -> float:
         return link_seconds(self._storage.link_expires if expires is None else expires)
 
     def _list_parts(self, handle: str, key: str, upload_id: str) -> Iterator[Part]:
-        with Watched("multipart.parts", self._storage, handle):
+        with Operation("multipart.parts", self._storage, handle):
             yield from self._parts(handle, key, upload_id)
 
     def _abort_upload(self, handle: str, upload_id: str) -> None:
         key = self._key_of_upload(handle, upload_id)
-        with self._storage.mapped(handle):
+        with self._storage.map_errors(handle):
             self._hooks.abort(key, upload_id)
 
     def _parts(self, handle: str, key: str, upload_id: str) -> Iterator[Part]:
-        with self._storage.mapped(handle):
+        with self._storage.map_errors(handle):
             yield from self._hooks.parts(key, upload_id)
 
     def _check_size(self, handle: str, upload_id: str, size: int, max_size: int | None) -> None:
@@ -311,9 +311,7 @@ class MultipartUploads:
 def _check_number(number: object) -> None:
     is_number = isinstance(number, int) and not isinstance(number, bool)
     if not is_number or not 1 <= number <= MAX_PARTS:  # type: ignore[operator]  # it is a number
-        raise Error(
-            f"Parts are numbered from 1 to {MAX_PARTS}", shown(number), kind=Kind.ILL_FORMED
-        )
+        raise Error(f"Parts are numbered from 1 to {MAX_PARTS}", show(number), kind=Kind.ILL_FORMED)
 
 
 def _etags_by_number(parts: Iterable[tuple[int, str]]) -> dict[int, str]:

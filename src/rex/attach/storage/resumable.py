@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from rex.attach.backend.resumable import unreadable
 from rex.attach.content.content import Content
 from rex.attach.content.media_type import content_type_for
-from rex.attach.handle import handle_of, key_of, parse_handle, shown
-from rex.attach.telemetry.operation import INFO, Watched
+from rex.attach.handle import handle_of, key_of, parse_handle, show
+from rex.attach.telemetry.operation import INFO, Operation
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from rex.attach.backend.resumable import Drafts
+    from rex.attach.backend.resumable import Resumable
     from rex.attach.content.content import ContentSource
     from rex.attach.info import Metadata
     from rex.attach.storage import Storage
@@ -69,7 +69,7 @@ class Uploads:
     and raises `rex.core.Error`; those that `Storage` names may come from each.
     """
 
-    def __init__(self, storage: Storage, drafts: Drafts) -> None:
+    def __init__(self, storage: Storage, drafts: Resumable) -> None:
         self._storage = storage
         self._drafts = drafts
 
@@ -94,8 +94,8 @@ class Uploads:
         has as many unfinished uploads as the storage allows (setting attach_max_uploads); those of
         `Storage.reserve`.
         """
-        with Watched("uploads.create", self._storage) as seen:
-            handle = seen.handle = self._storage.reserve(name, owner=owner)
+        with Operation("uploads.create", self._storage) as op:
+            handle = op.handle = self._storage.reserve(name, owner=owner)
             if not isinstance(note, str) or len(note) > MAX_NOTE_LENGTH:
                 raise Error(
                     f"A note has at most {MAX_NOTE_LENGTH} characters", kind=Kind.ILL_FORMED
@@ -120,7 +120,7 @@ class Uploads:
                     is_part=is_part,
                     note="" if is_part else _keepable(note),
                 )
-            return self._complete(upload, None, seen) if upload.is_complete else upload
+            return self._complete(upload, None, op) if upload.is_complete else upload
 
     def info(self, handle: str) -> Upload:
         """Return how far an upload is; its offset outlasts a power cut.
@@ -157,18 +157,18 @@ class Uploads:
         """
         stream = Content(content)
         with (
-            Watched("uploads.append", self._storage, handle) as seen,
+            Operation("uploads.append", self._storage, handle) as op,
             self._hold(handle),
             self._map_errors(handle, stream),
         ):
-            seen.content = stream
+            op.content = stream
             upload = self._load(handle)
             if size is not None:
                 upload = self._set_size(upload, size)
             if offset != upload.offset:
                 raise Error(
                     "The upload is at another offset",
-                    f"{handle}: at {upload.offset}, not {shown(offset)}",
+                    f"{handle}: at {upload.offset}, not {show(offset)}",
                     kind=Kind.CONFLICT,
                     code="offset-mismatch",
                 )
@@ -176,11 +176,11 @@ class Uploads:
             if upload.expires_at is None:  # nothing is missing
                 next(stream, None)
                 return upload
-            lacking = None if upload.size is None or upload.is_part else upload.size - offset
-            self._drafts.append(handle[1:], offset, stream, lacking)
+            remaining = None if upload.size is None or upload.is_part else upload.size - offset
+            self._drafts.append(handle[1:], offset, stream, remaining)
             upload = upload._replace(offset=offset + stream.size)
             digest = stream.digest if offset == 0 else None
-            return self._complete(upload, digest, seen) if upload.is_complete else upload
+            return self._complete(upload, digest, op) if upload.is_complete else upload
 
     def join(
         self,
@@ -199,7 +199,7 @@ class Uploads:
         Errors: `NOT_FOUND`; `CONFLICT` when one is not complete or was not made for that;
         `TOO_LARGE`.
         """
-        with Watched("uploads.join", self._storage, None, INFO) as seen:
+        with Operation("uploads.join", self._storage, None, INFO) as op:
             uploads = {handle: self.info(handle) for handle in parts}
             if not all(upload.is_part and upload.is_complete for upload in uploads.values()):
                 raise Error(
@@ -215,7 +215,7 @@ class Uploads:
             content = Content(chunks, max_size=storage.max_size)
             content.note = _keepable(note)
             storage._add(handle, content, content_type)  # noqa: SLF001 - not an operation
-            seen.handle, seen.size = handle, content.size
+            op.handle, op.size = handle, content.size
             for part in uploads:
                 with suppress(Error):  # it is stored; a part that stays expires
                     self._remove(part)
@@ -226,7 +226,7 @@ class Uploads:
 
         Errors: `NOT_FOUND` when it is complete or there is none; `BUSY`; `ILL_FORMED`.
         """
-        with Watched("uploads.remove", self._storage, handle):
+        with Operation("uploads.remove", self._storage, handle):
             self._remove(handle)
 
     def list(self) -> Iterator[str]:
@@ -255,7 +255,7 @@ class Uploads:
             if not self._drafts.remove(handle[1:]):
                 raise FileNotFoundError
 
-    def stored(self, handle: str) -> Upload:
+    def peek(self, handle: str) -> Upload:
         """Tell what is stored of an upload, also when it has expired; nothing is changed.
 
         Errors: `NOT_FOUND`, `ILL_FORMED`; `CORRUPT` when its record cannot be read.
@@ -269,21 +269,21 @@ class Uploads:
             return _decode(handle, *draft)
 
     def _load(self, handle: str) -> Upload:
-        upload = self.stored(handle)
+        upload = self.peek(handle)
         if upload.expires_at is None or upload.expires_at > _now():
             return upload
         # Nothing is removed: the clock of this machine may be wrong.
         raise Error("The upload has expired", handle, kind=Kind.NOT_FOUND, code="upload-expired")
 
-    def _complete(self, upload: Upload, digest: str | None, seen: Watched | None = None) -> Upload:
+    def _complete(self, upload: Upload, digest: str | None, op: Operation | None = None) -> Upload:
         """Make an attachment of an upload of which all is there, unless it is a part or is one."""
         if upload.is_part or upload.expires_at is None:
             return upload
         with self._map_errors(upload.handle):
             note = _keepable(upload.note)
             self._drafts.publish(upload.handle[1:], upload.content_type, digest, note)
-        if seen is not None:
-            seen.level = INFO
+        if op is not None:
+            op.level = INFO
         return upload._replace(expires_at=None, note=note)
 
     def _set_size(self, upload: Upload, size: int) -> Upload:
@@ -300,7 +300,7 @@ class Uploads:
 
     def _check_size(self, size: int) -> int:
         if not isinstance(size, int) or size < 0:
-            raise Error("The size is a number of bytes", shown(size), kind=Kind.ILL_FORMED)
+            raise Error("The size is a number of bytes", show(size), kind=Kind.ILL_FORMED)
         limit = self._storage.max_size
         if limit is not None and size > limit:
             raise Error("Attachment is too large", f"more than {limit} bytes", kind=Kind.TOO_LARGE)
@@ -334,7 +334,7 @@ class Uploads:
 
     @property
     def _map_errors(self) -> Callable[..., AbstractContextManager[None]]:
-        return self._storage.mapped
+        return self._storage.map_errors
 
 
 def _now() -> datetime.datetime:

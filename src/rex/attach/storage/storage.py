@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
 from rex.attach.backend.abilities import Abilities, require
-from rex.attach.backend.base import Hooks
+from rex.attach.backend.base import Backend
 from rex.attach.content.comparison import compare
 from rex.attach.content.content import Content, ContentSource
 from rex.attach.content.formats import is_read_in_parts
@@ -25,19 +25,19 @@ from rex.attach.handle import (
     make_handle,
     mark_of,
     safe_file_name,
-    shown,
+    show,
 )
 from rex.attach.info import Info, Metadata
 from rex.attach.links.link import PresignedLink, link_seconds
-from rex.attach.telemetry.operation import INFO, Watched, moved
+from rex.attach.telemetry.operation import INFO, Operation, report_bytes
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
-    from rex.attach.backend.garbage import Leftover
-    from rex.attach.links.token import Tokens
+    from rex.attach.backend.garbage import Garbage
+    from rex.attach.links.token import TokenSigner
     from rex.attach.storage.aio import AsyncStorage
     from rex.attach.storage.cors import BucketCors
     from rex.attach.storage.multipart import MultipartUploads
@@ -70,7 +70,7 @@ class StorageOptions(TypedDict, total=False):
     """What signs tokens; without it, the storage has a secret of its own."""
 
 
-class Storage(Hooks):
+class Storage(Backend):
     """Where attachments live.
 
     An attachment is written once, read many times, and removed; it never changes. Its handle is
@@ -119,11 +119,11 @@ class Storage(Hooks):
         another digest, or for a file that became shorter while it was stored; those of `reserve`.
         What `content` raises propagates unchanged.
         """
-        with Watched("add", self, None, INFO) as seen:
-            handle = seen.handle = self._new_handle(name, owner)
-            seen.content = self._content(content, digest)
+        with Operation("add", self, None, INFO) as op:
+            handle = op.handle = self._new_handle(name, owner)
+            op.content = self._content(content, digest)
             media_type = _media_type(handle, content, content_type)
-            self._add(handle, seen.content, media_type)
+            self._add(handle, op.content, media_type)
             return handle
 
     @final
@@ -148,12 +148,12 @@ class Storage(Hooks):
 
         Errors: as `add`, and `EXISTS`.
         """
-        with Watched("put", self, handle, INFO) as seen:
+        with Operation("put", self, handle, INFO) as op:
             key = key_of(handle)
-            stored = seen.content = self._content(content, digest)
+            stored = op.content = self._content(content, digest)
             media_type = _media_type(handle, content, content_type)
             try:
-                with self.mapped(handle, stored):
+                with self.map_errors(handle, stored):
                     self._put(key, stored, media_type)
             except Error as error:
                 is_same = idempotent and error.kind is Kind.EXISTS
@@ -201,18 +201,18 @@ class Storage(Hooks):
 
         Errors, raised here and not at the first read: `NOT_FOUND`, `ILL_FORMED`.
         """
-        with Watched("open", self, handle) as seen:
+        with Operation("open", self, handle) as op:
             key = key_of(handle)
             _check_position("start", start)
             if length is not None:
                 _check_position("length", length)
             end = _first_end(_name(handle), start, length)
-            with self.mapped(handle):
+            with self.map_errors(handle):
                 body = self._get_body(key, start, end)
             info = _info(handle, body.metadata)
-            seen.size = info.size
+            op.size = info.size
             fetch = functools.partial(self._get, key)
-            mapped = functools.partial(self.mapped, handle)
+            mapped = functools.partial(self.map_errors, handle)
             return Reader(Stream(info, body, fetch, mapped, start=start, length=length))
 
     @final
@@ -223,24 +223,24 @@ class Storage(Hooks):
         that an event loop may call it. Errors: as `open`, where they are found without waiting;
         `CORRUPT` when the bytes do not have the SHA-256 that was recorded.
         """
-        with Watched("read_cached", self, handle) as seen, self.mapped(handle):
+        with Operation("read_cached", self, handle) as op, self.map_errors(handle):
             cached = self._get_cached(key_of(handle))
             if cached is None:
-                seen.is_moot = True
+                op.discard = True
                 return None
             metadata, content = cached
             info = _info(handle, metadata)
             compare(info, content)
-            seen.size = len(content)
-            moved("out", seen.size)
+            op.size = len(content)
+            report_bytes("out", op.size)
             return info, content
 
     @final
     def info(self, handle: str) -> Info:
         """Tell what is known of an attachment. Errors: `NOT_FOUND`, `ILL_FORMED`."""
-        with Watched("info", self, handle) as seen, self.mapped(handle):
+        with Operation("info", self, handle) as op, self.map_errors(handle):
             info = _info(handle, self._head(key_of(handle)))
-            seen.size = info.size
+            op.size = info.size
             return info
 
     @final
@@ -258,7 +258,7 @@ class Storage(Hooks):
         A bucket that keeps versions keeps its bytes as an older version, until a lifecycle rule
         removes it.
         """
-        with Watched("remove", self, handle, INFO), self.mapped(handle):
+        with Operation("remove", self, handle, INFO), self.map_errors(handle):
             self._delete(key_of(handle))
 
     @final
@@ -281,11 +281,11 @@ class Storage(Hooks):
         No other operation touches it. A key may hold any character: see `rex.core.printable` before
         showing it.
         """
-        with self.mapped(None):
+        with self.map_errors(None):
             yield from self._unknown_keys()
 
     @final
-    def leftovers(self, before: datetime.datetime) -> Iterator[Leftover]:
+    def garbage(self, before: datetime.datetime) -> Iterator[Garbage]:
         """List what nobody finished and has been of no use since before a moment (aware).
 
         What it finds, it removes when it is told to, and before the next is asked for; see
@@ -294,7 +294,7 @@ class Storage(Hooks):
         find = self.abilities.garbage
         if find is None:
             return
-        with self.mapped(None):
+        with self.map_errors(None):
             for found in find(before):
                 yield found._replace(clear=functools.partial(self._clear, found))
 
@@ -344,13 +344,13 @@ class Storage(Hooks):
         Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links, and for a limit
         of the size with ``PUT``.
         """
-        with Watched("upload_link", self, handle), self.mapped(handle):
+        with Operation("upload_link", self, handle), self.map_errors(handle):
             key = key_of(handle)
             name = _name(handle)
             if method not in ("POST", "PUT"):
                 raise Error(
                     "The method of an upload link is POST or PUT",
-                    shown(method),
+                    show(method),
                     kind=Kind.ILL_FORMED,
                 )
             limit = _tighter(max_size, self.max_size)
@@ -386,7 +386,7 @@ class Storage(Hooks):
 
         Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links.
         """
-        with Watched("download_link", self, handle), self.mapped(handle):
+        with Operation("download_link", self, handle), self.map_errors(handle):
             key = key_of(handle)
             name = _name(handle)
             media_type = content_type_for(name)
@@ -411,13 +411,13 @@ class Storage(Hooks):
         `create` false also `ABSENT`, where the directory or bucket does not exist, and `EMPTY` for
         an empty directory without a marker, which may be the mount point of a disk.
         """
-        with Watched("check", self), self.mapped(None):
+        with Operation("check", self), self.map_errors(None):
             self._check(create=create)
 
     @final
     def is_untouched(self) -> bool:
         """Tell whether nothing is in the storage, and a directory has no marker either."""
-        with self.mapped(None):
+        with self.map_errors(None):
             return self._is_untouched()
 
     @final
@@ -426,18 +426,18 @@ class Storage(Hooks):
 
         Other storages need nothing made.
         """
-        with self.mapped(None):
+        with self.map_errors(None):
             return self._init()
 
     @final
     @functools.cached_property
-    def tokens(self) -> Tokens:
+    def tokens(self) -> TokenSigner:
         """What signs and reads the permissions that clients carry."""
-        from rex.attach.links.token import Tokens
+        from rex.attach.links.token import TokenSigner
 
-        with self.mapped(None):
+        with self.map_errors(None):
             given = self._secret.reveal() if self._secret else ""
-            return Tokens(given.encode() or self._own_secret())
+            return TokenSigner(given.encode() or self._own_secret())
 
     @final
     @functools.cached_property
@@ -495,7 +495,7 @@ class Storage(Hooks):
 
     def _content(self, content: ContentSource, digest: str | None = None) -> Content:
         if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
-            raise Error("Ill-formed SHA-256", shown(digest), kind=Kind.ILL_FORMED)
+            raise Error("Ill-formed SHA-256", show(digest), kind=Kind.ILL_FORMED)
         return Content(content, max_size=self.max_size, digest=digest)
 
     def _new_handle(self, name: str | None, owner: str | None) -> str:
@@ -510,12 +510,12 @@ class Storage(Hooks):
     def _add(self, handle: str, content: Content, content_type: str | None) -> None:
         """Store under a handle that was just made."""
         media_type = content_type_for(_name(handle), content_type)
-        with self.mapped(handle, content):
+        with self.map_errors(handle, content):
             self._put_new(handle[1:], content, media_type)
 
     def _is_stored(self, handle: str, content: Content, media_type: str) -> bool:
         """Compare content, of which some may have been read, with the attachment of a handle."""
-        with self.mapped(handle, content):
+        with self.map_errors(handle, content):
             try:
                 metadata = self._head(handle[1:])
             except FileNotFoundError:
@@ -552,19 +552,19 @@ class Storage(Hooks):
                 raise
             return Body(metadata, iter(()))
 
-    def _clear(self, found: Leftover) -> bool:
-        with self.mapped(None):
+    def _clear(self, found: Garbage) -> bool:
+        with self.map_errors(None):
             return found.clear()
 
     def _handles(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
-        with Watched("list", self), self.mapped(None):
+        with Operation("list", self), self.map_errors(None):
             for key in self._list(day, after):
                 handle = handle_of(key)
                 if handle is not None:
                     yield handle
 
     @final
-    def mapped(self, handle: str | None, content: Content | None = None) -> _Mapped:
+    def map_errors(self, handle: str | None, content: Content | None = None) -> _Mapped:
         """Return a context manager that makes an `Error` about a handle of what a backend raises.
 
         For the parts of a storage in files of their own. Exceptions raised by `content` propagate
@@ -586,7 +586,7 @@ class Storage(Hooks):
 
 
 class _Mapped:
-    """See `Storage.mapped`; a class, since a generator would take longer than what it guards."""
+    """See `Storage.map_errors`; a class, since a generator takes longer than what it guards."""
 
     __slots__ = ("_content", "_handle", "_translate")
 
@@ -619,7 +619,7 @@ def _name(handle: str) -> str:
 
 def _check_position(what: str, given: int) -> None:
     if not isinstance(given, int) or not 0 <= given <= MAX_POSITION:
-        raise Error(f"The {what} is a number of bytes", shown(given), kind=Kind.ILL_FORMED)
+        raise Error(f"The {what} is a number of bytes", show(given), kind=Kind.ILL_FORMED)
 
 
 def _first_end(name: str, start: int, length: int | None) -> int | None:
@@ -651,7 +651,7 @@ def _info(handle: str, metadata: Metadata) -> Info:
 
 def _date(day: datetime.date | str) -> datetime.date:
     if isinstance(day, datetime.datetime):
-        raise Error("A day is a date without a time", shown(day), kind=Kind.ILL_FORMED)
+        raise Error("A day is a date without a time", show(day), kind=Kind.ILL_FORMED)
     if isinstance(day, datetime.date):
         return day
     try:
@@ -659,11 +659,11 @@ def _date(day: datetime.date | str) -> datetime.date:
     except (TypeError, ValueError):
         date = None
     if date is None or date.isoformat() != day:  # ISO 8601 has other forms too
-        raise Error("Ill-formed day (YYYY-MM-DD)", shown(day), kind=Kind.ILL_FORMED)
+        raise Error("Ill-formed day (YYYY-MM-DD)", show(day), kind=Kind.ILL_FORMED)
     return date
 
 
 def _tighter(asked: int | None, own: int | None) -> int | None:
     if asked is not None and (not isinstance(asked, int) or asked < 0):
-        raise Error("The largest size is a number of bytes", shown(asked), kind=Kind.ILL_FORMED)
+        raise Error("The largest size is a number of bytes", show(asked), kind=Kind.ILL_FORMED)
     return min((limit for limit in (asked, own) if limit is not None), default=None)

@@ -18,7 +18,7 @@ from rex.attach.content.content import CHUNK_SIZE
 if TYPE_CHECKING:
     from rex.attach.content.content import AsyncContentSource, Chunk, ContentSource
 
-__all__ = ["Source", "Workers", "fed"]
+__all__ = ["Source", "Workers", "feed_call"]
 
 _Request: TypeAlias = "concurrent.futures.Future[Chunk | None]"
 
@@ -26,14 +26,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def fed(
+async def feed_call(
     call: concurrent.futures.Future[T],
     source: Source,
     workers: Workers,
     undo: Callable[[T], object] = bool,
 ) -> T:
     """Answer what the call asks of its source; undo what was done although we are cancelled."""
-    call.add_done_callback(source.finished)
+    call.add_done_callback(source.finish)
     try:
         await source.feed()
     except BaseException:
@@ -145,7 +145,7 @@ class Source:
             else:
                 request.set_result(chunk)
 
-    def finished(self, _: object) -> None:
+    def finish(self, _: object) -> None:
         """Tell the task that the thread has finished; called in the thread."""
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
             self._loop.call_soon_threadsafe(self._requests.put_nowait, None)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from rex.attach.telemetry.operation import Direction, Watched
+    from rex.attach.telemetry.operation import Direction, Operation
 
 __all__ = ["Begun", "begin", "meters"]
 
@@ -37,14 +37,14 @@ class Begun(NamedTuple):
     token: Token[Context] | None
     """What ends its being the current one, where it is."""
 
-    def end(self, seen: Watched, outcome: str) -> None:
+    def end(self, op: Operation, outcome: str) -> None:
         """End the span; what comes out of the verb is told by its kind only."""
         span = self.span
         if span.is_recording():
-            if seen.handle is not None:
-                span.set_attribute("rex.attach.handle", seen.handle)
-            if seen.size is not None:
-                span.set_attribute("rex.attach.size", seen.size)
+            if op.handle is not None:
+                span.set_attribute("rex.attach.handle", op.handle)
+            if op.size is not None:
+                span.set_attribute("rex.attach.size", op.size)
             span.set_attribute("rex.attach.outcome", outcome)
             if outcome != OK:
                 span.set_attribute("error.type", outcome)
@@ -65,7 +65,7 @@ class Meters:
     def __init__(self, provider: metrics.MeterProvider) -> None:
         meter = provider.get_meter(SCOPE, __version__)
         self._duration = meter.create_histogram(
-            "rex.attach.verb.duration",
+            "rex.attach.operation.duration",
             unit="s",
             description="Duration of the verbs of attachment storages.",
             explicit_bucket_boundaries_advisory=BUCKETS,
@@ -74,11 +74,12 @@ class Meters:
             "rex.attach.io", unit="By", description="Bytes of attachments stored and read."
         )
 
-    def done(self, verb: str, outcome: str, seconds: float) -> None:
+    def count_operation(self, name: str, outcome: str, seconds: float) -> None:
         """Count a verb."""
-        self._duration.record(seconds, {"rex.attach.verb": verb, "rex.attach.outcome": outcome})
+        attributes = {"rex.attach.operation": name, "rex.attach.outcome": outcome}
+        self._duration.record(seconds, attributes)
 
-    def moved(self, direction: Direction, size: int) -> None:
+    def count_bytes(self, direction: Direction, size: int) -> None:
         """Count bytes."""
         self._io.add(size, {"rex.attach.direction": direction})
 
@@ -108,14 +109,14 @@ _tracers = _Provided(
 _meters = _Provided(metrics.get_meter_provider, Meters)
 
 
-def begin(seen: Watched) -> Begun | None:
+def begin(op: Operation) -> Begun | None:
     """Begin the span of a verb, or give None while nobody has set up tracing."""
     tracer = _tracers.current()
     if tracer is None:
         return None
-    kind = type(seen.storage).__name__
-    span = tracer.start_span(f"{SCOPE}.{seen.verb}", attributes={"rex.attach.storage": kind})
-    if seen.verb in LASTING:
+    kind = type(op.storage).__name__
+    span = tracer.start_span(f"{SCOPE}.{op.name}", attributes={"rex.attach.storage": kind})
+    if op.name in LASTING:
         return Begun(span, None)
     return Begun(span, context.attach(trace.set_span_in_context(span)))
 

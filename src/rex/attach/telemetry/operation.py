@@ -31,9 +31,9 @@ __all__ = [
     "NOT_FOUND",
     "OK",
     "Observer",
-    "Watched",
-    "moved",
+    "Operation",
     "observers",
+    "report_bytes",
 ]
 
 _SDK = "opentelemetry.sdk"
@@ -74,10 +74,10 @@ BUCKETS = (*(bound / 1000 for bound in _MILLISECONDS), 1.0, 2.5, 5.0, 10.0, 30.0
 class Observer(Protocol):
     """Somebody who counts; is told in whichever thread it happens."""
 
-    def done(self, verb: str, outcome: str, seconds: float) -> None:
+    def count_operation(self, name: str, outcome: str, seconds: float) -> None:
         """Take note of a verb that has ended."""
 
-    def moved(self, direction: Direction, size: int) -> None:
+    def count_bytes(self, direction: Direction, size: int) -> None:
         """Take note of bytes that were stored, or read."""
 
 
@@ -85,7 +85,7 @@ observers: list[Observer] = []
 """Those who asked to be told, besides OpenTelemetry, which is found by itself."""
 
 
-class Watched:
+class Operation:
     """A verb under way: ``with Watched("remove", storage, handle, INFO) as seen``.
 
     `level` is that of the log where it succeeds. Its outcome is ``ok``, the kind of the `Error`
@@ -98,14 +98,14 @@ class Watched:
     """The bytes that it is about, where that is known."""
     content: Content | None = None
     """What it stores."""
-    is_moot = False
+    discard = False
     """Whether nobody needs to know, since it did nothing and another verb follows."""
     _span: Begun | None = None
 
     def __init__(
-        self, verb: str, storage: object, handle: str | None = None, level: int = DEBUG
+        self, name: str, storage: object, handle: str | None = None, level: int = DEBUG
     ) -> None:
-        self.verb = verb
+        self.name = name
         self.storage = storage
         self.handle = handle
         """Told to nobody where it may be ill-formed."""
@@ -129,7 +129,7 @@ class Watched:
 
     def _tell(self, failure: BaseException | None, seconds: float) -> None:
         """Tell everybody, or nobody."""
-        if self.is_moot:
+        if self.discard:
             if self._span is not None:
                 self._span.drop()
             return
@@ -142,10 +142,10 @@ class Watched:
                 self.handle = None
         if self.content is not None:
             self.size = self.content.size
-            moved("in", self.size)
+            report_bytes("in", self.size)
         self._log(level, outcome, seconds)
         for observer in _all_observers():
-            observer.done(self.verb, outcome, seconds)
+            observer.count_operation(self.name, outcome, seconds)
         if self._span is not None:  # last, so that what was told before belongs to it
             self._span.end(self, outcome)
 
@@ -154,12 +154,12 @@ class Watched:
         _logger().log(
             level,
             "%s%s, %.2f ms%s",
-            _DONE.get(self.verb, self.verb) if outcome == OK else f"{self.verb}: {outcome}",
+            _DONE.get(self.name, self.name) if outcome == OK else f"{self.name}: {outcome}",
             "" if self.size is None else f", {self.size} bytes",
             seconds * 1000,
             "" if self.handle is None else f": {self.handle}",
             extra={
-                "verb": self.verb,
+                "operation": self.name,
                 "handle": self.handle,
                 "bytes": self.size,
                 "duration": seconds,
@@ -176,11 +176,11 @@ def _outcome(failure: BaseException, *, is_own: bool) -> str:
     return kind.value if isinstance(failure, Exception) else INTERRUPTED
 
 
-def moved(direction: Direction, size: int) -> None:
+def report_bytes(direction: Direction, size: int) -> None:
     """Tell of bytes that were stored, or read."""
     if size and (observers or _SDK in _modules):
         for observer in _all_observers():
-            observer.moved(direction, size)
+            observer.count_bytes(direction, size)
 
 
 def _all_observers() -> list[Observer]:

@@ -28,7 +28,7 @@ class _Metrics:
         self._duration = Histogram(
             "rex_attach_verb_duration_seconds",
             "Duration of the verbs of attachment storages.",
-            ("verb", "outcome"),
+            ("operation", "outcome"),
             buckets=BUCKETS,
         )
         self._bytes = Counter(
@@ -37,10 +37,10 @@ class _Metrics:
             ("direction",),
         )
 
-    def done(self, verb: str, outcome: str, seconds: float) -> None:
+    def count_operation(self, name: str, outcome: str, seconds: float) -> None:
         """Count a verb."""
-        self._duration.labels(verb, outcome).observe(seconds)
+        self._duration.labels(name, outcome).observe(seconds)
 
-    def moved(self, direction: Direction, size: int) -> None:
+    def count_bytes(self, direction: Direction, size: int) -> None:
         """Count bytes."""
         self._bytes.labels(direction).inc(size)

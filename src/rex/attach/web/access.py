@@ -13,8 +13,8 @@ from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
 
-from rex.attach.handle import parse_handle, shown
-from rex.attach.settings import bearer_keys, imported_rule
+from rex.attach.handle import parse_handle, show
+from rex.attach.settings import bearer_keys, import_rule
 from rex.attach.web.section import EXPOSED
 from rex.core import Error, Kind
 
@@ -68,7 +68,7 @@ class Access:
         if self._hosts and _host_name(given) not in self._hosts:
             raise Error(
                 "The service is not known by this host name",
-                shown(given),
+                show(given),
                 kind=Kind.DENIED,
                 code=OTHER_HOST,
                 setting="attach_hosts",
@@ -192,7 +192,9 @@ def _identity(user: Any) -> str | None:
     if isinstance(user, str | int | UUID):
         return _fingerprint(user)
     for name in _IDENTITIES:
-        printed = _fingerprint(user.get(name) if isinstance(user, Mapping) else _attribute(user, name))
+        printed = _fingerprint(
+            user.get(name) if isinstance(user, Mapping) else _attribute(user, name)
+        )
         if printed is not None:
             return f"{name}:{printed}"
     return None
@@ -256,13 +258,13 @@ def _is_async(rule: Any) -> bool:
 def access_rule(name: str, keys: Secret | None) -> Rule:
     """Find the rule that a setting names.
 
-    ``nobody``, ``anybody``, ``bearer`` (whoever shows one of the `keys`, which are separated by
+    ``none``, ``public``, ``bearer`` (whoever shows one of the `keys`, which are separated by
     commas), or ``module:function``. Errors: `CONFIGURATION`.
     """
-    if name == "nobody":
+    if name == "none":
         return _Always(allowed=False)
-    if name == "anybody":
+    if name == "public":
         return _Always(allowed=True)
     if name == "bearer":
         return _Keys(bearer_keys(keys))
-    return imported_rule(name)
+    return import_rule(name)

@@ -13,12 +13,12 @@ from starlette.responses import JSONResponse, Response
 
 from rex.attach.web.body import read_json
 from rex.attach.web.companion import Companion
-from rex.attach.web.conditions import CONDITIONS, NOT_EXPECTED, Verdict, judge, named_headers
+from rex.attach.web.conditions import CONDITIONS, NOT_EXPECTED, Verdict, judge, pick_headers
 from rex.attach.web.download import serve
 from rex.attach.web.errors import answer_failure
 from rex.attach.web.openapi import describe
 from rex.attach.web.paths import handle_of, raw_path, root_of, url_of
-from rex.attach.web.section import allowing
+from rex.attach.web.section import preflight_headers
 from rex.attach.web.service_links import Signed
 from rex.attach.web.sign import Sign
 from rex.attach.web.tus import Tus
@@ -120,7 +120,7 @@ class _Service:
         section = self._sections.get(first) if path.startswith("/") else None
         return (self, path) if section is None else (section, slash + rest)
 
-    preflight = allowing("GET, HEAD, POST, DELETE")
+    preflight = preflight_headers("GET, HEAD, POST, DELETE")
 
     def cors(self, request: Request) -> dict[str, str]:
         """Let the pages of the sites that may use the service read its answers."""
@@ -202,7 +202,7 @@ class _Service:
 
     async def _remove(self, request: Request, handle: str) -> Response:
         await self._access.check(request, "remove", handle)
-        conditions = named_headers(request.scope["headers"], CONDITIONS)
+        conditions = pick_headers(request.scope["headers"], CONDITIONS)
         if conditions:
             info = await self._storage.aio.info(handle)
             if judge(conditions, info.etag, info.modified, is_read=False) is not Verdict.PROCEED:

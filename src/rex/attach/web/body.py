@@ -8,8 +8,8 @@ import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from rex.attach.handle import shown
-from rex.attach.web.body_headers import Digests, check_whole, given_digests
+from rex.attach.handle import show
+from rex.attach.web.body_headers import Digests, check_whole, read_digests
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Body(AsyncIterator[bytes]):
 
     def __init__(self, request: Request, *, max_size: int | None, stall_seconds: float) -> None:
         check_whole(request.headers)
-        self._digests = Digests(given_digests(request.headers))
+        self._digests = Digests(read_digests(request.headers))
         self._receive = request.receive
         self._max_size = max_size
         self._stall_seconds = stall_seconds
@@ -62,7 +62,7 @@ class Body(AsyncIterator[bytes]):
             raise Error("Content-Length is missing", kind=Kind.ILL_FORMED)
 
     @property
-    def announced(self) -> int | None:
+    def content_length(self) -> int | None:
         """Content-Length in bytes, if there is one."""
         return self._announced
 
@@ -152,5 +152,5 @@ def _content_length(headers: Headers) -> int | None:
     if not given:
         return None
     if len(given) > 1 or not _LENGTH.fullmatch(given[0]):
-        raise Error("Ill-formed Content-Length", shown(", ".join(given)), kind=Kind.ILL_FORMED)
+        raise Error("Ill-formed Content-Length", show(", ".join(given)), kind=Kind.ILL_FORMED)
     return int(given[0])

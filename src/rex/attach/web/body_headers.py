@@ -12,7 +12,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import Headers
 
-__all__ = ["ENCODED", "Digests", "check_not_encoded", "check_whole", "given_digests"]
+__all__ = ["ENCODED", "Digests", "check_not_encoded", "check_whole", "read_digests"]
 
 ENCODED = "unsupported-encoding"
 """The code for a content coding, to be answered with 415 (RFC 9110, section 15.5.16)."""
@@ -58,7 +58,7 @@ def check_whole(headers: Headers) -> None:
     for name, whole in _WHOLE.items():
         given = headers.getlist(name)
         if given not in ([], [whole]):
-            announced.append(f"{name}: {shown(', '.join(given))}")
+            announced.append(f"{name}: {show(', '.join(given))}")
     if announced:
         raise Error(
             "The content must be the whole file; an upload in pieces needs tus 1.0",
@@ -73,13 +73,13 @@ def check_not_encoded(content_encoding: str) -> None:
     if codings - {"", "identity"}:
         raise Error(
             "The body of a request cannot be encoded; send it without Content-Encoding",
-            shown(content_encoding),
+            show(content_encoding),
             kind=Kind.UNSUPPORTED,
             code=ENCODED,
         )
 
 
-def given_digests(headers: Headers) -> dict[str, list[bytes]]:
+def read_digests(headers: Headers) -> dict[str, list[bytes]]:
     """Return the digests that a request tells of its body, by their names in `hashlib`.
 
     Errors: `ILL_FORMED` for a digest of an algorithm that is known, and which is not one.
@@ -101,7 +101,7 @@ def _digest(header: str, algorithm: str, value: str) -> bytes:
     except binascii.Error:
         digest = b""
     if len(digest) != hashlib.new(algorithm).digest_size:
-        raise Error(f"Ill-formed {header}", shown(value), kind=Kind.ILL_FORMED)
+        raise Error(f"Ill-formed {header}", show(value), kind=Kind.ILL_FORMED)
     return digest
 
 

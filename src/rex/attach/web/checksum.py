@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rex.attach.web.body import Body
 
-__all__ = ["ROOM", "ChecksumError", "NoRoomError", "Room", "checked"]
+__all__ = ["ROOM", "ChecksumError", "NoRoomError", "Room", "receive_verified"]
 
 GIB = 1024**3
 MAX_BYTES = GIB
@@ -55,13 +55,13 @@ ROOM = Room(2 * GIB)
 
 
 @asynccontextmanager
-async def checked(body: Body, algorithm: str, digest: bytes) -> AsyncIterator[BinaryIO]:
+async def receive_verified(body: Body, algorithm: str, digest: bytes) -> AsyncIterator[BinaryIO]:
     """Receive a body, and yield a file with its bytes, from their start, if they have the digest.
 
     Errors: `ChecksumError`, `NoRoomError`, those of `Body`; `TOO_LARGE` over `MAX_BYTES`.
     """
     body.limit(MAX_BYTES)
-    ROOM.check(body.announced or 0)
+    ROOM.check(body.content_length or 0)
     taken = 0
     found = hashlib.new(algorithm, usedforsecurity=False)
     try:

@@ -13,10 +13,10 @@ from urllib.parse import unquote
 from starlette.responses import JSONResponse
 
 from rex.attach.content.media_type import content_type_for
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.attach.web.body import read_json
 from rex.attach.web.errors import answer_failure
-from rex.attach.web.section import GuardedSection, allowing
+from rex.attach.web.section import GuardedSection, preflight_headers
 from rex.core import Error, Kind
 from rex.core.web import problem
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 
-__all__ = ["Companion", "wanted_type"]
+__all__ = ["Companion", "media_type_of"]
 
 PURPOSE = "s3-multipart"
 MAX_COMPLETE_BYTES = 1024 * 1024
@@ -54,7 +54,7 @@ class Companion(GuardedSection):
     id, the largest size and the time by which it has to be completed.
     """
 
-    preflight = allowing("GET, POST, DELETE")
+    preflight = preflight_headers("GET, POST, DELETE")
 
     async def answer(self, request: Request, path: str) -> Response:
         """Answer one request; what Uppy shows of an error is its ``message``."""
@@ -102,7 +102,7 @@ class Companion(GuardedSection):
         await self._access.check(request, "link")
         handle = await self._reserve(request, request.query_params.get("filename"))
         link = await self._storage.aio.upload_link(
-            handle, content_type=wanted_type(request.query_params.get("type"))
+            handle, content_type=media_type_of(request.query_params.get("type"))
         )
         return _json(
             {
@@ -122,7 +122,7 @@ class Companion(GuardedSection):
         wanted = await read_json(request, stall_seconds=self._stall_seconds)
         handle = await self._reserve(request, wanted.get("filename"))
         upload_id = await self._storage.aio.run(
-            multipart.create, handle, wanted_type(wanted.get("type"))
+            multipart.create, handle, media_type_of(wanted.get("type"))
         )
         claims = {
             "handle": handle,
@@ -213,13 +213,13 @@ class Companion(GuardedSection):
 
     async def _part_link(self, upload: _Upload, number: str) -> PresignedLink:
         if not _NUMBER.fullmatch(number):
-            raise Error("The number of a part is a number", shown(number), kind=Kind.ILL_FORMED)
+            raise Error("The number of a part is a number", show(number), kind=Kind.ILL_FORMED)
         return await self._storage.aio.run(
             self._storage.multipart.link, upload.handle, upload.id, int(number)
         )
 
 
-def wanted_type(given: object) -> str | None:
+def media_type_of(given: object) -> str | None:
     """Give the content type that a browser tells of a file; None where it knows none."""
     try:
         return content_type_for("", given) if isinstance(given, str) else None

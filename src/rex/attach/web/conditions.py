@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["CONDITIONS", "NOT_EXPECTED", "Verdict", "judge", "may_be_partial", "named_headers"]
+__all__ = ["CONDITIONS", "NOT_EXPECTED", "Verdict", "judge", "may_be_partial", "pick_headers"]
 
 CONDITIONS = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since")
 """The headers that can make an answer without content."""
@@ -45,7 +45,7 @@ class Verdict(enum.Enum):
     PRECONDITION_FAILED = 412
 
 
-def named_headers(headers: Iterable[tuple[bytes, bytes]], names: Collection[str]) -> dict[str, str]:
+def pick_headers(headers: Iterable[tuple[bytes, bytes]], names: Collection[str]) -> dict[str, str]:
     """Return the named ones of a request's headers, as ASGI has them.
 
     Their names are in lower case, and what came in several lines is joined by commas (RFC 9110,
@@ -65,7 +65,7 @@ def judge(
 ) -> Verdict:
     """Judge the conditions of a request for what exists, in the order of section 13.2.2.
 
-    The headers are those of `named_headers`. A date that is not one is ignored. Unless the
+    The headers are those of `pick_headers`. A date that is not one is ignored. Unless the
     attachment is read (GET, HEAD), what the client has already is a failed precondition, and
     ``If-Modified-Since`` is ignored (sections 13.1.2 and 13.1.3).
     """

@@ -29,9 +29,9 @@ from rex.attach.web.conditions import (
     Verdict,
     judge,
     may_be_partial,
-    named_headers,
+    pick_headers,
 )
-from rex.attach.web.ranges import Span, known_length, known_start, wanted_spans
+from rex.attach.web.ranges import Span, parse_spans, range_length, range_start
 from rex.core import Error
 from rex.core.web import problem
 
@@ -119,7 +119,7 @@ async def serve(
         info, content = cached
         answer = asked.answer(info, inline=inline)
         return answer.of(content) if isinstance(answer, _Answer) else answer
-    start, length = asked.known_start, asked.known_length
+    start, length = asked.range_start, asked.range_length
     if start is None:
         info = await storage.aio.info(handle)
         answer = asked.answer(info, inline=inline)
@@ -166,23 +166,23 @@ class _Asked:
     def __init__(self, request: Request, presentation: Presentation | None) -> None:
         self._presentation = presentation
         self._method = request.method
-        self._headers = named_headers(request.scope["headers"], HEADERS)
+        self._headers = pick_headers(request.scope["headers"], HEADERS)
         self._range = self._headers.get("range")
 
     @property
-    def known_start(self) -> int | None:
+    def range_start(self) -> int | None:
         """Where to begin reading, or None when the info must be known first."""
         if self._method == "HEAD" or any(name in self._headers for name in CONDITIONS):
             return None
-        start = known_start(self._range)
+        start = range_start(self._range)
         return None if start is None else min(start, MAX_POSITION)
 
     @property
-    def known_length(self) -> int | None:
-        """How many bytes to read from `known_start` on, or None when that is not known."""
+    def range_length(self) -> int | None:
+        """How many bytes to read from `range_start` on, or None when that is not known."""
         if "if-range" in self._headers:
             return None
-        length = known_length(self._range)
+        length = range_length(self._range)
         return MAX_POSITION if length is None else min(length, MAX_POSITION)
 
     def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
@@ -214,7 +214,7 @@ class _Asked:
             whole = _whole(info, headers)
             return Response(status_code=200, headers=whole.headers)
         partial = may_be_partial(self._headers, info.etag, modified)
-        return _content(info, headers, wanted_spans(self._range if partial else None, info.size))
+        return _content(info, headers, parse_spans(self._range if partial else None, info.size))
 
     def _present(self, info: Info, *, inline: bool) -> tuple[str, str]:
         """Return the type and the disposition to send."""

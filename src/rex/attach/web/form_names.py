@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["file_name", "unescaped"]
+__all__ = ["file_name", "unescape"]
 
 # What browsers write in names (HTML, "multipart/form-data encoding algorithm").
 _ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
@@ -35,12 +35,12 @@ def file_name(parameters: Mapping[str, str]) -> str | None:
     if given is None:
         return None
     if not _WORDS.fullmatch(given):
-        return unescaped(given)
+        return unescape(given)
     extended = _decode_extended(parameters.get("filename*", ""))
     return _decode_words(given) if extended is None else extended
 
 
-def unescaped(name: str) -> str:
+def unescape(name: str) -> str:
     """Undo what a browser does to quotes and line breaks in a name."""
     return re.sub("%(?:22|0[AD])", lambda match: _ESCAPES[match[0]], name)
 

@@ -10,7 +10,7 @@ from rex.attach.opening import (
     HOSTS,
     REDIRECT,
     STALL,
-    allowed_origins,
+    cors_origins,
     get_storage,
 )
 from rex.attach.settings import comma_separated
@@ -45,4 +45,4 @@ def access_of(rex: Rex) -> Access:
     settings = rex.settings
     rule = access_rule(settings[ACCESS], settings[ACCESS_KEYS])
     hosts = comma_separated(settings[HOSTS])
-    return Access(rule, origins=allowed_origins(settings), hosts=hosts)
+    return Access(rule, origins=cors_origins(settings), hosts=hosts)

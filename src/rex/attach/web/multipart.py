@@ -12,9 +12,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
 from rex.attach.content.media_type import content_type_for
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.attach.web.body_headers import check_not_encoded
-from rex.attach.web.form_names import file_name, unescaped
+from rex.attach.web.form_names import file_name, unescape
 from rex.core import Error, Kind
 
 __all__ = ["FORM_OVERHEAD", "FORM_TYPE", "MAX_FILES", "FilePart", "Form"]
@@ -306,7 +306,7 @@ def _part(headers: dict[bytes, bytes]) -> _Part:
     if "filename" not in parameters and "filename*" in parameters:
         # A field would be thrown away, and the client would not know.
         raise _ill_formed("a part has filename* in place of filename (RFC 7578, section 4.2)")
-    return _Part(unescaped(parameters["name"]), file_name(parameters), _well_formed(content_type))
+    return _Part(unescape(parameters["name"]), file_name(parameters), _well_formed(content_type))
 
 
 def _parameters(value: str) -> tuple[str, dict[str, str]]:
@@ -317,7 +317,7 @@ def _parameters(value: str) -> tuple[str, dict[str, str]]:
     while match := _PARAMETER.match(value, position):
         name, given = match[1].lower(), match[2]
         if name in parameters:
-            raise _ill_formed(f"a header has the parameter {shown(name)} twice")
+            raise _ill_formed(f"a header has the parameter {show(name)} twice")
         is_quoted = given.startswith('"')
         parameters[name] = re.sub(r'\\(["\\])', r"\1", given[1:-1]) if is_quoted else given
         position = match.end()
@@ -339,7 +339,7 @@ def _boundary(content_type: str) -> bytes:
     kind, parameters = _parameters(content_type)
     boundary = parameters.get("boundary", "")
     if kind != FORM_TYPE or not _BOUNDARY.fullmatch(boundary):
-        raise _ill_formed(f"its boundary is not one by RFC 2046: {shown(boundary)}")
+        raise _ill_formed(f"its boundary is not one by RFC 2046: {show(boundary)}")
     return boundary.encode()
 
 

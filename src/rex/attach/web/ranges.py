@@ -6,7 +6,7 @@ import itertools
 import re
 from typing import NamedTuple
 
-__all__ = ["Span", "known_length", "known_start", "wanted_spans"]
+__all__ = ["Span", "parse_spans", "range_length", "range_start"]
 
 MAX_LENGTH = 600
 """A longer header is ignored, so that judging one takes no time, whatever is in it.
@@ -33,7 +33,7 @@ class Span(NamedTuple):
         return f"bytes {self.start}-{self.stop - 1}/{size}"
 
 
-def wanted_spans(header: str | None, size: int) -> tuple[Span, ...] | None:
+def parse_spans(header: str | None, size: int) -> tuple[Span, ...] | None:
     """Give the parts that a ``Range`` header asks for, in its order, or None for the whole.
 
     No part at all means that none can be satisfied, which is to be answered with 416
@@ -52,7 +52,7 @@ def wanted_spans(header: str | None, size: int) -> tuple[Span, ...] | None:
     return tuple(spans)
 
 
-def known_start(header: str | None) -> int | None:
+def range_start(header: str | None) -> int | None:
     """Tell where the bytes to send begin, or None when only the size of the attachment tells."""
     specs = _specs(header)
     if specs is None:
@@ -60,8 +60,8 @@ def known_start(header: str | None) -> int | None:
     return specs[0][0] if len(specs) == 1 else None
 
 
-def known_length(header: str | None) -> int | None:
-    """Return how many bytes a header asks for from `known_start` on; None is all the rest."""
+def range_length(header: str | None) -> int | None:
+    """Return how many bytes a header asks for from `range_start` on; None is all the rest."""
     specs = _specs(header)
     first, last = specs[0] if specs is not None and len(specs) == 1 else (None, None)
     return None if first is None or last is None else last + 1 - first

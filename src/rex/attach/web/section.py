@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rex.attach.storage import Storage
     from rex.attach.web.access import Access
 
-__all__ = ["EXPOSED", "GuardedSection", "Section", "allowing"]
+__all__ = ["EXPOSED", "GuardedSection", "Section", "preflight_headers"]
 
 EXPOSED = (
     "Accept-Encoding, Accept-Ranges, Allow, Content-Disposition, Content-Encoding, "
@@ -55,7 +55,7 @@ class GuardedSection:
         return self._access.cors(request)
 
 
-def allowing(methods: str, headers: str = "*, Authorization") -> dict[str, str]:
+def preflight_headers(methods: str, headers: str = "*, Authorization") -> dict[str, str]:
     """Give what a page of another site is told of what it may send (Fetch, CORS)."""
     return {
         "Access-Control-Allow-Methods": methods,

@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from rex.attach.links.grant import Permission
+from rex.attach.links.grant import Grant
 from rex.attach.web.body import Body
 from rex.attach.web.download import Presentation, serve
 from rex.attach.web.multipart import FORM_OVERHEAD, Form
 from rex.attach.web.paths import handle_of
-from rex.attach.web.section import EXPOSED, allowing
+from rex.attach.web.section import EXPOSED, preflight_headers
 from rex.attach.web.upload import Measured
 from rex.core import Error, Kind
 from rex.core.web import problem
@@ -52,7 +52,7 @@ class Signed:
     What is asked for must be what was signed, all of it and nothing else.
     """
 
-    preflight = allowing("GET, PUT, POST", headers="*")
+    preflight = preflight_headers("GET, PUT, POST", headers="*")
 
     def __init__(self, storage: Storage, *, stall_seconds: float) -> None:
         self._storage = storage
@@ -72,7 +72,7 @@ class Signed:
     async def answer(self, request: Request, path: str) -> Response:
         """Do what a link permits. Errors: `DENIED` for whatever is not permitted by one."""
         links = self._storage.abilities.links
-        if links is None or not links.is_served:
+        if links is None or not links.is_service:
             raise Error("There are no links here", kind=Kind.DENIED, code="no-links")
         endpoints = self._forms if _FORM_PATH.fullmatch(path) else self._attachments
         endpoint = endpoints.get(request.method)
@@ -115,7 +115,7 @@ class Signed:
             return problem(412, str(error), Kind.EXISTS.value)
 
     async def _post(self, request: Request, path: str) -> Response:
-        permission = Permission.read(self._storage.tokens, "POST", path[1:-1])
+        permission = Grant.read(self._storage.tokens, "POST", path[1:-1])
         if request.scope.get("query_string"):
             raise _other_address()
         limits = [
@@ -137,8 +137,8 @@ class Signed:
             raise Error("The form is not as it was signed", kind=Kind.DENIED, code="form-changed")
         return await self._store(permission, _only_file(form, file, permission.max_size), 204)
 
-    def _permission(self, request: Request, path: str) -> Permission:
-        permission = Permission.read(self._storage.tokens, request.method, _token(request))
+    def _permission(self, request: Request, path: str) -> Grant:
+        permission = Grant.read(self._storage.tokens, request.method, _token(request))
         if handle_of(path) != f"/{permission.key}":
             raise _other_address()
         return permission
@@ -148,7 +148,7 @@ class Signed:
         return self._storage.tokens.expires(_token(request))
 
     async def _store(
-        self, permission: Permission, content: AsyncIterator[bytes], status: int
+        self, permission: Grant, content: AsyncIterator[bytes], status: int
     ) -> Response:
         handle = f"/{permission.key}"
         # A link works once, as those of S3.

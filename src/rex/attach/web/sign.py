@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.attach.web.body import read_json
-from rex.attach.web.companion import wanted_type
-from rex.attach.web.section import GuardedSection, allowing
+from rex.attach.web.companion import media_type_of
+from rex.attach.web.section import GuardedSection, preflight_headers
 from rex.attach.web.sign_relay import SignRelay
 from rex.core import Error, Kind
 from rex.core.web import problem
@@ -37,7 +37,7 @@ class Sign(GuardedSection):
     an upload goes to the service (`SignRelay`), and so does a whole file where there is no link.
     """
 
-    preflight = allowing("POST, PUT")
+    preflight = preflight_headers("POST, PUT")
 
     def __init__(self, storage: Storage, access: Access, *, stall_seconds: float) -> None:
         super().__init__(storage, access, stall_seconds=stall_seconds)
@@ -82,7 +82,7 @@ class Sign(GuardedSection):
                 raise
             raise Error(
                 "The key must be the one that was answered when the upload began",
-                f"{shown(key)}; @uppy/aws-s3 sends that from version 6.1 on",
+                f"{show(key)}; @uppy/aws-s3 sends that from version 6.1 on",
                 kind=Kind.ILL_FORMED,
             ) from None
 
@@ -96,7 +96,7 @@ class Sign(GuardedSection):
             # Clients that tell the type send the headers of a link, too (@uppy/aws-s3 6.3).
             if wanted.get("contentType") is None:
                 return partial(relayed, "put")
-            content_type = wanted_type(wanted["contentType"])
+            content_type = media_type_of(wanted["contentType"])
             return partial(self._whole, handle, content_type, expires, partial(relayed, "put"))
         if wanted.get("method") == "POST":
             self._storage.multipart.key(handle)  # a storage without uploads in parts says so

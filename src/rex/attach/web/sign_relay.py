@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from rex.attach.links.link import PresignedLink, link_seconds
 from rex.attach.web.body import Body
-from rex.attach.web.companion import wanted_type
+from rex.attach.web.companion import media_type_of
 from rex.attach.web.paths import handle_of, root_of
 from rex.core import Error, Kind
 from rex.core.web import problem
@@ -147,7 +147,7 @@ class SignRelay:
 
 def _content_type(request: Request) -> str | None:
     """Return the type that the browser sends, or None if the name of the file has to decide."""
-    return wanted_type(request.headers.get("content-type"))
+    return media_type_of(request.headers.get("content-type"))
 
 
 def _xml(name: str, **elements: str) -> Response:

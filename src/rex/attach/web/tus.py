@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from rex.attach.web.body import STOPPED_SENDING, Body
 from rex.attach.web.body_headers import check_whole
-from rex.attach.web.checksum import ChecksumError, NoRoomError, checked
+from rex.attach.web.checksum import ChecksumError, NoRoomError, receive_verified
 from rex.attach.web.errors import answer_failure
 from rex.attach.web.paths import handle_of, root_of, url_of
-from rex.attach.web.section import GuardedSection, allowing
+from rex.attach.web.section import GuardedSection, preflight_headers
 from rex.attach.web.tus_headers import (
     ALGORITHMS,
     FINAL,
@@ -83,7 +83,7 @@ class Tus(GuardedSection):
     @property
     def preflight(self) -> dict[str, str]:
         """What OPTIONS tells a page of another site."""
-        return {**allowing("POST, HEAD, PATCH, OPTIONS, GET, DELETE"), **self._abilities()}
+        return {**preflight_headers("POST, HEAD, PATCH, OPTIONS, GET, DELETE"), **self._abilities()}
 
     def cors(self, request: Request) -> dict[str, str]:
         """Let the pages of the sites that may use the service read its answers.
@@ -184,7 +184,7 @@ class Tus(GuardedSection):
             name,
             size=size_of(request, may_be_deferred=True),
             content_type=content_type,
-            note=note.encoded(),
+            note=note.encode(),
             is_part=concat == PARTIAL,
             owner=owner,
         )
@@ -227,9 +227,9 @@ class Tus(GuardedSection):
         parts = [self._part(request, url) for url in urls]
         for part in dict.fromkeys(parts):
             await self._access.check_upload(request, "upload", self._storage, part)
-        note, owner = note.shortened(), self._access.owner(request)
+        note, owner = note.shorten(), self._access.owner(request)
         handle = await self._storage.aio.uploads.join(
-            name, parts, content_type=content_type, note=note.encoded(), owner=owner
+            name, parts, content_type=content_type, note=note.encode(), owner=owner
         )
         await self._ask_for_new(request, handle)
         headers = {
@@ -302,7 +302,7 @@ class Tus(GuardedSection):
         )
         if checksum is None:
             return await self._run(upload, body, size)
-        async with checked(body, *checksum) as content:
+        async with receive_verified(body, *checksum) as content:
             return await self._run(upload, content, size)
 
     async def _run(self, upload: Upload, content: Body | BinaryIO, size: int | None) -> Upload:

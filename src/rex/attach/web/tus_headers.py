@@ -9,9 +9,9 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rex.attach.content.media_type import DEFAULT_TYPE, content_type_for
-from rex.attach.handle import shown
+from rex.attach.handle import show
 from rex.attach.storage.resumable import MAX_KEPT_NOTE_BYTES
-from rex.attach.web.body_headers import given_digests
+from rex.attach.web.body_headers import read_digests
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -69,18 +69,18 @@ class Note(NamedTuple):
         """Whether the upload was concatenated of partial ones."""
         return self.concat.startswith(FINAL)
 
-    def encoded(self) -> str:
+    def encode(self) -> str:
         """Return the text that the storage keeps."""
         return json.dumps(self)
 
-    def shortened(self) -> Self:
+    def shorten(self) -> Self:
         """Return as much of the note as a storage keeps with an attachment.
 
         Name and type of the attachment replace the metadata. That an upload is final has to be
         known for good, since PATCH is answered by it; its list of partial uploads has not.
         """
         whole = (self, self._replace(metadata=""), self._replace(metadata="", concat=FINAL))
-        return next(note for note in whole if len(note.encoded()) <= MAX_KEPT_NOTE_BYTES)
+        return next(note for note in whole if len(note.encode()) <= MAX_KEPT_NOTE_BYTES)
 
     def headers(self) -> dict[str, str]:
         """Return those of both that there are, as headers of an answer."""
@@ -101,7 +101,7 @@ def checksum_of(request: Request) -> Checksum | None:
     given = request.headers.get("upload-checksum")
     if given is None:
         # What came is kept where it breaks off, so a digest is compared before anything is.
-        digests = given_digests(request.headers).items()
+        digests = read_digests(request.headers).items()
         return next((Checksum(name, values[0]) for name, values in digests), None)
     algorithm, _, digest = given.partition(" ")
     if algorithm not in ALGORITHMS:
@@ -124,7 +124,7 @@ def number_of(request: Request, header: str) -> int | None:
     if not given:
         return None
     if len(given) > 1 or not _NUMBER.fullmatch(given[0]):
-        raise Error("Ill-formed header", f"{header}: {shown(given[0])}", kind=Kind.ILL_FORMED)
+        raise Error("Ill-formed header", f"{header}: {show(given[0])}", kind=Kind.ILL_FORMED)
     return int(given[0])
 
 
@@ -138,7 +138,7 @@ def metadata_of(header: str) -> dict[str, str]:
     for pair in header.split(",") if header.strip() else ():
         key, _, value = pair.strip().partition(" ")
         if not _KEY.fullmatch(key) or key in metadata:
-            raise Error("Ill-formed Upload-Metadata", shown(pair), kind=Kind.ILL_FORMED)
+            raise Error("Ill-formed Upload-Metadata", show(pair), kind=Kind.ILL_FORMED)
         metadata[key] = _decode(value.strip(), "Upload-Metadata").decode(errors="replace")
     return metadata
 

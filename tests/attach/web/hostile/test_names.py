@@ -114,8 +114,8 @@ def test_names_in_a_form_are_made_harmless(everywhere: Everywhere) -> None:
         escaped = "".join(written.get(char, char) for char in name).replace("\0", "")
         parts.append(file_part(f'name="f"; filename="{escaped}"'))
     assert len(parts) < 100
-    unescaped = {"%0d%0aX-Evil: 1.txt": "%0d%0aX-Evil_ 1.txt"}
-    expected = [unescaped.get(name, made) for name, made in NAMES.items()]
+    unescape = {"%0d%0aX-Evil: 1.txt": "%0d%0aX-Evil_ 1.txt"}
+    expected = [unescape.get(name, made) for name, made in NAMES.items()]
     typed = "Content-Type: multipart/form-data; boundary=edge"
     assert expected == everywhere.stored(request("POST", "/attach/", typed, body=form(*parts)))
 

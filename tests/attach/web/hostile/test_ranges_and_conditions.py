@@ -12,7 +12,7 @@ import pytest
 from attach.web.hostile.conftest import KEPT
 from attach.web.hostile.raw import request
 from rex.attach.web.conditions import judge, may_be_partial
-from rex.attach.web.ranges import known_start, wanted_spans
+from rex.attach.web.ranges import parse_spans, range_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,8 +151,8 @@ def test_judging_takes_no_time(given: str) -> None:
     names = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
     header = given * (MAX_HEADER // max(len(given), 1))
     calls: list[Callable[[], object]] = [
-        lambda: (known_start(given), wanted_spans(given, 10)),
-        lambda: (known_start(header), wanted_spans(header, 10)),
+        lambda: (range_start(given), parse_spans(given, 10)),
+        lambda: (range_start(header), parse_spans(header, 10)),
         lambda: may_be_partial({"if-range": header}, '"tag"', now),
         *[functools.partial(judge, {name: header}, '"tag"', now) for name in names],
     ]

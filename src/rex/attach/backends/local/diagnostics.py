@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from rex.attach.backend.diagnostics import Doctor, Step, fine, left_out, warning, wrong
+from rex.attach.backend.diagnostics import Doctor, Step, fail, ok, skip, warn
 from rex.attach.backends.local import secret_file
 from rex.attach.backends.local.attributes import attach_attributes
 from rex.attach.backends.local.directory import NewFile
@@ -20,7 +20,7 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rex.attach.backend.diagnostics import Finding
+    from rex.attach.backend.diagnostics import Check
     from rex.attach.backends.local.files import Files
     from rex.attach.backends.local.storage import LocalStorage
 
@@ -64,9 +64,9 @@ class LocalDoctor(Doctor):
             Step("secret", self._secret, there),
         ]
 
-    def _directory(self) -> Finding:
+    def _directory(self) -> Check:
         if not os.path.lexists(self._path):
-            return wrong(
+            return fail(
                 "no-directory",
                 f"{self._path} does not exist",
                 "if it is on a disk, mount that; or let rex make it, as an application does when "
@@ -74,9 +74,9 @@ class LocalDoctor(Doctor):
                 *self._init,
             )
         if os.path.isdir(self._path):
-            return fine(self._path)
+            return ok(self._path)
         what = "a broken link" if not os.path.exists(self._path) else "not a directory"
-        return wrong(
+        return fail(
             "not-a-directory",
             f"{self._path} is {what}",
             "give the path of a directory in attach_dir, or move away what has its name",
@@ -90,56 +90,54 @@ class LocalDoctor(Doctor):
             return (command,)
         return f"$ install -d -m 0750 -o {os.geteuid()} -g {os.getegid()} {parent}", command
 
-    def _marker(self) -> Finding:
+    def _marker(self) -> Check:
         marker = self._tree.marker()
         if marker is not None:
-            return fine(f"{MARKER}: {marker}")
+            return ok(f"{MARKER}: {marker}")
         advice = "mount its disk; or, if attachments are to be kept here:"
         if self._files.are_untouched():
             found = f"{self._path} is empty and has no marker: is a disk not mounted?"
-            return wrong("not-mounted", found, advice, *self._init)
+            return fail("not-mounted", found, advice, *self._init)
         if self._require_marker:
-            return wrong(
+            return fail(
                 "no-marker", "there is no marker (attach_dir_require_marker)", advice, *self._init
             )
-        return warning("no-marker", "there is none yet", "an application makes it when it starts")
+        return warn("no-marker", "there is none yet", "an application makes it when it starts")
 
-    def _permissions(self) -> Finding:
+    def _permissions(self) -> Check:
         status = os.stat(self._path)
         owner = f"{status.st_uid}:{status.st_gid}"
         we = f"{os.geteuid()}:{os.getegid()}"
         modes = {"read": os.R_OK, "write": os.W_OK, "search": os.X_OK}
         can_tell = os.access in os.supports_effective_ids
-        lacking = [
+        remaining = [
             name
             for name, mode in modes.items()
             if not os.access(self._path, mode, effective_ids=can_tell)
         ]
         found = f"owner {owner}, mode {stat.S_IMODE(status.st_mode):04o}; we are {we}"
-        if not lacking:
-            return self._open_to_others() or fine(found)
-        found = f"we may not {' or '.join(lacking)} in it: {found}"
+        if not remaining:
+            return self._open_to_others() or ok(found)
+        found = f"we may not {' or '.join(remaining)} in it: {found}"
         if os.statvfs(self._path).f_flag & os.ST_RDONLY:
-            return wrong(
+            return fail(
                 "read-only",
                 f"{found}; it is mounted read-only",
                 f"$ mount -o remount,rw {shlex.quote(self._mount()[0])}",
             )
         if os.geteuid() == 0 or (status.st_uid == os.geteuid() and status.st_mode & 0o700 == 0o700):  # noqa: PLR2004 - all that an owner may
-            return wrong(
-                "immutable", f"{found}; it may be immutable", f"$ chattr -i {self._quoted}"
-            )
+            return fail("immutable", f"{found}; it may be immutable", f"$ chattr -i {self._quoted}")
         if status.st_uid == os.geteuid():
-            return wrong("no-permission", found, f"$ chmod u+rwx {self._quoted}")
-        return wrong("no-permission", found, f"$ chown -R {we} {self._quoted}")
+            return fail("no-permission", found, f"$ chmod u+rwx {self._quoted}")
+        return fail("no-permission", found, f"$ chown -R {we} {self._quoted}")
 
-    def _open_to_others(self) -> Finding | None:
+    def _open_to_others(self) -> Check | None:
         """Find a directory on the path that everybody may write to, without a sticky bit."""
         path = Path(os.path.realpath(self._path))
         for each in (path, *path.parents):
             mode = each.stat().st_mode
             if mode & stat.S_IWOTH and (each == path or not mode & stat.S_ISVTX):
-                return warning(
+                return warn(
                     "open-to-others",
                     f"{each} has mode {stat.S_IMODE(mode):04o}: every user of this machine may "
                     "replace what is in it",
@@ -162,13 +160,13 @@ class LocalDoctor(Doctor):
                 found = point, after.split()[0]
         return found
 
-    def _file_system(self) -> Finding:
+    def _file_system(self) -> Check:
         _, kind = self._mount()
         if not kind:
-            return left_out("unknown", "this system does not tell")
-        return fine(f"{kind} ({'network' if kind.startswith(NETWORK) else 'local'})")
+            return skip("unknown", "this system does not tell")
+        return ok(f"{kind} ({'network' if kind.startswith(NETWORK) else 'local'})")
 
-    def _space(self) -> Finding:
+    def _space(self) -> Check:
         status = os.statvfs(self._path)
         left = status.f_bavail * status.f_frsize
         parts = {"space": (status.f_bavail, status.f_blocks)}
@@ -179,84 +177,84 @@ class LocalDoctor(Doctor):
         found += "".join(f", {share:.0%} of the {what}" for what, share in shares.items())
         scarce = [what for what, share in shares.items() if share < SCARCE]
         if scarce:
-            return warning("storage-nearly-full", found, "make room, or give the file system more")
-        return fine(found)
+            return warn("storage-nearly-full", found, "make room, or give the file system more")
+        return ok(found)
 
     # What the file system can do.
 
-    def _check_unnamed(self) -> Finding:
-        with self._tree.opened() as root, NewFile(root) as file:
+    def _check_unnamed(self) -> Check:
+        with self._tree.hold_open() as root, NewFile(root) as file:
             if file.is_unnamed:
-                return fine("nothing is left of a process that is killed (O_TMPFILE)")
-        return warning(
+                return ok("nothing is left of a process that is killed (O_TMPFILE)")
+        return warn(
             "no-unnamed-files",
             "the file system has none (O_TMPFILE)",
             "of a process that is killed, a file .partial-* may be left: remove old ones",
         )
 
-    def _hard_links(self) -> Finding:
-        with self._tree.opened() as root, NewFile(root) as file:
+    def _hard_links(self) -> Check:
+        with self._tree.hold_open() as root, NewFile(root) as file:
             name = f".partial-doctor-{os.getpid()}"
             try:
                 file.link(name, root)
             except OSError as failure:
-                return wrong(
+                return fail(
                     "no-hard-links",
                     f"the file system has none: {failure.strerror}",
                     "keep the attachments on one that has (ext4, XFS, Btrfs, ZFS, NFS)",
                 )
             os.unlink(name, dir_fd=root)
-        return fine("a file appears whole, and never takes another's place")
+        return ok("a file appears whole, and never takes another's place")
 
-    def _attributes(self) -> Finding:
-        with self._tree.opened() as root, NewFile(root) as file:
+    def _attributes(self) -> Check:
+        with self._tree.hold_open() as root, NewFile(root) as file:
             if attach_attributes(file.fd, {"content_type": "text/plain"}):
-                return fine("content type and SHA-256 are kept with the file")
-        return warning(
+                return ok("content type and SHA-256 are kept with the file")
+        return warn(
             "no-attributes",
             "the file system has no extended attributes",
             "content type and SHA-256 are kept in a small file beside each: back these up too",
         )
 
-    def _fsync(self) -> Finding:
-        with self._tree.opened() as root, NewFile(root) as file:
+    def _fsync(self) -> Check:
+        with self._tree.hold_open() as root, NewFile(root) as file:
             file.write(b"doctor")
             os.fsync(file.fd)
             os.fsync(root)
-        return fine("files and directories can be synced")
+        return ok("files and directories can be synced")
 
     # Links.
 
-    def _secret(self) -> Finding:
+    def _secret(self) -> Check:
         if self._is_secret_given:
-            return fine("given by attach_secret")
+            return ok("given by attach_secret")
         if not self._has_secret():
-            return fine("none yet; it is made when the first link is")
+            return ok("none yet; it is made when the first link is")
         path = f"{self._path}/{secret_file.SECRET_NAME}"
         quoted = shlex.quote(path)
         try:
-            with self._tree.opened() as root:
+            with self._tree.hold_open() as root:
                 secret_file.own_secret(root)
         except Error as error:
             advice = ["remove it, or put it right; if it is removed, all links that are out end:"]
             if stat.S_IMODE(os.lstat(path).st_mode) & 0o077:
                 advice.append(f"$ chmod 0600 {quoted}  # if nobody has read it")
-            return wrong("unusable-secret", str(error.payload), *advice, f"$ rm {quoted}")
+            return fail("unusable-secret", str(error.payload), *advice, f"$ rm {quoted}")
         except OSError as failure:
-            return wrong(
+            return fail(
                 "unusable-secret", f"{path}: {failure.strerror}", f"$ chown {os.geteuid()} {quoted}"
             )
-        return fine(f"{path}, and nobody else may read it")
+        return ok(f"{path}, and nobody else may read it")
 
     def _has_secret(self) -> bool:
         return os.path.lexists(f"{self._path}/{secret_file.SECRET_NAME}")
 
-    def lacks_links(self) -> Finding | None:
+    def lacks_links(self) -> Check | None:
         if self._url is None:
-            return left_out("no-links", "no service makes links for it (setting attach_url)")
+            return skip("no-links", "no service makes links for it (setting attach_url)")
         if self._is_secret_given or self._has_secret():
             return None
-        return left_out(
+        return skip(
             "no-secret", "the directory has no secret yet (.secret), which the first link makes"
         )
 

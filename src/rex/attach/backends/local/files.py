@@ -39,7 +39,7 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from rex.attach.backends.local.tree import Tree
 
-__all__ = ["Chunks", "Files", "cached_bytes"]
+__all__ = ["Chunks", "Files", "read_if_cached"]
 
 MAX_RACES = 100
 """How often an add begins anew because a remover tidied a directory away under it."""
@@ -128,7 +128,7 @@ class Files:
     def discard(self, key: str) -> None:
         """Remove what a failed add may have left."""
         *names, name = key.split("/")
-        with self.tree.opened() as root:
+        with self.tree.hold_open() as root:
             with suppress(FileNotFoundError), descend(root, names) as opened:
                 os.unlink(name, dir_fd=opened[-1])
                 remove_beside(name, opened[-1])
@@ -166,7 +166,7 @@ class Files:
         """Return whether nothing shows that the tree was ever used."""
         if self.tree.marker() is not None:
             return False
-        with self.tree.opened() as root:
+        with self.tree.hold_open() as root:
             is_used = not {PLACE, SECRET_NAME}.isdisjoint(os.listdir(root))
             return not is_used and not any(map(handle_of, keys(root, "", [], [])))
 
@@ -196,7 +196,7 @@ class Files:
         # It is not there, its attributes are beside it, the root is another one or was not opened
         # yet, or the system cannot do this.
         *names, name = key.split("/")
-        with self.tree.opened() as root, descend(root, names) as opened:
+        with self.tree.hold_open() as root, descend(root, names) as opened:
             fd, status = open_file(name, opened[-1])
             try:
                 return fd, _metadata(status, read_attributes(fd, name, opened[-1]), name)
@@ -221,12 +221,12 @@ class Chunks(Iterator[bytes]):
         self._position += len(chunk)
         return chunk
 
-    def cached(self, size: int) -> bytes | None:
+    def read_cached(self, size: int) -> bytes | None:
         """Give so many bytes, of which there must be more, if no disk has to be asked for them.
 
         No more than a piece, since copying takes time too, and whoever asks has none.
         """
-        content = cached_bytes(self._fd, self._position, size) if size <= READ_SIZE else None
+        content = read_if_cached(self._fd, self._position, size) if size <= READ_SIZE else None
         if content is not None:
             self._position += size
         return content
@@ -242,7 +242,7 @@ class Chunks(Iterator[bytes]):
     __del__ = close
 
 
-def cached_bytes(fd: int, position: int, size: int) -> bytes | None:
+def read_if_cached(fd: int, position: int, size: int) -> bytes | None:
     """Give some bytes of an open file, or None where that would take time."""
     no_wait = getattr(os, "RWF_NOWAIT", None)
     if no_wait is None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rex.attach.backend.garbage import Leftover, What
+from rex.attach.backend.garbage import Garbage, GarbageKind
 from rex.attach.backends.local.attributes import beside
 from rex.attach.backends.local.directory import NOTHING_THERE, open_directory, open_file
 from rex.attach.backends.local.tree import PLACE
@@ -20,7 +20,7 @@ from rex.attach.backends.local.tree import PLACE
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["local_leftovers"]
+__all__ = ["find_garbage"]
 
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{32}")
 _HALF = re.compile(r"([0-9a-f-]{36})\.(data|key)")
@@ -29,7 +29,7 @@ _LEVELS = [re.compile(pattern) for pattern in (r"\d{4}", r"\d\d", r"\d\d", "[0-9
 """What the directories of attachments are called; any others are not ours."""
 
 
-def local_leftovers(root: int, before: datetime.datetime) -> Iterator[Leftover]:
+def find_garbage(root: int, before: datetime.datetime) -> Iterator[Garbage]:
     """Give what has been left in an open directory of attachments since before a moment."""
     yield from _partials(root, "", before)
     place = _open(PLACE, root)
@@ -42,15 +42,15 @@ def local_leftovers(root: int, before: datetime.datetime) -> Iterator[Leftover]:
     yield from _empty(root, "", before)
 
 
-def _partials(parent: int, prefix: str, before: datetime.datetime) -> Iterator[Leftover]:
+def _partials(parent: int, prefix: str, before: datetime.datetime) -> Iterator[Garbage]:
     """Find files that were to become another; who still writes one holds a lock on it."""
     for name in sorted(os.listdir(parent)):
         if _PARTIAL.fullmatch(name):
             yield from _file_garbage(parent, prefix, name, before)
 
 
-def _halves(place: int, before: datetime.datetime) -> Iterator[Leftover]:
-    """Find drafts without a record, and records without a draft; as `LocalDrafts` writes them."""
+def _halves(place: int, before: datetime.datetime) -> Iterator[Garbage]:
+    """Find data without a record, and records without data; as `LocalResumable` writes them."""
     names = set(os.listdir(place))
     for name in sorted(names):
         half = _HALF.fullmatch(name)
@@ -64,28 +64,30 @@ def _halves(place: int, before: datetime.datetime) -> Iterator[Leftover]:
 
 def _file_garbage(
     parent: int, prefix: str, name: str, before: datetime.datetime, unless: str | None = None
-) -> Iterator[Leftover]:
+) -> Iterator[Garbage]:
     """Give an old file that nobody holds, `unless` there is another one."""
     status = _status(name, parent)
     if status is None or not stat.S_ISREG(status.st_mode) or _modification_time(status) >= before:
         return
 
-    def clear(*, is_dry: bool = False) -> bool:
+    def clear(*, dry_run: bool = False) -> bool:
         try:
             with _lock(name, parent):
                 if unless is not None and _status(unless, parent) is not None:
                     return False
-                if not is_dry:
+                if not dry_run:
                     os.unlink(name, dir_fd=parent)
         except (BlockingIOError, FileNotFoundError):
             return False
         return True
 
-    if clear(is_dry=True):
-        yield Leftover(What.FILE, prefix + name, _modification_time(status), status.st_size, clear)
+    if clear(dry_run=True):
+        yield Garbage(
+            GarbageKind.FILE, prefix + name, _modification_time(status), status.st_size, clear
+        )
 
 
-def _empty(parent: int, prefix: str, before: datetime.datetime) -> Generator[Leftover, None, bool]:
+def _empty(parent: int, prefix: str, before: datetime.datetime) -> Generator[Garbage, None, bool]:
     """Find directories with nothing in them, from the innermost; return whether this is one."""
     level = prefix.count("/")
     if level == len(_LEVELS):
@@ -104,15 +106,13 @@ def _empty(parent: int, prefix: str, before: datetime.datetime) -> Generator[Lef
             os.close(child)
         if is_child_empty and modified < before:
             clear = partial(_remove_directory, name, parent)
-            yield Leftover(What.DIRECTORY, prefix + name, modified, 0, clear)
+            yield Garbage(GarbageKind.DIRECTORY, prefix + name, modified, 0, clear)
         else:
             is_empty = False
     return is_empty
 
 
-def _records(
-    parent: int, prefix: str, before: datetime.datetime
-) -> Generator[Leftover, None, bool]:
+def _records(parent: int, prefix: str, before: datetime.datetime) -> Generator[Garbage, None, bool]:
     """Find what was recorded beside attachments that are gone; return whether nothing is left."""
     names = set(os.listdir(parent))
     kept = names - {name for name in names if _RECORD.fullmatch(name)}

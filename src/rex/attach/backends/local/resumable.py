@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from rex.attach.backend.resumable import Draft, Drafts, unreadable
+from rex.attach.backend.resumable import PartialUpload, Resumable, unreadable
 from rex.attach.backends.local.directory import (
     NewFile,
     OpenFile,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rex.attach.backends.local.files import Files
     from rex.attach.content.content import Content
 
-__all__ = ["LocalDrafts"]
+__all__ = ["LocalResumable"]
 
 MAX_RECORD_BYTES = 65536
 CHECKPOINT_SIZE = 64 * 1024 * 1024
@@ -41,7 +41,7 @@ CHECKPOINT_SECONDS = 5.0
 _clock = time.monotonic
 
 
-class LocalDrafts(Drafts):
+class LocalResumable(Resumable):
     """Drafts in a directory, each two files called by its UUID: ``.data`` and ``.key``.
 
     The record (``.key``) holds the key, how many bytes of the data are durable, and the record of
@@ -73,7 +73,7 @@ class LocalDrafts(Drafts):
             finally:
                 os.close(place)
 
-    def load(self, key: str) -> Draft:
+    def load(self, key: str) -> PartialUpload:
         with self._place() as place:
             draft = _read_record(place, key)
             sync_directory(place)  # its writer may have died before
@@ -92,7 +92,7 @@ class LocalDrafts(Drafts):
         with self._place() as place:
             _write_record(place, key, record, _read_record(place, key).size)
 
-    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+    def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         with self._place() as place, self._open_data(key, os.O_WRONLY, place=place) as (fd, _):
             writing = _Writing(place, key, fd, offset)
             try:
@@ -100,7 +100,7 @@ class LocalDrafts(Drafts):
                     writing.write(chunk)
             finally:
                 # What completes the upload needs no record: it gets its place next.
-                writing.end(is_recorded=content.size != lacking)
+                writing.end(is_recorded=content.size != remaining)
 
     def read(self, key: str) -> Iterator[bytes]:
         size = self.load(key).size
@@ -179,7 +179,7 @@ class LocalDrafts(Drafts):
             yield opened[-1]
 
     def _root(self) -> AbstractContextManager[int]:
-        return self._files.tree.opened()
+        return self._files.tree.hold_open()
 
 
 class _Writing:
@@ -231,7 +231,7 @@ def _write_record(place: int, key: str, record: bytes, size: int) -> None:
     sync_directory(place)
 
 
-def _read_record(place: int, key: str) -> Draft:
+def _read_record(place: int, key: str) -> PartialUpload:
     """Read the record of a draft; another key is another draft, which does not exist."""
     its_key, _, rest = _read(_record(key), place).partition(b"\n")
     if its_key != key.encode():
@@ -239,7 +239,7 @@ def _read_record(place: int, key: str) -> Draft:
     size, _, record = rest.partition(b"\n")
     if not size.isdigit():
         raise unreadable(f"/{key}")
-    return Draft(record, int(size))
+    return PartialUpload(record, int(size))
 
 
 def _is_placed(root: int, file: OpenFile, key: str) -> bool:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Unpack
 from rex.attach.backend.abilities import Abilities
 from rex.attach.backends.local.attributes import remove_beside
 from rex.attach.backends.local.directory import NewFile, descend, open_file, sync_directory
-from rex.attach.backends.local.files import Chunks, Files, cached_bytes
+from rex.attach.backends.local.files import Chunks, Files, read_if_cached
 from rex.attach.backends.local.listing import keys, unknown_keys
 from rex.attach.backends.local.secret_file import own_secret
 from rex.attach.backends.local.tree import Tree
-from rex.attach.backends.service_links import ServedStorage
+from rex.attach.backends.service_links import ServiceLinksStorage
 from rex.attach.content.reader import Body
 from rex.core import Error, Kind
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rex.attach.backend.diagnostics import Doctor
-    from rex.attach.backend.garbage import Leftover
+    from rex.attach.backend.garbage import Garbage
     from rex.attach.content.content import Content
     from rex.attach.info import Metadata
     from rex.attach.storage import StorageOptions
@@ -34,7 +34,7 @@ CACHED_SIZE = 128 * 1024
 """Up to so many bytes are read at once where no disk has to be asked; copying more takes time."""
 
 
-class LocalStorage(ServedStorage):
+class LocalStorage(ServiceLinksStorage):
     """Attachments in a directory, each at the path that its key is.
 
     An acknowledged add or remove outlasts a power cut: the file, its directory and every new
@@ -74,7 +74,7 @@ class LocalStorage(ServedStorage):
             if not create and not os.path.lexists(self.directory):
                 raise self._absent()
             os.stat(f"{self.directory}/.")  # for the tree, what is not a directory is gone
-            with self._tree.opened() as root:
+            with self._tree.hold_open() as root:
                 _try_to_store(root)
         except Error:
             raise
@@ -117,7 +117,7 @@ class LocalStorage(ServedStorage):
         return self._tree.mark() or is_new
 
     def _own_secret(self) -> bytes:
-        with self._tree.opened() as root:
+        with self._tree.hold_open() as root:
             return own_secret(root)
 
     def _absent(self) -> Error:
@@ -141,7 +141,7 @@ class LocalStorage(ServedStorage):
     # Adding.
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
-        with self._tree.opened() as root, NewFile(root) as file:
+        with self._tree.hold_open() as root, NewFile(root) as file:
             for chunk in content:
                 file.write(chunk)
             self._files.publish(root, file, key, content_type, content.digest, note=content.note)
@@ -158,20 +158,20 @@ class LocalStorage(ServedStorage):
             raise
 
     def _abilities(self) -> Abilities:
-        from rex.attach.backends.local.resumable import LocalDrafts
+        from rex.attach.backends.local.resumable import LocalResumable
 
         return Abilities(
             links=self._links(),
-            resumable=LocalDrafts(self._files),
+            resumable=LocalResumable(self._files),
             garbage=self._garbage,
             diagnostics=self._doctors,
         )
 
-    def _garbage(self, before: datetime.datetime) -> Iterator[Leftover]:
-        from rex.attach.backends.local.garbage import local_leftovers
+    def _garbage(self, before: datetime.datetime) -> Iterator[Garbage]:
+        from rex.attach.backends.local.garbage import find_garbage
 
-        with self._tree.opened() as root:
-            yield from local_leftovers(root, before)
+        with self._tree.hold_open() as root:
+            yield from find_garbage(root, before)
 
     def _doctors(self) -> Sequence[Doctor]:
         from rex.attach.backends.local.diagnostics import LocalDoctor
@@ -203,7 +203,7 @@ class LocalStorage(ServedStorage):
             return None
         fd, metadata = opened
         try:
-            content = cached_bytes(fd, 0, metadata.size) if metadata.size <= CACHED_SIZE else None
+            content = read_if_cached(fd, 0, metadata.size) if metadata.size <= CACHED_SIZE else None
         finally:
             os.close(fd)
         return None if content is None else (metadata, content)
@@ -211,16 +211,16 @@ class LocalStorage(ServedStorage):
     # Removing.
 
     def _delete(self, key: str) -> None:
-        from rex.attach.backends.local.resumable import LocalDrafts
+        from rex.attach.backends.local.resumable import LocalResumable
 
         *names, name = key.split("/")
-        with self._tree.opened() as root:
+        with self._tree.hold_open() as root:
             with descend(root, names) as opened:
                 fd, status = open_file(name, opened[-1])
                 os.close(fd)
                 if status.st_nlink > 1:
                     # Its draft, whose end a process did not live to see, would bring it back.
-                    LocalDrafts(self._files).remove(key)
+                    LocalResumable(self._files).remove(key)
                 os.unlink(name, dir_fd=opened[-1])
                 remove_beside(name, opened[-1])
                 sync_directory(opened[-1])
@@ -229,12 +229,12 @@ class LocalStorage(ServedStorage):
     # Listing.
 
     def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
-        with self._tree.opened() as root:
+        with self._tree.hold_open() as root:
             only = [] if day is None else day.isoformat().split("-")
             yield from keys(root, "", only, [] if after is None else after.split("/"))
 
     def _unknown_keys(self) -> Iterator[str]:
-        with self._tree.opened() as root:
+        with self._tree.hold_open() as root:
             yield from unknown_keys(root)
 
 

@@ -57,7 +57,7 @@ class Tree:
         return f"Tree({self.path!r})"
 
     @contextmanager
-    def opened(self) -> Iterator[int]:
+    def hold_open(self) -> Iterator[int]:
         """Open the root, and make sure that it is the one that was opened first."""
         fd = self.open()
         try:
@@ -93,12 +93,12 @@ class Tree:
 
     def marker(self) -> str | None:
         """Return the UUID in the marker of the root, or None where it has none."""
-        with self.opened() as fd:
+        with self.hold_open() as fd:
             return _read_marker(fd)
 
     def mark(self) -> bool:
         """Give the root a marker, durably; return False where it had one."""
-        with self.opened() as fd:
+        with self.hold_open() as fd:
             if _read_marker(fd) is not None:
                 return False
             with NewFile(fd) as file:

@@ -16,7 +16,7 @@ from rex.attach.backend.failures import Meaning
 from rex.attach.backends.objects.pump import feed
 from rex.attach.backends.s3.codes import S3_CODES
 from rex.attach.content.content import READ_SIZE
-from rex.attach.content.media_type import DEFAULT_TYPE, coding_of, disposition
+from rex.attach.content.media_type import DEFAULT_TYPE, disposition, normalize_coding
 from rex.attach.content.reader import Body
 from rex.attach.info import Metadata
 from rex.attach.storage.multipart import MAX_PARTS
@@ -36,7 +36,7 @@ __all__ = [
     "Objects",
     "Runtime",
     "digest_metadata",
-    "meaning_of",
+    "explain_obstore",
     "note_metadata",
     "object_headers",
     "part_size",
@@ -128,12 +128,12 @@ class Runtime:
             cls.enter()
 
     @classmethod
-    def forked(cls) -> None:
+    def note_fork(cls) -> None:
         """Note that this process is a child of one that may have used it."""
         cls.lost = cls.started
 
 
-os.register_at_fork(after_in_child=Runtime.forked)
+os.register_at_fork(after_in_child=Runtime.note_fork)
 
 
 class Objects(abc.ABC):
@@ -270,7 +270,7 @@ class Objects(abc.ABC):
         obstore.delete(self.client, path)
 
 
-def meaning_of(failure: Exception) -> Meaning | None:
+def explain_obstore(failure: Exception) -> Meaning | None:
     """Return what an exception of obstore means, or None if it is not known."""
     code = re.search(r"<Code>(\w+)</Code>", str(failure))
     if code is not None and code[1] in S3_CODES:
@@ -304,7 +304,7 @@ def _metadata(result: Any) -> Metadata:
         content_type=attributes.get("Content-Type", DEFAULT_TYPE),
         etag=_etag(meta),
         digest=_digest_of(attributes.get(_DIGEST)),
-        content_encoding=coding_of(attributes.get("Content-Encoding")),
+        content_encoding=normalize_coding(attributes.get("Content-Encoding")),
         note=_read_note(attributes.get(_NOTE, "")),
     )
 

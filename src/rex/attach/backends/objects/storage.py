@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 import obstore
 import obstore.exceptions
 
-from rex.attach.backends.objects.objects import PART_SIZE, Runtime, meaning_of, part_size
+from rex.attach.backends.objects.objects import PART_SIZE, Runtime, explain_obstore, part_size
 from rex.attach.storage import Storage, StorageOptions
 from rex.attach.storage.multipart import MAX_PARTS
 
@@ -111,7 +111,7 @@ class ObjectStorage(Storage):
         return super()._translate(failure, handle)
 
     def _explain(self, failure: Exception) -> Meaning | None:
-        return meaning_of(failure) or super()._explain(failure)
+        return explain_obstore(failure) or super()._explain(failure)
 
 
 def _whole(content: Content) -> bytes | None:

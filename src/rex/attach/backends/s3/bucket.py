@@ -17,8 +17,8 @@ from rex.attach.backends.objects.objects import Objects
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.control import FIRST_PAUSE, LONGEST_PAUSE, S3Control
 from rex.attach.backends.s3.proxies import proxy_for
-from rex.attach.handle import shown
-from rex.attach.links.credentials import AwsChain, given_keys
+from rex.attach.handle import show
+from rex.attach.links.credentials import AwsChain, static_credentials
 from rex.attach.links.link import PresignedLink
 from rex.attach.links.sigv4 import Credentials, encode_path, endpoint_for, presign_url
 from rex.core import Error, Kind, Secret
@@ -67,7 +67,7 @@ class Bucket(Objects):
         checksums: bool,
     ) -> None:
         super().__init__(prefix)
-        keys = given_keys(access_key, _secret(secret_key), _secret(session_token))
+        keys = static_credentials(access_key, _secret(secret_key), _secret(session_token))
         chain = AwsChain() if keys is None else None
         self.name = _check_name(name, _BUCKET, "name of a bucket", "attach_s3_bucket")
         self.timeout = timeout
@@ -81,7 +81,7 @@ class Bucket(Objects):
         self.checksums = checksums
         self._public_endpoint = _origin(public_endpoint or self.endpoint)
 
-    def addressed(self, addressing: Addressing) -> Self:
+    def with_addressing(self, addressing: Addressing) -> Self:
         """Return the same bucket with its name in the other place."""
         other = copy.copy(self)
         other.addressing = addressing
@@ -193,7 +193,7 @@ class Bucket(Objects):
             timeout=min(2 * CONNECT_SECONDS, self.timeout),
         )
 
-    def presigned(
+    def presign(
         self,
         method: str,
         key: str,
@@ -278,7 +278,7 @@ def _check_name(value: str, form: re.Pattern[str], what: str, setting: str) -> s
     if not form.fullmatch(value):
         raise Error(
             f"This is no {what}",
-            shown(value),
+            show(value),
             kind=Kind.CONFIGURATION,
             code="wrong-setting",
             setting=setting,

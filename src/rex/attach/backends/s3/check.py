@@ -19,7 +19,7 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from rex.attach.links.client import Answer
 
-__all__ = ["Regions", "check_bucket", "element", "trusting"]
+__all__ = ["Regions", "check_bucket", "element", "trust_file"]
 
 MOST = 65536
 """The bytes of an answer that are looked at."""
@@ -126,7 +126,7 @@ _MEANINGS = {
 
 
 def _ask(url: str, endpoint: str, ca_file: str | None, timeout: float) -> Answer:
-    context = None if ca_file is None else trusting(ca_file)
+    context = None if ca_file is None else trust_file(ca_file)
     try:
         return Client(context=context, timeout=timeout, most=MOST).send("GET", url)
     except Unreachable as failure:
@@ -141,7 +141,7 @@ def _ask(url: str, endpoint: str, ca_file: str | None, timeout: float) -> Answer
         ) from None
 
 
-def trusting(ca_file: str) -> ssl.SSLContext:
+def trust_file(ca_file: str) -> ssl.SSLContext:
     """Trust the certificates of a PEM file besides the system's. Errors: `CONFIGURATION`."""
     context = ssl.create_default_context()
     try:

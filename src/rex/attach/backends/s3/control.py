@@ -136,7 +136,7 @@ class S3Control:
         uploads = page.get("Uploads", ())
         return [upload["UploadId"] for upload in uploads if upload["Key"] == key]
 
-    def unfinished(self, prefix: str) -> Iterator[tuple[str, str, datetime.datetime]]:
+    def list_uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime.datetime]]:
         """Give the uploads behind a prefix that have not ended: key, id, and when each began."""
         markers: dict[str, str] = {}
         while True:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from rex.attach.backend.diagnostics import Step, fine, warning, wrong
+from rex.attach.backend.diagnostics import Step, fail, ok, warn
 from rex.attach.backends.s3.check import element
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
@@ -21,7 +21,7 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rex.attach.backend.diagnostics import Finding
+    from rex.attach.backend.diagnostics import Check
     from rex.attach.backends.s3.bucket import Bucket
     from rex.attach.backends.s3.storage import S3Storage
     from rex.attach.links.client import Answer
@@ -86,26 +86,26 @@ class S3Doctor(S3SettingsDoctor):
 
     # What S3 has besides the verbs.
 
-    def _checksum(self, reserve: Callable[[], str]) -> Finding:
+    def _checksum(self, reserve: Callable[[], str]) -> Check:
         """Send an object and a part that were damaged on the way, as far as the server can tell."""
         self._needed = "s3:PutObject"
         verified = "the server does not notice what is damaged on the way; rex attach verify does"
         if not self._bucket.checksums:
-            return warning("no-checksums", "none are sent (attach_s3_checksums)", verified)
+            return warn("no-checksums", "none are sent (attach_s3_checksums)", verified)
         handle = reserve()
         if self._send_with(reserve(), CONTENT, b"other").ok:
-            return warning("checksums-ignored", "a damaged object is taken", verified)
+            return warn("checksums-ignored", "a damaged object is taken", verified)
         if not self._send_with(handle, CONTENT, CONTENT).ok:
-            return wrong("checksums-refused", "checksums are refused", "attach_s3_checksums=false")
+            return fail("checksums-refused", "checksums are refused", "attach_s3_checksums=false")
         if self._takes_damaged_part(reserve()):
-            return warning(
+            return warn(
                 "part-checksums-ignored",
                 "a damaged object is refused, and a damaged part taken",
                 verified,
             )
         looked = self._send("HEAD", handle, {"x-amz-checksum-mode": "ENABLED"})
         kept = "kept" if looked.headers.get("x-amz-checksum-sha256") else "not kept"
-        return fine(f"what is damaged on the way is refused; the SHA-256 is {kept}")
+        return ok(f"what is damaged on the way is refused; the SHA-256 is {kept}")
 
     def _takes_damaged_part(self, handle: str) -> bool:
         uploads, control = self._s3.multipart, self._bucket.control
@@ -120,7 +120,7 @@ class S3Doctor(S3SettingsDoctor):
             self._abort(handle, upload_id)
         return True
 
-    def _completion(self, reserve: Callable[[], str]) -> Finding:
+    def _completion(self, reserve: Callable[[], str]) -> Check:
         """Complete two uploads of one handle, as two clients at the same moment."""
         uploads, control, handle = self._s3.multipart, self._bucket.control, reserve()
         key = uploads.key(handle)
@@ -128,7 +128,7 @@ class S3Doctor(S3SettingsDoctor):
         try:
             begun.append(uploads.create(handle, "text/plain"))
             begun.append(uploads.create(handle, "text/plain"))
-            with self._s3.mapped(handle):
+            with self._s3.map_errors(handle):
                 parts = [control.upload_part(key, each, 1, CONTENT) for each in begun]
                 complete(control, key, begun[0], [parts[0]])
                 is_replaced = self._completes(key, begun[1], parts[1].etag)
@@ -136,13 +136,13 @@ class S3Doctor(S3SettingsDoctor):
             for upload_id in begun:
                 self._abort(handle, upload_id)
         if is_replaced:
-            return warning(
+            return warn(
                 "completion-not-conditional",
                 "completing an upload is not conditional: of two uploads of more than 8 MiB to one "
                 "handle at the same moment, the later one replaces the other",
                 "give each upload a handle of its own, as add and all services of rex do",
             )
-        return fine("what is stored is not replaced by completing an upload")
+        return ok("what is stored is not replaced by completing an upload")
 
     def _send_with(self, handle: str, content: bytes, summed: bytes) -> Answer:
         digest = base64.b64encode(hashlib.sha256(summed).digest()).decode()
@@ -171,24 +171,24 @@ class S3Doctor(S3SettingsDoctor):
                 code="server-unreachable",
             ) from None
 
-    def _multipart(self, reserve: Callable[[], str]) -> Finding:
+    def _multipart(self, reserve: Callable[[], str]) -> Check:
         uploads, control = self._s3.multipart, self._bucket.control
         handle, other = reserve(), reserve()
         begun: dict[str, str] = {}
         try:
             self._needed = "s3:PutObject"
             begun[handle] = uploads.create(handle, "text/plain")
-            with self._s3.mapped(handle):
+            with self._s3.map_errors(handle):
                 part = control.upload_part(uploads.key(handle), begun[handle], 1, CONTENT)
             self._needed = "s3:ListMultipartUploadParts"
             if [part] != [*uploads.parts(handle, begun[handle])]:
-                return wrong("part-not-listed", "the server does not list the part that was sent")
+                return fail("part-not-listed", "the server does not list the part that was sent")
             self._needed = "s3:GetObject"  # it is looked at, before and after
             uploads.complete(handle, begun[handle], [(1, part.etag)])
             del begun[handle]
             begun[other] = uploads.create(other, "text/plain")
             self._needed = "s3:ListBucketMultipartUploads"
-            with self._s3.mapped(other):
+            with self._s3.map_errors(other):
                 control.list_multiparts(uploads.key(other))
             self._needed = "s3:AbortMultipartUpload"
             uploads.abort(other, begun[other])
@@ -196,7 +196,7 @@ class S3Doctor(S3SettingsDoctor):
         finally:
             for each, upload_id in begun.items():
                 self._abort(each, upload_id)
-        return fine("an upload in parts was completed, and another aborted")
+        return ok("an upload in parts was completed, and another aborted")
 
     def _abort(self, handle: str, upload_id: str) -> None:
         """End an upload after a failure, which is what is told unless this fails too."""
@@ -222,18 +222,18 @@ class S3Doctor(S3SettingsDoctor):
             return False
         return True
 
-    def _versions(self) -> Finding:
+    def _versions(self) -> Check:
         try:
             if not self._bucket.control.keeps_versions():
-                return fine("the bucket keeps none: what is removed is gone")
+                return ok("the bucket keeps none: what is removed is gone")
         except S3Failure as failure:
             if failure.kind is not Kind.DENIED:
                 raise
             permission = "s3:GetBucketVersioning"
-            return warning(
+            return warn(
                 "unknown", "whether the bucket keeps any is not known", *self._policy(permission)
             )
-        return warning(
+        return warn(
             "versions-kept",
             "the bucket keeps versions: the bytes of a removed attachment stay, readable for "
             "whoever has keys",
@@ -269,29 +269,29 @@ class S3Doctor(S3SettingsDoctor):
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         return f"the keys lack the permission {permission}; a policy that gives it:", policy
 
-    def refused(self, method: str, answer: Answer) -> Finding:
+    def explain_refusal(self, method: str, answer: Answer) -> Check:
         code = element(answer.body, "Code")
         found = (
             f"a {method} to {self._bucket.public_url} is answered {answer.status} {code}".rstrip()
         )
         if code == "AccessDenied":
-            return wrong("no-permission", found, *self._policy(_BY_METHOD[method]))
+            return fail("no-permission", found, *self._policy(_BY_METHOD[method]))
         if code in _MISLED:
             meaning, advice = _MISLED[code]
-            return wrong("link-refused", f"{found}: {meaning}", advice)
+            return fail("link-refused", f"{found}: {meaning}", advice)
         if code:
-            return wrong("link-refused", f"{found}: {element(answer.body, 'Message')}")
+            return fail("link-refused", f"{found}: {element(answer.body, 'Message')}")
         found = f"{found}, which is no answer of an S3 server"
         if answer.status == TOO_LARGE:
             advice = "let the proxy take what attach_max_size permits (nginx: client_max_body_size)"
-            return wrong("proxy-limit", found, advice)
+            return fail("proxy-limit", found, advice)
         if answer.status in BLOCKED and method != "GET":
             advice = f"let the proxy or firewall before the server pass on {method}, or"
-            return wrong("proxy-blocks", found, advice, _PUBLIC)
-        return wrong("not-s3", found, _PUBLIC)
+            return fail("proxy-blocks", found, advice, _PUBLIC)
+        return fail("not-s3", found, _PUBLIC)
 
-    def unreachable(self, failure: Unreachable) -> Finding:
-        return wrong(
+    def unreachable(self, failure: Unreachable) -> Check:
+        return fail(
             "unreachable", f"{self._bucket.public_url} cannot be reached: {failure}", _PUBLIC
         )
 
@@ -299,10 +299,10 @@ class S3Doctor(S3SettingsDoctor):
         return (
             "give the bucket the rule that is needed, and see that no proxy drops Origin:",
             f"$ rex attach cors --origin {origin} --apply",
-            json.dumps({"CORSRules": [self._s3.cors.needed([origin])]}),
+            json.dumps({"CORSRules": [self._s3.cors.make_rule([origin])]}),
         )
 
     def discard(self, handle: str) -> None:
         # Unlike the verb, this needs no permission to look.
-        with self._s3.mapped(handle):
+        with self._s3.map_errors(handle):
             self._bucket.delete(self._bucket.path(handle[1:]))

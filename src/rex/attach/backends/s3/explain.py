@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from rex.attach.backends.objects.objects import object_headers
 from rex.attach.content.media_type import content_type_for
-from rex.attach.links.reason import Comparison, Reason, certain, likely, quoted
+from rex.attach.links.reason import Comparison, Reason, certain, cite, likely
 from rex.attach.links.signed_link import METHODS, part_of
 from rex.attach.links.sigv4 import (
     DEFAULT_PORTS,
@@ -77,7 +77,7 @@ def compare(
         reasons.append(
             likely(
                 "wrong-region",
-                f"{quoted(link.region, 40)} in the link, {region} in the setting attach_s3_region",
+                f"{cite(link.region, 40)} in the link, {region} in the setting attach_s3_region",
                 "Make a new link with the region of the bucket.",
             )
         )
@@ -108,7 +108,7 @@ def _place_reasons(link: SignedLink, places: Sequence[_Place], bucket: str) -> I
     if link.host != expected:
         yield likely(
             "other-host",
-            f"{quoted(link.host)} in the link, {expected} in the settings",
+            f"{cite(link.host)} in the link, {expected} in the settings",
             "Set attach_s3_public_endpoint (and attach_s3_addressing) to where clients reach the "
             "server, and make a new link.",
         )
@@ -117,7 +117,7 @@ def _place_reasons(link: SignedLink, places: Sequence[_Place], bucket: str) -> I
     if public.is_path and named != bucket:
         yield likely(
             "other-bucket",
-            f"{quoted(named, 63)} in the link, {bucket} in the setting attach_s3_bucket",
+            f"{cite(named, 63)} in the link, {bucket} in the setting attach_s3_bucket",
             "Make a new link, or set the bucket right.",
         )
 
@@ -208,9 +208,9 @@ def _header_reasons(link: SignedLink, signed: _Request) -> Iterator[Reason]:
         if name != "host" and link.sent and link.sent.get(name, value) != value:
             yield certain(
                 "header-changed",
-                f"signed: {quoted(value, 100)}; sent: {quoted(link.sent[name], 100)}",
+                f"signed: {cite(value, 100)}; sent: {cite(link.sent[name], 100)}",
                 "Send it just as the link says.",
-                quoted(name, 40),
+                cite(name, 40),
             )
 
 
@@ -227,7 +227,7 @@ def _before(
             request._replace(host=host, path=path),
             certain(
                 "signed-for-other-host",
-                f"it leads to {quoted(link.host)}{_address(link.path)}, and its signature is for "
+                f"it leads to {cite(link.host)}{_address(link.path)}, and its signature is for "
                 f"{host}{_address(path)}",
                 "Change no host in a link: have it made with attach_s3_public_endpoint (and "
                 "attach_s3_addressing), and have no proxy rewrite the header Host.",
@@ -249,7 +249,7 @@ def _before(
                 "parameter-changed",
                 "with it as it was, the signature is right",
                 "Use the link as it was made; another time, name or type is given when it is made.",
-                quoted(name, 60),
+                cite(name, 60),
             ),
         )
 
@@ -293,4 +293,4 @@ def _queries(
 
 
 def _address(path: str) -> str:
-    return quoted(path, 60)
+    return cite(path, 60)

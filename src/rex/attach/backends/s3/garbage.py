@@ -7,10 +7,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rex.attach.backend.garbage import Leftover, What
+from rex.attach.backend.garbage import Garbage, GarbageKind
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.control import S3Failure
-from rex.attach.backends.s3.resumable import RECORD, S3Drafts
+from rex.attach.backends.s3.resumable import RECORD, S3Resumable
 from rex.attach.handle import handle_of
 from rex.core import Kind
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from rex.attach.backends.s3.bucket import Bucket
     from rex.attach.backends.s3.control import S3Control
 
-__all__ = ["lifecycle", "s3_leftovers"]
+__all__ = ["find_garbage", "lifecycle"]
 
 RULE_ID = "rex-attach"
 
 
-def s3_leftovers(
+def find_garbage(
     bucket: Bucket, before: datetime.datetime, lifetime: datetime.timedelta
-) -> Iterator[Leftover]:
+) -> Iterator[Garbage]:
     """Give what has been left since before a moment.
 
     A multipart upload may take as long as any other, so it is of no use when that has passed; those
     of drafts end with their drafts.
     """
-    targets = set(S3Drafts(bucket).targets())
+    targets = set(S3Resumable(bucket).targets())
     control = bucket.control
-    for path, upload_id, began in control.unfinished(bucket.prefix):
+    for path, upload_id, began in control.list_uploads(bucket.prefix):
         name = path.removeprefix(bucket.prefix)
         is_ours = handle_of(name.removeprefix(f"{PLACE}/")) is not None
         if is_ours and path not in targets and began + lifetime < before:
             size = _size(control, path, upload_id)
             clear = partial(_abort, control, path, upload_id)
-            yield Leftover(What.PARTS, name, began + lifetime, size, clear)
+            yield Garbage(GarbageKind.PARTS, name, began + lifetime, size, clear)
     yield from _of_drafts(bucket, before, lifetime)
 
 
@@ -77,7 +77,7 @@ def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, 
 
 def _of_drafts(
     bucket: Bucket, before: datetime.datetime, lifetime: datetime.timedelta
-) -> Iterator[Leftover]:
+) -> Iterator[Garbage]:
     """Find objects of drafts whose record is gone, or whose upload has ended long ago."""
     found = bucket.control.objects(bucket.path(f"{PLACE}/"))
     for folder, group in itertools.groupby(found, lambda each: each.key.rpartition("/")[0]):
@@ -85,14 +85,14 @@ def _of_drafts(
         record = objects.pop(f"{folder}/{RECORD}", None)
         if record is not None:
             is_old = record.modified + lifetime < before
-            if not is_old or not S3Drafts(bucket).is_over(record.key):
+            if not is_old or not S3Resumable(bucket).is_over(record.key):
                 continue
             objects = {record.key: record, **objects}
         for path, each in objects.items():
             if each.modified < before:
                 clear = partial(_delete, bucket, path)
                 name = path.removeprefix(bucket.prefix)
-                yield Leftover(What.FILE, name, each.modified, each.size, clear)
+                yield Garbage(GarbageKind.FILE, name, each.modified, each.size, clear)
 
 
 def _size(control: S3Control, path: str, upload_id: str) -> int:

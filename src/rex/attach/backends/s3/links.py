@@ -75,7 +75,7 @@ class S3Links(LinkSigner):
 
     def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
         headers = {**object_headers(key, content_type), "If-None-Match": "*"}
-        return self._bucket.presigned("PUT", key, seconds, headers=headers)
+        return self._bucket.presign("PUT", key, seconds, headers=headers)
 
     def get(
         self, key: str, content_disposition: str, content_type: str | None, seconds: float
@@ -83,7 +83,7 @@ class S3Links(LinkSigner):
         query = {"response-content-disposition": content_disposition}
         if content_type is not None:
             query["response-content-type"] = content_type
-        return self._bucket.presigned("GET", key, seconds, query=query, is_kept=True)
+        return self._bucket.presign("GET", key, seconds, query=query, is_kept=True)
 
     def compare(self, link: SignedLink) -> Comparison:
         from rex.attach.backends.s3.explain import compare

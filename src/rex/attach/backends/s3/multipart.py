@@ -56,27 +56,27 @@ class S3Multipart(Multipart):
     def sign_create(self, key: str, content_type: str, seconds: float) -> PresignedLink:
         """Sign CreateMultipartUpload."""
         headers = object_headers(key, content_type)
-        return self._bucket.presigned("POST", key, seconds, headers=headers, query={"uploads": ""})
+        return self._bucket.presign("POST", key, seconds, headers=headers, query={"uploads": ""})
 
     def sign_part(self, key: str, upload_id: str, number: int, seconds: float) -> PresignedLink:
         """Sign UploadPart; browsers send no content type with a part, so none is signed."""
         query = {"partNumber": str(number), "uploadId": upload_id}
-        return self._bucket.presigned("PUT", key, seconds, query=query)
+        return self._bucket.presign("PUT", key, seconds, query=query)
 
     def sign_parts(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
         """Sign ListParts."""
-        return self._bucket.presigned("GET", key, seconds, query={"uploadId": upload_id})
+        return self._bucket.presign("GET", key, seconds, query={"uploadId": upload_id})
 
     def sign_complete(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
         """Sign CompleteMultipartUpload, on the condition that there is no object."""
         headers = {"If-None-Match": "*"}
-        return self._bucket.presigned(
+        return self._bucket.presign(
             "POST", key, seconds, headers=headers, query={"uploadId": upload_id}
         )
 
     def sign_abort(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
         """Sign AbortMultipartUpload."""
-        return self._bucket.presigned("DELETE", key, seconds, query={"uploadId": upload_id})
+        return self._bucket.presign("DELETE", key, seconds, query={"uploadId": upload_id})
 
 
 def send_parts(control: S3Control, path: str, upload_id: str, content: Content) -> list[Part]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from obstore.exceptions import AlreadyExistsError
 
-from rex.attach.backend.resumable import Draft, Drafts, Holds, unreadable
+from rex.attach.backend.resumable import Holds, PartialUpload, Resumable, unreadable
 from rex.attach.backends.objects.objects import PART_SIZE, note_metadata, object_headers
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from rex.attach.backends.s3.bucket import Bucket
 
-__all__ = ["RECORD", "S3Drafts"]
+__all__ = ["RECORD", "S3Resumable"]
 
 RECORD = "record"
 """The name of a draft's record in its folder; while it is there, so is the draft."""
@@ -69,7 +69,7 @@ class _State(NamedTuple):
         return [part.number for part in self.parts] == [WHOLE]
 
 
-class S3Drafts(Drafts):
+class S3Resumable(Resumable):
     """Drafts on an S3 server; small ones never become a multipart upload."""
 
     def __init__(self, bucket: Bucket) -> None:
@@ -84,14 +84,14 @@ class S3Drafts(Drafts):
     ) -> None:
         self._save(_State(key, record, content_type, is_part, note=note))
 
-    def load(self, key: str) -> Draft:
+    def load(self, key: str) -> PartialUpload:
         state = self._state(key)
-        return Draft(state.record, state.size)
+        return PartialUpload(state.record, state.size)
 
     def save(self, key: str, record: bytes) -> None:
         self._save(self._state(key)._replace(record=record))
 
-    def append(self, key: str, offset: int, content: Content, lacking: int | None) -> None:
+    def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         state = self._load_unchanged(key, offset)
         data = bytearray(self._tail(state))
         has_all = False
@@ -101,7 +101,7 @@ class S3Drafts(Drafts):
                 while len(data) >= (size := _part_size(len(state.parts) + 1)):
                     state = self._send(state, bytes(data[:size]))
                     del data[:size]
-            has_all = content.size == lacking
+            has_all = content.size == remaining
         finally:
             if has_all:
                 self._last[key] = state, bytes(data)

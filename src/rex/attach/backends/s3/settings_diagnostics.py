@@ -9,14 +9,14 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from rex.attach.backend.diagnostics import MAX_ANSWER, Doctor, Step, failed, fine, warning, wrong
-from rex.attach.backends.s3.check import Regions, element, trusting
+from rex.attach.backend.diagnostics import MAX_ANSWER, Doctor, Step, fail, fail_with, ok, warn
+from rex.attach.backends.s3.check import Regions, element, trust_file
 from rex.attach.links.client import Client, Unreachable
 from rex.attach.links.credentials import AwsChain
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from rex.attach.backend.diagnostics import Finding
+    from rex.attach.backend.diagnostics import Check
     from rex.attach.backends.s3.bucket import Bucket
     from rex.attach.backends.s3.storage import S3Storage
     from rex.attach.links.client import Answer
@@ -74,11 +74,11 @@ class S3SettingsDoctor(Doctor):
     @functools.cached_property
     def client(self) -> Client:
         ca_file = self._bucket.ca_file
-        context = None if ca_file is None else trusting(ca_file)
+        context = None if ca_file is None else trust_file(ca_file)
         seconds = min(LONGEST_SECONDS, self._bucket.timeout)
         return Client(context=context, timeout=seconds, most=MAX_ANSWER)
 
-    def _credentials(self) -> Finding:
+    def _credentials(self) -> Check:
         provider = self._bucket.credentials
         _, keys, _ = self._bucket.lifetime(60)
         self._known = keys
@@ -86,17 +86,17 @@ class S3SettingsDoctor(Doctor):
         if keys.session_token is not None:
             known += f", temporary, until {keys.expires_at or 'nobody knows when'}"
         if isinstance(provider, AwsChain):
-            return fine(f"from the AWS chain ({provider.method}): {known}")
+            return ok(f"from the AWS chain ({provider.method}): {known}")
         if keys.session_token is None:
-            return fine(f"from the settings: {known}")
-        return warning(
+            return ok(f"from the settings: {known}")
+        return warn(
             "temporary-credentials",
             f"from the settings: {known}",
             "nobody renews temporary keys that stand in settings, and links end with them: leave "
             "the keys away where a role or a profile gives them (AWS chain)",
         )
 
-    def _endpoint(self) -> Finding:
+    def _endpoint(self) -> Check:
         client, began = self.client, time.perf_counter()  # which fails without its certificates
         try:
             answer = client.send("GET", f"{self._bucket.endpoint}/")
@@ -104,7 +104,7 @@ class S3SettingsDoctor(Doctor):
             advice = "attach_s3_endpoint must be the address at which the server listens"
             if failure.is_certificate:
                 advice = "give the PEM file of its authority with attach_s3_ca_file"
-            return wrong(
+            return fail(
                 "unreachable", f"{self._bucket.endpoint} cannot be reached: {failure}", advice
             )
         taken = (time.perf_counter() - began) * 1000
@@ -115,10 +115,10 @@ class S3SettingsDoctor(Doctor):
                 "web console, and without the bucket"
             )
             is_passing = self._refusal.kind is Kind.UNAVAILABLE
-            return failed(self._refusal, *(() if is_passing else (advice,)))
+            return fail_with(self._refusal, *(() if is_passing else (advice,)))
         server = answer.headers.get("Server")
         named = f" ({server})" if server else ""
-        return fine(f"{self._bucket.endpoint}{named} answers in {taken:.0f} ms")
+        return ok(f"{self._bucket.endpoint}{named} answers in {taken:.0f} ms")
 
     def _compare_clocks(self, answer: Answer) -> None:
         try:
@@ -128,32 +128,32 @@ class S3SettingsDoctor(Doctor):
         except (TypeError, ValueError):
             self._skew = None
 
-    def _clock(self) -> Finding:
+    def _clock(self) -> Check:
         advice = "have both set by NTP:", "$ timedatectl set-ntp true"
         if self._skew is None:
             if self._step_to_blame == "clock":
-                return failed(self._refusal, *advice)
-            return fine("the server does not tell its time")
+                return fail_with(self._refusal, *advice)
+            return ok("the server does not tell its time")
         seconds = abs(self._skew)
         if seconds <= SKEW_WARNED and self._step_to_blame != "clock":
-            return fine(f"{seconds:.0f} s from that of the server")
+            return ok(f"{seconds:.0f} s from that of the server")
         direction = "ahead of" if self._skew > 0 else "behind"
         found = f"the clock here is {seconds:.0f} s {direction} that of the server"
         is_wrong = seconds > SKEW_WRONG or self._step_to_blame == "clock"
-        return (wrong if is_wrong else warning)("clock-skew", found, *advice)
+        return (fail if is_wrong else warn)("clock-skew", found, *advice)
 
-    def _region(self) -> Finding:
+    def _region(self) -> Check:
         if self._step_to_blame != "region":
-            return fine(self._bucket.region)
+            return ok(self._bucket.region)
         regions = self._refusal.payload
         expected = regions.expected if isinstance(regions, Regions) else ""
-        return failed(self._refusal, f"attach_s3_region={expected or '…'}")
+        return fail_with(self._refusal, f"attach_s3_region={expected or '…'}")
 
-    def _keys(self) -> Finding:
+    def _keys(self) -> Check:
         if self._step_to_blame != "keys":
-            return fine("the server knows them")
+            return ok("the server knows them")
         if self._refusal.setting == "attach_s3_secret_key" and self._is_secret_right():
-            return wrong(
+            return fail(
                 "host-changed",
                 "the secret key is right, but requests do not arrive as they were signed: "
                 "something on the way changes the header Host",
@@ -162,7 +162,7 @@ class S3SettingsDoctor(Doctor):
         advice = "give keys that the server knows; rex settings tells where they stand"
         if self._refusal.code == "credentials-expired":
             advice = "get new keys, or have the AWS chain renew them (leave them away)"
-        return failed(self._refusal, advice)
+        return fail_with(self._refusal, advice)
 
     def _is_secret_right(self) -> bool:
         """Send a form that is too large: the signature of a form does not cover the host."""
@@ -170,20 +170,20 @@ class S3SettingsDoctor(Doctor):
         answer = self.client.upload(link._replace(url=f"{self._bucket.url}/"), b"x")
         return element(answer.body, "Code") == "EntityTooLarge"
 
-    def _check_addressing(self) -> Finding:
+    def _check_addressing(self) -> Check:
         if self._step_to_blame != "addressing":
-            return fine(f"{self._bucket.addressing}: {self._bucket.url}")
-        return failed(self._refusal, f"attach_s3_addressing={self._other.addressing}")
+            return ok(f"{self._bucket.addressing}: {self._bucket.url}")
+        return fail_with(self._refusal, f"attach_s3_addressing={self._other.addressing}")
 
-    def _find(self) -> Finding:
+    def _find(self) -> Check:
         bucket = self._bucket.name
         if self._step_to_blame == "list":
             text = f"{bucket}: whether it is there is not told without s3:ListBucket"
-            return warning("unknown", text)
+            return warn("unknown", text)
         if self._step_to_blame != "bucket":
-            return fine(bucket)
+            return ok(bucket)
         endpoint = shlex.quote(self._bucket.endpoint)
-        return failed(
+        return fail_with(
             self._refusal,
             "make the bucket, or give the name of another in attach_s3_bucket:",
             f"$ aws s3api create-bucket --endpoint-url {endpoint} --bucket {bucket}",
@@ -221,7 +221,9 @@ class S3SettingsDoctor(Doctor):
     @functools.cached_property
     def _other(self) -> Bucket:
         """The bucket with its name in the other place."""
-        return self._bucket.addressed("path" if self._bucket.addressing == "virtual" else "virtual")
+        return self._bucket.with_addressing(
+            "path" if self._bucket.addressing == "virtual" else "virtual"
+        )
 
     def _works_otherwise(self) -> bool:
         try:
@@ -230,7 +232,7 @@ class S3SettingsDoctor(Doctor):
             return False
         return True
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         keys = self._known
         if keys is not None:
             for secret in (keys.secret_key, keys.session_token or ""):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rex.attach.backend.diagnostics import Doctor
-    from rex.attach.backend.garbage import Leftover
+    from rex.attach.backend.garbage import Garbage
     from rex.attach.content.content import Content
     from rex.attach.storage import StorageOptions
 
@@ -111,22 +111,22 @@ class S3Storage(ObjectStorage):
 
     def _abilities(self) -> Abilities:
         from rex.attach.backends.s3.links import S3Links
-        from rex.attach.backends.s3.resumable import S3Drafts
+        from rex.attach.backends.s3.resumable import S3Resumable
 
         return Abilities(
             links=S3Links(self._bucket),
-            resumable=S3Drafts(self._bucket),
+            resumable=S3Resumable(self._bucket),
             multipart=S3Multipart(self._bucket),
             bucket=S3Rules(self._bucket),
             garbage=self._garbage,
             diagnostics=self._doctors,
         )
 
-    def _garbage(self, before: datetime.datetime) -> Iterator[Leftover]:
-        from rex.attach.backends.s3.garbage import s3_leftovers
+    def _garbage(self, before: datetime.datetime) -> Iterator[Garbage]:
+        from rex.attach.backends.s3.garbage import find_garbage
 
         lifetime = datetime.timedelta(seconds=self.upload_expires)
-        return s3_leftovers(self._bucket, before, lifetime)
+        return find_garbage(self._bucket, before, lifetime)
 
     def _doctors(self) -> Sequence[Doctor]:
         from rex.attach.backends.s3.diagnostics import S3Doctor
