@@ -87,6 +87,10 @@ lint: $(VENV)/.ready  ## Check style, types and import rules.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+.PHONY: map
+map: $(VENV)/.ready  ## Print the folders of the source, and which imports which.
+	@$(BIN)/python tools/map.py
+
 .PHONY: s3
 s3: $(VENV)/.ready  ## Run a throwaway S3 server until Ctrl-C and print its settings.
 	@$(BIN)/python -m rex.attach_demo.seaweedfs
