@@ -86,7 +86,7 @@ def contexts(context: click.Context) -> Iterator[click.Context]:
 
 def settings_reference() -> str:
     """Return a section for each package that declares settings."""
-    installed = [packages.load(name) for name in packages.installed()]
+    installed = [packages.load(name) for name in packages.find_installed()]
     return "\n".join(package_section(package) for package in installed if package.settings)
 
 

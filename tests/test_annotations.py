@@ -36,7 +36,7 @@ PARTS = (
 UNRESOLVED = {
     "Storage.aio": "imported on first use",
     "Storage.cors": "imported on first use",
-    "Storage.leftovers": "rex.attach.backend.garbage is not imported with rex.attach",
+    "Storage.garbage": "rex.attach.backend.garbage is not imported with rex.attach",
     "Storage.multipart": "imported on first use",
     "Storage.tokens": "imported on first use",
     "Storage.uploads": "imported on first use",

@@ -50,7 +50,7 @@ def test_every_default_can_be_given(generated: Path) -> None:
     """A default in the page, given as text, is parsed to the default."""
     page = (generated / "settings.md").read_text("utf-8")
     shown = dict(re.findall(r"^\| `([A-Z0-9_]+)` \|.*\| (?:–|`(.*)`) \|$", page, re.MULTILINE))  # noqa: RUF001 - as in the page
-    names = packages.installed()
+    names = packages.find_installed()
     settings = [setting for name in names for setting in packages.load(name).settings]
     assert [setting.name.upper() for setting in settings] == [*shown]
     for setting in settings:

@@ -18,7 +18,7 @@ import pytest
 
 from rex.attach import Info, PresignedLink, Reader, Storage, get_storage, open_storage
 from rex.attach.backend.abilities import Abilities
-from rex.attach.backend.garbage import Leftover
+from rex.attach.backend.garbage import Garbage
 from rex.attach.storage.aio import AsyncReader, AsyncStorage, AsyncUploads
 from rex.attach.storage.cors import BucketCors
 from rex.attach.storage.multipart import MultipartUploads, Part
@@ -48,7 +48,7 @@ CHECKED = (
     Upload,
     Uploads,
 )
-INTERNAL = {"mapped", "stop", "tokens"}
+INTERNAL = {"map_errors", "stop", "tokens"}
 """Names that other modules use and applications do not."""
 
 
@@ -109,7 +109,7 @@ def test_listing_yields_handles(storage: Storage) -> None:
     assert_type(storage.list(day="2026-11-23"), Iterator[str])
     assert_type(iter(storage), Iterator[str])
     assert_type(storage.unknown_keys(), Iterator[str])
-    assert_type(storage.leftovers(datetime.datetime.now(datetime.UTC)), Iterator[Leftover])
+    assert_type(storage.garbage(datetime.datetime.now(datetime.UTC)), Iterator[Garbage])
     remove: Callable[[str], None] = storage.remove
     remove(handle)
 
@@ -138,7 +138,7 @@ def test_resumable_uploads_are_values(storage: Storage) -> None:
     assert [begun.handle] == list(assert_type(uploads.list(), Iterator[str]))
     assert_type(uploads.append(begun.handle, 0, b"te"), Upload)
     done = assert_type(uploads.append(begun.handle, 2, io.BytesIO(b"xt"), size=4), Upload)
-    assert_type(uploads.stored(begun.handle), Upload)
+    assert_type(uploads.peek(begun.handle), Upload)
     assert_type(done.handle, str)
     assert_type(done.offset, int)
     assert_type(done.size, int | None)
@@ -186,7 +186,7 @@ def rules_of_a_bucket(storage: Storage) -> None:
     """Check the CORS and lifecycle rules."""
     cors = assert_type(storage.cors, BucketCors)
     assert_type(cors.rules(), list[dict[str, Any]])
-    assert_type(cors.needed(["https://example.org"]), dict[str, Any])
+    assert_type(cors.make_rule(["https://example.org"]), dict[str, Any])
     assert_type(cors.allow(["https://example.org"]), list[dict[str, Any]])
     assert_type(cors.allows(["https://example.org"]), bool)
     for rule in storage.lifecycle(days=7, noncurrent=30):

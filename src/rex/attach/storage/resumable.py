@@ -19,6 +19,7 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from rex.attach.backend.resumable import Resumable
     from rex.attach.info import Metadata
     from rex.attach.storage import Storage
 
