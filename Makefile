@@ -80,6 +80,10 @@ bench-full: $(BENCH)/.ready  ## The same as often as it takes to be sure; writes
 screenshot: $(VENV)/.ready  ## Make the picture in the README anew (needs Chromium).
 	@PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
+.PHONY: reference
+reference: $(VENV)/.ready  ## Generate docs/cli.md and docs/settings.md from the code.
+	@$(BIN)/python docs/make_reference.py
+
 .PHONY: lint
 lint: $(VENV)/.ready  ## Check style, types and import rules.
 	@$(BIN)/ruff check

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import datetime  # noqa: TC003 - resolved at run time
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    import datetime
+from typing import NamedTuple
 
 __all__ = ["Info", "Metadata"]
 

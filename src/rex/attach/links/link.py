@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping  # noqa: TC003 - resolved at run time
+from typing import NamedTuple
 
 from rex.attach.handle import show
 from rex.core import Error, Kind
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["MAX_LINK_SECONDS", "PresignedLink", "link_seconds"]
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import datetime  # noqa: TC003 - resolved at run time
 import itertools
 import os
 import threading
-from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence  # noqa: TC003 - resolved at run time
+from typing import ParamSpec, Self, TypeVar
 
+from rex.attach.content.content import AsyncContentSource  # noqa: TC001 - resolved at run time
+from rex.attach.content.reader import Reader  # noqa: TC001 - resolved at run time
+from rex.attach.info import Info  # noqa: TC001 - resolved at run time
+from rex.attach.links.link import PresignedLink  # noqa: TC001 - resolved at run time
+from rex.attach.storage import Storage, UploadMethod  # noqa: TC001 - resolved at run time
+from rex.attach.storage.resumable import Upload, Uploads  # noqa: TC001 - resolved at run time
 from rex.attach.storage.workers import Source, Workers, feed_call
-
-if TYPE_CHECKING:
-    import datetime
-    from collections.abc import AsyncIterator, Callable, Sequence
-
-    from rex.attach.content.content import AsyncContentSource
-    from rex.attach.content.reader import Reader
-    from rex.attach.info import Info
-    from rex.attach.links.link import PresignedLink
-    from rex.attach.storage import Storage, UploadMethod
-    from rex.attach.storage.resumable import Upload, Uploads
 
 __all__ = ["AsyncReader", "AsyncStorage"]
 

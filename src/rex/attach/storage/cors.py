@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Sequence  # noqa: TC003 - resolved at run time
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from rex.attach.backend.abilities import require
 from rex.attach.handle import show
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rex.attach.storage import Storage
 
-    Rule = dict[str, Any]
-
 __all__ = ["BucketCors"]
+
+Rule: TypeAlias = dict[str, Any]
 
 RULE_ID = "rex-attach"
 METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD")

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import abc
+import datetime
+from collections.abc import Iterable, Iterator, Sequence  # noqa: TC003 - resolved at run time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, final
 
 from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import handle_of, key_of, show
-from rex.attach.links.link import link_seconds
+from rex.attach.links.link import PresignedLink, link_seconds
 from rex.attach.telemetry.operation import INFO, Operation
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    import datetime
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from rex.attach.links.link import PresignedLink
     from rex.attach.storage import Storage
-
-    Expires = float | datetime.timedelta | None
 
 __all__ = ["MAX_PARTS", "Multipart", "MultipartUploads", "Part"]
 
 MAX_PARTS = 10_000
 MAX_ID_LENGTH = 2048
+
+Expires: TypeAlias = float | datetime.timedelta | None
 
 
 class Part(NamedTuple):

@@ -5,22 +5,21 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
+from collections.abc import Callable, Iterator, Sequence  # noqa: TC003 - resolved at run time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, final
 
 from rex.attach.backend.resumable import unreadable
-from rex.attach.content.content import Content
+from rex.attach.content.content import Content, ContentSource
 from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import handle_of, key_of, parse_handle, show
 from rex.attach.telemetry.operation import INFO, Operation
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from rex.attach.backend.resumable import Resumable
-    from rex.attach.content.content import ContentSource
     from rex.attach.info import Metadata
     from rex.attach.storage import Storage
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import datetime
 import functools
+import os  # noqa: TC003 - resolved at run time
 import re
+from collections.abc import Callable, Iterator, Sequence  # noqa: TC003 - resolved at run time
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
 
 from rex.attach.backend.abilities import Abilities, require
@@ -33,9 +35,6 @@ from rex.attach.telemetry.operation import INFO, Operation, report_bytes
 from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator, Sequence
-
     from rex.attach.backend.garbage import Garbage
     from rex.attach.links.token import TokenSigner
     from rex.attach.storage.aio import AsyncStorage

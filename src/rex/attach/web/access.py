@@ -7,23 +7,20 @@ import hmac
 import inspect
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request  # noqa: TC002 - resolved at run time
 
 from rex.attach.handle import parse_handle, show
 from rex.attach.settings import bearer_keys, import_rule
+from rex.attach.storage import Storage  # noqa: TC001 - resolved at run time
 from rex.attach.web.section import EXPOSED
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from starlette.requests import Request
-
-    from rex.attach.storage import Storage
     from rex.core import Secret
 
 __all__ = ["Access", "Action", "Rule", "access_rule"]
@@ -43,7 +40,7 @@ OTHER_HOST = "wrong-host"
 _IDENTITIES = ("pk", "id", "sub", "uid", "user_id", "identity", "username", "email")
 """What frameworks and tokens call that by which a user is known; the first that there is counts."""
 
-Rule: TypeAlias = "Callable[[Any, Action, str | None], bool | Awaitable[bool]]"
+Rule: TypeAlias = Callable[[Any, Action, str | None], bool | Awaitable[bool]]
 
 
 class Access:

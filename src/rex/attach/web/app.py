@@ -10,7 +10,10 @@ from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: TC002 - resolved at run time
 
+from rex.attach.storage import Storage  # noqa: TC001 - resolved at run time
+from rex.attach.web.access import Access  # noqa: TC001 - resolved at run time
 from rex.attach.web.body import read_json
 from rex.attach.web.companion import Companion
 from rex.attach.web.conditions import CONDITIONS, NOT_EXPECTED, Verdict, judge, pick_headers
@@ -30,10 +33,6 @@ from rex.core.web import problem
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from rex.attach.storage import Storage
-    from rex.attach.web.access import Access
     from rex.attach.web.section import Section
 
     Endpoint = Callable[[Request], Awaitable[Response]]

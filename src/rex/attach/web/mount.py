@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from starlette.types import ASGIApp  # noqa: TC002 - resolved at run time
 
 from rex.attach.opening import (
     ACCESS,
@@ -17,11 +17,7 @@ from rex.attach.settings import comma_separated
 from rex.attach.web.access import Access, access_rule
 from rex.attach.web.app import Options, attachments
 from rex.attach.web.timeouts import CutsStalled
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-    from rex.core import Rex
+from rex.core import Rex  # noqa: TC001 - resolved at run time
 
 __all__ = ["access_of", "routes"]
 

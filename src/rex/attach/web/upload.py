@@ -8,18 +8,17 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
+from starlette.requests import Request  # noqa: TC002 - resolved at run time
+
 from rex.attach.content.media_type import DEFAULT_TYPE, content_type_for
 from rex.attach.handle import parse_handle
+from rex.attach.storage import Storage  # noqa: TC001 - resolved at run time
 from rex.attach.web.body import Body
 from rex.attach.web.multipart import FORM_OVERHEAD, FORM_TYPE, MAX_FILES, FilePart, Form
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from starlette.requests import Request
-
-    from rex.attach.storage import Storage
 
 __all__ = ["Measured", "Uploaded", "take_back", "upload"]
 

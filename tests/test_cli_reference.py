@@ -1,0 +1,57 @@
+"""docs/cli.md and docs/settings.md are what `make reference` generates from the code."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from programs import run
+from rex.core import package as packages
+from rex.core.command import root
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = ("cli.md", "settings.md")
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generate the pages in an empty directory."""
+    directory = tmp_path_factory.mktemp("reference")
+    done = run(sys.executable, DOCS / "make_reference.py", directory)
+    assert 0 == done.returncode, done.stderr
+    return directory
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_reference_page_is_up_to_date(generated: Path, page: str) -> None:
+    """The committed page is the generated one."""
+    expected = (generated / page).read_text("utf-8")
+    assert expected == (DOCS / page).read_text("utf-8"), (
+        f"docs/{page} is out of date; generate it with: make reference"
+    )
+
+
+def test_no_other_page_is_generated(generated: Path) -> None:
+    """A new page needs a test."""
+    assert PAGES == tuple(sorted(path.name for path in generated.iterdir()))
+
+
+def test_every_command_has_a_section(generated: Path) -> None:
+    """Those of `rex` itself and those that packages bring."""
+    sections = re.findall("^## (.+)$", (generated / "cli.md").read_text("utf-8"), re.MULTILINE)
+    assert {"rex", "rex attach", "rex attach add", "rex serve", "rex settings"} <= {*sections}
+    assert {f"rex {name}" for name in root.commands} <= {*sections}
+
+
+def test_every_default_can_be_given(generated: Path) -> None:
+    """A default in the page, given as text, is parsed to the default."""
+    page = (generated / "settings.md").read_text("utf-8")
+    shown = dict(re.findall(r"^\| `([A-Z0-9_]+)` \|.*\| (?:–|`(.*)`) \|$", page, re.MULTILINE))  # noqa: RUF001 - as in the page
+    names = packages.find_installed()
+    settings = [setting for name in names for setting in packages.load(name).settings]
+    assert [setting.name.upper() for setting in settings] == [*shown]
+    for setting in settings:
+        assert setting.default == setting.parse(shown[setting.name.upper()])
