@@ -143,8 +143,8 @@ def test_resumable_uploads_are_values(storage: Storage) -> None:
     assert_type(done.offset, int)
     assert_type(done.size, int | None)
     assert_type(done.content_type, str)
-    assert_type(done.note, str)
-    assert_type(done.is_part, bool)
+    assert_type(done.metadata, str)
+    assert_type(done.partial, bool)
     assert_type(done.expires_at, datetime.datetime | None)
     assert assert_type(done.is_complete, bool)
 

@@ -95,10 +95,12 @@ class LetsEverybodyAppend(Broken):
 class Keeps(Pieces):
     """Keeps a draft when it is published."""
 
-    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+    def publish(
+        self, key: str, content_type: str, digest: str | None, upload_metadata: str
+    ) -> None:
         """Publish a copy."""
         kept = self._find(key)
-        super().publish(key, content_type, digest, note)
+        super().publish(key, content_type, digest, upload_metadata)
         self._held[key] = kept
 
 
@@ -112,9 +114,11 @@ class ListsWhatIsComplete(Broken):
 class Annotates(Pieces):
     """Records another note."""
 
-    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+    def publish(
+        self, key: str, content_type: str, digest: str | None, upload_metadata: str
+    ) -> None:
         """Cut it."""
-        super().publish(key, content_type, digest, note[:-1])
+        super().publish(key, content_type, digest, upload_metadata[:-1])
 
 
 @caught_by("a_complete_upload_has_its_note_or_none")
@@ -172,10 +176,10 @@ class KnowsItsOwn(LocalResumable):
         self._own: set[str] = set()
 
     def create(
-        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+        self, key: str, record: bytes, content_type: str, *, partial: bool, upload_metadata: str
     ) -> None:
         """Note it."""
-        super().create(key, record, content_type, is_part=is_part, note=note)
+        super().create(key, record, content_type, partial=partial, upload_metadata=upload_metadata)
         self._own.add(key)
 
     def load(self, key: str) -> PartialUpload:

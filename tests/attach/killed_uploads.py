@@ -100,12 +100,12 @@ def _open(options: dict[str, Any]) -> Storage:
     return open_storage(options["url"], **{k: v for k, v in options.items() if k != "url"})
 
 
-def _kills(options: dict[str, Any], *, is_part: bool) -> Iterator[dict[str, Any]]:
+def _kills(options: dict[str, Any], *, partial: bool) -> Iterator[dict[str, Any]]:
     for number in itertools.count(1):
 
         def first(tell: Tell, number: int = number) -> None:
             storage = _open(options)
-            handle = storage.uploads.create("a.bin", size=SIZE, is_part=is_part).handle
+            handle = storage.uploads.create("a.bin", size=SIZE, partial=partial).handle
             tell(handle)
             _killing_at(number)
             upload(storage, handle, tell)
@@ -119,5 +119,5 @@ def _kills(options: dict[str, Any], *, is_part: bool) -> Iterator[dict[str, Any]
 
 if __name__ == "__main__":
     s3_drafts.PART_SIZE = PART_SIZE  # type: ignore[attr-defined]  # as the tests have it
-    for line in _kills(json.load(sys.stdin), is_part=sys.argv[1] == "part"):
+    for line in _kills(json.load(sys.stdin), partial=sys.argv[1] == "part"):
         print(json.dumps(line), flush=True)  # noqa: T201 - the answer

@@ -82,7 +82,7 @@ def test_joins_do_not_keep_the_others_waiting() -> None:
         return iter(read(key))
 
     drafts.read = slow
-    parts = [storage.uploads.create("a", size=0, is_part=True).handle for _ in range(WORKERS)]
+    parts = [storage.uploads.create("a", size=0, partial=True).handle for _ in range(WORKERS)]
 
     async def live(aio: AsyncStorage) -> None:
         joins = [asyncio.ensure_future(aio.uploads.join("a", [part])) for part in parts]

@@ -271,7 +271,7 @@ def test_all_that_is_left_on_a_server_is_found(bucket: S3Storage, seaweedfs: Sea
     attachment = bucket.add("kept.txt", b"kept")
     left = bucket.reserve("left.bin")
     bucket.multipart.create(left)
-    part = bucket.uploads.create("part.bin", size=PART + 100, is_part=True)
+    part = bucket.uploads.create("part.bin", size=PART + 100, partial=True)
     bucket.uploads.append(part.handle, 0, bytes(PART + 50))
     bucket.upload_expires = 9 * DAY
     live = bucket.uploads.create("live.bin", size=PART + 100)

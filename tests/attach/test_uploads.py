@@ -36,7 +36,7 @@ from rex.attach.backends.s3 import resumable as s3_drafts
 from rex.attach.backends.s3.control import S3Failure
 from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.maintenance import sweep
-from rex.attach.storage.resumable import MAX_KEPT_NOTE_BYTES
+from rex.attach.storage.resumable import MAX_KEPT_METADATA_BYTES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ def read(storage: Storage, handle: str) -> bytes:
 def test_a_note_outlasts_its_upload(kind: str, size: int, request: pytest.FixtureRequest) -> None:
     """However the bytes came; the largest that is kept, too, and to another process."""
     storage = request.getfixturevalue(kind)
-    for note in ("größe\r\n, é", "x" * MAX_KEPT_NOTE_BYTES):
-        whole = storage.uploads.create("a.bin", size=size, note=note).handle
-        part = storage.uploads.create("b.bin", size=size, is_part=True).handle
+    for note in ("größe\r\n, é", "x" * MAX_KEPT_METADATA_BYTES):
+        whole = storage.uploads.create("a.bin", size=size, metadata=note).handle
+        part = storage.uploads.create("b.bin", size=size, partial=True).handle
         for handle in (whole, part):
             storage.uploads.append(handle, 0, bytes(size))
-        joined = storage.uploads.join("c.bin", [part], note=note)
+        joined = storage.uploads.join("c.bin", [part], metadata=note)
         for handle in (whole, joined):
-            assert note == again(storage).uploads.info(handle).note
+            assert note == again(storage).uploads.info(handle).metadata
             assert bytes(size) == read(storage, handle)
             storage.remove(handle)
 
@@ -157,12 +157,12 @@ def test_an_upload_goes_on_after_a_power_cut(
     stages = itertools.count()
     with disk.recorded(monkeypatch):
         storage.check()
-        handle = storage.uploads.create("scan.png", note="a note").handle
+        handle = storage.uploads.create("scan.png", metadata="a note").handle
 
         def expect_survivor(offset: int, size: int | None) -> None:
             survivor = _restored(disk, tmp_path / f"after-{next(stages)}")
             upload = survivor.uploads.info(handle)
-            assert (offset, size, "a note") == (upload.offset, upload.size, upload.note)
+            assert (offset, size, "a note") == (upload.offset, upload.size, upload.metadata)
             survivor.uploads.append(handle, offset, b"abcdef"[offset:], size=6)
             assert b"abcdef" == read(survivor, handle)
 
@@ -552,10 +552,10 @@ def test_a_small_upload_is_like_an_attachment_that_was_added(s3: S3Storage) -> N
     assert "image/png" == told[0]["ContentType"]
 
 
-@pytest.mark.parametrize("is_part", [False, True])
-def test_an_upload_that_somebody_else_ended_is_gone(s3: S3Storage, *, is_part: bool) -> None:
+@pytest.mark.parametrize("partial", [False, True])
+def test_an_upload_that_somebody_else_ended_is_gone(s3: S3Storage, *, partial: bool) -> None:
     """As a lifecycle rule does with old multipart uploads; a sweep removes what is left of it."""
-    handle = s3.uploads.create("a.bin", size=PART_SIZE + 10, is_part=is_part).handle
+    handle = s3.uploads.create("a.bin", size=PART_SIZE + 10, partial=partial).handle
     s3.uploads.append(handle, 0, bytes(PART_SIZE + 5))
     client = s3._bucket.control._client()
     found = client.list_multipart_uploads(Bucket=s3.bucket, Prefix=s3.prefix)["Uploads"]
@@ -751,7 +751,7 @@ def test_a_bucket_without_a_prefix_is_no_different(seaweedfs: SeaweedFS) -> None
     data = _random(10).randbytes(PART_SIZE + 5)
     handle = storage.uploads.create("a.bin", size=len(data)).handle
     storage.uploads.append(handle, 0, data[:-2])
-    part = storage.uploads.create("b.bin", size=3, is_part=True).handle
+    part = storage.uploads.create("b.bin", size=3, partial=True).handle
     storage.uploads.append(part, 0, b"abc")
     keys = [found["Key"] for found in client.list_objects_v2(Bucket="pieces")["Contents"]]
     assert keys
@@ -823,7 +823,7 @@ def test_what_the_content_raises_gets_to_whoever_takes(failure: BaseException) -
 def test_a_part_that_is_not_read_whole_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     """And it stays, so that it can be joined later."""
     storage = MemoryStorage()
-    part = storage.uploads.create("a.bin", size=7, is_part=True).handle
+    part = storage.uploads.create("a.bin", size=7, partial=True).handle
     storage.uploads.append(part, 0, b"content")
     with monkeypatch.context() as patch:
         patch.setattr(storage.uploads._drafts, "read", lambda _: iter([b"cont"]))
@@ -856,7 +856,7 @@ def test_an_empty_answer_is_not_joined(
             prefix="empty-answers",
             timeout=1,
         )
-        part = storage.uploads.create("a.bin", size=len(content), is_part=True).handle
+        part = storage.uploads.create("a.bin", size=len(content), partial=True).handle
         storage.uploads.append(part, 0, content)
         with pytest.raises(Error) as caught:
             storage.uploads.join("b.bin", [part])

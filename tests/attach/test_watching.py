@@ -162,7 +162,7 @@ def test_each_verb_is_a_span(told: Told) -> None:
 def test_uploads_in_pieces_are_spans(told: Told) -> None:
     """What arrives is counted once, also where it is joined afterwards."""
     uploads = MemoryStorage().uploads
-    first, second = (uploads.create("p", size=3, is_part=True).handle for _ in range(2))
+    first, second = (uploads.create("p", size=3, partial=True).handle for _ in range(2))
     uploads.append(first, 0, b"abc")
     uploads.append(second, 0, b"def")
     joined = uploads.join("whole.txt", [first, second])

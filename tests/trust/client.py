@@ -86,16 +86,16 @@ class Client:
 
         return self._is_done(event, act)
 
-    def create(self, content: Content, *, is_part: bool = False, sized: bool = False) -> str | None:
+    def create(self, content: Content, *, partial: bool = False, sized: bool = False) -> str | None:
         """Begin an upload; with `sized`, its size is known from the beginning."""
-        event = self._event("create", name=self.new_name(), content=content, is_part=is_part)
+        event = self._event("create", name=self.new_name(), content=content, partial=partial)
 
         def act() -> dict[str, Any]:
             upload = self.storage.uploads.create(
                 event.name,
                 size=content.size if sized else None,
                 content_type=content.media_type,
-                is_part=is_part,
+                partial=partial,
             )
             return _progress(upload)
 
@@ -217,7 +217,7 @@ def _progress(upload: Upload) -> dict[str, Any]:
         "handle": upload.handle,
         "offset": upload.offset,
         "is_complete": upload.is_complete,
-        "is_part": upload.is_part,
+        "partial": upload.partial,
     }
 
 

@@ -69,7 +69,7 @@ class History:
         for handle, upload in ledger.uploads.items():
             if is_ours(handle) and not upload.ends and not ledger.attachment(handle).acknowledged:
                 self._uploads[handle] = upload.content
-                if upload.is_part:
+                if upload.partial:
                     self._parts.add(handle)
         for handle, attachment in ledger.attachments.items():
             if is_ours(handle) and attachment.acknowledged and not attachment.removals:
@@ -140,11 +140,11 @@ class History:
 
     def _create(self) -> None:
         content = self._content()
-        is_part = self._chance.random() < 0.3
-        handle = self.client.create(content, is_part=is_part, sized=self._chance.random() < 0.5)
+        partial = self._chance.random() < 0.3
+        handle = self.client.create(content, partial=partial, sized=self._chance.random() < 0.5)
         if handle is not None:
             self._uploads[handle] = content
-            if is_part:
+            if partial:
                 self._parts.add(handle)
 
     def _go_on(self) -> None:

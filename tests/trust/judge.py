@@ -127,7 +127,7 @@ class _Judge:
                 offset >= upload.offset, f"{handle}: at {offset}, and {upload.offset} was reported"
             )
             self._continue(handle, upload.content, offset)
-            if upload.is_part:
+            if upload.partial:
                 handle = self._storage.uploads.join(
                     f"judged-{handle.rpartition('/')[2]}",
                     [handle],

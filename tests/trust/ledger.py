@@ -65,7 +65,7 @@ class Event(NamedTuple):
     offset: int = 0
     """The reported offset of an upload."""
     is_complete: bool = False
-    is_part: bool = False
+    partial: bool = False
     parts: tuple[str, ...] = ()
     """The handles of the parts of a join."""
     reason: str = ""
@@ -106,7 +106,7 @@ class Upload:
     """What the clients did to one upload in pieces."""
 
     content: Content
-    is_part: bool
+    partial: bool
     offset: int = 0
     """The largest offset that was reported."""
     ends: set[str] = field(default_factory=set)
@@ -182,13 +182,13 @@ class Ledger:
     def _done(self, event: Event) -> None:
         if event.verb == "create":
             assert event.content is not None
-            self.uploads[event.handle] = Upload(event.content, event.is_part)
+            self.uploads[event.handle] = Upload(event.content, event.partial)
             self.attachment(event.handle).begun.add(event.content)
         if event.verb == "remove":
             self.attachment(event.handle).is_removed = True
         if event.verb == "give up":
             self.uploads[event.handle].is_removed = True
-        if event.verb in STORING or (event.is_complete and not event.is_part):
+        if event.verb in STORING or (event.is_complete and not event.partial):
             assert event.content is not None
             attachment = self.attachment(event.handle)
             attachment.begun.add(event.content)

@@ -31,7 +31,7 @@ def operations(large: Content, upload: Content, cuts: tuple[int, int]) -> dict[s
     """Return the operations: large content, that of uploads, and where these are interrupted."""
     first, second = cuts
     begun = _begun(upload, first)
-    joined = _begun(upload, upload.size, is_part=True)
+    joined = _begun(upload, upload.size, partial=True)
     return {
         "add": Operation(lambda client, _: client.add(SMALL)),
         "add large": Operation(lambda client, _: client.add(large)),
@@ -63,11 +63,11 @@ def _added(content: Content) -> Callable[[Client], str | None]:
     return lambda client: client.add(content)
 
 
-def _begun(content: Content, size: int, *, is_part: bool = False) -> Callable[[Client], str | None]:
+def _begun(content: Content, size: int, *, partial: bool = False) -> Callable[[Client], str | None]:
     def prepare(client: Client) -> str | None:
         # A machine that has other things to do may need more than one try.
         for _ in range(PATIENCE):
-            handle = client.create(content, is_part=is_part)
+            handle = client.create(content, partial=partial)
             if handle is not None and client.go_on(handle, content, size):
                 return handle
         raise TimeoutError("the server does not take an upload", client.name)

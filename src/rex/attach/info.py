@@ -28,8 +28,8 @@ class Metadata(NamedTuple):
 
     Browsers undo them; `open` does not.
     """
-    note: str = ""
-    """What was recorded of its upload: see `rex.attach.storage.resumable.Upload.note`."""
+    upload_metadata: str = ""
+    """What was recorded of its upload: see `rex.attach.storage.resumable.Upload`."""
 
 
 class Info(NamedTuple):

@@ -575,7 +575,7 @@ def test_what_was_not_uploaded_by_tus_has_name_and_type(client: Client) -> None:
 )
 def test_a_note_that_another_program_wrote_is_not_told(note: str, client: Client) -> None:
     """It becomes neither a header line nor a failure."""
-    handle = client.storage.uploads.create("a.txt", size=0, note=note).handle
+    handle = client.storage.uploads.create("a.txt", size=0, metadata=note).handle
     answer = client.ask("HEAD", f"/tus{handle}")
     assert 200 == answer.status_code
     assert "X-Evil" not in answer.headers

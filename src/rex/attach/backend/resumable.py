@@ -36,7 +36,7 @@ class Resumable(abc.ABC):
 
     @abc.abstractmethod
     def create(
-        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+        self, key: str, record: bytes, content_type: str, *, partial: bool, upload_metadata: str
     ) -> None:
         """Begin an empty draft; a part is read later, and not published.
 
@@ -69,12 +69,14 @@ class Resumable(abc.ABC):
         """Give the bytes of a draft."""
 
     @abc.abstractmethod
-    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+    def publish(
+        self, key: str, content_type: str, digest: str | None, upload_metadata: str
+    ) -> None:
         """Make a draft the attachment of its key, for good; it is no draft any more.
 
-        `digest` is the SHA-256 of it all where that is known. The `note` is recorded with it where
-        that is possible (`Metadata.note`). Must raise `FileExistsError` when
-        there is an attachment already, unless it is this very draft, published before.
+        `digest` is the SHA-256 of the whole, if known. `upload_metadata` is recorded with the
+        attachment if the storage can (`Metadata.upload_metadata`). Must raise `FileExistsError`
+        if there is an attachment already, unless it is this very upload, published before.
         """
 
     @abc.abstractmethod

@@ -51,7 +51,7 @@ class MemoryStorage(ServiceLinksStorage):
             content_type=content_type,
             etag=f'"{content.digest[:32]}"',
             digest=content.digest,
-            note=content.note,
+            upload_metadata=content.upload_metadata,
         )
         with self._lock:
             if key in self._objects:
@@ -95,9 +95,9 @@ class _MemoryDrafts(Resumable):
         self._holds = Holds()
 
     def create(
-        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+        self, key: str, record: bytes, content_type: str, *, partial: bool, upload_metadata: str
     ) -> None:
-        del content_type, is_part, note
+        del content_type, partial, upload_metadata
         self._held[key] = record, bytearray()
 
     def load(self, key: str) -> PartialUpload:
@@ -116,10 +116,12 @@ class _MemoryDrafts(Resumable):
     def read(self, key: str) -> Iterator[bytes]:
         yield bytes(self._find(key)[1])
 
-    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+    def publish(
+        self, key: str, content_type: str, digest: str | None, upload_metadata: str
+    ) -> None:
         del digest
         content = Content(self._find(key)[1])
-        content.note = note
+        content.upload_metadata = upload_metadata
         self._put(key, content, content_type)
         del self._held[key]
 

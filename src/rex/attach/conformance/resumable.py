@@ -16,7 +16,7 @@ from rex.attach.conformance.expectations import (
 )
 from rex.attach.conformance.promise import upload_promise
 from rex.attach.conformance.samples import MIB, CutFile, fail_after, sample, split_chunks
-from rex.attach.storage.resumable import MAX_KEPT_NOTE_BYTES
+from rex.attach.storage.resumable import MAX_KEPT_METADATA_BYTES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def an_upload_in_one_piece_has_all_that_is_known(harness: Harness) -> None:
 def an_upload_is_no_attachment_before_it_is_complete(harness: Harness) -> None:
     """It is neither listed nor opened, nor can it be removed as one."""
     with harness.storage() as storage:
-        for size, is_part in ((10, False), (LARGE, False), (10, True), (LARGE, True)):
-            upload = storage.uploads.create("a.bin", size=size + 1, is_part=is_part)
+        for size, partial in ((10, False), (LARGE, False), (10, True), (LARGE, True)):
+            upload = storage.uploads.create("a.bin", size=size + 1, partial=partial)
             storage.uploads.append(upload.handle, 0, sample(size))
             expect_no_attachment(storage, upload.handle)
             storage.uploads.remove(upload.handle)
@@ -87,7 +87,7 @@ def an_upload_tells_how_far_it_is(harness: Harness) -> None:
     """Handle, offset, size, type, note and end are told, by `info` as by `create` and `append`."""
     with harness.storage() as storage:
         note = "filename YS50eHQ=,größe " + "x" * 4000
-        made = storage.uploads.create("a.txt", size=10, content_type="x/special", note=note)
+        made = storage.uploads.create("a.txt", size=10, content_type="x/special", metadata=note)
         expect("what info tells", made, storage.uploads.info(made.handle))
         expect("what is told", (0, 10, "x/special", note, False), made[1:6])
         expect_true("it ends", made.expires_at is not None)
@@ -104,22 +104,22 @@ def an_upload_tells_how_far_it_is(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def a_complete_upload_has_its_note_or_none(harness: Harness) -> None:
-    """Where the storage keeps notes, it keeps those of at most `MAX_KEPT_NOTE_BYTES` in UTF-8."""
+    """A storage that keeps metadata keeps at most `MAX_KEPT_METADATA_BYTES` of UTF-8."""
     with harness.storage() as storage:
         for size in (0, 10, LARGE):
-            for note in (f"größe {size}", "ü" * (MAX_KEPT_NOTE_BYTES // 2 + 1)):
-                kept = (note, "") if len(note.encode()) <= MAX_KEPT_NOTE_BYTES else ("",)
-                made = storage.uploads.create("a.bin", size=size, note=note)
+            for note in (f"größe {size}", "ü" * (MAX_KEPT_METADATA_BYTES // 2 + 1)):
+                kept = (note, "") if len(note.encode()) <= MAX_KEPT_METADATA_BYTES else ("",)
+                made = storage.uploads.create("a.bin", size=size, metadata=note)
                 finished = storage.uploads.append(made.handle, 0, sample(size))
-                part = storage.uploads.create("b.bin", size=size, note="a part", is_part=True)
+                part = storage.uploads.create("b.bin", size=size, metadata="a part", partial=True)
                 storage.uploads.append(part.handle, 0, sample(size))
-                joined = storage.uploads.join("c.bin", [part.handle], note=note)
+                joined = storage.uploads.join("c.bin", [part.handle], metadata=note)
                 infos = map(storage.uploads.info, (made.handle, joined))
                 for told in (finished, *infos):
-                    expect_true(f"note of {size} bytes: {told.note!r}", told.note in kept)
+                    expect_true(f"note of {size} bytes: {told.metadata!r}", told.metadata in kept)
             plain = storage.uploads.create("a.bin", size=size).handle
             storage.uploads.append(plain, 0, sample(size))
-            expect("note of one without", "", storage.uploads.info(plain).note)
+            expect("note of one without", "", storage.uploads.info(plain).metadata)
 
 
 @upload_promise(supported=True)
@@ -269,8 +269,8 @@ def an_upload_that_is_removed_leaves_nothing(harness: Harness) -> None:
     """Whatever has come of it."""
     with harness.storage() as storage:
         uploads = storage.uploads
-        for size, is_part in itertools.product((0, 10, LARGE), (False, True)):
-            handle = uploads.create("a.bin", size=LARGE + 1, is_part=is_part).handle
+        for size, partial in itertools.product((0, 10, LARGE), (False, True)):
+            handle = uploads.create("a.bin", size=LARGE + 1, partial=partial).handle
             uploads.append(handle, 0, sample(size))
             uploads.remove(handle)
             expect_nothing_stored(harness, storage)
@@ -348,8 +348,8 @@ def arguments_of_uploads_are_checked_first(harness: Harness) -> None:
             {"size": "4"},
             {"size": 1.5},
             {"content_type": "text"},
-            {"note": "x" * 8193},
-            {"note": b"note"},
+            {"metadata": "x" * 8193},
+            {"metadata": b"text"},
         ):
             arguments = {"name": "a.bin", "size": 4, **wrong}
             expect_error(Kind.ILL_FORMED, f"create with {wrong}", loose.create, **arguments)
@@ -362,7 +362,7 @@ def arguments_of_uploads_are_checked_first(harness: Harness) -> None:
 
 def upload_part(storage: Storage, content: bytes) -> str:
     """Upload a part; give its handle."""
-    handle = storage.uploads.create("part", size=len(content), is_part=True).handle
+    handle = storage.uploads.create("part", size=len(content), partial=True).handle
     storage.uploads.append(handle, 0, split_chunks(content, MIB))
     return handle
 
@@ -382,7 +382,7 @@ def an_upload_belongs_to_its_owner_alone(harness: Harness) -> None:
         storage.max_uploads = 2
         uploads = storage.uploads
         try:
-            part = uploads.create("a", size=1, is_part=True, owner="ann").handle
+            part = uploads.create("a", size=1, partial=True, owner="ann").handle
         except Error as error:
             expect("kind of the error without a secret", Kind.UNSUPPORTED, error.kind)
             return

@@ -39,7 +39,7 @@ def a_part_is_never_an_attachment(harness: Harness) -> None:
             handle = upload_part(storage, sample(size))
             expect_no_attachment(storage, handle)
             upload = storage.uploads.info(handle)
-            expect("whether it is a part", True, upload.is_part)
+            expect("whether it is a part", True, upload.partial)
             expect("whether it is complete", True, upload.is_complete)
             storage.uploads.remove(handle)
         expect_nothing_stored(harness, storage)
@@ -69,7 +69,7 @@ def only_complete_parts_are_joined(harness: Harness) -> None:
     """Anything else is refused, and the parts stay as they are."""
     with harness.storage() as storage:
         part = upload_part(storage, b"abc")
-        short = storage.uploads.create("a.bin", size=4, is_part=True).handle
+        short = storage.uploads.create("a.bin", size=4, partial=True).handle
         other = storage.uploads.create("a.bin", size=4).handle
         whole = storage.add("a.bin", b"data")
         gone = upload_part(storage, b"gone")
@@ -109,8 +109,10 @@ def another_storage_goes_on_with_an_upload(harness: Harness) -> None:
         other = harness.again(storage)
         pieces = [sample(size, "piece") for size in (10, LARGE, 3, 7)]
         whole = b"".join(pieces)
-        for is_part in (False, True):
-            made = storage.uploads.create("a.bin", size=len(whole), note="a note", is_part=is_part)
+        for partial in (False, True):
+            made = storage.uploads.create(
+                "a.bin", size=len(whole), metadata="a note", partial=partial
+            )
             offset = 0
             for piece, turn in zip(pieces, itertools.cycle((other, storage)), strict=False):
                 told = turn.uploads.info(made.handle)
@@ -118,7 +120,7 @@ def another_storage_goes_on_with_an_upload(harness: Harness) -> None:
                 expect("uploads", [made.handle], list(turn.uploads.list()))
                 turn.uploads.append(made.handle, offset, piece)
                 offset += len(piece)
-            handle = other.uploads.join("b.bin", [made.handle]) if is_part else made.handle
+            handle = other.uploads.join("b.bin", [made.handle]) if partial else made.handle
             expect_content(storage, handle, whole)
             storage.remove(handle)
         expect_nothing_stored(harness, storage)
@@ -171,7 +173,7 @@ def coroutines_take_uploads_in_pieces(harness: Harness) -> None:
         expect("offset", 3 * MIB, offset)
         await uploads.append(upload.handle, offset, data[offset:])
         expect_content(storage, upload.handle, data)
-        part = await uploads.create("a.bin", size=3, is_part=True)
+        part = await uploads.create("a.bin", size=3, partial=True)
         async with await storage.aio.open(upload.handle, length=3) as stream:
             await uploads.append(part.handle, 0, stream)
         expect_content(storage, await uploads.join(None, [part.handle]), data[:3])

@@ -69,8 +69,8 @@ class Content(Iterator["bytes | memoryview"]):
         self.known_digest = digest
         """The SHA-256 that the whole must have, in hexadecimal, where it is known beforehand."""
 
-        self.note = ""
-        """What to record with the bytes, where the storage can: see `Metadata.note`."""
+        self.upload_metadata = ""
+        """What to record with the bytes, where the storage can: see `Metadata.upload_metadata`."""
         self.size = 0
         """The bytes that have passed so far."""
         self.failure: BaseException | None = None

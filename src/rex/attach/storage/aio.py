@@ -216,8 +216,8 @@ class AsyncUploads:
         *,
         size: int | None = None,
         content_type: str | None = None,
-        note: str = "",
-        is_part: bool = False,
+        metadata: str = "",
+        partial: bool = False,
         owner: str | None = None,
     ) -> Upload:
         """Begin to upload a file."""
@@ -226,8 +226,8 @@ class AsyncUploads:
             name,
             size=size,
             content_type=content_type,
-            note=note,
-            is_part=is_part,
+            metadata=metadata,
+            partial=partial,
             owner=owner,
         )
 
@@ -256,12 +256,17 @@ class AsyncUploads:
         parts: Sequence[str],
         *,
         content_type: str | None = None,
-        note: str = "",
+        metadata: str = "",
         owner: str | None = None,
     ) -> str:
         """Store an attachment that consists of complete uploads made for that."""
         return await self._appenders.run(
-            self._uploads.join, name, parts, content_type=content_type, note=note, owner=owner
+            self._uploads.join,
+            name,
+            parts,
+            content_type=content_type,
+            metadata=metadata,
+            owner=owner,
         )
 
     async def remove(self, handle: str) -> None:

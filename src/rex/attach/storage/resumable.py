@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from rex.attach.info import Metadata
     from rex.attach.storage import Storage
 
-__all__ = ["MAX_KEPT_NOTE_BYTES", "MAX_NOTE_LENGTH", "Upload", "Uploads"]
+__all__ = ["MAX_KEPT_METADATA_BYTES", "MAX_METADATA_LENGTH", "Upload", "Uploads"]
 
-MAX_NOTE_LENGTH = 8192
-MAX_KEPT_NOTE_BYTES = 1400
+MAX_METADATA_LENGTH = 8192
+MAX_KEPT_METADATA_BYTES = 1400
 """The longest note that an attachment keeps: S3 takes 2 KiB of metadata, in base64 here."""
 
 
@@ -41,13 +41,13 @@ class Upload(NamedTuple):
     """How many there will be; None as long as nobody said."""
     content_type: str
     """What to serve it as."""
-    note: str
+    metadata: str
     """What `create` or `join` was given to keep with it.
 
-    The note of a complete upload is empty if it had more than `MAX_KEPT_NOTE_BYTES` in UTF-8, or if
-    the storage cannot keep it; it does not move with the attachment to another storage.
+    Empty for a complete upload if it had more than `MAX_KEPT_METADATA_BYTES` in UTF-8, or if the
+    storage cannot keep it. The metadata does not move with the attachment to another storage.
     """
-    is_part: bool
+    partial: bool
     """Whether it is for `Uploads.join` alone, and will be no attachment by itself."""
     expires_at: datetime.datetime | None
     """When it will be given up (aware, UTC); None once it is an attachment."""
@@ -81,8 +81,8 @@ class Uploads:
         *,
         size: int | None = None,
         content_type: str | None = None,
-        note: str = "",
-        is_part: bool = False,
+        metadata: str = "",
+        partial: bool = False,
         owner: str | None = None,
     ) -> Upload:
         """Begin to upload a file called `name`; `size` is in bytes, where it is known already.
@@ -95,9 +95,10 @@ class Uploads:
         """
         with Operation("uploads.create", self._storage) as op:
             handle = op.handle = self._storage.reserve(name, owner=owner)
-            if not isinstance(note, str) or len(note) > MAX_NOTE_LENGTH:
+            if not isinstance(metadata, str) or len(metadata) > MAX_METADATA_LENGTH:
                 raise Error(
-                    f"A note has at most {MAX_NOTE_LENGTH} characters", kind=Kind.ILL_FORMED
+                    f"The metadata of an upload has at most {MAX_METADATA_LENGTH} characters",
+                    kind=Kind.ILL_FORMED,
                 )
             lifetime = datetime.timedelta(seconds=self._storage.upload_expires)
             upload = Upload(
@@ -105,8 +106,8 @@ class Uploads:
                 offset=0,
                 size=None if size is None else self._check_size(size),
                 content_type=content_type_for(parse_handle(handle).name, content_type),
-                note=note,
-                is_part=is_part,
+                metadata=metadata,
+                partial=partial,
                 expires_at=_now() + lifetime,
             )
             if owner is not None:
@@ -116,8 +117,8 @@ class Uploads:
                     key_of(handle),
                     _encode(upload),
                     upload.content_type,
-                    is_part=is_part,
-                    note="" if is_part else _keepable(note),
+                    partial=partial,
+                    upload_metadata="" if partial else _keepable(metadata),
                 )
             return self._complete(upload, None, op) if upload.is_complete else upload
 
@@ -130,7 +131,7 @@ class Uploads:
         Errors: `NOT_FOUND`, also when it has expired; `ILL_FORMED`.
         """
         upload = self._load(handle)
-        if not upload.is_complete or upload.is_part or upload.expires_at is None:
+        if not upload.is_complete or upload.partial or upload.expires_at is None:
             return upload
         # Whoever completed it may have come to an end before it was an attachment.
         try:
@@ -175,7 +176,7 @@ class Uploads:
             if upload.expires_at is None:  # nothing is missing
                 next(stream, None)
                 return upload
-            remaining = None if upload.size is None or upload.is_part else upload.size - offset
+            remaining = None if upload.size is None or upload.partial else upload.size - offset
             self._drafts.append(handle[1:], offset, stream, remaining)
             upload = upload._replace(offset=offset + stream.size)
             digest = stream.digest if offset == 0 else None
@@ -187,20 +188,20 @@ class Uploads:
         parts: Sequence[str],
         *,
         content_type: str | None = None,
-        note: str = "",
+        metadata: str = "",
         owner: str | None = None,
     ) -> str:
         """Store an attachment that consists of complete uploads made for that; give its handle.
 
         A part may be named more than once. The parts are no uploads any more afterwards. The note
-        is that of `Upload.note`, and the owner that of `Storage.reserve`.
+        is that of `Upload.metadata`, and the owner that of `Storage.reserve`.
 
         Errors: `NOT_FOUND`; `CONFLICT` when one is not complete or was not made for that;
         `TOO_LARGE`.
         """
         with Operation("uploads.join", self._storage, None, INFO) as op:
             uploads = {handle: self.info(handle) for handle in parts}
-            if not all(upload.is_part and upload.is_complete for upload in uploads.values()):
+            if not all(upload.partial and upload.is_complete for upload in uploads.values()):
                 raise Error(
                     "Only complete uploads that were made as parts can be joined",
                     kind=Kind.CONFLICT,
@@ -212,7 +213,7 @@ class Uploads:
             storage = self._storage
             handle = storage.reserve(name, owner=owner)
             content = Content(chunks, max_size=storage.max_size)
-            content.note = _keepable(note)
+            content.upload_metadata = _keepable(metadata)
             storage._add(handle, content, content_type)  # noqa: SLF001 - not an operation
             op.handle, op.size = handle, content.size
             for part in uploads:
@@ -276,14 +277,14 @@ class Uploads:
 
     def _complete(self, upload: Upload, digest: str | None, op: Operation | None = None) -> Upload:
         """Make an attachment of an upload of which all is there, unless it is a part or is one."""
-        if upload.is_part or upload.expires_at is None:
+        if upload.partial or upload.expires_at is None:
             return upload
         with self._map_errors(upload.handle):
-            note = _keepable(upload.note)
-            self._drafts.publish(upload.handle[1:], upload.content_type, digest, note)
+            metadata = _keepable(upload.metadata)
+            self._drafts.publish(upload.handle[1:], upload.content_type, digest, metadata)
         if op is not None:
             op.level = INFO
-        return upload._replace(expires_at=None, note=note)
+        return upload._replace(expires_at=None, metadata=metadata)
 
     def _set_size(self, upload: Upload, size: int) -> Upload:
         checked = self._check_size(size)
@@ -348,10 +349,10 @@ def _limit(content: Content, upload: Upload, max_size: int | None) -> None:
         content.limit(most - upload.offset, reason)
 
 
-def _keepable(note: str) -> str:
+def _keepable(metadata: str) -> str:
     """Return the note if an attachment can keep it."""
     try:
-        return note if len(note.encode()) <= MAX_KEPT_NOTE_BYTES else ""
+        return metadata if len(metadata.encode()) <= MAX_KEPT_METADATA_BYTES else ""
     except UnicodeEncodeError:
         return ""
 
@@ -362,8 +363,8 @@ def _from_attachment(handle: str, metadata: Metadata) -> Upload:
         offset=metadata.size,
         size=metadata.size,
         content_type=metadata.content_type,
-        note=metadata.note,
-        is_part=False,
+        metadata=metadata.upload_metadata,
+        partial=False,
         expires_at=None,
     )
 
@@ -374,8 +375,8 @@ def _encode(upload: Upload) -> bytes:
         "handle": upload.handle,
         "size": upload.size,
         "content_type": upload.content_type,
-        "note": upload.note,
-        "is_part": upload.is_part,
+        "metadata": upload.metadata,
+        "partial": upload.partial,
         "expires_at": upload.expires_at.isoformat(),
     }
     return json.dumps(record).encode()

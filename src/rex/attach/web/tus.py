@@ -20,7 +20,7 @@ from rex.attach.web.tus_headers import (
     ALGORITHMS,
     FINAL,
     PARTIAL,
-    Note,
+    Headers,
     checksum_of,
     content_type_of,
     metadata_of,
@@ -171,12 +171,12 @@ class Tus(GuardedSection):
         await self._access.check(request, "upload")
         check_whole(request.headers)
         concat = request.headers.get("upload-concat", "").strip()
-        note = Note(request.headers.get("upload-metadata", ""), concat)
-        metadata = metadata_of(note.metadata)
+        kept = Headers(request.headers.get("upload-metadata", ""), concat)
+        metadata = metadata_of(kept.metadata)
         name = metadata.get("filename") or metadata.get("name") or ""
         content_type = content_type_of(metadata, name)
-        if note.is_final:
-            return await self._join(request, name, content_type, note)
+        if kept.is_final:
+            return await self._join(request, name, content_type, kept)
         if concat not in ("", PARTIAL):
             raise Error("Upload-Concat is partial or final;…", kind=Kind.ILL_FORMED)
         owner = self._access.owner(request)
@@ -184,13 +184,13 @@ class Tus(GuardedSection):
             name,
             size=size_of(request, may_be_deferred=True),
             content_type=content_type,
-            note=note.encode(),
-            is_part=concat == PARTIAL,
+            metadata=kept.encode(),
+            partial=concat == PARTIAL,
             owner=owner,
         )
         await self._ask_for_new(request, upload.handle)
         headers = {"Location": self._url(request, upload.handle)}
-        if upload.is_part:
+        if upload.partial:
             headers["Upload-Concat"] = PARTIAL
         if request.headers.get("content-type", "").strip().lower() == CONTENT_TYPE:
             upload = await self._begin(request, upload)
@@ -219,22 +219,22 @@ class Tus(GuardedSection):
             await self._remove(await self._storage.aio.uploads.info(handle))
 
     async def _join(
-        self, request: Request, name: str, content_type: str | None, note: Note
+        self, request: Request, name: str, content_type: str | None, kept: Headers
     ) -> Response:
-        urls = note.concat.removeprefix(FINAL).split()
-        if not (0 < len(urls) <= MAX_PARTS and note.concat.isascii()):
+        urls = kept.concat.removeprefix(FINAL).split()
+        if not (0 < len(urls) <= MAX_PARTS and kept.concat.isascii()):
             raise Error(f"An upload is joined of 1 to {MAX_PARTS} parts", kind=Kind.ILL_FORMED)
         parts = [self._part(request, url) for url in urls]
         for part in dict.fromkeys(parts):
             await self._access.check_upload(request, "upload", self._storage, part)
-        note, owner = note.shorten(), self._access.owner(request)
+        kept, owner = kept.shorten(), self._access.owner(request)
         handle = await self._storage.aio.uploads.join(
-            name, parts, content_type=content_type, note=note.encode(), owner=owner
+            name, parts, content_type=content_type, metadata=kept.encode(), owner=owner
         )
         await self._ask_for_new(request, handle)
         headers = {
             "Location": self._url(request, handle),
-            "Upload-Concat": note.concat,
+            "Upload-Concat": kept.concat,
             "Content-Location": url_of(request, handle),
         }
         return Response(status_code=201, headers=headers)
@@ -256,7 +256,7 @@ class Tus(GuardedSection):
             headers["Upload-Defer-Length"] = "1"
         else:
             headers["Upload-Length"] = str(upload.size)
-        headers |= Note.of(upload).headers() | _state(request, upload)
+        headers |= Headers.of(upload).headers() | _state(request, upload)
         response = Response(status_code=200, headers=headers)
         del response.headers["Content-Length"]  # which would be that of GET (RFC 9110, section 8.6)
         return response
@@ -271,7 +271,7 @@ class Tus(GuardedSection):
         size = size_of(request, may_be_deferred=False)
         await self._interrupt(handle)
         upload = await self._storage.aio.uploads.info(handle)
-        if Note.of(upload).is_final:
+        if Headers.of(upload).is_final:
             raise Error("A final upload takes no more content", handle, kind=Kind.DENIED)
         if upload.offset != offset:
             raise Error(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rex.attach.content.media_type import DEFAULT_TYPE, content_type_for
 from rex.attach.handle import show
-from rex.attach.storage.resumable import MAX_KEPT_NOTE_BYTES
+from rex.attach.storage.resumable import MAX_KEPT_METADATA_BYTES
 from rex.attach.web.body_headers import read_digests
 from rex.core import Error, Kind
 
@@ -26,7 +26,7 @@ __all__ = [
     "FINAL",
     "PARTIAL",
     "Checksum",
-    "Note",
+    "Headers",
     "checksum_of",
     "content_type_of",
     "metadata_of",
@@ -43,7 +43,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _KEY = re.compile(r"[!-+\--~]+")  # ASCII without blanks and commas
 
 
-class Note(NamedTuple):
+class Headers(NamedTuple):
     """The headers of a creation that a client may read again, as long as the upload exists."""
 
     metadata: str = ""
@@ -58,11 +58,11 @@ class Note(NamedTuple):
         Another program may have written the note: text that is not a header value is dropped.
         """
         try:
-            metadata, concat = json.loads(upload.note or "[]")
-            note = cls(_printable(metadata), _printable(concat))
+            metadata, concat = json.loads(upload.metadata or "[]")
+            kept = cls(_printable(metadata), _printable(concat))
         except (ValueError, TypeError, AttributeError):
-            note = cls(metadata=_describe(upload) if upload.expires_at is None else "")
-        return note._replace(concat=PARTIAL) if upload.is_part else note
+            kept = cls(metadata=_describe(upload) if upload.expires_at is None else "")
+        return kept._replace(concat=PARTIAL) if upload.partial else kept
 
     @property
     def is_final(self) -> bool:
@@ -80,7 +80,7 @@ class Note(NamedTuple):
         known for good, since PATCH is answered by it; its list of partial uploads has not.
         """
         whole = (self, self._replace(metadata=""), self._replace(metadata="", concat=FINAL))
-        return next(note for note in whole if len(note.encode()) <= MAX_KEPT_NOTE_BYTES)
+        return next(kept for kept in whole if len(kept.encode()) <= MAX_KEPT_METADATA_BYTES)
 
     def headers(self) -> dict[str, str]:
         """Return those of both that there are, as headers of an answer."""

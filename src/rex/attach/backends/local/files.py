@@ -65,7 +65,7 @@ class Files:
         content_type: str,
         digest: str,
         *,
-        note: str,
+        upload_metadata: str,
     ) -> None:
         """Place a whole file under its key, durably.
 
@@ -73,8 +73,8 @@ class Files:
         same.
         """
         attributes = {"content_type": content_type, "sha256": digest}
-        if note:
-            attributes["note"] = note
+        if upload_metadata:
+            attributes["upload_metadata"] = upload_metadata
         if attach_attributes(file.fd, attributes):
             attributes = {}
         os.fsync(file.fd)
@@ -265,7 +265,7 @@ def _metadata(status: os.stat_result, attributes: dict[str, str], name: str) -> 
         content_type=_content_type(name, attributes.get("content_type")),
         etag=f'"{digest[:32]}"' if digest else f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
         digest=digest or None,
-        note=attributes.get("note", ""),
+        upload_metadata=attributes.get("upload_metadata", ""),
     )
 
 

@@ -59,9 +59,9 @@ class LocalResumable(Resumable):
         self._files = files
 
     def create(
-        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+        self, key: str, record: bytes, content_type: str, *, partial: bool, upload_metadata: str
     ) -> None:
-        del content_type, is_part, note
+        del content_type, partial, upload_metadata
         with self._root() as root:
             place = make_directory(PLACE, root)
             try:
@@ -109,7 +109,9 @@ class LocalResumable(Resumable):
                 size -= len(chunk)
                 yield chunk
 
-    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+    def publish(
+        self, key: str, content_type: str, digest: str | None, upload_metadata: str
+    ) -> None:
         with self._root() as root, self._place() as place:
             with self._open_data(key, place=place) as (fd, status):
                 if digest is None:
@@ -117,7 +119,9 @@ class LocalResumable(Resumable):
                         digest = hashlib.file_digest(data, "sha256").hexdigest()
                 file = OpenFile(fd, _data(key), place)
                 try:
-                    self._files.publish(root, file, key, content_type, digest, note=note)
+                    self._files.publish(
+                        root, file, key, content_type, digest, upload_metadata=upload_metadata
+                    )
                 except FileExistsError:
                     if not _is_placed(root, file, key):
                         raise

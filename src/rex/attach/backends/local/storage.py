@@ -144,7 +144,14 @@ class LocalStorage(ServiceLinksStorage):
         with self._tree.hold_open() as root, NewFile(root) as file:
             for chunk in content:
                 file.write(chunk)
-            self._files.publish(root, file, key, content_type, content.digest, note=content.note)
+            self._files.publish(
+                root,
+                file,
+                key,
+                content_type,
+                content.digest,
+                upload_metadata=content.upload_metadata,
+            )
 
     def _put_new(self, key: str, content: Content, content_type: str) -> None:
         try:

@@ -36,8 +36,8 @@ __all__ = [
     "Objects",
     "Runtime",
     "digest_metadata",
+    "encode_upload_metadata",
     "explain_obstore",
-    "note_metadata",
     "object_headers",
     "part_size",
 ]
@@ -52,7 +52,7 @@ MAX_PREFIX_BYTES = 700
 """S3 takes keys of 1,024 bytes, and a handle has up to 305."""
 
 _DIGEST = "sha256"
-_NOTE = "note"
+_NOTE = "upload_metadata"
 
 _VAGUE = Meaning(Kind.UNAVAILABLE, "The server does not answer as it should")
 
@@ -92,9 +92,9 @@ def object_headers(key: str, content_type: str) -> dict[str, str]:
     }
 
 
-def note_metadata(note: str) -> dict[str, str]:
+def encode_upload_metadata(upload_metadata: str) -> dict[str, str]:
     """Return the metadata of an object that record a note: a header takes no other characters."""
-    return {_NOTE: base64.b64encode(note.encode()).decode()} if note else {}
+    return {_NOTE: base64.b64encode(upload_metadata.encode()).decode()} if upload_metadata else {}
 
 
 class Runtime:
@@ -194,13 +194,13 @@ class Objects(abc.ABC):
         content_type: str,
         *,
         digest: str,
-        note: str,
+        upload_metadata: str,
         mode: Literal["create", "overwrite"],
     ) -> None:
         """Store an object in one request, with its SHA-256 and a note."""
         attributes: Any = {
             **object_headers(key, content_type),
-            **note_metadata(note),
+            **encode_upload_metadata(upload_metadata),
             _DIGEST: digest,
         }
         obstore.put(
@@ -214,7 +214,9 @@ class Objects(abc.ABC):
 
     def put_parts(self, key: str, content: Content, content_type: str) -> None:
         """Store content in parts, without a condition; leave nothing where it fails."""
-        attributes: Any = object_headers(key, content_type) | note_metadata(content.note)
+        attributes: Any = object_headers(key, content_type) | encode_upload_metadata(
+            content.upload_metadata
+        )
         if content.known_digest is not None:  # any other comes out too late to be recorded
             attributes[_DIGEST] = content.known_digest
         content.skip_digest()
@@ -305,7 +307,7 @@ def _metadata(result: Any) -> Metadata:
         etag=_etag(meta),
         digest=_digest_of(attributes.get(_DIGEST)),
         content_encoding=normalize_coding(attributes.get("Content-Encoding")),
-        note=_read_note(attributes.get(_NOTE, "")),
+        upload_metadata=_decode_upload_metadata(attributes.get(_NOTE, "")),
     )
 
 
@@ -327,7 +329,7 @@ def digest_metadata(digest: str | None) -> dict[str, str]:
     return {} if digest is None else {_DIGEST: digest}
 
 
-def _read_note(given: str) -> str:
+def _decode_upload_metadata(given: str) -> str:
     """Return the note in an object's metadata, unless another program wrote something else."""
     try:
         return base64.b64decode(given, validate=True).decode()

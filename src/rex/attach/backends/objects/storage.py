@@ -77,8 +77,10 @@ class ObjectStorage(Storage):
         *,
         mode: Literal["create", "overwrite"],
     ) -> None:
-        digest, note = content.digest, content.note
-        self._objects.put_whole(key, whole, content_type, digest=digest, note=note, mode=mode)
+        digest, upload_metadata = content.digest, content.upload_metadata
+        self._objects.put_whole(
+            key, whole, content_type, digest=digest, upload_metadata=upload_metadata, mode=mode
+        )
 
     def _get(self, key: str, start: int, end: int | None) -> Body:
         return self._objects.get(key, start, end)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from obstore.exceptions import AlreadyExistsError
 
 from rex.attach.backend.resumable import Holds, PartialUpload, Resumable, unreadable
-from rex.attach.backends.objects.objects import PART_SIZE, note_metadata, object_headers
+from rex.attach.backends.objects.objects import PART_SIZE, encode_upload_metadata, object_headers
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
@@ -50,13 +50,13 @@ class _State(NamedTuple):
     key: str
     record: bytes
     content_type: str
-    is_part: bool
+    partial: bool
     upload_id: str | None = None
     """Of the multipart upload; none is begun before there is enough for a part."""
     parts: Sequence[Part] = ()
     tail: int = 0
     """The size of the tail in bytes."""
-    note: str = ""
+    upload_metadata: str = ""
     """What the attachment will have recorded with it."""
 
     @property
@@ -80,9 +80,9 @@ class S3Resumable(Resumable):
         """The drafts that are about to be published, and what came of them after the parts."""
 
     def create(
-        self, key: str, record: bytes, content_type: str, *, is_part: bool, note: str
+        self, key: str, record: bytes, content_type: str, *, partial: bool, upload_metadata: str
     ) -> None:
-        self._save(_State(key, record, content_type, is_part, note=note))
+        self._save(_State(key, record, content_type, partial, upload_metadata=upload_metadata))
 
     def load(self, key: str) -> PartialUpload:
         state = self._state(key)
@@ -117,21 +117,30 @@ class S3Resumable(Resumable):
             self._complete(state, self._tail(state))
         yield from self._bucket.stream(self._bucket.path(_target(state)), CHUNK_SIZE)
 
-    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+    def publish(
+        self, key: str, content_type: str, digest: str | None, upload_metadata: str
+    ) -> None:
         del digest
         last = self._last.pop(key, None)
         state, data = self._load_state(key) if last is None else last
         if state.upload_id is None:
-            self._place(key, data, content_type, note)
+            self._place(key, data, content_type, upload_metadata)
         else:
             self._complete(state, data)
         self._remove(key)
 
-    def _place(self, key: str, data: bytes, content_type: str, note: str) -> None:
+    def _place(self, key: str, data: bytes, content_type: str, upload_metadata: str) -> None:
         """Store what never became a multipart upload."""
         digest = hashlib.sha256(data).hexdigest()
         try:
-            self._bucket.put_whole(key, data, content_type, digest=digest, note=note, mode="create")
+            self._bucket.put_whole(
+                key,
+                data,
+                content_type,
+                digest=digest,
+                upload_metadata=upload_metadata,
+                mode="create",
+            )
         except (FileExistsError, AlreadyExistsError):
             # An earlier try may have stored it, and died before it removed the record.
             if self._bucket.head(key).digest != digest:
@@ -186,7 +195,7 @@ class S3Resumable(Resumable):
             state = self._load_unchanged(state.key, state.size)
         if state.upload_id is None:
             headers = object_headers(state.key, state.content_type)
-            metadata = note_metadata(state.note)
+            metadata = encode_upload_metadata(state.upload_metadata)
             begun = self._find_begun(target) or [
                 self._control.create_multipart(target, headers, metadata)
             ]
@@ -266,7 +275,7 @@ class S3Resumable(Resumable):
         except S3Failure as failure:
             if failure.kind is not Kind.NOT_FOUND:
                 raise
-        size = self._size(target) if state.is_part else None
+        size = self._size(target) if state.partial else None
         if size is not None:
             return [Part(WHOLE, size, "")]
         if state.upload_id in self._find_begun(target):
@@ -282,9 +291,9 @@ class S3Resumable(Resumable):
         known = {
             "key": state.key,
             "content_type": state.content_type,
-            "is_part": state.is_part,
+            "partial": state.partial,
             "upload_id": state.upload_id,
-            "note": state.note,
+            "upload_metadata": state.upload_metadata,
         }
         record = json.dumps(known).encode() + b"\n" + state.record
         self._write(f"{_place(state.key)}/{RECORD}", record)
@@ -335,7 +344,7 @@ def _tail(state: _State) -> str:
 
 def _target(state: _State) -> str:
     """Give the key of the object that the multipart upload will make."""
-    return f"{_place(state.key)}/data" if state.is_part else state.key
+    return f"{_place(state.key)}/data" if state.partial else state.key
 
 
 def _part_size(number: int) -> int:

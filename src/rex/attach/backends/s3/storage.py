@@ -12,7 +12,11 @@ from obstore.exceptions import UnauthenticatedError
 
 from rex.attach.backend.abilities import Abilities, BucketRules
 from rex.attach.backend.failures import Meaning
-from rex.attach.backends.objects.objects import digest_metadata, note_metadata, object_headers
+from rex.attach.backends.objects.objects import (
+    digest_metadata,
+    encode_upload_metadata,
+    object_headers,
+)
 from rex.attach.backends.objects.storage import ObjectStorage
 from rex.attach.backends.s3.bucket import Addressing, Bucket
 from rex.attach.backends.s3.codes import PLACE
@@ -91,7 +95,9 @@ class S3Storage(ObjectStorage):
     def _put_large(self, key: str, content: Content, content_type: str) -> None:
         control, path = self._bucket.control, self._bucket.path(key)
         headers = object_headers(key, content_type)
-        metadata = note_metadata(content.note) | digest_metadata(content.known_digest)
+        metadata = encode_upload_metadata(content.upload_metadata) | digest_metadata(
+            content.known_digest
+        )
         upload_id = control.create_multipart(path, headers, metadata)
         try:
             parts = send_parts(control, path, upload_id, content)
