@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -41,7 +42,7 @@ class Signing(S3Storage):
     """Has a method for each link, which a subclass breaks."""
 
     def _abilities(self) -> Abilities:
-        return super()._abilities()._replace(links=_Signer(self))
+        return dataclasses.replace(super()._abilities(), links=_Signer(self))
 
     @property
     def _right(self) -> Any:
@@ -91,7 +92,7 @@ class PutsAnyType(Signing):
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
         link = self._bucket.presign("PUT", key, seconds, headers={"If-None-Match": "*"})
-        return link._replace(headers={**link.headers, "Content-Type": content_type})
+        return dataclasses.replace(link, headers={**link.headers, "Content-Type": content_type})
 
 
 @caught_by("a_put_link_needs_its_headers", "a_put_link_works_once")
@@ -100,7 +101,7 @@ class PutsWithoutSigningHeaders(Signing):
 
     def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
         link = self._bucket.presign("PUT", key, seconds)
-        return link._replace(headers={"Content-Type": content_type})
+        return dataclasses.replace(link, headers={"Content-Type": content_type})
 
 
 @caught_by("an_upload_in_a_coding_is_refused")
@@ -168,7 +169,7 @@ class PostsMoreThanItSigns(Signing):
 
     def _sign_post(self, *args: Any) -> PresignedLink:
         link = super()._sign_post(*args)
-        return link._replace(fields={**link.fields, "Cache-Control": "no-store"})
+        return dataclasses.replace(link, fields={**link.fields, "Cache-Control": "no-store"})
 
 
 @caught_by("a_form_takes_no_other_fields")
@@ -244,7 +245,7 @@ class IsKeptForAnHourMore(Signing):
         self, key: str, content_disposition: str, content_type: str | None, seconds: float
     ) -> PresignedLink:
         later = super()._sign_get(key, content_disposition, content_type, seconds + 3600)
-        return later._replace(expires_at=later.expires_at - datetime.timedelta(hours=1))
+        return dataclasses.replace(later, expires_at=later.expires_at - datetime.timedelta(hours=1))
 
 
 @caught_by("a_form_upload_under_any_name_works")
@@ -260,7 +261,7 @@ class ForgetsToSign(Changed):
     """A link has no signature."""
 
     def _changed(self, link: PresignedLink) -> PresignedLink:
-        return link._replace(url=link.url.partition("?")[0])
+        return dataclasses.replace(link, url=link.url.partition("?")[0])
 
 
 @caught_by("a_link_is_a_value")
@@ -268,7 +269,7 @@ class PromisesMoreTime(Changed):
     """A link tells that it lasts an hour longer than it does."""
 
     def _changed(self, link: PresignedLink) -> PresignedLink:
-        return link._replace(expires_at=link.expires_at + datetime.timedelta(hours=1))
+        return dataclasses.replace(link, expires_at=link.expires_at + datetime.timedelta(hours=1))
 
 
 @caught_by("a_link_is_a_value", "arguments_of_links_are_checked_first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -165,7 +166,7 @@ class LeavesTheData(LocalStorage):
     """The bytes of an upload stay when it is removed."""
 
     def _abilities(self) -> Abilities:
-        return super()._abilities()._replace(resumable=LeavesData(self._files))
+        return dataclasses.replace(super()._abilities(), resumable=LeavesData(self._files))
 
 
 class KnowsItsOwn(LocalResumable):
@@ -194,4 +195,4 @@ class ForgetsWithTheProcess(LocalStorage):
     """Nobody else can go on with an upload."""
 
     def _abilities(self) -> Abilities:
-        return super()._abilities()._replace(resumable=KnowsItsOwn(self._files))
+        return dataclasses.replace(super()._abilities(), resumable=KnowsItsOwn(self._files))

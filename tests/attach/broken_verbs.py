@@ -7,6 +7,7 @@ They show that the promises would catch a mistake in `rex.attach.storage` too.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import secrets
 from contextlib import suppress
@@ -221,7 +222,7 @@ class ComparesNothing(OpensAnother):
     """What is read is not compared with what was recorded."""
 
     def _change(self, stream: Any) -> None:
-        stream._comparison = Comparison(stream.info._replace(digest=None))
+        stream._comparison = Comparison(dataclasses.replace(stream.info, digest=None))
 
 
 @caught_by("damage_is_noticed_before_the_last_byte_is_read")
@@ -239,7 +240,7 @@ class ComparesTooLate(OpensAnother):
             stream._comparison = comparison
             return size
 
-        silent = Comparison(stream.info._replace(digest=None))
+        silent = Comparison(dataclasses.replace(stream.info, digest=None))
         stream.readinto = readinto
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import json
 from datetime import UTC, datetime, timedelta
@@ -257,7 +258,7 @@ def changed_field(server: SeaweedFS) -> Refused:
     """Send a form with another key, which the client tells."""
     link = form(server)
     changed = {"key": "explain/other.png"}
-    sent = link._replace(fields={**link.fields, **changed})
+    sent = dataclasses.replace(link, fields={**link.fields, **changed})
     return Refused(as_json(sent), post(link, changed), "POST")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,7 @@ def test_a_storage_may_take_no_uploads_in_pieces() -> None:
 
     class WithoutUploads(MemoryStorage):
         def _abilities(self) -> Abilities:
-            return super()._abilities()._replace(resumable=None)
+            return dataclasses.replace(super()._abilities(), resumable=None)
 
     class WithoutUploadsHarness(MemoryHarness):
         uploads = False

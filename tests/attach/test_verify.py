@@ -125,7 +125,7 @@ def test_a_storage_that_cannot_be_read_is_told() -> None:
     storage = Broken()
     handle = storage.add("a.txt", b"content")
     (result,) = verify(storage)
-    assert (handle, State.UNREADABLE) == result[:2]
+    assert (handle, State.UNREADABLE) == (result.handle, result.state)
     assert "The disk is gone" in result.reason
 
 

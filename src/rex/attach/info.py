@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime  # noqa: TC003 - resolved at run time
 import os
 import stat
+from dataclasses import dataclass
 from typing import NamedTuple
 
 __all__ = ["Info", "Metadata"]
@@ -32,7 +34,8 @@ class Metadata(NamedTuple):
     """What was recorded of its upload: see `rex.attach.storage.resumable.Upload`."""
 
 
-class Info(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Info:
     """What is known of an attachment."""
 
     handle: str
@@ -66,4 +69,4 @@ class Info(NamedTuple):
 
     def as_dict(self) -> dict[str, object]:
         """Give the same as JSON takes it."""
-        return {**self._asdict(), "modified": self.modified.isoformat()}
+        return {**dataclasses.asdict(self), "modified": self.modified.isoformat()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import re
 import time
@@ -303,7 +304,7 @@ def test_one_changed_byte_of_a_header_is_refused(name: str, place: int, byte: by
     storage = MemoryStorage(url=HERE)
     link = storage.upload_link(storage.reserve(NAME), method="PUT")
     value = changed(link.headers[name].encode(), place, byte).decode("latin-1")
-    expect_denied(put(storage, link._replace(headers={**link.headers, name: value})))
+    expect_denied(put(storage, dataclasses.replace(link, headers={**link.headers, name: value})))
     assert [] == list(storage)
 
 
@@ -326,7 +327,9 @@ def test_what_has_expired_is_refused(served: Storage) -> None:
     assert b"expired" in answer.body
     upload = served.upload_link(free, method="PUT")
     permission = Grant(free[1:], "text/plain")
-    expect_denied(put(served, upload._replace(url=expired(served, upload, "PUT", permission))))
+    expect_denied(
+        put(served, dataclasses.replace(upload, url=expired(served, upload, "PUT", permission)))
+    )
     posted = served.upload_link(free)
     token = permission.sign(served.tokens, "POST", expires=time.time())
     expect_denied(post(served, posted, url=f"{HERE}/signed/{token}/"))
@@ -347,7 +350,7 @@ def test_a_link_is_for_one_method(served: Storage) -> None:
         expect_denied(post(served, form_link, url=f"{HERE}/signed/{token}/"))
     address = place.url.partition("?")[0]
     for token in (get_token, form_link.url.split("/")[-2]):
-        expect_denied(put(served, place._replace(url=f"{address}?token={token}")))
+        expect_denied(put(served, dataclasses.replace(place, url=f"{address}?token={token}")))
     assert [handle] == list(served)
     assert b"content" == content_of(served, handle)
 
@@ -365,7 +368,7 @@ def test_a_link_is_for_one_attachment(served: Storage) -> None:
     expect_denied(ask(served, "GET", url.replace(handle, other)))
     link = served.upload_link(served.reserve("c.txt"))
     free = served.reserve("d.txt")[1:]
-    expect_denied(post(served, link._replace(fields={**link.fields, "key": free})))
+    expect_denied(post(served, dataclasses.replace(link, fields={**link.fields, "key": free})))
     assert {handle, other} == set(served)
 
 
@@ -384,7 +387,7 @@ def test_a_parameter_is_neither_added_nor_missing(served: Storage, added: str) -
     link = served.upload_link(free)
     expect_denied(post(served, link, url=f"{link.url}?{added[1:] or 'x'}"))
     upload = served.upload_link(free, method="PUT")
-    expect_denied(put(served, upload._replace(url=upload.url + added)))
+    expect_denied(put(served, dataclasses.replace(upload, url=upload.url + added)))
     assert [handle] == list(served)
 
 

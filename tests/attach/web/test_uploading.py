@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import threading
 import tracemalloc
@@ -61,7 +62,7 @@ def app(storage: Storage, max_size: int | None = None) -> Starlette:
             stored = await upload(request, storage, max_size=max_size)
         except Error as failure:
             return JSONResponse({"kind": failure.kind.value}, 400)
-        return JSONResponse([one._asdict() for one in stored])
+        return JSONResponse([dataclasses.asdict(one) for one in stored])
 
     return Starlette(routes=[Route("/", post, methods=["POST"])])
 
@@ -93,7 +94,7 @@ def test_a_raw_body_is_stored_under_the_name_in_the_query(storage: Storage) -> N
     [told] = post(storage, "/?name=gr%C3%B6%C3%9Fe%20+.txt", content=b"abc")
     info = storage.info(told["handle"])
     expected = Uploaded(info.handle, "größe.txt", 3, "text/plain")
-    assert expected._replace(name=info.name) == Uploaded(**told)
+    assert dataclasses.replace(expected, name=info.name) == Uploaded(**told)
     assert "größe  .txt" == info.name
     assert ("text/plain", b"abc") == (info.content_type, storage.open(info.handle).read())
 

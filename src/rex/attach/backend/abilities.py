@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rex.core import Error, Kind
 
@@ -85,10 +86,11 @@ class BucketRules(abc.ABC):
         """
 
 
-class Abilities(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
     """The abilities of a storage; None stands for what it cannot do.
 
-    A storage around another passes on what it does not change: ``inner.abilities._replace(…)``.
+    A storage around another passes on what it does not change: ``dataclasses.replace(inner.abilities, …)``.
     """
 
     links: LinkSigner | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.core import Kind
@@ -53,7 +54,8 @@ class Verdict(enum.Enum):
     """It was not tried, for the reason given."""
 
 
-class Check(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Check:
     """What was found in one step of an examination."""
 
     step: str

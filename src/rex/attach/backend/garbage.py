@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import datetime
@@ -29,7 +30,8 @@ class GarbageKind(enum.Enum):
     """It could not be removed or looked at, for the reason given."""
 
 
-class Garbage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Garbage:
     """One thing that a storage has found."""
 
     kind: GarbageKind

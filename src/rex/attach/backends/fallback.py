@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import itertools
 from typing import TYPE_CHECKING, TypeVar
@@ -121,8 +122,8 @@ class FallbackStorage(Storage):
 
     def _abilities(self) -> Abilities:
         links = _Links(self) if self.new.abilities.links or self.old.abilities.links else None
-        return self.new.abilities._replace(
-            links=links, garbage=self._garbage, diagnostics=self._doctors
+        return dataclasses.replace(
+            self.new.abilities, links=links, garbage=self._garbage, diagnostics=self._doctors
         )
 
     def _garbage(self, before: datetime.datetime) -> Iterator[Garbage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -87,10 +88,10 @@ def _findings(
             storage, found, configured = _open(ctx, given)
         except Error as error:
             advice = ("$ rex settings",) if given is None else ()
-            yield fail_with(error, *advice)._replace(step="settings")
+            yield dataclasses.replace(fail_with(error, *advice), step="settings")
             return
         stack.callback(storage.close)
-        yield ok(found)._replace(step="settings")
+        yield dataclasses.replace(ok(found), step="settings")
         if given is None:
             yield _access(application_settings(ctx))
         yield from diagnose(storage, origins or configured)
@@ -112,12 +113,12 @@ def _access(settings: Settings) -> Check:
         check_rule(name, settings[ACCESS_KEYS])
     except Error as error:
         advice = "`rex serve` would not start; a module is looked for as Python does (PYTHONPATH)"
-        return fail_with(error, advice)._replace(step="access")
-    return ok(f"{name} (setting attach_access)")._replace(step="access")
+        return dataclasses.replace(fail_with(error, advice), step="access")
+    return dataclasses.replace(ok(f"{name} (setting attach_access)"), step="access")
 
 
 def _as_dict(found: Check) -> dict[str, object]:
-    return {"storage": found.storage, **found._asdict(), "verdict": found.verdict.value}
+    return {"storage": found.storage, **dataclasses.asdict(found), "verdict": found.verdict.value}
 
 
 def _lines(found: Check) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -131,7 +132,7 @@ def _tell(explanation: Explanation, *, as_json: bool) -> None:
     """Print the reasons; end with an exit code if there is none although there must be."""
     for each in explanation.reasons:
         if as_json:
-            click.echo(json.dumps({**each._asdict(), "certainty": each.certainty.value}))
+            click.echo(json.dumps({**dataclasses.asdict(each), "certainty": each.certainty.value}))
         else:
             click.echo(f"{each.reason} ({each.certainty.value})")
             click.echo(f"    why:     {printable(each.evidence)}\n    change:  {each.change}")

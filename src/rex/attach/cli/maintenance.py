@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import json
 import logging
 import sys
@@ -405,7 +406,7 @@ def _tell(
     with contextlib.closing(results), contextlib.closing(tally):
         for result in results:
             kind = tally.count(result)
-            told = {**result._asdict(), tally.name: kind}
+            told = {**dataclasses.asdict(result), tally.name: kind}
             if as_json:
                 click.echo(json.dumps(told, default=str))
             elif shows_all or not result.is_fine or kind == Outcome.UNKNOWN.value:

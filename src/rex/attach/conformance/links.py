@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from typing import TYPE_CHECKING, Any
@@ -95,10 +96,10 @@ def a_link_permits_nothing_else(harness: Harness) -> None:
         link = storage.download_link(handle)
         last = "0" if link.url[-1] != "0" else "1"
         expect_true("another method is refused", put(link, b"second").refused)
-        another = link._replace(url=link.url.replace(handle[1:], other[1:]))
+        another = dataclasses.replace(link, url=link.url.replace(handle[1:], other[1:]))
         expect_true("another handle is refused", fetch(another).refused)
-        changed = link._replace(url=link.url[:-1] + last)
+        changed = dataclasses.replace(link, url=link.url[:-1] + last)
         expect_true("a changed signature is refused", fetch(changed).refused)
-        unsigned = link._replace(url=link.url.partition("?")[0])
+        unsigned = dataclasses.replace(link, url=link.url.partition("?")[0])
         expect_true("a missing signature is refused", fetch(unsigned).refused)
         expect_content(storage, handle, b"first")

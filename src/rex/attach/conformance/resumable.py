@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -89,10 +90,14 @@ def an_upload_tells_how_far_it_is(harness: Harness) -> None:
         note = "filename YS50eHQ=,größe " + "x" * 4000
         made = storage.uploads.create("a.txt", size=10, content_type="x/special", metadata=note)
         expect("what info tells", made, storage.uploads.info(made.handle))
-        expect("what is told", (0, 10, "x/special", note, False), made[1:6])
+        expect(
+            "what is told",
+            (0, 10, "x/special", note, False),
+            dataclasses.astuple(made)[1:6],
+        )
         expect_true("it ends", made.expires_at is not None)
         appended = storage.uploads.append(made.handle, 0, b"abc")
-        expect("what append tells", made._replace(offset=3), appended)
+        expect("what append tells", dataclasses.replace(made, offset=3), appended)
         expect("what info tells", appended, storage.uploads.info(made.handle))
         finished = storage.uploads.append(made.handle, 3, b"defghij")
         expect("offset and size", (10, 10), (finished.offset, finished.size))

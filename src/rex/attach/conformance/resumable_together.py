@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +117,7 @@ def another_storage_goes_on_with_an_upload(harness: Harness) -> None:
             offset = 0
             for piece, turn in zip(pieces, itertools.cycle((other, storage)), strict=False):
                 told = turn.uploads.info(made.handle)
-                expect("what it is told", made._replace(offset=offset), told)
+                expect("what it is told", dataclasses.replace(made, offset=offset), told)
                 expect("uploads", [made.handle], list(turn.uploads.list()))
                 turn.uploads.append(made.handle, offset, piece)
                 offset += len(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from rex.attach.conformance.client import fetch, put, upload
@@ -96,10 +97,10 @@ def every_field_of_a_form_is_pinned(harness: Harness) -> None:
         link = storage.upload_link(handle)
         for name, value in link.fields.items():
             changed = {**link.fields, name: f"{value}x"}
-            answer = upload(link._replace(fields=changed), b"data")
+            answer = upload(dataclasses.replace(link, fields=changed), b"data")
             _expect_refused(storage, handle, f"a form with another {name}", answer)
             less = {other: field for other, field in link.fields.items() if other != name}
-            answer = upload(link._replace(fields=less), b"data")
+            answer = upload(dataclasses.replace(link, fields=less), b"data")
             _expect_refused(storage, handle, f"a form without {name}", answer)
         expect("attachments stored", [], list(storage))
         expect("answer to the form as it was", 204, upload(link, b"data").status)
@@ -118,7 +119,7 @@ def a_form_takes_no_other_fields(harness: Harness) -> None:
             ("acl", "public-read"),
             ("success_action_redirect", "https://example.com/"),
         ):
-            answer = upload(link._replace(fields={**link.fields, name: value}), b"data")
+            answer = upload(dataclasses.replace(link, fields={**link.fields, name: value}), b"data")
             _expect_refused(storage, handle, f"a form with {name} added", answer)
         expect("answer to the form as it was", 204, upload(link, b"data").status)
 
@@ -131,11 +132,11 @@ def the_content_type_of_an_upload_is_pinned(harness: Harness) -> None:
             handle = storage.reserve("a.txt")
             form = storage.upload_link(handle, content_type=given)
             fields = {**form.fields, "Content-Type": "text/html"}
-            answer = upload(form._replace(fields=fields), b"data")
+            answer = upload(dataclasses.replace(form, fields=fields), b"data")
             _expect_refused(storage, handle, "a form with another type", answer)
             link = storage.upload_link(handle, method="PUT", content_type=given)
             headers = {**link.headers, "Content-Type": "text/html"}
-            answer = put(link._replace(headers=headers), b"data")
+            answer = put(dataclasses.replace(link, headers=headers), b"data")
             _expect_refused(storage, handle, "a PUT with another type", answer)
             expect_true("PUT with the type is accepted", put(link, b"data").ok)
             expect("content type", expected, storage.info(handle).content_type)
@@ -148,10 +149,10 @@ def an_upload_in_a_coding_is_refused(harness: Harness) -> None:
         handle = storage.reserve("a.txt")
         form, link = storage.upload_link(handle), storage.upload_link(handle, method="PUT")
         headers = {**link.headers, "Content-Encoding": "gzip"}
-        answer = put(link._replace(headers=headers), b"data")
+        answer = put(dataclasses.replace(link, headers=headers), b"data")
         _expect_refused(storage, handle, "a PUT in a coding", answer)
         fields = {**form.fields, "Content-Encoding": "gzip"}
-        answer = upload(form._replace(fields=fields), b"data")
+        answer = upload(dataclasses.replace(form, fields=fields), b"data")
         _expect_refused(storage, handle, "a form in a coding", answer)
         expect_true("PUT without one is accepted", put(link, b"data").ok)
         expect("coding in info", None, storage.info(handle).content_encoding)
@@ -190,7 +191,7 @@ def a_put_link_needs_its_headers(harness: Harness) -> None:
         for name, value in link.headers.items():
             less = {other: header for other, header in link.headers.items() if other != name}
             for headers in (less, {**link.headers, name: f"{value}x"}):
-                answer = put(link._replace(headers=headers), b"data")
+                answer = put(dataclasses.replace(link, headers=headers), b"data")
                 _expect_refused(storage, handle, f"a PUT without its {name}", answer)
 
 

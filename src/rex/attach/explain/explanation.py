@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import datetime
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rex.attach.explain.damage import COPY_AGAIN, repair
@@ -37,7 +39,8 @@ _LONG = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])|[0-9A-Za-z+/
 _KEY_ID = re.compile(r"\b(A[KS]IA)[A-Z0-9]{12,}")
 
 
-class Explanation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Explanation:
     """Why a link is refused, the surest reason first; and what was looked at to find it."""
 
     reasons: list[Reason]
@@ -287,8 +290,13 @@ def _present(reasons: list[Reason], link: SignedLink) -> Iterator[Reason]:
         first = same[0]
         if not (is_sure and first.certainty is Certainty.POSSIBLE):
             evidence = "; ".join(dict.fromkeys(each.evidence for each in same))
-            shown = first._replace(evidence=evidence)
-            yield Reason(shown.certainty, *(_mask(text, secrets) for text in shown[1:]))
+            yield dataclasses.replace(
+                first,
+                reason=_mask(first.reason, secrets),
+                evidence=_mask(evidence, secrets),
+                change=_mask(first.change, secrets),
+                subject=_mask(first.subject, secrets),
+            )
 
 
 def _secrets(link: SignedLink) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping  # noqa: TC003 - resolved at run time
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from rex.attach.handle import show
 from rex.core import Error, Kind
@@ -20,7 +20,8 @@ _TOKEN = re.compile(r"/[\w-]+\.[\w-]{43}/\Z")
 """The permission to send a form, at the end of an address of the service."""
 
 
-class PresignedLink(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PresignedLink:
     """All that a client needs to make one request, without any key of its own.
 
     Whoever holds the link may make the request until it expires, so it is a secret of its user:

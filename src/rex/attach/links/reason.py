@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from dataclasses import dataclass
 
 __all__ = [
     "REASONS",
@@ -120,7 +120,8 @@ class Certainty(enum.Enum):
     """It would be refused so, and nothing speaks against it."""
 
 
-class Reason(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reason:
     """One reason for which a link is refused."""
 
     certainty: Certainty
@@ -136,7 +137,8 @@ class Reason(NamedTuple):
     """The header, parameter, field or method at fault, where there is one."""
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Comparison:
     """What a storage knows of a link: how it differs from its settings, and its signature."""
 
     reasons: list[Reason]

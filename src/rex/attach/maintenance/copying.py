@@ -6,6 +6,7 @@ import enum
 import hashlib
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,7 +56,8 @@ class Outcome(enum.Enum):
     """It could not be copied, for the reason given."""
 
 
-class Copied(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Copied:
     """What became of one attachment, and why."""
 
     handle: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import secrets
@@ -127,7 +128,7 @@ class _Examination:
         if found.verdict in (Verdict.OK, Verdict.WARN):
             self._working.add(step.name)
         elif step.name == "write" and self._doctor.is_older and not remaining:
-            found = found._replace(verdict=Verdict.WARN, advice=(_OLDER,))
+            found = dataclasses.replace(found, verdict=Verdict.WARN, advice=(_OLDER,))
         self._verdicts[step.name] = found.verdict
         return found
 
@@ -150,7 +151,9 @@ class _Examination:
         """Name the step and the storage; show no secret, and nothing that a terminal would do."""
         text = self._show(found.text)
         advice = tuple(self._show(line) for line in found.advice)
-        return found._replace(step=name, text=text, advice=advice, storage=repr(self._storage))
+        return dataclasses.replace(
+            found, step=name, text=text, advice=advice, storage=repr(self._storage)
+        )
 
     def _show(self, text: str) -> str:
         masked = self._doctor.mask(" ".join(map(str.strip, text.splitlines())))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from rex.attach.backend.garbage import GarbageKind
 from rex.attach.handle import parse_handle, show
@@ -24,7 +26,8 @@ MIN_GRACE = 60.0
 DAY = 24 * 3600
 
 
-class Swept(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Swept:
     """One thing that is left over; it is removed by now if that was asked for."""
 
     handle: str
@@ -159,7 +162,9 @@ class _Job:
                 if not self._delete or found.clear():
                     yield swept
             except Error as error:
-                yield swept._replace(kind=GarbageKind.FAILED, reason=f"{found.kind.value}: {error}")
+                yield dataclasses.replace(
+                    swept, kind=GarbageKind.FAILED, reason=f"{found.kind.value}: {error}"
+                )
 
     def _orphans(self, referenced: set[str], workers: int) -> Iterator[Swept]:
         """Find attachments that nobody refers to."""

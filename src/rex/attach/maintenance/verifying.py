@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import enum
 import hashlib
 import random
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rex.attach.content.content import CHUNK_SIZE
 from rex.attach.maintenance.concurrent import map_concurrently
@@ -41,7 +43,8 @@ class State(enum.Enum):
     """It could not be read, for the reason given."""
 
 
-class Verified(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Verified:
     """The state of one attachment, and why."""
 
     handle: str
@@ -111,7 +114,7 @@ def _in_turn(
             while begun and begun[0] in done:
                 after = begun.popleft()
                 done.discard(after)
-            yield result._replace(done_to=after)
+            yield dataclasses.replace(result, done_to=after)
 
 
 def _look_at(storage: Storage, throttle: Throttle, handle: str) -> Verified:

@@ -6,7 +6,8 @@ import abc
 import datetime
 from collections.abc import Iterable, Iterator, Sequence  # noqa: TC003 - resolved at run time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import handle_of, key_of, show
@@ -25,7 +26,8 @@ MAX_ID_LENGTH = 2048
 Expires: TypeAlias = float | datetime.timedelta | None
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Part:
     """A part that the server has."""
 
     number: int

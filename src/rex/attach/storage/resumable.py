@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence  # noqa: TC003 - resolved at run time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple, final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
 
 from rex.attach.backend.resumable import unreadable
 from rex.attach.content.content import Content, ContentSource
@@ -30,7 +32,8 @@ MAX_KEPT_METADATA_BYTES = 1400
 """The longest note that an attachment keeps: S3 takes 2 KiB of metadata, in base64 here."""
 
 
-class Upload(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Upload:
     """What is known of an attachment that arrives piece by piece."""
 
     handle: str
@@ -178,7 +181,7 @@ class Uploads:
                 return upload
             remaining = None if upload.size is None or upload.partial else upload.size - offset
             self._drafts.append(handle[1:], offset, stream, remaining)
-            upload = upload._replace(offset=offset + stream.size)
+            upload = dataclasses.replace(upload, offset=offset + stream.size)
             digest = stream.digest if offset == 0 else None
             return self._complete(upload, digest, op) if upload.is_complete else upload
 
@@ -284,7 +287,7 @@ class Uploads:
             self._drafts.publish(upload.handle[1:], upload.content_type, digest, metadata)
         if op is not None:
             op.level = INFO
-        return upload._replace(expires_at=None, metadata=metadata)
+        return dataclasses.replace(upload, expires_at=None, metadata=metadata)
 
     def _set_size(self, upload: Upload, size: int) -> Upload:
         checked = self._check_size(size)
@@ -294,7 +297,7 @@ class Uploads:
             raise Error(
                 "The size of the upload is known to be another", upload.handle, kind=Kind.CONFLICT
             )
-        sized = upload._replace(size=checked)
+        sized = dataclasses.replace(upload, size=checked)
         self._drafts.save(upload.handle[1:], _encode(sized))
         return sized
 

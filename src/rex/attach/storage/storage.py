@@ -6,6 +6,7 @@ checked before the storage is asked, limits hold, whatever fails is an `Error` w
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import os  # noqa: TC003 - resolved at run time
@@ -295,7 +296,7 @@ class Storage(Backend):
             return
         with self.map_errors(None):
             for found in find(before):
-                yield found._replace(clear=functools.partial(self._clear, found))
+                yield dataclasses.replace(found, clear=functools.partial(self._clear, found))
 
     @final
     def lifecycle(self, days: int, noncurrent: int | None = None) -> Sequence[dict[str, Any]]:

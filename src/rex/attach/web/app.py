@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from contextlib import contextmanager
 from functools import partial
@@ -163,7 +164,7 @@ class _Service:
         except BaseException:
             await take_back(self._storage, stored)
             raise
-        files = [{**one._asdict(), "url": url_of(request, one.handle)} for one in stored]
+        files = [{**dataclasses.asdict(one), "url": url_of(request, one.handle)} for one in stored]
         headers = {"Location": files[0]["url"]} if len(files) == 1 else {}
         return JSONResponse({"attachments": files}, 201, headers)
 

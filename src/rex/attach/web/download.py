@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import logging
 import re
@@ -209,7 +210,7 @@ class _Asked:
         }
         if info.content_encoding is not None:
             headers["Content-Encoding"] = info.content_encoding
-        info = info._replace(content_type=content_type)
+        info = dataclasses.replace(info, content_type=content_type)
         if self._method == "HEAD":  # which has no ranges (section 14.2)
             whole = _whole(info, headers)
             return Response(status_code=200, headers=whole.headers)

@@ -6,6 +6,7 @@ import enum
 import re
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from python_multipart.exceptions import FormParserError
@@ -43,7 +44,8 @@ _PARAMETER = re.compile(
 )
 
 
-class FilePart(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FilePart:
     """A file in a form."""
 
     name: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request  # noqa: TC002 - resolved at run time
@@ -34,7 +35,8 @@ PIECE_BYTES = 512
 """Smaller pieces are put together on their way: each costs the storage a turn of a thread."""
 
 
-class Uploaded(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Uploaded:
     """What is known of an attachment that has just been stored."""
 
     handle: str

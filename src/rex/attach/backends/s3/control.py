@@ -186,7 +186,7 @@ class S3Control:
             # SeaweedFS lists part 10,000 before 1,000, and takes all after it for listed.
             following = max((number for number in parts if number < MAX_PARTS), default=0)
             if not page.get("IsTruncated") or following <= marker:
-                return iter(sorted(parts.values()))
+                return (parts[number] for number in sorted(parts))
             marker = following
 
     def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import shlex
@@ -167,7 +168,7 @@ class S3SettingsDoctor(Doctor):
     def _is_secret_right(self) -> bool:
         """Send a form that is too large: the signature of a form does not cover the host."""
         link = self._s3.upload_link(self._s3.reserve("doctor.txt"), max_size=0, expires=60)
-        answer = self.client.upload(link._replace(url=f"{self._bucket.url}/"), b"x")
+        answer = self.client.upload(dataclasses.replace(link, url=f"{self._bucket.url}/"), b"x")
         return element(answer.body, "Code") == "EntityTooLarge"
 
     def _check_addressing(self) -> Check:
