@@ -90,7 +90,7 @@ class BucketRules(abc.ABC):
 class Abilities:
     """The abilities of a storage; None stands for what it cannot do.
 
-    A storage around another passes on what it does not change: ``dataclasses.replace(inner.abilities, …)``.
+    A storage around another passes on what it does not change, with `dataclasses.replace`.
     """
 
     links: LinkSigner | None = None
