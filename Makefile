@@ -30,14 +30,14 @@ $(CLIENTS): tests/browser/package-lock.json | $(VENV)/.packages
 	@touch $@
 
 .PHONY: demo
-demo: $(VENV)/.ready  ## Tour the main job: a directory, then a throwaway S3 server.
+demo: $(VENV)/.ready  ## Run the tour: a directory, then a throwaway S3 server.
 	@$(BIN)/python -m rex.attach_demo
 
 .PHONY: serve
-serve: $(VENV)/.ready  ## Serve the page until Ctrl-C, on a directory or with S3=1 on a throwaway server.
+serve: $(VENV)/.ready  ## Serve the demo page until Ctrl-C, on a directory; S3=1 uses a throwaway S3 server.
 	@$(BIN)/python -m rex.attach_demo.serve $(if $(S3),--s3) $(if $(DIR),--dir $(DIR)) $(if $(PORT),--port $(PORT))
 
-# Debian's, where we may install it; without one the tests say what they leave out.
+# Debian's package, if we may install it; without Chromium, the tests report what they leave out.
 .PHONY: chromium
 chromium:
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit; done; \
@@ -45,10 +45,10 @@ chromium:
 	if [ "$$(id -u)" = 0 ]; then may=; elif sudo -n true 2>/dev/null; then may='sudo -n'; else exit 0; fi; \
 	echo 'Installing chromium (once) ...'; \
 	{ $$may apt-get update -qq && $$may env DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y -qq chromium >/dev/null; } || echo 'It cannot be installed here.'
+		apt-get install -y -qq chromium >/dev/null; } || echo 'Chromium cannot be installed here.'
 
 .PHONY: test
-test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run the tests but the long ones, or with ONLY=PATH all of some.
+test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run all tests except the long ones; ONLY=PATH runs all tests below a path.
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(ONLY),-m 'not long')
 
 .PHONY: test-all
@@ -56,28 +56,28 @@ test-all: $(VENV)/.ready $(CLIENTS) chromium  ## Run all tests.
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: trust
-trust: $(VENV)/.ready  ## Hunt for lost attachments: power cuts, failures, kills; ONLY=PART TIMES=N for some.
+trust: $(VENV)/.ready  ## Hunt for lost attachments: power cuts, failures, kills; ONLY=PART TIMES=N runs one part.
 	@PYTHONPATH=tests $(BIN)/python -m trust $(or $(ONLY),all) $(TIMES)
 
 BENCH := .venv-bench
 
 $(BENCH)/.ready: benchmarks/peers.txt $(VENV)/.ready
-	@echo 'Setting up $(BENCH), with all that ours is compared with ...'
+	@echo 'Setting up $(BENCH), with the libraries to compare with ...'
 	@$(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
 	@$(BENCH)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: bench
-bench: $(BENCH)/.ready  ## Compare with what one would pick instead, in some minutes; CASES=... for some.
+bench: $(BENCH)/.ready  ## Compare performance with alternatives, in a few minutes; CASES=... selects cases.
 	@$(BENCH)/bin/python benchmarks/bench.py $(CASES)
 
 .PHONY: bench-full
-bench-full: $(BENCH)/.ready  ## The same as often as it takes to be sure; writes docs/benchmarks.md.
+bench-full: $(BENCH)/.ready  ## Compare until the figures are reliable (an hour), and write docs/benchmarks.md.
 	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/benchmarks.md
 
 .PHONY: screenshot
-screenshot: $(VENV)/.ready  ## Make the picture in the README anew (needs Chromium).
+screenshot: $(VENV)/.ready  ## Take the picture in the README again (needs Chromium).
 	@PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
 .PHONY: reference
@@ -92,7 +92,7 @@ lint: $(VENV)/.ready  ## Check style, types and import rules.
 	@$(BIN)/lint-imports
 
 .PHONY: map
-map: $(VENV)/.ready  ## Print the folders of the source, and which imports which.
+map: $(VENV)/.ready  ## Print the folders of the source, and the imports between them.
 	@$(BIN)/python tools/map.py
 
 .PHONY: s3
@@ -100,7 +100,7 @@ s3: $(VENV)/.ready  ## Run a throwaway S3 server until Ctrl-C and print its sett
 	@$(BIN)/python -m rex.attach_demo.seaweedfs
 
 .PHONY: lock
-lock: $(VENV)/.ready  ## Choose new versions of all we use (needs uv).
+lock: $(VENV)/.ready  ## Upgrade the pinned versions of all dependencies (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints.txt pyproject.toml
@@ -119,6 +119,6 @@ lock: $(VENV)/.ready  ## Choose new versions of all we use (needs uv).
 	done
 
 .PHONY: clean
-clean:  ## Remove what the commands above made.
+clean:  ## Remove what these commands created.
 	rm -rf tests/browser/node_modules uppy/node_modules src/rex/attach_demo/static/uppy.js*
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
 """The benchmarks: ``make bench`` (minutes), ``make bench-full``, or ``python benchmarks/bench.py``.
 
-Everything is compared with what a user would pick instead, on the same server, by turns.
+Each case compares with the alternatives that a user might pick, on the same server, in turns.
 """
 
 from __future__ import annotations
@@ -39,30 +39,34 @@ T = TypeVar("T")
 
 
 class Bench(NamedTuple):
-    """What a case gets."""
+    """What a case can use."""
 
     server: SeaweedFS
     directory: Path
-    """Empty, on this machine's disk."""
+    """An empty directory on this machine's disk."""
     is_full: bool
 
     def choose(self, quick: T, full: T) -> T:
-        """Give how much to do."""
+        """Return the amount of work for this run."""
         return full if self.is_full else quick
 
 
 def main() -> None:
-    """Measure, print the table, and write it down if that is asked for."""
+    """Measure, print the table, and write the page if requested."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
-    parser.add_argument("--full", action="store_true", help="as often as it takes to be sure")
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help=f"one of {', '.join(CASES)}; default: all"
+    )
+    parser.add_argument("--full", action="store_true", help="repeat until the figures are reliable")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--write", type=Path, help="write the page and its plots there")
-    parser.add_argument("--plots", type=Path, help="write the plots alone, for the page there")
+    parser.add_argument("--write", type=Path, help="write the page and its plots to this path")
+    parser.add_argument(
+        "--plots", type=Path, help="write only the plots, for the page at this path"
+    )
     options = parser.parse_args()
     unknown = {*options.cases} - {*CASES}
     if unknown:
-        parser.error(f"no such case: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown case: {', '.join(sorted(unknown))}")
     if options.plots:
         import growth
 
@@ -89,7 +93,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def prepared(*, is_full: bool) -> Iterator[Bench]:
-    """Give a case a server and a directory of its own."""
+    """Start a server and create a directory for one case."""
     # Not in /tmp, which may be memory.
     with (
         tempfile.TemporaryDirectory(prefix=".bench-", dir=Path(__file__).parent) as directory,
@@ -99,7 +103,7 @@ def prepared(*, is_full: bool) -> Iterator[Bench]:
 
 
 def show(figures: Sequence[Figure]) -> None:
-    """Print some lines of the table."""
+    """Print rows of the table."""
     for figure in figures:
         met = {None: "", True: "met", False: "MISSED"}[figure.is_met]
         goal = "" if figure.goal is None else f"{figure.sense} {figure.goal:g}"

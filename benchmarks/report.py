@@ -1,4 +1,4 @@
-"""What was measured, written down: ``docs/benchmarks.md`` and its plots."""
+"""The report of a benchmark run: ``docs/benchmarks.md`` and its plots."""
 
 from __future__ import annotations
 
@@ -26,25 +26,26 @@ MIB = 1024 * 1024
 
 TEXT = """# Benchmarks
 
-What `make bench-full` measured, on {day}: {machine}, Linux {kernel}, Python {python}; {versions}.
-Each value is a ratio within one run: the contestants take turns, the median of all turns counts,
-and the spread stands beside it. The server (SeaweedFS) and the clients share the machine. “At most”
-compares times (ours through theirs, lower is better), “at least” rates (higher is better).
+Performance compared with alternatives, measured by `make bench-full` on {day}:
+{machine}, Linux {kernel}, Python {python}; {versions}.
+Each value is a ratio within one run: the contestants take turns, and the table shows the median
+of all turns and the spread. The server (SeaweedFS) and the clients share the machine. “At most”
+compares times (ours divided by theirs, lower is better), “at least” rates (higher is better).
 
 {table}
 
-{missed} of {goals} goals are missed.
+{missed} of {goals} goals were missed.
 
-How the cost grows:
+Growth of the cost with the number of workers and the size:
 
 {plots}
 
-The cases are in [benchmarks/](../benchmarks); each says what it measures and what its limit is.
+The cases are in [benchmarks/](../benchmarks); each file describes what it measures and its limits.
 """
 
 
 def draw(path: Path, plots: Mapping[str, Sequence[Curve]]) -> list[str]:
-    """Draw the plots beside the page; give what shows them there."""
+    """Draw the plots next to the page, and return the Markdown that shows them."""
     pictures = []
     for title, curves in plots.items():
         name = f"{path.stem}-{re.sub('[^a-z0-9]+', '-', title.lower())}.svg"
@@ -54,11 +55,11 @@ def draw(path: Path, plots: Mapping[str, Sequence[Curve]]) -> list[str]:
 
 
 def write(path: Path, figures: Sequence[Figure], plots: Mapping[str, Sequence[Curve]]) -> None:
-    """Write the page, and the plots beside it."""
+    """Write the page, and its plots next to it."""
     pictures = draw(path, plots)
     goals = [figure for figure in figures if figure.goal is not None]
     text = TEXT.format(
-        day=datetime.date.today(),  # noqa: DTZ011 - the day here
+        day=datetime.date.today(),  # noqa: DTZ011 - the local day
         machine=_machine(),
         kernel=platform.release().partition("-")[0],
         python=platform.python_version(),
