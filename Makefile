@@ -77,7 +77,7 @@ bench-full: $(BENCH)/.ready  ## Compare until the figures are reliable (an hour)
 	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/benchmarks.md
 
 .PHONY: screenshot
-screenshot: $(VENV)/.ready  ## Take the picture in the README again (needs Chromium).
+screenshot: $(VENV)/.ready  ## Regenerate the picture in the README (needs Chromium).
 	@PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
 .PHONY: reference
