@@ -1,7 +1,8 @@
 """Make the pages that are generated from the code: ``make reference``.
 
-docs/cli.md has the ``--help`` of each command, docs/settings.md each declared setting. With a
-directory as argument, the pages are written there.
+docs/cli.md has the ``--help`` of each command, docs/settings.md each declared setting, and
+docs/backends.md the abilities of each backend. With a directory as argument, the pages are written
+there.
 """
 
 # ruff: noqa: INP001 - a script
@@ -14,15 +15,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rex.attach import open_storage
+from rex.attach.backend.abilities import LinkSigner
+from rex.attach.opening import BACKENDS as REGISTRY
 from rex.core import package as packages
 from rex.core.command import root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rex.attach import Storage
+    from rex.attach.backend.config import BackendSpec
     from rex.core import Package, Setting
 
 DOCS = Path(__file__).parent
+NONE = "–"  # noqa: RUF001 - a dash, as in the other pages
 WIDTH = 80
 """The number of columns for the help of a command."""
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -50,10 +57,35 @@ An empty value counts as not given. `rex settings` shows all settings with their
 """
 
 
+BACKENDS = """\
+# Backends
+
+<!-- Generated from the code by `make reference`. Do not edit. -->
+
+What each backend can do besides storing. A route of the service, a command and a promise of the
+conformance suite exist only where the backend has the ability. [Settings](settings.md) describes
+the settings.
+
+"""
+
+CREDENTIALS = {"s3": {"access_key": "key", "secret_key": "secret"}}
+"""What a backend needs to be opened without its server."""
+
+ABILITIES = {
+    "links": "presigned links",
+    "resumable": "resumable uploads (tus, `storage.uploads`)",
+    "multipart": "multipart uploads by links",
+    "bucket": "bucket rules (CORS, lifecycle)",
+    "garbage": "finds garbage",
+    "diagnostics": "diagnostics of its own (`rex attach doctor`)",
+}
+
+
 def main() -> None:
     """Write the pages."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS
     (directory / "cli.md").write_text(CLI + command_reference(), "utf-8")
+    (directory / "backends.md").write_text(BACKENDS + backend_table(), "utf-8")
     (directory / "settings.md").write_text(SETTINGS + settings_reference(), "utf-8")
 
 
@@ -82,6 +114,36 @@ def contexts(context: click.Context) -> Iterator[click.Context]:
             command = group.get_command(context, name)
             if command is not None:  # None: a package without commands
                 yield from contexts(click.Context(command, parent=context, info_name=name))
+
+
+def backend_table() -> str:
+    """Return a table with a column for each backend and a row for each ability."""
+    extras = [f"[{spec.extra}]" if spec.extra else "" for spec in REGISTRY]
+    selectors = [f"`{spec.selector.name}`" if spec.selector else NONE for spec in REGISTRY]
+    rows = {
+        "URL": [f"`{spec.example}`" for spec in REGISTRY],
+        "installed by": [f"`rex-attach{extra}`" for extra in extras],
+        "selected by": selectors,
+    }
+    storages = [opened(spec) for spec in REGISTRY]
+    for name, title in ABILITIES.items():
+        rows[title] = [ability(getattr(storage.abilities, name)) for storage in storages]
+    head = ["", *(f"{spec.scheme}" for spec in REGISTRY)]
+    table = [head, ["---"] * len(head), *([title, *cells] for title, cells in rows.items())]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in table)
+
+
+def opened(spec: BackendSpec) -> Storage:
+    """Open a storage of a backend without using it."""
+    url, options = spec.example.partition("?")[0], CREDENTIALS.get(spec.scheme, {})
+    return open_storage(url, url="https://example.org/attach", **options)
+
+
+def ability(value: object) -> str:
+    """Return how a backend has an ability."""
+    if isinstance(value, LinkSigner):
+        return "answered by the service (`attach_url`)" if value.is_service else "yes"
+    return NONE if value is None else "yes"
 
 
 def settings_reference() -> str:
@@ -113,7 +175,7 @@ def setting_section(setting: Setting[object]) -> str:
 def default(value: object) -> str:
     """Return a default as people write it; a dash for none."""
     if value in (None, ""):
-        return "–"  # noqa: RUF001 - as the other pages have it
+        return NONE
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{duration(value) if isinstance(value, float) else value}`"

@@ -1,7 +1,8 @@
-"""docs/cli.md and docs/settings.md are what `make reference` generates from the code."""
+"""The generated pages are what `make reference` generates from the code."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from programs import run
+from rex.attach.backend.abilities import Abilities
 from rex.core import package as packages
 from rex.core.command import root
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("cli.md", "settings.md")
+PAGES = ("backends.md", "cli.md", "settings.md")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,12 @@ def test_a_reference_page_is_up_to_date(generated: Path, page: str) -> None:
 def test_no_other_page_is_generated(generated: Path) -> None:
     """A new page needs a test."""
     assert PAGES == tuple(sorted(path.name for path in generated.iterdir()))
+
+
+def test_every_ability_has_a_row(generated: Path) -> None:
+    """A new ability needs a title."""
+    table = (generated / "backends.md").read_text("utf-8")
+    assert table.count("\n| ") == 5 + len(dataclasses.fields(Abilities))
 
 
 def test_every_command_has_a_section(generated: Path) -> None:

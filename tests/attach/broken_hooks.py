@@ -10,7 +10,7 @@ from typing import Any
 
 from attach.broken import caught_by
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.content import Content
 from rex.attach.content.reader import Body
 from rex.attach.info import Metadata

@@ -7,7 +7,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from attach.broken import caught_by
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 
 if TYPE_CHECKING:
     import datetime

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attach.broken import caught_by
 from attach.broken_uploads import Broken, Pieces
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.content import Content
 from rex.attach.storage.aio import AsyncStorage
 from rex.attach.storage.workers import Source, feed_call

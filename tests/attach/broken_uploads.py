@@ -11,7 +11,7 @@ from attach.broken import caught_by
 from rex.attach.backend.resumable import PartialUpload
 from rex.attach.backends.local.resumable import LocalResumable
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage, _MemoryDrafts
+from rex.attach.backends.memory.storage import MemoryStorage, _MemoryDrafts
 
 if TYPE_CHECKING:
     import datetime

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attach.broken import caught_by
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.comparison import Comparison
 from rex.attach.storage.aio import AsyncStorage
 from rex.attach.storage.workers import Source, feed_call

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 
+from attach.s3_storage import s3_storage
 from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.local.secret_file import SECRET_NAME
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.local.tree import MARKER
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.conformance import Harness
 
@@ -152,7 +153,7 @@ class S3Harness(Harness):
         return self._at(storage.prefix, storage.max_size)
 
     def _at(self, prefix: str, max_size: int | None) -> S3Storage:
-        return S3Storage(
+        return s3_storage(
             self.server.bucket,
             endpoint=self.server.endpoint,
             access_key=self.server.access_key,
@@ -213,7 +214,7 @@ def again(storage: Storage) -> Any:
         return LocalStorage(storage.directory)
     assert isinstance(storage, S3Storage)
     keys = storage._bucket.credentials()
-    return S3Storage(
+    return s3_storage(
         storage.bucket,
         endpoint=storage.endpoint,
         access_key=keys.access_key,

@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 import requests
 
+from attach.s3_storage import s3_storage
 from rex.attach.backends.s3 import bucket as s3_bucket
-from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.links.sigv4 import Credentials, presign_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach.links.link import PresignedLink
     from rex.attach_demo.seaweedfs import SeaweedFS
 
@@ -47,7 +48,7 @@ def storage_on(server: SeaweedFS, **options: Any) -> S3Storage:
         "prefix": "explain",
         **options,
     }
-    return S3Storage(given.pop("bucket"), **given)
+    return s3_storage(given.pop("bucket"), **given)
 
 
 def ask(

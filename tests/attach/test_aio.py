@@ -19,7 +19,7 @@ import pytest
 from fastapi import FastAPI, UploadFile
 
 from attach.harnesses import LocalHarness, MemoryHarness
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.content.reader import Body
 from rex.attach.storage.aio import WORKERS

@@ -19,7 +19,7 @@ from attach import (
 from attach.broken import BROKEN
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.conformance import failures, promises, promises_for
 

@@ -13,7 +13,7 @@ import pytest
 from attach.harnesses import s3_client
 from rex.attach import open_storage
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.maintenance import Copied, Outcome, copy
 from rex.attach.maintenance.concurrent import map_concurrently
 from rex.attach.maintenance.throttle import Throttle

@@ -11,9 +11,9 @@ import requests
 from click.testing import CliRunner
 
 from attach.harnesses import s3_client
+from attach.s3_storage import s3_storage
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
-from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
 from rex.core.command import root
@@ -21,6 +21,7 @@ from rex.core.command import root
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 SITE = "https://pages.example.org"
@@ -34,7 +35,7 @@ def storage(seaweedfs: SeaweedFS) -> S3Storage:
     bucket = f"rules-{next(BUCKETS)}"
     endpoint, access_key, secret_key = seaweedfs.endpoint, *seaweedfs.credentials["admin"][:2]
     s3_client(endpoint, access_key, secret_key).create_bucket(Bucket=bucket)
-    return S3Storage(bucket, endpoint=endpoint, access_key=access_key, secret_key=secret_key)
+    return s3_storage(bucket, endpoint=endpoint, access_key=access_key, secret_key=secret_key)
 
 
 def run(storage: S3Storage, *arguments: str, **settings: str) -> tuple[int, str]:
@@ -165,7 +166,7 @@ def test_storages_without_a_bucket_say_so(tmp_path: Path) -> None:
 def test_keys_that_may_not_change_rules_are_told(seaweedfs: SeaweedFS, storage: S3Storage) -> None:
     """The server's refusal is an error of its own kind."""
     reader = seaweedfs.credentials["reader"]
-    other = S3Storage(
+    other = s3_storage(
         storage.bucket,
         endpoint=seaweedfs.endpoint,
         access_key=reader.access_key,

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach.proxy import Passing, flipped, proxy
-from rex.attach.backends.s3.storage import S3Storage
+from attach.s3_storage import s3_storage
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 pytestmark = pytest.mark.long
@@ -85,7 +86,7 @@ def test_a_flipped_bit_is_refused(
     for seed in range(FLIPS):
         damage = Damage(kind, seed, once=once)
         with proxy(seaweedfs.endpoint, damage) as endpoint:
-            storage = S3Storage(
+            storage = s3_storage(
                 seaweedfs.bucket,
                 endpoint=endpoint,
                 access_key=seaweedfs.access_key,

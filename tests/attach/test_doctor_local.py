@@ -21,7 +21,7 @@ from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.local.secret_file import SECRET_NAME
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.local.tree import MARKER
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.maintenance import Check, Verdict, diagnose
 from trust import disk
 

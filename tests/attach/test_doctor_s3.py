@@ -26,16 +26,18 @@ from attach.fake_server import (
 )
 from attach.harnesses import s3_client
 from attach.proxy import Passing, proxy, refusing, with_host
+from attach.s3_storage import s3_storage
 from rex.attach.backends.fallback import FallbackStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.s3 import bucket as s3_bucket
-from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.maintenance import Check, Verdict, diagnose, lifecycle
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from rex.attach.backends.s3.storage import S3Storage
 
 OK, WARN, FAIL, NOT_TRIED = Verdict
 SITE = "https://pages.example.org"
@@ -80,7 +82,7 @@ class Ward:
             "secret_key": keys.secret_key,
             "timeout": 2,
         }
-        return S3Storage(**{**given, **options})
+        return s3_storage(**{**given, **options})
 
     def rules(self, **parts: list[str]) -> None:
         """Give the bucket a CORS rule that is not quite that which is needed."""

@@ -20,11 +20,11 @@ import pytest
 
 from attach.bounded import bounded
 from attach.fake_server import Answer, Relay, fake_server, silent_server
+from attach.s3_storage import s3_storage
 from programs import run
 from rex.attach import Storage, open_storage
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
-from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.core import Error, Kind, Rex
 from trust import disk
 
@@ -41,7 +41,7 @@ HANDLE = "/2026/11/23/5f5e1d5e-0c5c-4a56-9d7e-0d8f0c1f8a11/scan.png"
 STORAGES: dict[str, Callable[[], Storage]] = {
     "local": lambda: LocalStorage("/nowhere"),
     "memory": MemoryStorage,
-    "s3": lambda: S3Storage("bucket", access_key="key", secret_key="secret"),
+    "s3": lambda: s3_storage("bucket", access_key="key", secret_key="secret"),
 }
 
 OF_OBSTORE = sorted(

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from attach import refused
 from attach.harnesses import LocalHarness
 from attach.refused import BROKEN, Refused, ask, storage_on
+from attach.s3_storage import s3_storage
 from attach.service import Service
 from rex.attach.backends.fallback import FallbackStorage
-from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.explain import Certainty, Explanation, Reason, explain
 from rex.attach.links.sigv4 import Credentials, canonical_request, presign_url
 from rex.core import Error, Kind
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rex.attach import Storage
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 KEYS = Credentials("AKIACANARYCANARY0000", "canary-secret-key")
@@ -441,7 +442,7 @@ def test_links_of_the_service_are_explained(served: Storage) -> None:
 
 def aws_storage() -> S3Storage:
     """Give a storage at AWS, which is never asked."""
-    return S3Storage(
+    return s3_storage(
         "bucket",
         endpoint="https://s3.example.org",
         access_key=KEYS.access_key,

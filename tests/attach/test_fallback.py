@@ -13,7 +13,7 @@ from attach.fake_server import refused_address
 from rex.attach import get_storage, open_storage
 from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.maintenance import Outcome, copy
 from rex.core import Error, Kind, Rex
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rex.attach import handle as handles
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.conformance import Harness, failures, promises
 from rex.attach.conformance.handles import ILL_FORMED
 from rex.attach.handle import (

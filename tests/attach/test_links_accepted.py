@@ -15,15 +15,16 @@ from unittest import mock
 import pytest
 import requests
 
+from attach.s3_storage import s3_storage
 from rex.attach.backends.objects.objects import object_headers
 from rex.attach.backends.s3 import bucket as s3_bucket
 from rex.attach.backends.s3.links import S3Links
-from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.links.sigv4 import Credentials, encode_path, presign_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 CONTENT = b"hello"
@@ -66,7 +67,7 @@ def new_key(name: str = "scan.png") -> str:
 def storage_of(server: SeaweedFS, signer: str = "admin") -> S3Storage:
     """Use the server as one of its identities."""
     access_key, secret_key, *_ = server.credentials[signer]
-    return S3Storage(
+    return s3_storage(
         server.bucket, endpoint=server.endpoint, access_key=access_key, secret_key=secret_key
     )
 

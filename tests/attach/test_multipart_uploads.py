@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from attach.s3_storage import s3_storage
 from attach.s3_uploads import CONTENT, PARTS, abort_unfinished
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.s3.control import S3Failure
-from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.conformance.samples import at_once
 from rex.core import Error, Kind
 from served import reserved_port
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach import Storage
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach.storage.multipart import MultipartUploads
     from rex.attach_demo.seaweedfs import SeaweedFS
 
@@ -284,7 +285,7 @@ def test_a_link_is_for_one_part_of_one_upload(storage: S3Storage) -> None:
 
 def test_a_wrong_secret_is_told_without_showing_it(seaweedfs: SeaweedFS) -> None:
     """The error has the kind of a refusal, and no secret or signature in it."""
-    storage = S3Storage(
+    storage = s3_storage(
         seaweedfs.bucket,
         endpoint=seaweedfs.endpoint,
         access_key=seaweedfs.access_key,
@@ -304,7 +305,7 @@ def test_a_wrong_secret_is_told_without_showing_it(seaweedfs: SeaweedFS) -> None
 
 def test_a_server_that_is_gone_is_unavailable(unused_port: int) -> None:
     """It is told soon, and which server it was stands in the error of the check."""
-    storage = S3Storage(
+    storage = s3_storage(
         "bucket",
         endpoint=f"http://127.0.0.1:{unused_port}",
         access_key="key",
@@ -335,7 +336,7 @@ def test_servers_with_the_same_keys_read_the_same_tokens(seaweedfs: SeaweedFS) -
     """The secret comes from the S3 key, and from nothing else of the storage."""
 
     def tokens(secret: str, bucket: str = "bucket") -> Any:
-        return S3Storage(
+        return s3_storage(
             bucket, endpoint=seaweedfs.endpoint, access_key="key", secret_key=secret
         ).tokens
 
@@ -349,11 +350,11 @@ def test_temporary_keys_are_no_secret_that_lasts(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    chain = S3Storage("bucket")
-    session = S3Storage("bucket", access_key="key", secret_key="secret", session_token="token")
+    chain = s3_storage("bucket")
+    session = s3_storage("bucket", access_key="key", secret_key="secret", session_token="token")
     for storage in (chain, session):
         with pytest.raises(Error) as caught:
             _ = storage.tokens
         assert Kind.CONFIGURATION == caught.value.kind
         assert caught.value.setting == "attach_secret"
-    assert S3Storage("bucket", secret="given").tokens.sign("p", {}, expires=1)
+    assert s3_storage("bucket", secret="given").tokens.sign("p", {}, expires=1)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.content.reader import BUFFER_SIZE, MAX_REQUEST, MAX_RESUMES, MIN_REQUEST, Body
 from rex.attach.info import Metadata

@@ -38,7 +38,7 @@ def control(
         region="us-east-1",
         addressing="path",
         credentials=keys,
-        ca_file=None,
+        certificates=None,
         timeout=timeout,
         checksums=True,
     )

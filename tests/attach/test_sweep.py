@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 import rex.attach.storage.resumable
 from attach.harnesses import S3Harness, s3_client
+from attach.s3_storage import s3_storage
 from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.local import directory
 from rex.attach.backends.local.directory import NewFile
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.s3.storage import S3Storage
 from rex.attach.maintenance import GarbageKind, lifecycle, sweep
 from rex.core import Error, Kind
@@ -265,7 +266,7 @@ def bucket(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
 
 def test_all_that_is_left_on_a_server_is_found(bucket: S3Storage, seaweedfs: SeaweedFS) -> None:
     """And what belongs to uploads that have not expired is not."""
-    other = S3Storage(**_same(bucket, seaweedfs), prefix=f"{bucket.prefix}other")
+    other = s3_storage(**_same(bucket, seaweedfs), prefix=f"{bucket.prefix}other")
     foreign = other.reserve("foreign.bin")
     foreign_id = other.multipart.create(foreign)
     attachment = bucket.add("kept.txt", b"kept")

@@ -23,13 +23,14 @@ from attach import killed_uploads
 from attach.harnesses import LocalHarness, S3Harness, again
 from attach.proxy import Passing, proxy
 from attach.recorded_disk import Disk
+from attach.s3_storage import s3_storage
 from programs import run, started
 from rex.attach.backend.garbage import GarbageKind
 from rex.attach.backends.local import files as local_files
 from rex.attach.backends.local import resumable as local_drafts
 from rex.attach.backends.local.resumable import LocalResumable
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.objects.objects import PART_SIZE
 from rex.attach.backends.objects.pump import feed
 from rex.attach.backends.s3 import resumable as s3_drafts
@@ -741,7 +742,7 @@ def test_content_that_is_read_from_the_same_server_can_be_appended(s3: S3Storage
 def test_a_bucket_without_a_prefix_is_no_different(seaweedfs: SeaweedFS) -> None:
     """The folder of uploads is beside the attachments then, and not among them."""
     seaweedfs.create_bucket("pieces")
-    storage = S3Storage(
+    storage = s3_storage(
         "pieces",
         endpoint=seaweedfs.endpoint,
         access_key=seaweedfs.access_key,
@@ -848,7 +849,7 @@ def test_an_empty_answer_is_not_joined(
         return (200, "") if is_away and is_content else asked
 
     with proxy(seaweedfs.endpoint, change) as endpoint:
-        storage = S3Storage(
+        storage = s3_storage(
             seaweedfs.bucket,
             endpoint=endpoint,
             access_key=seaweedfs.access_key,

@@ -15,7 +15,7 @@ import requests
 import programs
 from programs import REX, started
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.reader import Body
 from rex.attach.maintenance import State, Verified, verify
 from rex.core import Error, Kind

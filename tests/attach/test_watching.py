@@ -23,10 +23,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 import programs
+from attach.s3_storage import s3_storage
 from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
-from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach import Storage
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach.info import Metadata
     from rex.attach_demo.seaweedfs import SeaweedFS
 
@@ -454,7 +455,7 @@ def test_no_secret_is_told(
     """Neither keys nor links, nor what is in an attachment."""
     caplog.set_level(logging.DEBUG)
     local = LocalStorage(str(tmp_path), url="https://example.org/attach", secret=CANARY)
-    wrong = S3Storage(
+    wrong = s3_storage(
         seaweedfs.bucket,
         endpoint=seaweedfs.endpoint,
         access_key=seaweedfs.access_key,
@@ -495,7 +496,7 @@ def run(program: str) -> Any:
 USE = """
 import json, sys
 def use():
-    from rex.attach.backends.memory import MemoryStorage
+    from rex.attach.backends.memory.storage import MemoryStorage
     from rex.core import Error
     storage = MemoryStorage()
     storage.open(storage.add("a.txt", b"content")).read()

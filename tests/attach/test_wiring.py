@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,13 @@ import pytest
 
 from rex.attach import get_storage, open_storage
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.s3.storage import S3Storage
+from rex.attach.opening import BACKENDS
 from rex.core import Error, Kind, Package, Rex
 
 if TYPE_CHECKING:
+    from rex.attach.backend.config import BackendSpec
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 CANARY = "canary-5f5e1d5e"
@@ -91,7 +94,7 @@ def test_a_wrong_configuration_fails_in_the_constructor(
 
 def test_an_application_without_attachments_has_no_storage() -> None:
     """The error says which package is missing."""
-    with Rex(Package("other")), pytest.raises(Error, match=r"no package rex\.attach"):
+    with Rex(Package("other")), pytest.raises(Error, match=r"not have the package rex\.attach"):
         get_storage()
 
 
@@ -121,26 +124,26 @@ def test_options_are_arguments_or_stand_in_the_query() -> None:
         assert (1000, 60) == (storage.max_size, storage.link_expires)
     with open_storage("s3://b", addressing="path", timeout="1s", **KEYS) as storage:
         assert isinstance(storage, S3Storage)
-        assert ("path", 1) == (storage._bucket.addressing, storage._bucket.timeout)
+        assert ("path", 1) == (storage._bucket.addressing, storage._bucket.config.timeout)
 
 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("", "The URL of a storage is"),
-        ("/srv", "The URL of a storage is"),
-        ("memory:x", "The URL of a storage is"),
-        ("file://host/srv", "The URL of a storage is"),
-        ("https://example.org", "The URL of a storage is"),
-        (f"s3://key:{CANARY}@b", "The URL of a storage is"),
-        (f"s3://b?secret_key={CANARY}", "A secret cannot stand in the URL"),
-        (f"s3://b?session_token={CANARY}", "A secret cannot stand in the URL"),
-        ("s3://b?regoin=x", "attach_s3_region"),
-        ("s3://b/prefix#more", "The URL of a storage is"),
-        ("file:///srv/x#y", "The URL of a storage is"),
-        ("file:srv", "The URL of a storage is"),
+        ("", "The URL of a storage must be"),
+        ("/srv", "The URL of a storage must be"),
+        ("memory:x", "The URL of a storage must be"),
+        ("file://host/srv", "The URL of a storage must be"),
+        ("https://example.org", "The URL of a storage must be"),
+        (f"s3://key:{CANARY}@b", "The URL of a storage must be"),
+        (f"s3://b?secret_key={CANARY}", "A secret must not be in the URL"),
+        (f"s3://b?session_token={CANARY}", "A secret must not be in the URL"),
+        ("s3://b?regoin=x", "did you mean region?"),
+        ("s3://b/prefix#more", "The URL of a storage must be"),
+        ("file:///srv/x#y", "The URL of a storage must be"),
+        ("file:srv", "The URL of a storage must be"),
         ("s3://b?region=a&region=b", "region is given twice"),
-        ("s3://[bad", "The URL of a storage is"),
+        ("s3://[bad", "The URL of a storage must be"),
         ("s3://b?max_size=big", "attach_max_size"),
     ],
 )
@@ -155,7 +158,7 @@ def test_a_wrong_url_is_refused_without_being_shown(url: str, said: str) -> None
 
 def test_an_option_given_in_two_ways_is_refused() -> None:
     """Neither wins."""
-    with pytest.raises(Error, match="attach_s3_region is given twice"):
+    with pytest.raises(Error, match="region is given twice"):
         open_storage("s3://b?region=a", region="b")
     with pytest.raises(Error, match="PosixPath"):
         open_storage(Path("/srv"))  # type: ignore[arg-type]  # what somebody may try
@@ -230,3 +233,22 @@ def test_a_bucket_in_the_host_works_on_a_real_server(
         with storage.open(handle) as stream:
             assert b"content" == stream.read()
         assert [handle] == list(storage)
+
+
+@pytest.mark.parametrize("url", ["file:///d?endpoint=http://h:1", "memory:?require_marker=true"])
+def test_an_option_of_another_backend_is_refused_by_the_name_as_given(url: str) -> None:
+    """With the options of this backend."""
+    with pytest.raises(Error) as caught:
+        open_storage(url)
+    given = url.partition("?")[2].partition("=")[0]
+    assert "unknown-option" == caught.value.code
+    assert str(caught.value.payload).startswith(f"{given}; known: ")
+    assert "max_size" in str(caught.value.payload)
+
+
+@pytest.mark.parametrize("spec", BACKENDS, ids=lambda spec: spec.scheme)
+def test_every_option_of_a_backend_is_used(spec: BackendSpec) -> None:
+    """An option that the folder of the backend does not read would have no effect."""
+    folder = Path(str(sys.modules[spec.config.__module__].__file__)).parent
+    source = "".join(path.read_text("utf-8") for path in folder.glob("*.py"))
+    assert [] == [name for name in spec.settings if f"config.{name}" not in source]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import sync_playwright
 
+import attach.s3_storage
 from browser.page import BUCKET, Demo, Visit, demo_on_directory, demo_on_s3
 from browser.rig import BUNDLES, CHROMIUM, HERE, PlainServer, serving_pages
 from programs import BIN, run
-from rex.attach.backends.s3.storage import S3Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
+    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
     from served import Served
 
@@ -70,7 +71,7 @@ def on_directory(
 @pytest.fixture(scope="session")
 def s3_storage(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
     """Give the storage behind the service on SeaweedFS."""
-    with S3Storage(
+    with attach.s3_storage.s3_storage(
         seaweedfs.bucket,
         endpoint=seaweedfs.endpoint,
         access_key=seaweedfs.access_key,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 from attach.harnesses import LocalHarness, S3Harness
+from attach.s3_storage import s3_storage
 from browser.relay import Relay, relaying
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.s3.storage import S3Storage
 from served import Served, rex_serving
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def demo_on_s3(
     with (
         relaying(int(server.endpoint.rpartition(":")[2])) as relay,
         relaying() as app,
-        S3Storage(
+        s3_storage(
             BUCKET,
             endpoint=server.endpoint,
             access_key=server.access_key,

@@ -11,7 +11,7 @@ import pytest
 from rex.attach import get_storage
 from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach_demo import page
 from rex.core import Rex
 

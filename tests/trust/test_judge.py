@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from trust.client import Client
 from trust.judge import judge
 from trust.ledger import Content, Event, Ledger

@@ -1,188 +1,38 @@
-"""Settings become a storage: the package `rex.attach`, `get_storage` and `open_storage`."""
+"""Settings and URLs become a storage: the registry of backends, and the package `rex.attach`."""
 
 from __future__ import annotations
 
-from rex.attach.links.link import MAX_LINK_SECONDS
-from rex.attach.settings import bearer_keys, comma_separated, host_names, rule_name
+from typing import TYPE_CHECKING
+
+from rex.attach import settings as general
+from rex.attach.backends.local.config import spec as local
+from rex.attach.backends.memory.config import spec as memory
+from rex.attach.backends.s3.config import spec as s3
 from rex.attach.storage import Storage, StorageOptions
-from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex, typed
-from rex.core.setting import validate
+from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex
+from rex.core.setting import did_you_mean, validate
 
-__all__ = [
-    "cors_origins",
-    "get_storage",
-    "is_configured",
-    "make_storage",
-    "open_storage",
-    "package",
-]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-DIRECTORY = Setting(
-    "attach_dir",
-    typed.path,
-    help="the directory to keep attachments in",
-)
-REQUIRE_MARKER = Setting(
-    "attach_dir_require_marker",
-    typed.boolean,
-    False,
-    help="whether the directory must exist and have its marker, as it has not while its disk is "
-    "not mounted",
-)
-BUCKET = Setting(
-    "attach_s3_bucket",
-    typed.text,
-    help="the S3 bucket to keep attachments in",
-)
-ENDPOINT = Setting(
-    "attach_s3_endpoint",
-    typed.url,
-    help="the address of the S3 server; without it, AWS",
-)
-PUBLIC_ENDPOINT = Setting(
-    "attach_s3_public_endpoint",
-    typed.url,
-    help="the address of the S3 server for clients, where it is another",
-)
-REGION = Setting(
-    "attach_s3_region",
-    typed.text,
-    help="the region of the bucket; without it, that of the AWS chain where it gives the keys, "
-    "or us-east-1",
-)
-ACCESS_KEY = Setting(
-    "attach_s3_access_key",
-    typed.text,
-    help="the access key; without keys, the AWS chain provides them",
-)
-SECRET_KEY = Setting(
-    "attach_s3_secret_key",
-    typed.text,
-    help="the secret key",
-    secret=True,
-)
-SESSION_TOKEN = Setting(
-    "attach_s3_session_token",
-    typed.text,
-    help="the session token of temporary keys",
-    secret=True,
-)
-PREFIX = Setting(
-    "attach_s3_prefix",
-    typed.text,
-    "",
-    help="a folder in the bucket for all keys",
-)
-ADDRESSING = Setting(
-    "attach_s3_addressing",
-    typed.choice("path", "virtual"),
-    help="where the bucket's name goes: path (usual), or virtual, in the host (usual at AWS)",
-)
-CA_FILE = Setting(
-    "attach_s3_ca_file",
-    typed.path,
-    help="a PEM file of certificates to trust besides the system's",
-)
-TIMEOUT = Setting(
-    "attach_s3_timeout",
-    typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
-    30.0,
-    help="how long to repeat a failing request, and to wait for a silent server",
-)
-CHECKSUMS = Setting(
-    "attach_s3_checksums",
-    typed.boolean,
-    True,
-    help="whether to send checksums, so that the server refuses what was damaged on the way",
-)
-MAX_SIZE = Setting(
-    "attach_max_size",
-    typed.size,
-    help="the largest size of an attachment",
-)
-LINK_EXPIRES = Setting(
-    "attach_link_expires",
-    typed.between(typed.duration, 1, MAX_LINK_SECONDS, "from 1 second to 7 days"),
-    3600.0,
-    help="how long a link works, at most 7 days",
-)
-FALLBACK = Setting(
-    "attach_fallback",
-    typed.text,
-    help="the URL of an older storage, to read from it what has not been moved yet: "
-    "file:///directory or s3://bucket?endpoint=…",
-)
-URL = Setting(
-    "attach_url",
-    typed.url,
-    help="the address at which clients reach the service, for links to a storage that makes none: "
-    "https://example.org/attach",
-)
-SECRET = Setting(
-    "attach_secret",
-    typed.key,
-    help="what signs those links and other permissions; without it, the storage has its own",
-    secret=True,
-)
-UPLOAD_EXPIRES = Setting(
-    "attach_upload_expires",
-    typed.between(typed.duration, 60, 366 * 24 * 3600, "from a minute to a year"),
-    7 * 24 * 3600.0,
-    help="how long an upload that is sent piece by piece may take",
-)
-MAX_UPLOADS = Setting(
-    "attach_max_uploads",
-    typed.between(typed.integer, 1, 10**9, "at least 1"),
-    1000,
-    help="how many unfinished resumable uploads each user may have",
-)
-ACCESS = Setting(
-    "attach_access",
-    rule_name,
-    "none",
-    help="who may use the service over HTTP: none, public, bearer or module:function",
-)
-ACCESS_KEYS = Setting(
-    "attach_access_keys",
-    typed.text,
-    help="the keys of those who may, for bearer, separated by commas",
-    secret=True,
-)
-ORIGINS = Setting(
-    "attach_origins",
-    typed.text,
-    "",
-    help="other sites whose pages may upload and remove, as https://example.org, by commas",
-)
-HOSTS = Setting(
-    "attach_hosts",
-    host_names,
-    "",
-    help="the host names by which the service may be asked, separated by commas; default: any",
-)
-REDIRECT = Setting(
-    "attach_redirect",
-    typed.boolean,
-    False,
-    help="whether a download is answered with a redirect to a download link",
-)
-STALL = Setting(
-    "attach_stall_timeout",
-    typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
-    30.0,
-    help="how long to wait for a client that neither sends nor takes anything",
-)
+    from rex.attach.backend.config import BackendSpec
+
+__all__ = ["BACKENDS", "get_storage", "is_configured", "make_storage", "open_storage", "package"]
+
+BACKENDS: tuple[BackendSpec, ...] = (local, s3, memory)
+"""The registry."""
 
 
 def get_storage() -> Storage:
-    """Give the storage of the active application; it is made once and may be kept.
+    """Return the storage of the active application; it is made once and may be kept.
 
-    Errors: `CONFIGURATION` when no application is active, or it has no package `rex.attach`.
+    Errors: `CONFIGURATION` if no application is active, or it does not have the package
+    `rex.attach`.
     """
     rex = get_rex()
-    if DIRECTORY.name not in rex.settings:
+    if general.MAX_SIZE.name not in rex.settings:
         raise Error(
-            "The application has no package rex.attach",
+            "The application does not have the package rex.attach",
             repr(rex),
             kind=Kind.CONFIGURATION,
             code="not-active",
@@ -191,22 +41,22 @@ def get_storage() -> Storage:
 
 
 def make_storage(settings: Settings) -> Storage:
-    """Make the storage that the settings describe.
+    """Make the storage that the settings of an application describe.
 
     Errors: `CONFIGURATION` unless they describe exactly one.
     """
-    configured = [make for setting, make in _KINDS.items() if settings[setting] is not None]
-    if len(configured) == 1:
-        storage, fallback = configured[0](settings), settings[FALLBACK]
+    selected = _selected(settings)
+    if len(selected) == 1:
+        storage = _open(selected[0], settings)
+        fallback = settings[general.FALLBACK]
         if fallback is None:
             return storage
         from rex.attach.backends.fallback import FallbackStorage
 
         return FallbackStorage(storage, open_storage(fallback))
-    names = " or ".join(setting.name for setting in _KINDS)
-    how_many = "Two storages are" if configured else "No storage is"
+    names = " or ".join(spec.selector.name for spec in BACKENDS if spec.selector)
     raise Error(
-        f"{how_many} configured; give exactly one of",
+        f"{'Two storages are' if selected else 'No storage is'} configured; give exactly one of",
         names,
         kind=Kind.CONFIGURATION,
         code="not-one-storage",
@@ -214,152 +64,108 @@ def make_storage(settings: Settings) -> Storage:
 
 
 def is_configured(settings: Settings) -> bool:
-    """Whether the settings describe a storage, rightly or not."""
-    return any(settings[setting] is not None for setting in _KINDS)
+    """Return whether the settings describe a storage, valid or not."""
+    return bool(_selected(settings))
 
 
 def open_storage(url: str, /, **options: object) -> Storage:
     """Open a storage without an application; use it in a ``with`` statement, or close it.
 
-    `url` is ``file:///directory``, ``s3://bucket/prefix?endpoint=…&region=…`` or ``memory:``.
-    `options`, in the URL's query or given as arguments, are the settings of S3 without their
-    ``attach_s3_`` (`endpoint`, `public_endpoint`, `region`, `access_key`, `secret_key`,
-    `session_token`, `addressing`, `ca_file`, `timeout`, `checksums`) and `max_size`,
-    `link_expires`, `upload_expires`, `max_uploads`, `url` and `secret`. The secret ones cannot
-    stand in the URL, since URLs are shown and logged.
+    `url` is ``file:///directory``, ``s3://bucket/prefix?endpoint=…&region=…`` or ``memory:``. The
+    options, in the query of the URL or as arguments, are those of the backend (its settings without
+    their prefix, such as `endpoint` for attach_s3_endpoint) and those of every storage
+    (`max_size`, `link_expires`, `upload_expires`, `max_uploads`, `url`, `secret`). Secrets must not
+    be in a URL, since URLs are printed and logged. Nothing is requested; `check` does that.
 
-    Errors: `CONFIGURATION`, which says what is wrong with the URL or an option. The server is
-    not asked; `check` does that.
+    Errors: `CONFIGURATION`, which says what is wrong with the URL or an option.
     """
-    from urllib.parse import unquote, urlsplit
+    spec, place, query = _split(url)
+    known = {name.removeprefix("attach_"): name for name in _names(general.STORAGE)}
+    known |= {name: setting.name for name, setting in spec.options.items()}
+    for name in query:
+        if name in options:
+            raise _wrong_url(f"{name} is given twice")
+    for name in (*options, *query):
+        if name not in known:
+            raise Error(
+                f"A {spec.scheme}: storage does not have this option{did_you_mean(name, known)}",
+                f"{name}; known: {', '.join(sorted(known))}",
+                kind=Kind.CONFIGURATION,
+                code="unknown-option",
+            )
+    declared = {setting.name: setting for setting in (*spec.settings.values(), *general.STORAGE)}
+    for name in query:
+        if declared[known[name]].secret:
+            raise Error(
+                "A secret must not be in the URL of a storage; give it as an argument",
+                name,
+                kind=Kind.CONFIGURATION,
+                code="secret-in-url",
+                setting=known[name],
+            )
+    given = {spec.settings[name].name: value for name, value in place.items()}
+    given |= {known[name]: value for name, value in (options | query).items()}
+    return _open(spec, validate(declared.values(), given))
+
+
+def _open(spec: BackendSpec, settings: Settings) -> Storage:
+    options: StorageOptions = {
+        "max_size": settings[general.MAX_SIZE],
+        "link_expires": settings[general.LINK_EXPIRES],
+        "upload_expires": settings[general.UPLOAD_EXPIRES],
+        "max_uploads": settings[general.MAX_UPLOADS],
+        "url": settings[general.URL],
+        "secret": settings[general.SECRET],
+    }
+    storage: Storage = spec.open(settings, **options)
+    return storage
+
+
+def _selected(settings: Settings) -> list[BackendSpec]:
+    return [spec for spec in BACKENDS if spec.selector and settings[spec.selector] is not None]
+
+
+def _split(url: str) -> tuple[BackendSpec, Mapping[str, object], dict[str, object]]:
+    """Return the backend of a URL, what its host and path say, and the options in its query."""
+    from urllib.parse import parse_qsl, urlsplit
 
     try:
         parts = urlsplit(url)
     except (ValueError, AttributeError, TypeError):
         raise _wrong_url(type(url).__name__) from None
     if parts.fragment:
-        raise _wrong_url("a # must be written %23")
-    given = {_name_of_setting(name): value for name, value in options.items()}
-    for name, value in _query(parts.query).items():
-        if name in given:
-            raise _wrong_url(f"{name} is given twice")
-        given[name] = value
-    if parts.scheme == "memory" and url.partition("?")[0] == "memory:":
-        from rex.attach.backends.memory import MemoryStorage
-
-        return MemoryStorage(**_options(validate(_GENERAL, given)))
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path[:1] == "/":
-        given[DIRECTORY.name] = unquote(parts.path)
-    elif parts.scheme == "s3" and parts.netloc and "@" not in parts.netloc:
-        given[BUCKET.name] = parts.netloc
-        given[PREFIX.name] = unquote(parts.path)
-    else:
+        raise _wrong_url("write # as %23")
+    spec = next((spec for spec in BACKENDS if spec.scheme == parts.scheme), None)
+    place = None if spec is None else spec.read_url(parts)
+    if spec is None or place is None:
         raise _wrong_url(f"{parts.scheme}:…")
-    return make_storage(validate(package.settings, given))
+    query: dict[str, object] = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name in query:
+            raise _wrong_url(f"{name} is given twice")
+        query[name] = value
+    return spec, place, query
 
 
-def cors_origins(settings: Settings) -> list[str]:
-    """Give the other sites whose pages may upload and remove."""
-    return comma_separated(settings[ORIGINS])
-
-
-def _wrong_url(what: str) -> Error:
-    # The URL itself is not shown: somebody may have put a secret there.
+def _wrong_url(reason: str) -> Error:
+    # Without the URL itself, which may contain a secret.
+    *first, last = (spec.example for spec in BACKENDS)
     return Error(
-        "The URL of a storage is file:///directory, s3://bucket/prefix?endpoint=… or memory:",
-        what,
+        f"The URL of a storage must be {', '.join(first)} or {last}",
+        reason,
         kind=Kind.CONFIGURATION,
         code="wrong-url",
     )
 
 
-def _query(query: str) -> dict[str, object]:
-    from urllib.parse import parse_qsl
-
-    given: dict[str, object] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        setting_name = _name_of_setting(name)
-        if setting_name in (SECRET_KEY.name, SESSION_TOKEN.name, SECRET.name):
-            raise Error(
-                "A secret cannot stand in the URL of a storage; give it as an argument",
-                name,
-                kind=Kind.CONFIGURATION,
-                code="secret-in-url",
-                setting=setting_name,
-            )
-        if setting_name in given:
-            raise _wrong_url(f"{name} is given twice")
-        given[setting_name] = value
-    return given
-
-
-def _name_of_setting(option: str) -> str:
-    if option == "require_marker":
-        return REQUIRE_MARKER.name
-    general = f"attach_{option}"
-    is_general = any(setting.name == general for setting in _GENERAL)
-    return general if is_general else f"attach_s3_{option}"
-
-
-def _make_local(settings: Settings) -> Storage:
-    from rex.attach.backends.local.storage import LocalStorage
-
-    directory = settings[DIRECTORY]
-    assert directory is not None  # noqa: S101 - that is why we are here
-    return LocalStorage(directory, require_marker=settings[REQUIRE_MARKER], **_options(settings))
-
-
-def _make_s3(settings: Settings) -> Storage:
-    try:
-        from rex.attach.backends.s3.storage import S3Storage
-    except ImportError as missing:
-        raise Error(
-            "Attachments on S3 need more packages: pip install 'rex-attach[s3]'",
-            missing,
-            kind=Kind.CONFIGURATION,
-            code="missing-package",
-        ) from None
-    bucket = settings[BUCKET]
-    assert bucket is not None  # noqa: S101 - that is why we are here
-    return S3Storage(
-        bucket,
-        endpoint=settings[ENDPOINT],
-        public_endpoint=settings[PUBLIC_ENDPOINT],
-        region=settings[REGION],
-        access_key=settings[ACCESS_KEY],
-        secret_key=settings[SECRET_KEY],
-        session_token=settings[SESSION_TOKEN],
-        prefix=settings[PREFIX],
-        addressing=settings[ADDRESSING.name],
-        ca_file=settings[CA_FILE],
-        timeout=settings[TIMEOUT],
-        checksums=settings[CHECKSUMS],
-        **_options(settings),
-    )
-
-
-def _options(settings: Settings) -> StorageOptions:
-    """Give what every kind of storage takes."""
-    return {
-        "max_size": settings[MAX_SIZE],
-        "link_expires": settings[LINK_EXPIRES],
-        "upload_expires": settings[UPLOAD_EXPIRES],
-        "max_uploads": settings[MAX_UPLOADS],
-        "url": settings[URL],
-        "secret": settings[SECRET],
-    }
-
-
-_GENERAL = (MAX_SIZE, LINK_EXPIRES, URL, SECRET, UPLOAD_EXPIRES, MAX_UPLOADS)
-"""The settings of every kind of storage."""
-
-_KINDS = {DIRECTORY: _make_local, BUCKET: _make_s3}
+def _names(settings: tuple[Setting[object], ...]) -> list[str]:
+    return [setting.name for setting in settings]
 
 
 def _start(rex: Rex) -> None:
     # A function is imported later, with the routes: its module may be the one that makes `rex`.
-    if rex.settings[ACCESS] == "bearer":
-        bearer_keys(rex.settings[ACCESS_KEYS])
+    if rex.settings[general.ACCESS] == "bearer":
+        general.bearer_keys(rex.settings[general.ACCESS_KEYS])
     get_storage().check()
 
 
@@ -367,28 +173,10 @@ package = Package(
     name="rex.attach",
     help="keeps the files that users upload",
     settings=(
-        DIRECTORY,
-        REQUIRE_MARKER,
-        BUCKET,
-        ENDPOINT,
-        PUBLIC_ENDPOINT,
-        REGION,
-        ACCESS_KEY,
-        SECRET_KEY,
-        SESSION_TOKEN,
-        PREFIX,
-        ADDRESSING,
-        CA_FILE,
-        TIMEOUT,
-        CHECKSUMS,
-        FALLBACK,
-        *_GENERAL,
-        ACCESS,
-        ACCESS_KEYS,
-        ORIGINS,
-        HOSTS,
-        REDIRECT,
-        STALL,
+        *(setting for spec in BACKENDS for setting in spec.settings.values()),
+        general.FALLBACK,
+        *general.STORAGE,
+        *general.SERVICE,
     ),
     start=_start,
     commands="rex.attach.cli.attach:attach",

@@ -1,4 +1,4 @@
-"""What the settings of the HTTP service may say: who may use it, and by which host names."""
+"""The settings of every storage and of the HTTP service; those of a backend are in its folder."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from rex.core import Error, Kind
+from rex.attach.links.link import MAX_LINK_SECONDS
+from rex.core import Error, Kind, Setting, typed
 from rex.core.typed import MIN_KEY_LENGTH, Type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rex.core import Secret
+    from rex.core import Secret, Settings
 
 __all__ = [
+    "FALLBACK",
     "NAMES",
+    "SERVICE",
+    "STORAGE",
     "bearer_keys",
     "check_rule",
     "comma_separated",
+    "cors_origins",
     "host_names",
     "import_rule",
     "rule_name",
@@ -54,6 +59,107 @@ rule_name = Type(f"{', '.join(NAMES)} or module:function", _read_rule)
 
 host_names = Type("host names without ports, as 'example.org, localhost, [::1]'", _read_hosts)
 """The type of attach_hosts."""
+
+MAX_SIZE = Setting(
+    "attach_max_size",
+    typed.size,
+    help="the largest size of an attachment; default: no limit",
+)
+
+LINK_EXPIRES = Setting(
+    "attach_link_expires",
+    typed.between(typed.duration, 1, MAX_LINK_SECONDS, "from 1 second to 7 days"),
+    3600.0,
+    help="how long a link works, at most 7 days",
+)
+
+FALLBACK = Setting(
+    "attach_fallback",
+    typed.text,
+    help="the URL of an older storage, read for what has not been moved yet: "
+    "file:///directory or s3://bucket?endpoint=…",
+)
+
+URL = Setting(
+    "attach_url",
+    typed.url,
+    help="the address at which clients reach the service, for service links: "
+    "https://example.org/attach",
+)
+
+SECRET = Setting(
+    "attach_secret",
+    typed.key,
+    help="the secret that signs service links and upload tokens; default: generated per storage",
+    secret=True,
+)
+
+UPLOAD_EXPIRES = Setting(
+    "attach_upload_expires",
+    typed.between(typed.duration, 60, 366 * 24 * 3600, "from a minute to a year"),
+    7 * 24 * 3600.0,
+    help="how long a resumable upload may take",
+)
+
+MAX_UPLOADS = Setting(
+    "attach_max_uploads",
+    typed.between(typed.integer, 1, 10**9, "at least 1"),
+    1000,
+    help="how many unfinished resumable uploads each user may have",
+)
+ACCESS = Setting(
+    "attach_access",
+    rule_name,
+    "none",
+    help="who may use the service over HTTP: none, public, bearer or module:function",
+)
+
+ACCESS_KEYS = Setting(
+    "attach_access_keys",
+    typed.text,
+    help="the keys that bearer accepts, separated by commas",
+    secret=True,
+)
+
+ORIGINS = Setting(
+    "attach_origins",
+    typed.text,
+    "",
+    help="other sites whose pages may upload and remove, such as https://example.org, "
+    "separated by commas",
+)
+
+HOSTS = Setting(
+    "attach_hosts",
+    host_names,
+    "",
+    help="the host names that clients may use for the service, separated by commas; default: any",
+)
+
+REDIRECT = Setting(
+    "attach_redirect",
+    typed.boolean,
+    False,
+    help="whether to answer a download with a redirect to a download link",
+)
+
+STALL = Setting(
+    "attach_stall_timeout",
+    typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
+    30.0,
+    help="how long to wait for a client that neither sends nor receives",
+)
+
+STORAGE = (MAX_SIZE, LINK_EXPIRES, URL, SECRET, UPLOAD_EXPIRES, MAX_UPLOADS)
+"""The settings of every storage."""
+
+SERVICE = (ACCESS, ACCESS_KEYS, ORIGINS, HOSTS, REDIRECT, STALL)
+"""The settings of the HTTP service."""
+
+
+def cors_origins(settings: Settings) -> list[str]:
+    """Return the other sites whose pages may upload and remove."""
+    return comma_separated(settings[ORIGINS])
 
 
 def comma_separated(text: str) -> list[str]:

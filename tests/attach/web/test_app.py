@@ -19,7 +19,7 @@ from starlette.routing import Mount
 from attach.harnesses import S3Harness, s3_client
 from rex.attach import get_storage
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.media_type import normalize_coding
 from rex.attach.web import Access, attachments
 from rex.attach.web.access import access_rule

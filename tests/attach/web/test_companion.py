@@ -11,7 +11,7 @@ import pytest
 from attach.s3_uploads import CONTENT, PARTS, abort_unfinished
 from attach.web.uploaders import ORIGIN, Page, at
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule
 from rex.core import Error, Kind, Secret

@@ -15,7 +15,7 @@ from attach.web.test_companion import FILE, every
 from attach.web.test_sign import begun
 from attach.web.tus_client import Client
 from attach.web.uploaders import ANYBODY, Page
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.web import Access
 from rex.core import Error, Kind
 

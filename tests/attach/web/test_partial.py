@@ -10,7 +10,7 @@ import pytest
 from attach.web.test_sign import sign
 from attach.web.tus_client import PIECE, VERSION
 from attach.web.uploaders import Page
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import pytest
 
 from attach.web.test_app import ANYBODY, FOLDER, ask
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.web import Access, attachments
 from rex.attach.web.access import access_rule
 from rex.core import Error, Kind, Secret

@@ -18,7 +18,7 @@ from attach.counting import CountingRelay
 from attach.web.virtual_time import VirtualTime
 from rex.attach import open_storage
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.content.content import READ_SIZE
 from rex.attach.content.media_type import INLINE_TYPES

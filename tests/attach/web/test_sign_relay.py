@@ -16,7 +16,7 @@ from attach.s3_uploads import abort_unfinished
 from attach.web.test_sign import NAMED, begun, element, send, send_parts, sign
 from attach.web.uploaders import ORIGIN, Page
 from rex.attach.backends.fallback import FallbackStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule
 from rex.core import Secret

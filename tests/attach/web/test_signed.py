@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from attach.harnesses import LocalHarness, MemoryHarness
 from attach.web.virtual_time import VirtualTime
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.links.grant import Grant
 from rex.attach.web import Access, attachments
 from rex.core import Error, Kind

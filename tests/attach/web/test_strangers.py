@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attach.fake_server import Answer, fake_server, refused_address
+from attach.s3_storage import s3_storage
 from attach.web.tus_client import PIECE, VERSION
 from attach.web.uploaders import Page
 from rex.attach.backends.local.storage import LocalStorage
-from rex.attach.backends.s3.storage import S3Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def failing_s3(name: str) -> Iterator[tuple[Storage, list[str]]]:
             body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
             headers = {"Content-Type": "application/xml"}
             endpoint = stack.enter_context(fake_server(lambda _: Answer(status, body, headers)))
-        storage = S3Storage(
+        storage = s3_storage(
             BUCKET,
             endpoint=endpoint,
             prefix=PREFIX,

@@ -15,7 +15,7 @@ import pytest
 from attach.web.sent import Sent
 from attach.web.tus_client import FOLDER, PIECE, VERSION, Client, encoded
 from attach.web.tus_rows import checksum
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.maintenance import sweep
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule

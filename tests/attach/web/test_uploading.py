@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
 from attach.web.sent import Sent
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.content import Content
 from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY
 from rex.attach.web.upload import Uploaded, upload

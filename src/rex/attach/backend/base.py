@@ -24,7 +24,7 @@ __all__ = ["Backend"]
 class Backend(abc.ABC):
     """The hooks of a storage; a key is always well formed: a handle without its first slash.
 
-    A hook may raise what it likes: the verbs make an `Error` of it, with `_explain`.
+    A backend method may raise any exception: the operations make an `Error` of it, with `_explain`.
     """
 
     @abc.abstractmethod

@@ -30,7 +30,7 @@ from rex.attach.cli.maintenance import (
 )
 from rex.attach.content.content import CHUNK_SIZE
 from rex.attach.handle import FALLBACK_NAME, make_handle, parse_handle
-from rex.attach.opening import cors_origins
+from rex.attach.settings import cors_origins
 from rex.attach.storage import MAX_POSITION
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES

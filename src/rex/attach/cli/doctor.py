@@ -13,8 +13,8 @@ import click
 from rex.attach.backend.diagnostics import Verdict, fail_with, ok
 from rex.attach.cli.maintenance import storage_given, storage_option
 from rex.attach.maintenance.diagnosis import diagnose
-from rex.attach.opening import ACCESS, ACCESS_KEYS, cors_origins, make_storage
-from rex.attach.settings import check_rule
+from rex.attach.opening import make_storage
+from rex.attach.settings import ACCESS, ACCESS_KEYS, check_rule, cors_origins
 from rex.core import Error, Kind
 from rex.core.cli import EXIT_CODES
 from rex.core.command import application_settings

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp  # noqa: TC002 - resolved at run time
 
-from rex.attach.opening import (
+from rex.attach.opening import get_storage
+from rex.attach.settings import (
     ACCESS,
     ACCESS_KEYS,
     HOSTS,
     REDIRECT,
     STALL,
+    comma_separated,
     cors_origins,
-    get_storage,
 )
-from rex.attach.settings import comma_separated
 from rex.attach.web.access import Access, access_rule
 from rex.attach.web.app import Options, attachments
 from rex.attach.web.timeouts import CutsStalled

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 
-from rex.attach import opening as wiring
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach import opening
 from rex.core.cli import main
 
 logging.basicConfig(level=logging.DEBUG)
 
 if "IN_MEMORY" in os.environ:  # which is nothing that a setting could ask for
-    wiring._KINDS[wiring.DIRECTORY] = lambda settings: MemoryStorage(**wiring._options(settings))
+    local, _, memory = opening.BACKENDS
+    opening.BACKENDS = (dataclasses.replace(local, factory=memory.factory),)
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,7 @@ import pytest
 from attach.web.hostile.conftest import KEPT
 from attach.web.hostile.raw import KEY, Connection, file_part, form, request, written
 from attach.web.sent import Sent
-from rex.attach.backends.memory import MemoryStorage
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.content import Content
 from rex.attach.web.upload import upload
 

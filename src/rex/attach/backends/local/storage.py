@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from rex.attach.backend.diagnostics import Doctor
     from rex.attach.backend.garbage import Garbage
+    from rex.attach.backends.local.config import LocalConfig
     from rex.attach.content.content import Content
     from rex.attach.info import Metadata
     from rex.attach.storage import StorageOptions
 
-__all__ = ["LocalStorage"]
+__all__ = ["LocalStorage", "make"]
 
 CACHED_SIZE = 128 * 1024
 """Up to so many bytes are read at once where no disk has to be asked; copying more takes time."""
@@ -243,6 +244,11 @@ class LocalStorage(ServiceLinksStorage):
     def _unknown_keys(self) -> Iterator[str]:
         with self._tree.hold_open() as root:
             yield from unknown_keys(root)
+
+
+def make(config: LocalConfig, **options: Unpack[StorageOptions]) -> LocalStorage:
+    """Make the storage of a configuration."""
+    return LocalStorage(config.directory, require_marker=config.require_marker, **options)
 
 
 def _try_to_store(root: int) -> None:

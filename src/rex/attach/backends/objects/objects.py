@@ -14,7 +14,6 @@ import obstore.exceptions
 
 from rex.attach.backend.failures import Meaning
 from rex.attach.backends.objects.pump import feed
-from rex.attach.backends.s3.codes import S3_CODES
 from rex.attach.content.content import READ_SIZE
 from rex.attach.content.media_type import DEFAULT_TYPE, disposition, normalize_coding
 from rex.attach.content.reader import Body
@@ -35,6 +34,7 @@ __all__ = [
     "PART_SIZE",
     "Objects",
     "Runtime",
+    "code_of",
     "digest_metadata",
     "encode_upload_metadata",
     "explain_obstore",
@@ -60,11 +60,15 @@ _BY_CLASS: dict[type[Exception], Meaning] = {
     obstore.exceptions.AlreadyExistsError: Meaning(Kind.EXISTS, "Attachment exists already"),
     obstore.exceptions.PreconditionError: Meaning(Kind.EXISTS, "Attachment exists already"),
     obstore.exceptions.NotFoundError: Meaning(Kind.NOT_FOUND, "Attachment does not exist"),
-    obstore.exceptions.PermissionDeniedError: S3_CODES["AccessDenied"],
+    obstore.exceptions.PermissionDeniedError: Meaning(
+        Kind.DENIED, "The server does not allow this"
+    ),
     obstore.exceptions.UnauthenticatedError: Meaning(
         Kind.DENIED, "The server does not accept our keys"
     ),
-    obstore.exceptions.NotSupportedError: S3_CODES["NotImplemented"],
+    obstore.exceptions.NotSupportedError: Meaning(
+        Kind.UNSUPPORTED, "The server does not support this"
+    ),
     obstore.exceptions.InvalidPathError: Meaning(
         Kind.ILL_FORMED, "The server cannot hold such a key"
     ),
@@ -139,8 +143,9 @@ os.register_at_fork(after_in_child=Runtime.note_fork)
 class Objects(abc.ABC):
     """Objects by key: each is stored at the path that the prefix and its key make."""
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = _clean_prefix(prefix)
+    def __init__(self, prefix: str, *, setting: str) -> None:
+        """Use no server yet; `setting` is the name of the setting that gives the prefix."""
+        self.prefix = _clean_prefix(prefix, setting)
         self._client: ObjectStore | None = None
 
     @abc.abstractmethod
@@ -272,11 +277,14 @@ class Objects(abc.ABC):
         obstore.delete(self.client, path)
 
 
+def code_of(failure: Exception) -> str:
+    """Return the server's own code for a failure, or an empty string."""
+    found = re.search(r"<Code>(\w+)</Code>", str(failure))
+    return "" if found is None else found[1]
+
+
 def explain_obstore(failure: Exception) -> Meaning | None:
-    """Return what an exception of obstore means, or None if it is not known."""
-    code = re.search(r"<Code>(\w+)</Code>", str(failure))
-    if code is not None and code[1] in S3_CODES:
-        return S3_CODES[code[1]]  # which says more than the class of the exception
+    """Return what an exception of obstore means, or None if it is not one."""
     for known in type(failure).__mro__:
         if known in _BY_CLASS:
             meaning = _BY_CLASS[known]
@@ -337,7 +345,7 @@ def _decode_upload_metadata(given: str) -> str:
         return ""
 
 
-def _clean_prefix(prefix: str) -> str:
+def _clean_prefix(prefix: str, setting: str) -> str:
     """Give the prefix with its slash at the end, or none at all."""
     folders = prefix.strip("/").split("/")
     if folders == [""]:
@@ -354,6 +362,6 @@ def _clean_prefix(prefix: str) -> str:
             ascii(prefix),
             kind=Kind.CONFIGURATION,
             code="wrong-setting",
-            setting="attach_s3_prefix",
+            setting=setting,
         )
     return "/".join(folders) + "/"

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, ClassVar, Literal, Unpack
 
 import obstore
 import obstore.exceptions
 
-from rex.attach.backends.objects.objects import PART_SIZE, Runtime, explain_obstore, part_size
+from rex.attach.backends.objects.objects import (
+    PART_SIZE,
+    Runtime,
+    code_of,
+    explain_obstore,
+    part_size,
+)
 from rex.attach.storage import Storage, StorageOptions
 from rex.attach.storage.multipart import MAX_PARTS
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rex.attach.backend.failures import Meaning
     from rex.attach.backends.objects.objects import Objects
@@ -32,6 +38,9 @@ class ObjectStorage(Storage):
     A small attachment is one request, and so is opening one. A large one is sent in parts, a few
     at a time, and what was sent is aborted when it fails.
     """
+
+    _codes: ClassVar[Mapping[str, Meaning]] = {}
+    """What the server's codes mean."""
 
     def __init__(self, objects: Objects, **options: Unpack[StorageOptions]) -> None:
         super().__init__(**options)
@@ -107,13 +116,15 @@ class ObjectStorage(Storage):
                     yield key
 
     def _translate(self, failure: Exception, handle: str | None) -> Error | None:
-        if isinstance(failure, FileNotFoundError) and "<Code>NoSuchBucket</Code>" in str(failure):
+        if isinstance(failure, FileNotFoundError) and code_of(failure) in self._codes:
             # For obstore, a missing bucket is a missing object.
             failure = obstore.exceptions.GenericError(str(failure))
         return super()._translate(failure, handle)
 
     def _explain(self, failure: Exception) -> Meaning | None:
-        return explain_obstore(failure) or super()._explain(failure)
+        # The code says more than the class of the exception.
+        known = self._codes.get(code_of(failure))
+        return known or explain_obstore(failure) or super()._explain(failure)
 
 
 def _whole(content: Content) -> bytes | None:

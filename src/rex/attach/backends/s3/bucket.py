@@ -8,12 +8,14 @@ import functools
 import logging
 import re
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from obstore.store import S3Store
 
+from rex.attach.backend.diagnostics import MAX_ANSWER
 from rex.attach.backends.objects.objects import Objects
+from rex.attach.backends.s3.certificates import read_certificates, trust
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.control import FIRST_PAUSE, LONGEST_PAUSE, S3Control
 from rex.attach.backends.s3.proxies import proxy_for
@@ -28,13 +30,13 @@ if TYPE_CHECKING:
 
     from obstore.store import ClientConfig, S3Credential
 
+    from rex.attach.backends.s3.config import Addressing, S3Config
+    from rex.attach.links.client import Client
     from rex.attach.links.credentials import CredentialsProvider
 
-__all__ = ["Addressing", "Bucket"]
+__all__ = ["Bucket"]
 
 log = logging.getLogger("rex.attach")
-
-Addressing = Literal["path", "virtual"]
 
 DEFAULT_REGION = "us-east-1"
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -50,36 +52,20 @@ NO_PROXY = "http://127.0.0.1:9"
 class Bucket(Objects):
     """A bucket of Amazon S3 or of a server that speaks its protocol; see `S3Storage`."""
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        endpoint: str | None,
-        public_endpoint: str | None,
-        region: str | None,
-        access_key: str | None,
-        secret_key: str | Secret | None,
-        session_token: str | Secret | None,
-        prefix: str,
-        addressing: Addressing | None,
-        ca_file: str | None,
-        timeout: float,
-        checksums: bool,
-    ) -> None:
-        super().__init__(prefix)
-        keys = static_credentials(access_key, _secret(secret_key), _secret(session_token))
+    def __init__(self, config: S3Config) -> None:
+        super().__init__(config.prefix, setting="attach_s3_prefix")
+        secret_key, session_token = _secret(config.secret_key), _secret(config.session_token)
+        keys = static_credentials(config.access_key, secret_key, session_token)
         chain = AwsChain() if keys is None else None
-        self.name = _check_name(name, _BUCKET, "name of a bucket", "attach_s3_bucket")
-        self.timeout = timeout
+        self.config = config
+        self.name = _check_name(config.bucket, _BUCKET, "name of a bucket", "attach_s3_bucket")
         self.credentials: CredentialsProvider = keys or chain or AwsChain()
-        region = region or (chain and chain.region()) or DEFAULT_REGION
+        region = config.region or (chain and chain.region()) or DEFAULT_REGION
         self.region = _check_name(region, _REGION, "region", "attach_s3_region")
-        self.is_aws = endpoint is None or ".amazonaws.com" in endpoint
-        self.endpoint = _origin(endpoint or endpoint_for(self.region))
-        self.addressing: Addressing = addressing or _usual_addressing(endpoint, name)
-        self.ca_file = ca_file
-        self.checksums = checksums
-        self._public_endpoint = _origin(public_endpoint or self.endpoint)
+        self.is_aws = config.endpoint is None or ".amazonaws.com" in config.endpoint
+        self.endpoint = _origin(config.endpoint or endpoint_for(self.region))
+        self.addressing: Addressing = config.addressing or _usual_addressing(config)
+        self._public_endpoint = _origin(config.public_endpoint or self.endpoint)
 
     def with_addressing(self, addressing: Addressing) -> Self:
         """Return the same bucket with its name in the other place."""
@@ -115,14 +101,16 @@ class Bucket(Objects):
         endpoint = self.url if virtual else self.endpoint
         options: ClientConfig = {
             "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": datetime.timedelta(seconds=min(CONNECT_SECONDS, self.timeout)),
-            "read_timeout": datetime.timedelta(seconds=self.timeout),
+            "connect_timeout": datetime.timedelta(
+                seconds=min(CONNECT_SECONDS, self.config.timeout)
+            ),
+            "read_timeout": datetime.timedelta(seconds=self.config.timeout),
             # A large attachment may take as long as it needs, as long as it moves.
             "timeout": datetime.timedelta(days=7),
             "user_agent": "rex-attach",
         }
-        if self.ca_file is not None:
-            options["root_certificate"] = read_ca_file(self.ca_file)
+        if self.config.ca_file is not None:
+            options["root_certificate"] = read_certificates(self.config.ca_file)
         proxy = proxy_for(self.endpoint)
         options["proxy_url"] = proxy or NO_PROXY
         if proxy is None:  # or obstore would look at the environment for itself
@@ -136,7 +124,7 @@ class Bucket(Objects):
                 "skip_signature": False,
                 "s3_express": False,
                 "conditional_put": "etag",
-                **({"checksum_algorithm": "sha256"} if self.checksums else {}),
+                **({"checksum_algorithm": "sha256"} if self.config.checksums else {}),
             },
             region=self.region,
             virtual_hosted_style_request=virtual,
@@ -146,7 +134,7 @@ class Bucket(Objects):
             credential_provider=_keys_for_obstore(self.credentials),
             client_options=options,
             retry_config={
-                "retry_timeout": datetime.timedelta(seconds=self.timeout),
+                "retry_timeout": datetime.timedelta(seconds=self.config.timeout),
                 "max_retries": MAX_RETRIES,
                 "backoff": {
                     "init_backoff": datetime.timedelta(seconds=FIRST_PAUSE),
@@ -165,9 +153,9 @@ class Bucket(Objects):
             region=self.region,
             addressing=self.addressing,
             credentials=self.credentials,
-            ca_file=self.ca_file,
-            timeout=self.timeout,
-            checksums=self.checksums,
+            certificates=self.config.ca_file,
+            timeout=self.config.timeout,
+            checksums=self.config.checksums,
             folder=self.path(f"{PLACE}/"),
         )
 
@@ -189,9 +177,18 @@ class Bucket(Objects):
             bucket=self.name,
             endpoint=self.url if self.addressing == "virtual" else self.endpoint,
             region=self.region,
-            ca_file=self.ca_file,
-            timeout=min(2 * CONNECT_SECONDS, self.timeout),
+            client=self.http_client(2 * CONNECT_SECONDS),
         )
+
+    def http_client(self, seconds: float) -> Client:
+        """Return a client without credentials, which waits at most `seconds` for the server.
+
+        Errors: `CONFIGURATION` if the file of certificates cannot be used.
+        """
+        from rex.attach.links.client import Client
+
+        context = trust(self.config.ca_file)
+        return Client(context=context, timeout=min(seconds, self.config.timeout), most=MAX_ANSWER)
 
     def presign(
         self,
@@ -244,21 +241,6 @@ class Bucket(Objects):
         return now, credentials, lifetime
 
 
-def read_ca_file(path: str) -> bytes:
-    """Read a PEM file of certificates. Errors: `CONFIGURATION`."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as failure:
-        raise Error(
-            "The file of certificates cannot be read",
-            f"{path}: {failure.strerror}",
-            kind=Kind.CONFIGURATION,
-            code="wrong-setting",
-            setting="attach_s3_ca_file",
-        ) from None
-
-
 def _keys_for_obstore(provider: CredentialsProvider) -> Callable[[], S3Credential]:
     """Return the keys of the moment as obstore takes them."""
 
@@ -292,9 +274,9 @@ def _origin(endpoint: str) -> str:
     return f"{scheme.lower()}{separator}{rest}".rstrip("/")
 
 
-def _usual_addressing(endpoint: str | None, bucket: str) -> Addressing:
+def _usual_addressing(config: S3Config) -> Addressing:
     # The certificate of AWS does not cover a bucket whose name has dots.
-    return "path" if endpoint is not None or "." in bucket else "virtual"
+    return "path" if config.endpoint is not None or "." in config.bucket else "virtual"
 
 
 def _secret(value: str | Secret | None) -> Secret | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import re
-import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.attach.backend.failures import Meaning
@@ -19,9 +18,8 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from rex.attach.links.client import Answer
 
-__all__ = ["Regions", "check_bucket", "element", "trust_file"]
+__all__ = ["Regions", "check_bucket", "element"]
 
-MOST = 65536
 """The bytes of an answer that are looked at."""
 
 
@@ -35,16 +33,14 @@ class Regions(NamedTuple):
         return f"{self.configured}: the bucket is in {self.expected or 'another region'}"
 
 
-def check_bucket(
-    url: str, *, bucket: str, endpoint: str, region: str, ca_file: str | None, timeout: float
-) -> None:
+def check_bucket(url: str, *, bucket: str, endpoint: str, region: str, client: Client) -> None:
     """Ask for a listing of the bucket with a link, and explain what is wrong with the answer.
 
     Errors: `CONFIGURATION`, which names the setting; `ABSENT` without a bucket; `DENIED` when a
     permission is missing; `UNAVAILABLE` when the server does not answer, or answers that it has a
     problem of its own.
     """
-    status, headers, body = _ask(url, endpoint, ca_file, timeout)
+    status, headers, body = _ask(client, url, endpoint)
     if status == http.client.OK and b"<ListBucketResult" in body:
         return
     code = element(body, "Code")
@@ -125,10 +121,9 @@ _MEANINGS = {
 """What S3's codes mean for the settings."""
 
 
-def _ask(url: str, endpoint: str, ca_file: str | None, timeout: float) -> Answer:
-    context = None if ca_file is None else trust_file(ca_file)
+def _ask(client: Client, url: str, endpoint: str) -> Answer:
     try:
-        return Client(context=context, timeout=timeout, most=MOST).send("GET", url)
+        return client.send("GET", url)
     except Unreachable as failure:
         # A server that restarts is away for a moment; a certificate does not mend itself.
         hint = "; give its authority with attach_s3_ca_file" * failure.is_certificate
@@ -139,22 +134,6 @@ def _ask(url: str, endpoint: str, ca_file: str | None, timeout: float) -> Answer
             code="server-unreachable",
             setting="attach_s3_endpoint",
         ) from None
-
-
-def trust_file(ca_file: str) -> ssl.SSLContext:
-    """Trust the certificates of a PEM file besides the system's. Errors: `CONFIGURATION`."""
-    context = ssl.create_default_context()
-    try:
-        context.load_verify_locations(ca_file)
-    except (OSError, ssl.SSLError) as failure:
-        raise Error(
-            "The file of certificates cannot be used",
-            f"{ca_file}: {failure.strerror}",
-            kind=Kind.CONFIGURATION,
-            code="wrong-setting",
-            setting="attach_s3_ca_file",
-        ) from None
-    return context
 
 
 def element(body: bytes, name: str) -> str:

@@ -95,7 +95,7 @@ class S3Control:
         region: str,
         addressing: str,
         credentials: CredentialsProvider,
-        ca_file: str | None,
+        certificates: str | None,
         timeout: float,
         checksums: bool,
         folder: str = "",
@@ -107,7 +107,7 @@ class S3Control:
         self._region = region
         self._addressing = addressing
         self._credentials = credentials
-        self._ca_file = ca_file
+        self._certificates = certificates
         self.timeout = timeout
         self._checksums = checksums
         self._made: tuple[int, Any] = (0, None)
@@ -366,7 +366,7 @@ class S3Control:
             "s3",
             region_name=self._region,
             endpoint_url=self._endpoint,
-            verify=self._ca_file or ssl.get_default_verify_paths().cafile,
+            verify=self._certificates or ssl.get_default_verify_paths().cafile,
             config=config,
         )
         client.meta.events.register_last("before-parameter-build.s3", _stay)

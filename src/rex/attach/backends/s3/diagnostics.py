@@ -90,7 +90,7 @@ class S3Doctor(S3SettingsDoctor):
         """Send an object and a part that were damaged on the way, as far as the server can tell."""
         self._needed = "s3:PutObject"
         verified = "the server does not notice what is damaged on the way; rex attach verify does"
-        if not self._bucket.checksums:
+        if not self._bucket.config.checksums:
             return warn("no-checksums", "none are sent (attach_s3_checksums)", verified)
         handle = reserve()
         if self._send_with(reserve(), CONTENT, b"other").ok:

@@ -10,8 +10,8 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from rex.attach.backend.diagnostics import MAX_ANSWER, Doctor, Step, fail, fail_with, ok, warn
-from rex.attach.backends.s3.check import Regions, element, trust_file
+from rex.attach.backend.diagnostics import Doctor, Step, fail, fail_with, ok, warn
+from rex.attach.backends.s3.check import Regions, element
 from rex.attach.links.client import Client, Unreachable
 from rex.attach.links.credentials import AwsChain
 from rex.core import Error, Kind
@@ -74,10 +74,7 @@ class S3SettingsDoctor(Doctor):
 
     @functools.cached_property
     def client(self) -> Client:
-        ca_file = self._bucket.ca_file
-        context = None if ca_file is None else trust_file(ca_file)
-        seconds = min(LONGEST_SECONDS, self._bucket.timeout)
-        return Client(context=context, timeout=seconds, most=MAX_ANSWER)
+        return self._bucket.http_client(LONGEST_SECONDS)
 
     def _credentials(self) -> Check:
         provider = self._bucket.credentials

@@ -18,23 +18,24 @@ from rex.attach.backends.objects.objects import (
     object_headers,
 )
 from rex.attach.backends.objects.storage import ObjectStorage
-from rex.attach.backends.s3.bucket import Addressing, Bucket
-from rex.attach.backends.s3.codes import PLACE
+from rex.attach.backends.s3.bucket import Bucket
+from rex.attach.backends.s3.codes import PLACE, S3_CODES
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
 from rex.attach.backends.s3.multipart import S3Multipart, send_parts
 from rex.attach.links.credentials import AwsChain
-from rex.core import Error, Secret
+from rex.core import Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rex.attach.backend.diagnostics import Doctor
     from rex.attach.backend.garbage import Garbage
+    from rex.attach.backends.s3.config import S3Config
     from rex.attach.content.content import Content
     from rex.attach.storage import StorageOptions
 
-__all__ = ["Addressing", "S3Storage"]
+__all__ = ["S3Storage"]
 
 TOKENS_PURPOSE = b"rex.attach: the secret of tokens"
 
@@ -42,47 +43,11 @@ TOKENS_PURPOSE = b"rex.attach: the secret of tokens"
 class S3Storage(ObjectStorage):
     """Attachments in a bucket of Amazon S3 or of a server that speaks its protocol."""
 
-    def __init__(
-        self,
-        bucket: str,
-        *,
-        endpoint: str | None = None,
-        public_endpoint: str | None = None,
-        region: str | None = None,
-        access_key: str | None = None,
-        secret_key: str | Secret | None = None,
-        session_token: str | Secret | None = None,
-        prefix: str = "",
-        addressing: Addressing | None = None,
-        ca_file: str | None = None,
-        timeout: float = 30,
-        checksums: bool = True,
-        **options: Unpack[StorageOptions],
-    ) -> None:
-        """Use a bucket; nothing is asked of the server yet.
+    _codes = S3_CODES
 
-        Without `endpoint` it is one of AWS, in `region`. Links point to `public_endpoint` where
-        clients reach the server at another address than we do. Without keys, the usual AWS chain
-        provides them. `addressing` says where the bucket's name goes: into the host (the default
-        at AWS) or into the path (elsewhere). `ca_file` is a PEM file of certificates to trust
-        besides the system's. A request that fails is repeated for `timeout` seconds, and
-        a server that is silent for so long has failed. With `checksums`, the SHA-256 of whatever is
-        sent goes along, and the server refuses what was damaged on the way.
-        """
-        bucket_ = Bucket(
-            bucket,
-            endpoint=endpoint,
-            public_endpoint=public_endpoint,
-            region=region,
-            access_key=access_key,
-            secret_key=secret_key,
-            session_token=session_token,
-            prefix=prefix,
-            addressing=addressing,
-            ca_file=ca_file,
-            timeout=timeout,
-            checksums=checksums,
-        )
+    def __init__(self, config: S3Config, **options: Unpack[StorageOptions]) -> None:
+        """Use a bucket; makes no request yet."""
+        bucket_ = Bucket(config)
         super().__init__(bucket_, **options)
         self._bucket = bucket_
         self.bucket = bucket_.name

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from rex.attach.backends.memory.config import MemoryConfig
     from rex.attach.storage import StorageOptions
 
-__all__ = ["MemoryStorage"]
+__all__ = ["MemoryStorage", "make"]
 
 
 class MemoryStorage(ServiceLinksStorage):
@@ -84,6 +85,12 @@ class MemoryStorage(ServiceLinksStorage):
             return self._objects[key]
         except KeyError:
             raise FileNotFoundError from None
+
+
+def make(config: MemoryConfig, **options: Unpack[StorageOptions]) -> MemoryStorage:
+    """Make the storage of a configuration."""
+    del config
+    return MemoryStorage(**options)
 
 
 class _MemoryDrafts(Resumable):

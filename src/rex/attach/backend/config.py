@@ -1,0 +1,107 @@
+"""How a backend declares its configuration, and how a URL or settings become its storage."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rex.core import Error, Kind, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from urllib.parse import SplitResult
+
+    from rex.core import Settings
+    from rex.core.typed import Type
+
+__all__ = ["BackendSpec", "option"]
+
+
+def option(
+    type_: Type[object],
+    default: object = dataclasses.MISSING,
+    *,
+    help: str,  # noqa: A002 - as in `Setting`
+    secret: bool = False,
+    setting: str | None = None,
+    in_url: bool = False,
+) -> Any:
+    """Declare a field of a backend's configuration, and with it the setting and the option.
+
+    Without `default`, the field selects the backend: a storage has it if the setting is given. The
+    setting is called `setting`, or else the backend's prefix and the name of the field. With
+    `in_url`, the URL of a storage says it by its host or path, and it is not an option. A `secret`
+    must not be in a URL.
+    """
+    declared = {"type": type_, "help": help, "secret": secret, "setting": setting, "in_url": in_url}
+    return dataclasses.field(default=default, metadata=declared)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BackendSpec:
+    """A backend as the registry of `rex.attach.opening` has it; imports nothing of the backend."""
+
+    scheme: str
+    """The scheme of its URLs."""
+    example: str
+    """A URL, for error messages."""
+    config: type[Any]
+    """A dataclass whose fields are declared with `option`."""
+    prefix: str
+    """What the names of its settings begin with."""
+    read_url: Callable[[SplitResult], Mapping[str, str] | None]
+    """Returns the fields that a URL says by its host and path; None for a URL of another form."""
+    factory: str
+    """``module:function``: takes a configuration and the options of every storage."""
+    extra: str | None = None
+    """The extra of the distribution that installs what the backend needs."""
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Setting[Any]]:
+        """The setting of each field, by the name of the field."""
+        return {
+            field.name: Setting(
+                field.metadata["setting"] or f"{self.prefix}{field.name}",
+                field.metadata["type"],
+                None if field.default is dataclasses.MISSING else field.default,
+                help=field.metadata["help"],
+                secret=field.metadata["secret"],
+            )
+            for field in dataclasses.fields(self.config)
+        }
+
+    @functools.cached_property
+    def selector(self) -> Setting[Any] | None:
+        """The setting that selects the backend; None if only a URL does."""
+        for field in dataclasses.fields(self.config):
+            if field.default is dataclasses.MISSING:
+                return self.settings[field.name]
+        return None
+
+    @property
+    def options(self) -> dict[str, Setting[Any]]:
+        """The settings that a URL or a keyword gives, by the name of the option."""
+        fields = dataclasses.fields(self.config)
+        names = [field.name for field in fields if not field.metadata["in_url"]]
+        return {name: self.settings[name] for name in names}
+
+    def open(self, settings: Settings, **options: Any) -> Any:
+        """Make the storage; `options` are those of every storage.
+
+        Errors: `CONFIGURATION`, also if the packages that the backend needs are not installed.
+        """
+        module, _, name = self.factory.partition(":")
+        try:
+            make = getattr(importlib.import_module(module), name)
+        except ImportError as missing:
+            raise Error(
+                f"The storage {self.scheme}: needs more packages: "
+                f"pip install 'rex-attach[{self.extra}]'",
+                missing,
+                kind=Kind.CONFIGURATION,
+                code="missing-package",
+            ) from None
+        values = {name: settings[setting] for name, setting in self.settings.items()}
+        return make(self.config(**values), **options)

@@ -1,0 +1,1 @@
+"""Attachments in memory, for tests and examples."""

@@ -1,0 +1,83 @@
+"""The configuration of a storage on an S3-compatible server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rex.attach.backend.config import BackendSpec, option
+from rex.core import typed
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+    from rex.core import Secret
+
+__all__ = ["Addressing", "S3Config", "spec"]
+
+Addressing = Literal["path", "virtual"]
+
+
+@dataclass(frozen=True, slots=True)
+class S3Config:
+    """A bucket, the server that has it, and the credentials for it."""
+
+    bucket: str = option(typed.text, in_url=True, help="the S3 bucket that keeps the attachments")
+    endpoint: str | None = option(
+        typed.url, None, help="the address of the S3 server; default: AWS"
+    )
+    public_endpoint: str | None = option(
+        typed.url, None, help="the address of the S3 server for clients; default: the endpoint"
+    )
+    region: str | None = option(
+        typed.text,
+        None,
+        help="the region of the bucket; default: that of the AWS chain if it provides the "
+        "credentials, or us-east-1",
+    )
+    access_key: str | None = option(
+        typed.text, None, help="the access key; default: the AWS chain provides the credentials"
+    )
+    secret_key: str | Secret | None = option(typed.text, None, secret=True, help="the secret key")
+    session_token: str | Secret | None = option(
+        typed.text, None, secret=True, help="the session token of temporary credentials"
+    )
+    prefix: str = option(typed.text, "", in_url=True, help="a folder in the bucket for all keys")
+    addressing: Addressing | None = option(
+        typed.choice("path", "virtual"),
+        None,
+        help="where the name of the bucket goes: path, or virtual for the host; default: virtual "
+        "at AWS, path elsewhere",
+    )
+    ca_file: str | None = option(
+        typed.path, None, help="a PEM file of certificates to trust besides the system's"
+    )
+    timeout: float = option(
+        typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
+        30.0,
+        help="how long to repeat a failing request, and to wait for a silent server",
+    )
+    checksums: bool = option(
+        typed.boolean,
+        True,
+        help="whether to send checksums, so that the server refuses bytes damaged on the way",
+    )
+
+
+def _read_url(parts: SplitResult) -> dict[str, str] | None:
+    from urllib.parse import unquote
+
+    if not parts.netloc or "@" in parts.netloc:
+        return None
+    return {"bucket": parts.netloc, "prefix": unquote(parts.path)}
+
+
+spec = BackendSpec(
+    scheme="s3",
+    example="s3://bucket/prefix?endpoint=…",
+    config=S3Config,
+    prefix="attach_s3_",
+    read_url=_read_url,
+    factory="rex.attach.backends.s3.storage:S3Storage",
+    extra="s3",
+)
