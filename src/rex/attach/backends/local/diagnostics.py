@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rex.attach.backend.diagnostics import Check
     from rex.attach.backends.local.files import Files
-    from rex.attach.backends.local.storage import LocalStorage
+    from rex.attach.storage import Storage
 
 __all__ = ["LocalDoctor"]
 
@@ -38,13 +38,13 @@ class LocalDoctor(Doctor):
     required = ("directory", "permissions")
 
     def __init__(
-        self, storage: LocalStorage, files: Files, *, require_marker: bool, has_secret: bool
+        self, storage: Storage, files: Files, *, require_marker: bool, has_secret: bool
     ) -> None:
         super().__init__(storage)
         self._files = files
         self._tree = files.tree
         self._url = storage.url
-        self._path = storage.directory
+        self._path = files.tree.path
         self._require_marker = require_marker
         self._is_secret_given = has_secret
         self._quoted = shlex.quote(self._path)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from rex.attach.backend.diagnostics import Check
     from rex.attach.backends.s3.bucket import Bucket
-    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach.links.client import Answer
+    from rex.attach.storage import Storage
 
 __all__ = ["S3Doctor"]
 
@@ -67,7 +67,7 @@ class S3Doctor(S3SettingsDoctor):
 
     methods = METHODS
 
-    def __init__(self, storage: S3Storage, bucket: Bucket) -> None:
+    def __init__(self, storage: Storage, bucket: Bucket) -> None:
         super().__init__(storage, bucket)
         self._needed = ""
         self._lacking: set[str] = set()

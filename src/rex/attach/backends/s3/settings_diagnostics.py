@@ -19,9 +19,9 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from rex.attach.backend.diagnostics import Check
     from rex.attach.backends.s3.bucket import Bucket
-    from rex.attach.backends.s3.storage import S3Storage
     from rex.attach.links.client import Answer
     from rex.attach.links.sigv4 import Credentials
+    from rex.attach.storage import Storage
 
 __all__ = ["HOST_ADVICE", "S3SettingsDoctor"]
 
@@ -52,7 +52,7 @@ class S3SettingsDoctor(Doctor):
 
     required = ("credentials", "endpoint", "clock", "region", "keys", "addressing", "bucket")
 
-    def __init__(self, storage: S3Storage, bucket: Bucket) -> None:
+    def __init__(self, storage: Storage, bucket: Bucket) -> None:
         super().__init__(storage)
         self._s3 = storage
         self._bucket = bucket
