@@ -18,9 +18,9 @@ from rex.attach.backends.objects.objects import Objects
 from rex.attach.backends.s3.certificates import read_certificates, trust
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.control import FIRST_PAUSE, LONGEST_PAUSE, S3Control
+from rex.attach.backends.s3.credentials import AwsChain, static_credentials
 from rex.attach.backends.s3.proxies import proxy_for
 from rex.attach.handle import show
-from rex.attach.links.credentials import AwsChain, static_credentials
 from rex.attach.links.link import PresignedLink
 from rex.attach.links.sigv4 import Credentials, encode_path, endpoint_for, presign_url
 from rex.core import Error, Kind, Secret
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Credential
 
     from rex.attach.backends.s3.config import Addressing, S3Config
+    from rex.attach.backends.s3.credentials import CredentialsProvider
     from rex.attach.links.client import Client
-    from rex.attach.links.credentials import CredentialsProvider
 
 __all__ = ["Bucket"]
 

@@ -25,7 +25,7 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from rex.attach.links.credentials import CredentialsProvider
+    from rex.attach.backends.s3.credentials import CredentialsProvider
 
 __all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Found", "Kept", "S3Control", "S3Failure"]
 

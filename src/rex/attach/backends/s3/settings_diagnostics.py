@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from rex.attach.backend.diagnostics import Doctor, Step, fail, fail_with, ok, warn
 from rex.attach.backends.s3.check import Regions, element
+from rex.attach.backends.s3.credentials import AwsChain
 from rex.attach.links.client import Client, Unreachable
-from rex.attach.links.credentials import AwsChain
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

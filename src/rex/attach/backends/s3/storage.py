@@ -22,8 +22,8 @@ from rex.attach.backends.s3.bucket import Bucket
 from rex.attach.backends.s3.codes import PLACE, S3_CODES
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
+from rex.attach.backends.s3.credentials import AwsChain
 from rex.attach.backends.s3.multipart import S3Multipart, send_parts
-from rex.attach.links.credentials import AwsChain
 from rex.core import Error
 
 if TYPE_CHECKING:
