@@ -172,7 +172,7 @@ def a_handle_belongs_to_its_owner_alone(harness: Harness) -> None:
                 asyncio.run(storage.aio.reserve("a.txt", owner="ann")),
             ]
         except Error as error:
-            expect("kind of the error without a secret", Kind.UNSUPPORTED, error.kind)
+            expect("kind of the error without a secret", Kind.CONFIGURATION, error.kind)
             return
         for handle in owned:
             others = ("bob", "ann ", "Ann", handle)

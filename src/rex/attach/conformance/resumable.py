@@ -389,7 +389,7 @@ def an_upload_belongs_to_its_owner_alone(harness: Harness) -> None:
         try:
             part = uploads.create("a", size=1, partial=True, owner="ann").handle
         except Error as error:
-            expect("kind of the error without a secret", Kind.UNSUPPORTED, error.kind)
+            expect("kind of the error without a secret", Kind.CONFIGURATION, error.kind)
             return
         uploads.append(part, 0, b"x")
         handles = [part, uploads.create("a", size=1, owner="ann").handle]
