@@ -1,8 +1,7 @@
 """Make the pages that are generated from the code: ``make reference``.
 
 docs/cli.md has the ``--help`` of each command, docs/settings.md each declared setting, and
-docs/backends.md the abilities of each backend. With a directory as argument, the pages are written
-there.
+README.md the abilities of each backend. With a directory as argument, the pages are written there.
 """
 
 # ruff: noqa: INP001 - a script
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from rex.core import Package, Setting
 
 DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
 NONE = "–"  # noqa: RUF001 - a dash, as in the other pages
 WIDTH = 80
 """The number of columns for the help of a command."""
@@ -57,17 +57,6 @@ An empty value counts as not given. `rex settings` shows all settings with their
 """
 
 
-BACKENDS = """\
-# Backends
-
-<!-- Generated from the code by `make reference`. Do not edit. -->
-
-What each backend can do besides storing. A route of the service, a command and a promise of the
-conformance suite exist only where the backend has the ability. [Settings](settings.md) describes
-the settings.
-
-"""
-
 CREDENTIALS = {"s3": {"access_key": "key", "secret_key": "secret"}}
 """What a backend needs to be opened without its server."""
 
@@ -85,8 +74,16 @@ def main() -> None:
     """Write the pages."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS
     (directory / "cli.md").write_text(CLI + command_reference(), "utf-8")
-    (directory / "backends.md").write_text(BACKENDS + backend_table(), "utf-8")
     (directory / "settings.md").write_text(SETTINGS + settings_reference(), "utf-8")
+    readme = fill(README.read_text("utf-8"), "backends", backend_table())
+    (directory / "README.md" if len(sys.argv) > 1 else README).write_text(readme, "utf-8")
+
+
+def fill(page: str, name: str, text: str) -> str:
+    """Return a page with another text between its comments `name` and ``/name``."""
+    head, begin, rest = page.partition(f"<!-- {name} -->\n")
+    _, end, tail = rest.partition(f"<!-- /{name} -->")
+    return f"{head}{begin}{text}{end}{tail}"
 
 
 def command_reference() -> str:

@@ -63,4 +63,6 @@ def test_the_doctor_tries_it() -> None:
     with open_storage("obstore://examined") as storage:
         checks = [*diagnose(storage)]
     assert {Verdict.OK, Verdict.SKIP} == {check.verdict for check in checks}
-    assert {"no-links", "no-origin"} == {check.code for check in checks if check.verdict is Verdict.SKIP}
+    assert {"no-links", "no-origin"} == {
+        check.code for check in checks if check.verdict is Verdict.SKIP
+    }
