@@ -180,7 +180,7 @@ def test_no_error_shows_a_secret_even_with_local_variables(fail: Callable[[], No
 def test_without_an_active_application_the_error_says_how_to_activate_one() -> None:
     """It is a mistake in how things are put together."""
     for get in (get_rex, get_settings):
-        with pytest.raises(Error, match="activate one with `with rex:`") as caught:
+        with pytest.raises(Error, match="activate an application using `with rex:`") as caught:
             get()
         assert caught.value.kind is Kind.CONFIGURATION
 
@@ -320,7 +320,7 @@ def test_services_that_need_each_other_are_refused() -> None:
 
     with pytest.raises(Error) as caught:
         app.service("hen", hen)
-    assert str(caught.value) == "Services need each other:\n    hen -> egg -> hen"
+    assert str(caught.value) == "Services require each other:\n    hen -> egg -> hen"
     assert app.service("hen", lambda: "hen") == "hen"
 
 

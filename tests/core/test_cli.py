@@ -133,7 +133,7 @@ def test_help_lists_the_commands_of_packages_without_importing_those(install: In
     assert result.exit_code == 0
     assert ["shop", "Keep a shop."] in lines
     assert ["late", "Comes late."] in lines
-    assert ["broken", "Cannot be used: my.broken cannot be imported."] in lines
+    assert ["broken", "Not available: cannot import my.broken."] in lines
     assert "quiet" not in result.output
 
 
@@ -156,7 +156,7 @@ def test_help_has_examples_and_the_exit_codes() -> None:
     """Whoever writes scripts looks there first."""
     words = " ".join(run("--help").output.split())
     assert "rex --config /etc/rex.toml settings --json" in words
-    assert "0 done, 1 internal, 2 wrong usage, 3 not-found" in words
+    assert "0 success, 1 internal, 2 wrong usage, 3 not-found" in words
 
 
 @pytest.mark.wording
@@ -166,7 +166,7 @@ def test_a_package_that_cannot_be_imported_fails_as_its_own_command(install: Ins
     for arguments in (["broken"], ["broken", "ls", "-l", "--help"]):
         result = run(*arguments)
         assert result.exit_code == EXIT_CODES[Kind.CONFIGURATION]
-        assert result.stderr.startswith("rex: Package cannot be imported:\n    my.broken")
+        assert result.stderr.startswith("rex: Cannot import the package:\n    my.broken")
     assert run("shop", "show").exit_code == 0
 
 
@@ -174,9 +174,9 @@ def test_a_package_that_cannot_be_imported_fails_as_its_own_command(install: Ins
 @pytest.mark.parametrize(
     ("commands", "message"),
     [
-        ("no_such_module:c", "Commands cannot be imported"),
-        ("json:no_such_attribute", "Commands cannot be imported"),
-        ("json:dumps", "This is not a click command"),
+        ("no_such_module:c", "Cannot import the commands"),
+        ("json:no_such_attribute", "Cannot import the commands"),
+        ("json:dumps", "Commands must be a click command"),
     ],
 )
 def test_commands_that_cannot_be_used_say_why(
@@ -246,14 +246,17 @@ def test_the_file_adds_packages_to_the_command_s_own(install: Install, tmp_path:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("packages = ", "rex: Cannot be read:\n    Invalid value"),
-        ("pacakges = []", "rex: No such key:\n    pacakges; did you mean packages?"),
-        ("attach_dir = '/x'", "rex: No such key:\n    attach_dir; settings stand under [settings]"),
+        ("packages = ", "rex: Cannot read the configuration file:\n    Invalid value"),
+        ("pacakges = []", "rex: Unknown key:\n    pacakges; did you mean packages?"),
+        (
+            "attach_dir = '/x'",
+            "rex: Unknown key:\n    attach_dir; settings belong under [settings]",
+        ),
         ("packages = 'my.shop'", "rex: Wrong key:\n    packages: expected a list"),
         ("settings = 5", "rex: Wrong key:\n    settings: expected a table"),
         (
             "settings.shop_lmiit = 5",
-            "rex: Unknown name (setting shop_lmiit):\n    no such setting; did",
+            "rex: Unknown setting (setting shop_lmiit):\n    no package declares this setting; did",
         ),
     ],
 )
@@ -278,7 +281,7 @@ def test_set_without_a_value_does_not_show_what_was_given() -> None:
     """It may be a secret whose name was forgotten."""
     result = run("--set", CANARY, "shop", "show")
     assert result.exit_code == EXIT_CODES[Kind.CONFIGURATION]
-    assert result.stderr == "rex: --set needs NAME=VALUE\n"
+    assert result.stderr == "rex: --set must be NAME=VALUE\n"
 
 
 @pytest.mark.wording
@@ -303,7 +306,7 @@ def test_each_kind_of_error_has_its_own_exit_code(kind: Kind) -> None:
 def test_an_unexpected_exception_is_told_in_one_line() -> None:
     """It has the exit code of an internal error; `--traceback` shows where it comes from."""
     result = run("shop", "crash")
-    expected = "rex: unexpected ValueError: boom (see where: rex --traceback …)\n"
+    expected = "rex: Unexpected ValueError: boom (traceback: rex --traceback …)\n"
     assert (result.exit_code, result.stderr) == (1, expected)
     result = run("--traceback", "shop", "crash")
     assert result.exit_code == 1
@@ -388,7 +391,7 @@ def test_settings_are_listed_even_where_some_are_wrong(tmp_path: Path) -> None:
     words = result.stdout.splitlines()[1].split(maxsplit=3)
     assert words[:3] == ["shop_limit", "-", "--set"]
     assert words[3].startswith("WRONG: expected a size")
-    assert "no_such: no such setting (rex.toml)" in result.stderr
+    assert "no_such: no package declares this setting (rex.toml)" in result.stderr
     assert len(result.stdout.splitlines()) == 4
 
 
@@ -399,7 +402,7 @@ def test_settings_of_all_installed_packages_are_listed_without_a_file(install: I
     result = run("settings")
     assert result.exit_code == EXIT_CODES[Kind.CONFIGURATION]
     assert "shop_limit" in result.stdout
-    assert "rex: Package cannot be imported:\n    my.broken" in result.stderr
+    assert "rex: Cannot import the package:\n    my.broken" in result.stderr
 
 
 def test_click_s_own_errors_pass_through(install: Install) -> None:

@@ -94,7 +94,7 @@ def test_a_package_that_cannot_be_imported_tells_why(
     install("shop", source)
     with pytest.raises(Error) as caught:
         resolve(["shop"])
-    expected = f"Package cannot be imported:\n    shop (installed_shop:package)\n    {reason}"
+    expected = f"Cannot import the package:\n    shop (installed_shop:package)\n    {reason}"
     assert str(caught.value).startswith(expected)
     assert caught.value.kind is Kind.CONFIGURATION
     assert type(caught.value.__cause__).__name__ == reason.partition(":")[0]
@@ -104,7 +104,7 @@ def test_a_package_that_cannot_be_imported_tells_why(
 def test_an_entry_point_that_is_not_a_package_is_refused(install: Install) -> None:
     """Its name is told, and what was found."""
     install("shop", "package = 5")
-    assert failure("shop") == "This is not the package shop:\n    installed_shop:package is 5"
+    assert failure("shop") == "Entry point is not package shop:\n    installed_shop:package is 5"
 
 
 @pytest.mark.wording
@@ -112,7 +112,7 @@ def test_an_entry_point_under_another_name_is_refused(install: Install) -> None:
     """Requirements go by name, so a package must be called what it is found as."""
     install("shop", "from rex.core import Package\npackage = Package('till')")
     assert failure("shop").startswith(
-        "This is not the package shop:\n    installed_shop:package is"
+        "Entry point is not package shop:\n    installed_shop:package is"
     )
 
 

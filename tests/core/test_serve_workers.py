@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.long
 
-WAITS = "A worker cannot start, and tries again in"
+WAITS = "A worker cannot start; retrying in"
 
 
 @pytest.fixture
@@ -104,4 +104,4 @@ def test_workers_that_die_again_and_again_end_the_server(tmp_path: Path) -> None
     }
     with rex_serving(tmp_path, **settings) as served, Load(served):
         assert 1 == served.program.wait(timeout=60)
-    assert "rex: The workers end as soon as they are started" in served.log.read_text()
+    assert "rex: The workers exit right after their start" in served.log.read_text()

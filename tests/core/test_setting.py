@@ -158,8 +158,8 @@ def test_all_wrong_settings_are_reported_at_once() -> None:
         validate(DECLARED, {"attach_dri": "/srv", "attach_max_size": "big", "zzz": CANARY})
     assert str(caught.value).splitlines() == [
         "Wrong settings:",
-        "    attach_dri: no such setting; did you mean attach_dir?",
-        "    zzz: no such setting",
+        "    attach_dri: no package declares this setting; did you mean attach_dir?",
+        "    zzz: no package declares this setting",
         f"    attach_max_size: expected {typed.size.expected}, got 'big'",
     ]
 
@@ -176,13 +176,13 @@ def test_an_error_tells_where_a_wrong_value_is_from() -> None:
 )
 def test_a_setting_cannot_be_declared_under_a_name_that_cannot_be_used(name: str) -> None:
     """It must be a keyword, an attribute and, in upper case, an environment variable."""
-    with pytest.raises(Error, match="cannot have this name"):
+    with pytest.raises(Error, match="must be lower case, and not a method of Settings"):
         Setting(name, typed.text, help="Something.")
 
 
 def test_a_declared_setting_cannot_be_changed() -> None:
     """Declarations are shared by all applications of a process."""
-    with pytest.raises(AttributeError, match="cannot be changed: name"):
+    with pytest.raises(AttributeError, match="is immutable: name"):
         LIMIT.name = "other"  # what is tested
     assert LIMIT.name == "attach_max_size"
 
@@ -324,6 +324,6 @@ def test_unknown_names_are_passed_on_to_be_complained_about() -> None:
     with pytest.raises(Error) as caught:
         validate(DECLARED, gathered.values, gathered.sources)
     assert str(caught.value).splitlines()[1:] == [
-        "    zzz: no such setting (rex.toml)",
-        "    attach_kye: no such setting; did you mean attach_key? (--set)",
+        "    zzz: no package declares this setting (rex.toml)",
+        "    attach_kye: no package declares this setting; did you mean attach_key? (--set)",
     ]

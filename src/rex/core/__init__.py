@@ -1,4 +1,4 @@
-"""The application container: packages, their settings, and the application made of them."""
+"""The application container: packages, their settings, and the application built from them."""
 
 from rex.core import typed
 from rex.core.application import Rex, get_rex, get_settings

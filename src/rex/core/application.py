@@ -1,4 +1,4 @@
-"""Packages and settings become a running application; and which one is active here."""
+"""The application built from packages and settings, and the active application."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _active: ContextVar[tuple[Rex, ...]] = ContextVar("rex.core.active", default=())
 
 
 class Rex:
-    """An application: packages, the settings they declare, and services made from those.
+    """An application: packages, their settings, and services.
 
     ``Rex("rex.attach", attach_dir="/srv/attachments")`` takes packages by name (or as `Package`
-    objects) and settings by keyword; it looks at nothing else, neither files nor the
-    environment. It brings in what the packages require, checks the settings, and runs the
-    start-up checks, what is required first: an application that exists is configured rightly.
+    objects) and settings by keyword; it reads neither files nor the environment. The constructor
+    adds required packages, validates the settings and runs the start-up checks, requirements
+    first: an application that exists is configured correctly.
 
-    It is active inside ``with rex:``, or between `on()` and `off()`, for this thread or asyncio
-    task only; activations nest. Any number of threads may use one application at once.
+    The application is active inside ``with rex:``, or between `on()` and `off()`, in this thread or
+    asyncio task only; activations nest. Applications are thread-safe.
     """
 
     packages: tuple[Package, ...]
-    """All packages, what is required first."""
+    """All packages, requirements first."""
     settings: Settings
-    """The values of all settings that the packages declare."""
+    """The values of all declared settings."""
 
     def __init__(self, /, *packages: str | Package, **settings: object) -> None:
-        settings = Given(settings)  # from here on, a traceback that shows variables shows none
+        settings = Given(settings)  # hides the values from tracebacks that show variables
         self._asked = [item.name if isinstance(item, Package) else item for item in packages]
         self._services = _Services()
         self.packages = resolve(packages)
@@ -73,11 +73,11 @@ class Rex:
             ) from error
 
     def on(self) -> None:
-        """Make this the active application here, until `off()`."""
+        """Activate this application in this thread or task until `off()`."""
         _active.set((*_active.get(), self))
 
     def off(self) -> None:
-        """End what the last `on()` began; an `Error` if this is not the active application."""
+        """Undo the last `on()`; an `Error` if this application is not the active one."""
         active = _active.get()
         if not active or active[-1] is not self:
             raise Error("off() without a matching on()", self)
@@ -96,27 +96,25 @@ class Rex:
         self.off()
 
     def service(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the application's one service under this key, made by `make` on the first call.
+        """Return the service with this key; the first call creates it with `make`.
 
-        However many threads ask, `make` runs once, with this application active; the others
-        wait. If it raises, nothing is kept and the next caller tries again. It may ask for other
-        services; services that need each other are an `Error`. It must not wait for another
-        thread that asks for a service.
+        `make` runs once, with this application active; other threads wait. If `make` raises,
+        nothing is stored, and the next call tries again. `make` may request other services; a cycle
+        of services is an `Error`. `make` must not wait for a thread that requests a service.
         """
         return self._services.get(key, make, self)
 
     def close(self) -> None:
-        """Close every service that has a `close` method, the last one made first, and forget all.
+        """Close all services that have a `close` method, in reverse order of creation.
 
-        Closing twice does nothing more. A closed application can be used again: it makes its
-        services anew.
+        `close` is idempotent. A closed application can be used again and then creates new services.
         """
         self._services.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request over HTTP, with the routes of the packages: a `Rex` is ASGI itself.
+        """Answer a request with the routes of the packages: a `Rex` is an ASGI application.
 
-        A server that asks first (lifespan) does not start where the routes are configured wrongly.
+        A server with lifespan support does not start if the routes are configured wrongly.
         """
         from rex.core.web import application, refuse_start
 
@@ -130,17 +128,17 @@ class Rex:
 
     def __repr__(self) -> str:
         arguments = [repr(name) for name in self._asked]
-        if hasattr(self, "settings"):  # not yet, in a traceback out of the constructor
+        if hasattr(self, "settings"):  # missing in a traceback from the constructor
             given = self.settings.without_defaults()
             arguments += [f"{name}={value!r}" for name, value in given.items()]
         return f"Rex({', '.join(arguments)})"
 
 
 class _Services:
-    """What an application has made so far.
+    """The services of an application.
 
-    One lock per application, held only while something is made. It is replaced in a forked
-    child: the thread that held it in the parent does not exist there.
+    One lock per application, held only during creation. A forked child replaces the lock, because
+    the thread that held it in the parent does not exist in the child.
     """
 
     def __init__(self) -> None:
@@ -153,9 +151,9 @@ class _Services:
         self._making: list[Hashable] = []
 
     def get(self, key: Hashable, make: Callable[[], T], rex: Rex) -> T:
-        # A service that is there is found without the lock.
+        # An existing service is returned without the lock.
         if key in self._made:
-            return self._made[key]  # type: ignore[no-any-return]  # the key stands for its type
+            return self._made[key]  # type: ignore[no-any-return]  # the key determines the type
         with self._lock:
             if key not in self._made:
                 self._made[key] = self._make(key, make, rex)
@@ -165,7 +163,7 @@ class _Services:
         making = self._making
         if key in making:
             cycle = " -> ".join(str(step) for step in (*making[making.index(key) :], key))
-            raise Error("Services need each other", cycle)
+            raise Error("Services require each other", cycle)
         making.append(key)
         try:
             with rex:
@@ -174,7 +172,7 @@ class _Services:
             making.pop()
 
     def close(self) -> None:
-        # An ExitStack closes in reverse order, and all of them even if one raises.
+        # An ExitStack closes in reverse order, and closes all even if one raises.
         with self._lock, contextlib.ExitStack() as closing:
             for service in self._made.values():
                 if callable(close := getattr(service, "close", None)):
@@ -195,12 +193,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def get_rex() -> Rex:
-    """Return the application that is active here; an `Error` (`CONFIGURATION`) if none is."""
+    """Return the active application; an `Error` (`CONFIGURATION`) if there is none."""
     if active := _active.get():
         return active[-1]
     raise Error(
-        "No application is active here; activate one with `with rex:`, "
-        "or with rex.on(), in this thread or task",
+        "No application is active in this thread or task; "
+        "activate an application using `with rex:` or rex.on()",
         kind=Kind.CONFIGURATION,
         code="not-active",
     )

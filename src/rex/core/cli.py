@@ -1,6 +1,6 @@
-"""The console script `rex`: starts fast, says what is missing, and ends with a telling exit code.
+"""The console script `rex`: fast start, a hint if click is missing, and an exit code by error kind.
 
-The commands themselves need click and stand in `rex.core.command`.
+The commands themselves need click and are in `rex.core.command`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["EXIT_CODES", "INTERRUPTED", "PIPE_CLOSED", "USAGE", "main"]
 
 USAGE = 2
-"""The command line is not understood, or click is missing."""
+"""The command line is wrong, or click is missing."""
 INTERRUPTED = 130
-"""Ended by Ctrl-C; as shells say it, 128 and the number of the signal."""
+"""Interrupted by Ctrl-C: 128 plus the signal number, as in shells."""
 PIPE_CLOSED = 141
-"""Nobody reads our output any more, as in ``rex … | head``."""
+"""The reader of our output has gone, as in ``rex … | head``."""
 
 EXIT_CODES = {
     Kind.INTERNAL: 1,
@@ -40,11 +40,11 @@ EXIT_CODES = {
     Kind.ABSENT: 14,
     Kind.EMPTY: 15,
 }
-"""The exit code of a command that fails, by the kind of its error."""
+"""Exit code of a failed command by error kind."""
 
 
 def main() -> None:
-    """Run the `rex` command with the arguments of this process, and exit."""
+    """Run the `rex` command with the arguments of this process and exit."""
     code: object = 0
     try:
         _run(sys.argv[1:])
@@ -54,9 +54,9 @@ def main() -> None:
         code = done.code
     unwritten = _flush()
     if unwritten and not code:
-        sys.stderr.write(f"rex: Standard output cannot be written: {unwritten}\n")
+        sys.stderr.write(f"rex: Cannot write to standard output: {unwritten}\n")
         code = EXIT_CODES[Kind.DENIED]
-    sys.exit(code)  # type: ignore[arg-type]  # what it was about to exit with
+    sys.exit(code)  # type: ignore[arg-type]  # the code of an earlier sys.exit
 
 
 def _run(arguments: list[str]) -> None:
@@ -74,7 +74,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _flush() -> str | None:
-    """Write out what is left; say why that is impossible, unless nobody reads it any more."""
+    """Flush standard output; return the reason of a failure, or None for a closed pipe."""
     output: TextIO | None = sys.stdout
     if output is None:  # closed before we started
         return None

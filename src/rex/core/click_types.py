@@ -1,4 +1,4 @@
-"""The types of settings as types of click, for the options of commands."""
+"""Types of settings as click parameter types, for the options of commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["DURATION", "SIZE", "TIMEOUT"]
 
 
 class _Typed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """A type of settings as a type of click."""
+    """A click parameter type made from a type of settings."""
 
     def __init__(self, name: str, type: Type[Any]) -> None:  # noqa: A002 - as in `Setting`
         self.name = name

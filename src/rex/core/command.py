@@ -1,4 +1,4 @@
-"""The commands of `rex`: its own, those that packages bring, and how all of them fail."""
+"""The command group `rex`: its own commands, those of packages, and error reports."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ R = TypeVar("R")
 
 @contextlib.contextmanager
 def application(ctx: click.Context) -> Iterator[Rex]:
-    """Make the application that a package's command runs in; close it afterwards.
+    """Create the application of a package's command; close it afterwards.
 
-    It is made of the package that the command belongs to and of the packages of `rex.toml`,
-    with the settings that were gathered, and it is active inside the `with` block.
+    The application has the package that the command belongs to, the packages of `rex.toml` and the
+    gathered settings; it is active inside the `with` block.
     """
-    # What goes wrong is told once, by the command itself.
+    # The command reports an error itself; the log would repeat it.
     logging.getLogger("rex").addHandler(logging.NullHandler())
     configuration, package = _source_settings(ctx)
     rex = configuration.rex(package)
@@ -48,21 +48,21 @@ def application(ctx: click.Context) -> Iterator[Rex]:
 
 
 def application_settings(ctx: click.Context) -> Settings:
-    """Give the settings of that application without making it: no start-up check runs."""
+    """Return the settings of that application without creating it or running its checks."""
     configuration, package = _source_settings(ctx)
     return configuration.settings(package)
 
 
 def _source_settings(ctx: click.Context) -> tuple[Configuration, str]:
-    """Give what the settings come from, and the package that the command belongs to."""
+    """Return the configuration and the name of the package that the command belongs to."""
     root_ctx = ctx.find_root()
     return root_ctx.ensure_object(Configuration), _find_owners()[str(root_ctx.invoked_subcommand)]
 
 
 def pass_rex(command: Callable[Concatenate[Rex, P], R]) -> Callable[P, R]:
-    """Run a package's command inside its `application`, which becomes its first argument.
+    """Decorate a package's command to run inside its `application`, its first argument.
 
-    Used below the decorators of click::
+    Use below the decorators of click::
 
         @group.command()
         @click.argument("handle")
@@ -79,7 +79,7 @@ def pass_rex(command: Callable[Concatenate[Rex, P], R]) -> Callable[P, R]:
 
 
 class _Root(click.Group):
-    """The group that imports a package's commands when they are used, and reports all errors."""
+    """The group that imports a package's commands on use and reports all errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *_find_owners()})
@@ -91,11 +91,11 @@ class _Root(click.Group):
         try:
             return _import_command(packages.load(name))
         except Error as error:
-            return _stand_in(cmd_name, error)
+            return _make_failing(cmd_name, error)
 
     def format_commands(
         self,
-        ctx: click.Context,  # noqa: ARG002 - click calls it so
+        ctx: click.Context,  # noqa: ARG002 - the signature of click
         formatter: click.HelpFormatter,
     ) -> None:
         """List the commands without importing those of the packages."""
@@ -104,7 +104,7 @@ class _Root(click.Group):
             try:
                 package = packages.load(name)
             except Error:
-                rows.append((command, f"Cannot be used: {name} cannot be imported."))
+                rows.append((command, f"Not available: cannot import {name}."))
             else:
                 if package.commands is not None:
                     rows.append((command, package.help))
@@ -126,15 +126,15 @@ class _Root(click.Group):
 
 
 def _report(ctx: click.Context, error: Exception) -> int:
-    """Say on stderr what went wrong; return the exit code."""
+    """Print an error on stderr; return the exit code."""
     if ctx.params["traceback"]:
         text = "".join(traceback.format_exception(error)).rstrip()
     elif isinstance(error, Error):
         text = f"rex: {error}"
-    elif isinstance(error, OSError):  # of the command's own reading and writing
-        text = f"rex: Cannot be read or written:\n    {error}"
+    elif isinstance(error, OSError):  # from the command's own files
+        text = f"rex: Cannot read or write a file:\n    {error}"
     else:
-        text = f"rex: unexpected {type(error).__name__}: {error} (see where: rex --traceback …)"
+        text = f"rex: Unexpected {type(error).__name__}: {error} (traceback: rex --traceback …)"
     text = "\n".join(map(printable, text.split("\n")))
     configuration = ctx.find_object(Configuration)
     click.echo(text if configuration is None else configuration.mask(text), err=True)
@@ -144,7 +144,7 @@ def _report(ctx: click.Context, error: Exception) -> int:
 
 
 def _find_owners() -> dict[str, str]:
-    """Find which package each command may come from; the first one keeps a short name."""
+    """Return package names by command; on a collision, the first package has the short name."""
     mounted: dict[str, str] = {}
     for name in packages.find_installed():
         short = name.rpartition(".")[2]
@@ -160,15 +160,15 @@ def _import_command(package: packages.Package) -> click.Command | None:
         command = getattr(importlib.import_module(module), attribute)
     except Exception as error:
         reason = f"{package.commands}\n{type(error).__name__}: {error}"
-        raise Error("Commands cannot be imported", reason, kind=Kind.CONFIGURATION) from error
+        raise Error("Cannot import the commands", reason, kind=Kind.CONFIGURATION) from error
     if not isinstance(command, click.Command):
         reason = f"{package.commands} is {command!r}"
-        raise Error("This is not a click command", reason, kind=Kind.CONFIGURATION)
+        raise Error("Commands must be a click command", reason, kind=Kind.CONFIGURATION)
     return command
 
 
-def _stand_in(name: str, error: Error) -> click.Command:
-    """Stand in for a command that cannot be imported; it fails whatever its arguments."""
+def _make_failing(name: str, error: Error) -> click.Command:
+    """Return a replacement for a command that cannot be imported: it always raises the error."""
 
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -183,21 +183,21 @@ def _stand_in(name: str, error: Error) -> click.Command:
     )
 
 
-def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click calls it so
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - the signature of click
     if value:
         click.echo(f"rex {__version__}")
         ctx.exit()
 
 
-_CODES = {0: "done", USAGE: "wrong usage", INTERRUPTED: "Ctrl-C"} | {
+_CODES = {0: "success", USAGE: "wrong usage", INTERRUPTED: "Ctrl-C"} | {
     code: kind.value for kind, code in EXIT_CODES.items()
 }
 
-_HELP = f"""Run and inspect applications made of packages.
+_HELP = f"""Run and inspect applications built from packages.
 
-Settings come from the first of these that gives them: --set NAME=VALUE; the environment
-variable that is the setting's name in upper case; the table [settings] of {DEFAULT_FILE}.
-An empty value counts as not given. A secret is safer in the environment than in --set.
+The value of a setting comes from the first of: --set NAME=VALUE; the environment variable
+with the setting's name in upper case; the table [settings] of {DEFAULT_FILE}. An empty value
+counts as not set. Secrets are safer in the environment than in --set.
 
 \b
 Examples:
@@ -222,9 +222,9 @@ Examples:
     + ", ".join(f"{code} {meaning}" for code, meaning in sorted(_CODES.items()))
     + ".",
 )
-@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Give a setting.")
-@click.option("--config", metavar="FILE", help=f"Read this instead of ./{DEFAULT_FILE}.")
-@click.option("--traceback", is_flag=True, help="Show where an error comes from.")
+@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a setting.")
+@click.option("--config", metavar="FILE", help=f"Configuration file (default: ./{DEFAULT_FILE}).")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
 @click.option(
     "--version",
     is_flag=True,
@@ -238,7 +238,7 @@ def root(
     ctx: click.Context,
     overrides: tuple[str, ...],
     config: str | None,
-    traceback: bool,  # noqa: ARG001, FBT001 - read where errors are reported; click calls it so
+    traceback: bool,  # noqa: ARG001, FBT001 - read by `_report`; the signature of click
 ) -> None:
     """Run the command `rex`."""
     ctx.obj = Configuration(overrides, config)

@@ -1,4 +1,4 @@
-"""What the command line, the environment and `rex.toml` say, made into an application."""
+"""Configuration of an application from the command line, the environment and `rex.toml`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_FILE", "Configuration"]
 
 DEFAULT_FILE = "rex.toml"
-"""Read from the current directory when no other file is named, if it exists."""
+"""The default configuration file, in the current directory; optional."""
 
 _KEYS = ("packages", "settings")
 
 
 class Configuration:
-    """Where a command finds the packages and settings of its application.
+    """The packages and settings of a command's application.
 
-    `overrides` are texts ``NAME=VALUE``; `file` is the configuration file, which must exist
-    if it is named. The file is read when it is first asked for::
+    `overrides` are texts ``NAME=VALUE``; `file` is the path of the configuration file, which must
+    exist (default: `DEFAULT_FILE`, if it exists). The file is read on first use::
 
         packages = ["rex.attach_demo"]
 
@@ -63,21 +63,21 @@ class Configuration:
             error.wrap("While reading", path)
             raise
         except (OSError, ValueError) as error:
-            raise Error("Cannot be read", error, kind=Kind.CONFIGURATION).wrap(
+            raise Error("Cannot read the configuration file", error, kind=Kind.CONFIGURATION).wrap(
                 "While reading", path
             ) from error
         return table
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The packages that the file names."""
+        """Names of the packages in the file."""
         names: Any = self._table.get("packages", ())
         return tuple(names)
 
     def table(self, name: str) -> Given:
-        """Give a table of the file that a package reads (`Package.tables`); empty if not there.
+        """Return a table of the file that a package reads (`Package.tables`); empty if missing.
 
-        Errors: `CONFIGURATION` when it is something else.
+        Errors: `CONFIGURATION` if the value is not a table.
         """
         table: Any = self._table.get(name, {})
         if not isinstance(table, dict):
@@ -85,7 +85,7 @@ class Configuration:
         return Given(table)
 
     def gather(self, settings: Iterable[Setting[Any]]) -> Gathered:
-        """Collect the values for these settings; see `rex.core.setting.gather`."""
+        """Collect the values of these settings; see `rex.core.setting.gather`."""
         file_values: Any = self._table.get("settings", {})
         return gather(
             settings,
@@ -95,43 +95,43 @@ class Configuration:
         )
 
     def rex(self, *packages: str) -> Rex:
-        """Make the application of these packages and of those that the file names."""
+        """Create the application of these packages and those in the file."""
         resolved = resolve((*packages, *self.packages))
         return Rex(*resolved, **self._validate(resolved)[0].values)
 
     def settings(self, *packages: str) -> Settings:
-        """Give the settings of that application without making it: no start-up check runs."""
+        """Return the settings of that application without creating it or running its checks."""
         return self._validate(resolve((*packages, *self.packages)))[1]
 
     def _validate(self, resolved: tuple[Package, ...]) -> tuple[Gathered, Settings]:
         settings = collect_settings(resolved)
         gathered = self.gather(settings)
-        # Rex would check them too, but only here can an error tell where a value is from.
+        # Rex validates them too, but only here can an error name the source of a value.
         self._settings = validate(settings, gathered.values, gathered.sources)
         return gathered, self._settings
 
     def mask(self, text: str) -> str:
-        """Return the text with the secrets of the last application blacked out."""
+        """Return the text with the secrets of the last application masked."""
         return text if self._settings is None else self._settings.mask(text)
 
 
 def _split(override: str) -> tuple[str, str]:
     name, equals, value = override.partition("=")
-    if not equals:  # what was given may be a secret without its name
-        raise Error("--set needs NAME=VALUE", kind=Kind.CONFIGURATION)
+    if not equals:  # without a payload: the argument may be a secret without its name
+        raise Error("--set must be NAME=VALUE", kind=Kind.CONFIGURATION)
     return name.strip(), value
 
 
 def _check(table: Given) -> None:
-    """Refuse what the file cannot hold, without showing a value."""
+    """Raise an `Error` for an invalid key of the file, without showing a value."""
     for key in table:
         if key not in _KEYS and not any(key in load(name).tables for name in find_installed()):
-            near = did_you_mean(key, _KEYS) or "; settings stand under [settings]"
-            raise Error("No such key", f"{key}{near}", kind=Kind.CONFIGURATION)
+            near = did_you_mean(key, _KEYS) or "; settings belong under [settings]"
+            raise Error("Unknown key", f"{key}{near}", kind=Kind.CONFIGURATION)
     names, settings = table.get("packages", []), table.get("settings", {})
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Error(
-            "Wrong key", "packages: expected a list of names of packages", kind=Kind.CONFIGURATION
+            "Wrong key", "packages: expected a list of package names", kind=Kind.CONFIGURATION
         )
     if not isinstance(settings, dict):
         raise Error("Wrong key", "settings: expected a table, [settings]", kind=Kind.CONFIGURATION)

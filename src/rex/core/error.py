@@ -1,4 +1,4 @@
-"""The one exception of the platform, and the kinds of trouble it tells apart."""
+"""The exception of the platform and its kinds."""
 
 from __future__ import annotations
 
@@ -10,66 +10,66 @@ __all__ = ["Error", "Kind"]
 
 
 class Kind(enum.Enum):
-    """What went wrong, for programs; the message says it for people.
+    """The kind of an error, for programs; the message is for people.
 
-    A kind decides the exit code of a command (`rex.core.cli`).
+    The kind decides the exit code of a command (`rex.core.cli`) and the status of a response
+    (`rex.core.web`).
     """
 
     NOT_FOUND = "not-found"
-    """What was asked for is not there."""
+    """The requested object does not exist."""
     ILL_FORMED = "ill-formed"
-    """An argument breaks the rules for its form, whatever the state of things."""
+    """An argument is malformed, independent of any state."""
     EXISTS = "exists"
-    """Something stands already where something new was to be made."""
+    """The object to create exists already."""
     CONFLICT = "conflict"
-    """Things are not as the caller supposes; looking again may help."""
+    """The state differs from the caller's assumption; reading it again may help."""
     BUSY = "busy"
-    """Somebody else is doing this now; trying again soon may help."""
+    """Another client is using the object; trying again soon may help."""
     DENIED = "denied"
     """The permission is missing."""
     TOO_LARGE = "too-large"
-    """The content is over a limit."""
+    """The content exceeds a limit."""
     UNSUPPORTED = "unsupported"
-    """This cannot be done here; the message says what would make it possible."""
+    """The operation is not supported; the payload says what would make it possible."""
     CONFIGURATION = "configuration"
-    """A setting, a package or the way they are put together is wrong."""
+    """A setting, a package or their combination is wrong."""
     UNAVAILABLE = "unavailable"
-    """Something we depend on does not answer or has no room; trying again later may help."""
+    """A dependency does not answer or is full; trying again later may help."""
     ABSENT = "absent"
-    """The storage itself does not exist: a directory, a bucket."""
+    """The storage itself, a directory or a bucket, does not exist."""
     EMPTY = "empty"
-    """There is nothing where something must be."""
+    """Something that must have content is empty."""
     CORRUPT = "corrupt"
-    """What was read is not what was written."""
+    """The bytes that were read are not the bytes that were written."""
     INTERNAL = "internal"
-    """None of the above: most likely a mistake in the program."""
+    """Any other error: most likely a bug."""
 
 
 class Error(Exception):
-    """A failure that a person can read and a program can tell apart.
+    """An error with a message for people, and a kind and a code for programs.
 
-    It prints its message, then its payload, indented, on the lines below::
+    Its text is the message, followed by the payload on indented lines::
 
         Attachment does not exist:
             /2026/11/23/5f5e1d5e-…/scan.png
 
-    `message` is a phrase without a full stop or a colon; `payload` is what the message is
-    about (it is printed with `str`); `kind` says what sort of failure it is. `code` says it more
-    precisely, in a word that stays the same when messages change (docs/errors.md); it is the
-    kind's value unless there is something more precise. `setting` is the name of the setting at
-    fault, or None. Programs decide by `kind`, `code` and `setting`, never by a message, and the
-    printed name is always `rex.core.Error`.
+    `message` is a phrase without a full stop or a colon; `payload` is the object that the message
+    is about (printed with `str`); `kind` classifies the error. `code` is more precise and stable
+    when messages change (docs/errors.md); it defaults to the kind's value. `setting` is the name of
+    the wrong setting, or None. Programs decide by `kind`, `code` and `setting`, never by the
+    message; the printed class name is always `rex.core.Error`.
 
-    For code that expects a file, an error is also the `OSError` that the system would raise:
+    For code that expects the exceptions of files, an error is also the corresponding `OSError`:
     `FileNotFoundError` for `NOT_FOUND`, `FileExistsError` for `EXISTS`, `PermissionError` for
     `DENIED`, plain `OSError` for `UNAVAILABLE` and `CORRUPT`. Our own ``except OSError`` therefore
     follows an ``except Error`` wherever both can occur.
     """
 
     def __new__(cls, *args: object, kind: Kind = Kind.INTERNAL, **_: object) -> Self:
-        """Choose the class by the kind."""
+        """Select the class by the kind."""
         chosen: Any = _BY_KIND.get(kind, cls) if cls is Error else cls
-        # OSError takes its attributes here; all others forget the arguments.
+        # OSError sets its attributes here; the other classes ignore the arguments.
         made: Self = super(Error, chosen).__new__(chosen, _ERRNO.get(kind, errno.EIO), *args[:1])
         return made
 
@@ -92,16 +92,16 @@ class Error(Exception):
         self.context: tuple[tuple[str, object], ...] = ()
 
     def wrap(self, message: str, payload: object = None) -> Error:
-        """Say what was being done when this happened; return the same error.
+        """Add what the program was doing when the error occurred; return the same error.
 
-        Used as ``raise error.wrap("While reading the settings", path)``. The last context added
-        is printed last.
+        Use as ``raise error.wrap("While reading the settings", path)``. Contexts are printed in the
+        order in which they were added.
         """
         self.context = (*self.context, (message, payload))
         return self
 
     def as_os_error(self) -> Error:
-        """Return this error, or one like it where this is not an `OSError`."""
+        """Return this error, or an equal error that is an `OSError`."""
         if isinstance(self, OSError):
             return self
         error = _OSError(self.message, self.payload, **self._fields())
@@ -113,7 +113,7 @@ class Error(Exception):
 
     @property
     def headline(self) -> str:
-        """The message, followed by the name of the setting at fault."""
+        """The message, followed by the name of the wrong setting."""
         return self.message if self.setting is None else f"{self.message} (setting {self.setting})"
 
     def __str__(self) -> str:
@@ -126,7 +126,7 @@ class Error(Exception):
         return f"{type(self).__name__}({self.message!r}, {self.payload!r}, kind={self.kind}{more})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # A payload is for printing, and need not be made for travelling.
+        # A payload is for printing and need not be picklable.
         context = tuple((message, _printable(payload)) for message, payload in self.context)
         is_os_error = isinstance(self, OSError)
         return _restore, (
@@ -143,7 +143,7 @@ def _restore(
     payload: object,
     fields: dict[str, Any],
     context: tuple[tuple[str, object], ...],
-    is_os_error: bool,  # noqa: FBT001 - pickle knows no keywords
+    is_os_error: bool,  # noqa: FBT001 - pickle passes positional arguments
 ) -> Error:
     error = Error(message, payload, **fields)
     error.context = context
@@ -165,7 +165,7 @@ Error.__module__ = "rex.core"
 
 
 def _error_and(base: type[OSError]) -> type[Error]:
-    """Make the class of the errors that are of another class too; it has no name of its own."""
+    """Return a subclass of `Error` and of an exception of the system, with the name `Error`."""
     return type("Error", (Error, base), {"__module__": "rex.core", "__doc__": Error.__doc__})
 
 

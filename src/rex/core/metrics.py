@@ -1,4 +1,4 @@
-"""What `rex serve --metrics` counts, and answers at /metrics for all its processes together."""
+"""HTTP metrics of `rex serve --metrics`, served at /metrics for all worker processes together."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ __all__ = ["PATH", "Measured", "share"]
 
 PATH = "/metrics"
 OTHER = "_OTHER"
-"""A method or a route that is none of ours; as OpenTelemetry has it for methods."""
+"""Label of an unknown method or route, as in OpenTelemetry's conventions for methods."""
 UNANSWERED = "none"
-"""In place of a status: it went wrong, or the client has left."""
+"""Label instead of a status: the application failed, or the client disconnected."""
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-"""If this is set when prometheus_client is imported, values are kept in files there."""
+"""If this variable is set on import, prometheus_client keeps its values in files there."""
 
 _METHODS = frozenset(
     ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
@@ -45,18 +45,18 @@ _METHODS = frozenset(
 
 @contextlib.contextmanager
 def share() -> Iterator[None]:
-    """Let the processes that begin inside the block count together, in files that end with it.
+    """Share the metrics of processes started inside the block, in files deleted afterwards.
 
-    Errors: `CONFIGURATION` where prometheus_client is missing.
+    Errors: `CONFIGURATION` if prometheus_client is missing.
     """
     if find_spec("prometheus_client") is None:
         raise Error(
-            "Metrics need another package: pip install 'rex-attach[metrics]'",
+            "Metrics need prometheus-client: pip install 'rex-attach[metrics]'",
             "option --metrics",
             kind=Kind.CONFIGURATION,
             code="missing-package",
         )
-    # Until granian takes care of it.
+    # granian replaces this handler when it starts.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     directory = tempfile.mkdtemp(prefix="rex-metrics-")
     os.environ[_DIRECTORY] = directory
@@ -67,10 +67,10 @@ def share() -> Iterator[None]:
 
 
 class Measured:
-    """An ASGI application whose requests are counted; it answers /metrics itself, uncounted.
+    """ASGI middleware that measures requests, except those for /metrics, which it answers.
 
-    That is for Prometheus, in its text format, and tells of all processes that share. What the
-    packages count is told as well.
+    /metrics has the text format of Prometheus and covers all processes inside `share`, including
+    the packages' own metrics.
     """
 
     def __init__(self, app: ASGIApp, rex: Rex) -> None:
@@ -84,20 +84,20 @@ class Measured:
         self._routes = {HEALTH, *(path_of(package) for package in rex.packages if package.routes)}
         self._duration = Histogram(
             "rex_http_request_duration_seconds",
-            "Duration of requests, from their head to the end of the answer.",
+            "Duration of requests, from their head to the end of the response.",
             ("method", "route", "status"),
         )
         self._registry = CollectorRegistry()
         MultiProcessCollector(self._registry, os.environ[_DIRECTORY])  # type: ignore[no-untyped-call]
-        self._told = make_app([Route(PATH, self._tell)])
+        self._metrics = make_app([Route(PATH, self._render)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, and count it."""
+        """Answer a request and record its duration."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if scope["path"] == PATH:
-            await self._told(scope, receive, send)
+            await self._metrics(scope, receive, send)
             return
         began, ended, status = time.perf_counter(), None, UNANSWERED
 
@@ -118,10 +118,10 @@ class Measured:
             )
             self._duration.labels(*labels).observe((ended or time.perf_counter()) - began)
 
-    async def _tell(self, _: Request) -> Response:
+    async def _render(self, _: Request) -> Response:
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-        # It reads a file of each process.
+        # generate_latest reads the files of all processes.
         text = await asyncio.to_thread(generate_latest, self._registry)
         headers = {"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"}
         return Response(text, headers=headers)

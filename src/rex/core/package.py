@@ -1,4 +1,4 @@
-"""What a package brings to an application, and how names become packages."""
+"""Packages: the units of an application, and how to find and import them by name."""
 
 from __future__ import annotations
 
@@ -16,45 +16,46 @@ if TYPE_CHECKING:
 __all__ = ["GROUP", "Package", "collect_settings", "find_installed", "load", "resolve"]
 
 GROUP = "rex.packages"
-"""The entry-point group that installed packages are found through."""
+"""The entry-point group of installed packages."""
 
 
 class Package(NamedTuple):
-    """A unit that an application is assembled from; it cannot be changed.
+    """An immutable unit of an application.
 
-    A module holds it as an object, and the distribution names that object in the entry-point
-    group `rex.packages`, under the package's own name.
+    A module defines the package as an object, and its distribution declares that object in the
+    entry-point group `rex.packages` under the package's name.
     """
 
     name: str
-    """What applications call it, as in ``Rex("rex.attach")``."""
+    """The name that applications use, as in ``Rex("rex.attach")``."""
     requires: tuple[str, ...] = ()
-    """The names of the packages that it builds on; they start before it."""
+    """Names of the packages that this package depends on; they start first."""
     settings: tuple[Setting[Any], ...] = ()
-    """The settings that it declares."""
+    """Declared settings."""
     start: Callable[[Rex], None] | None = None
-    """The start-up check: called with the application, raises if that is configured wrongly."""
+    """The start-up check: called with the application, raises if its configuration is wrong."""
     commands: str | None = None
     """``module:object`` of a click command, mounted on `rex` under the name's last part."""
     routes: str | None = None
-    """``module:object`` of its HTTP routes."""
+    """``module:object`` of the HTTP routes."""
     metrics: str | None = None
-    """``module:function`` that adds its metrics to prometheus_client's registry; `rex serve
-    --metrics` calls it once in each of its processes."""
+    """``module:function`` that adds metrics to prometheus_client's registry; `rex serve --metrics`
+    calls it once in each process."""
     tables: tuple[str, ...] = ()
-    """The tables of `rex.toml` that its commands read, beside ``[settings]``."""
+    """Tables of `rex.toml` that the commands read, besides ``[settings]``."""
     help: str = ""
-    """One line for people."""
+    """One line for `rex --help`."""
     is_example: bool = False
-    """Whether `rex serve` serves it only where somebody names it."""
+    """Whether `rex serve` serves the package only if `rex.toml` names it."""
 
 
 def resolve(packages: Iterable[str | Package]) -> tuple[Package, ...]:
-    """Return the packages with all that they require, what is required first.
+    """Return the packages and all their requirements, requirements first.
 
-    A name is looked for among the packages given as objects, then among the installed ones. An
-    `Error` (`CONFIGURATION`) tells of no package at all, an unknown or a broken one, two under
-    one name, and requirements that form a cycle.
+    A name refers to a package given as an object, or else to an installed one.
+
+    Errors: `CONFIGURATION` for no package, an unknown or broken package, two packages with one
+    name, and a cycle of requirements.
     """
     wanted = list(packages)
     if not wanted:
@@ -75,7 +76,7 @@ def resolve(packages: Iterable[str | Package]) -> tuple[Package, ...]:
 def _visit(
     name: str, known: dict[str, Package], resolved: dict[str, Package], path: tuple[str, ...]
 ) -> None:
-    """Add a package to the resolved ones after what it requires; `path` is who asked for it."""
+    """Add a package to `resolved` after its requirements; `path` is the chain of dependents."""
     if name in resolved:
         return
     if name in path:
@@ -93,7 +94,7 @@ def _visit(
 
 
 def find_installed() -> dict[str, EntryPoint]:
-    """Find the packages that installed distributions declare, by name, without importing them."""
+    """Return the packages that installed distributions declare, by name, without importing them."""
     # importlib.metadata takes longer to import than all of the core.
     from importlib.metadata import entry_points
 
@@ -103,8 +104,8 @@ def find_installed() -> dict[str, EntryPoint]:
 def load(name: str) -> Package:
     """Import an installed package.
 
-    An `Error` (`CONFIGURATION`) tells of a name that is not installed, of a module that
-    cannot be imported, and of an object that is not a `Package` of this name.
+    Errors: `CONFIGURATION` for a name that is not installed, a module that cannot be imported,
+    and an object that is not a `Package` of this name.
     """
     entries = find_installed()
     if name not in entries:
@@ -119,10 +120,10 @@ def load(name: str) -> Package:
         package = entry.load()
     except Exception as error:
         reason = f"{name} ({entry.value})\n{type(error).__name__}: {error}"
-        raise Error("Package cannot be imported", reason, kind=Kind.CONFIGURATION) from error
+        raise Error("Cannot import the package", reason, kind=Kind.CONFIGURATION) from error
     if not isinstance(package, Package) or package.name != name:
         raise Error(
-            f"This is not the package {name}",
+            f"Entry point is not package {name}",
             f"{entry.value} is {package!r}",
             kind=Kind.CONFIGURATION,
         )
@@ -130,7 +131,7 @@ def load(name: str) -> Package:
 
 
 def collect_settings(packages: Iterable[Package]) -> tuple[Setting[Any], ...]:
-    """Return the settings of the packages; an `Error` tells of two that share a name."""
+    """Return the settings of the packages; two with the same name are an `Error`."""
     owners: dict[str, str] = {}
     settings: list[Setting[Any]] = []
     for package in packages:

@@ -1,17 +1,17 @@
-"""Text of others, made fit for a terminal."""
+"""Escaping of untrusted text for a terminal."""
 
 from __future__ import annotations
 
 __all__ = ["printable"]
 
 _KEPT = "\u200c\u200d"
-"""The joiners, which some scripts and emoji need, and which no terminal obeys."""
+"""The joiners: some scripts and emoji need them, and terminals do not interpret them."""
 
 
 def printable(text: str) -> str:
-    r"""Return the text with everything escaped that a terminal might obey or hide.
+    r"""Return the text with characters escaped that a terminal might interpret or hide.
 
-    Control and format characters, line breaks among them, become ``\n``, ``\x1b``, ``\u202e``;
+    Control and format characters, including line breaks, become ``\n``, ``\x1b``, ``\u202e``;
     bytes of a file name that are not UTF-8 become ``\xff``.
     """
     if text.isprintable():
@@ -20,6 +20,6 @@ def printable(text: str) -> str:
 
 
 def _escape(char: str) -> str:
-    if "\udc80" <= char <= "\udcff":  # as `os.fsdecode` reads what is not UTF-8
+    if "\udc80" <= char <= "\udcff":  # `os.fsdecode` returns these for bytes that are not UTF-8
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode()

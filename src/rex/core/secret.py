@@ -1,4 +1,4 @@
-"""Values that are not shown by accident, and how other values are shown in an error."""
+"""Secrets that are not printed by accident, and the display of other values in errors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["Given", "Secret", "show"]
 
 
 class Secret:
-    """A text that is not shown by accident; `reveal()` gives it.
+    """A text that is printed as ``***``; `reveal()` returns it.
 
-    Two secrets are compared in constant time. A secret never equals a plain text.
+    Secrets compare in constant time. A secret never equals a `str`.
     """
 
     __slots__ = ("_text",)
@@ -19,7 +19,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text itself, to hand it to what needs it."""
+        """Return the secret text."""
         return self._text
 
     def __repr__(self) -> str:
@@ -31,7 +31,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        from hmac import compare_digest  # slow to import, and hardly ever needed
+        from hmac import compare_digest  # slow to import, rarely needed
 
         ours, theirs = (secret.reveal().encode(errors="surrogatepass") for secret in (self, other))
         return compare_digest(ours, theirs)
@@ -41,14 +41,14 @@ class Secret:
 
 
 class Given(dict[str, object]):
-    """Values by the names of settings, before it is known which are secret: it shows none."""
+    """Values by setting name, of which any may be secret: `repr` shows only the names."""
 
     def __repr__(self) -> str:
         return f"<given: {', '.join(self)}>"
 
 
 def show(given: object) -> str:
-    """Show a value that was given: not at length, and without what may be secret in an address."""
+    """Return the `repr` of a value, shortened and without the parts of a URL that may be secret."""
     shown = re.sub(r"(?<=//).*@", "***@", repr(given))
     shown = re.sub(r"(?<=[?#]).*", "***", shown) if "//" in shown else shown
     return shown if len(shown) <= 100 else f"{shown[:97]}..."  # noqa: PLR2004 - a line's length

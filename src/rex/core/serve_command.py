@@ -1,4 +1,4 @@
-"""The command `rex serve`: the application over HTTP, on granian."""
+"""The command `rex serve`: serve the application over HTTP with granian."""
 
 from __future__ import annotations
 
@@ -23,45 +23,49 @@ __all__ = ["serve"]
 
 
 @click.command("serve", short_help="Serve the application over HTTP.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
     default=8000,
     show_default=True,
     type=click.IntRange(1, 65535),
-    help="The port to listen on.",
+    help="Port to listen on.",
 )
 @click.option(
     "--workers",
     default=1,
     show_default=True,
     type=click.IntRange(1, 1024),
-    help="How many processes answer.",
+    help="Number of worker processes.",
 )
 @click.option(
     "--connections",
     default=CONNECTIONS,
     show_default=True,
     type=click.IntRange(1, 65536),
-    help="How many connections each process holds; others wait.",
+    help="Maximum number of connections per process; more connections wait.",
 )
 @click.option(
     "--idle-timeout",
     default=str(IDLE_SECONDS),
     show_default=True,
     type=TIMEOUT,
-    help="How long a connection may bring no request before it is closed.",
+    help="Close a connection after this time without a request.",
 )
 @click.option(
-    "--tls-cert", type=click.Path(exists=True, dir_okay=False), help="The certificate, for HTTPS."
+    "--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Certificate file, for HTTPS."
 )
-@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key.")
+@click.option(
+    "--tls-key",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Private key file of the certificate.",
+)
 @click.option("--access-log", is_flag=True, help="Log each request, without its query.")
 @click.option(
     "--metrics",
     is_flag=True,
-    help="Answer at /metrics, for Prometheus: to everybody who can connect, whatever else asks "
-    "for a key. Let a proxy keep strangers from it.",
+    help="Serve metrics for Prometheus at /metrics, without authentication. Restrict access to "
+    "/metrics in a proxy.",
 )
 @click.pass_context
 def serve(
@@ -77,14 +81,13 @@ def serve(
     access_log: bool,
     metrics: bool,
 ) -> None:
-    """Serve the routes of all packages, until Ctrl-C or SIGTERM.
+    """Serve the routes of all packages until Ctrl-C or SIGTERM.
 
-    The packages are those that rex.toml names, or else all installed ones that have routes and
-    are no examples.
-    A request that is being answered is finished first. /health answers when all is well.
+    The packages are those in rex.toml, or else all installed packages with routes except examples.
+    Running requests are finished before the server exits. /health is the health check.
     """
     if (tls_cert is None) != (tls_key is None):
-        raise click.UsageError("--tls-cert and --tls-key go together.")
+        raise click.UsageError("--tls-cert and --tls-key must be given together.")
     check_packages()
     with contextlib.ExitStack() as stack:
         if metrics:
@@ -114,7 +117,7 @@ def serve(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Log nothing: what is wrong is reported once, as the error of the command."""
+    """Suppress the log: the command reports an error itself."""
     log, quiet = logging.getLogger("rex"), logging.NullHandler()
     log.addHandler(quiet)
     try:
@@ -124,7 +127,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _free_address(host: str, port: int) -> str:
-    """Give the address to listen on; two servers on one port would share its requests."""
+    """Return a free address to listen on; two servers on one port would share its requests."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family) as probe:
@@ -132,7 +135,7 @@ def _free_address(host: str, port: int) -> str:
             probe.bind(address)
     except OSError as failure:
         raise Error(
-            "Cannot listen there (options --host and --port)",
+            "Cannot listen on this address (options --host and --port)",
             f"{host}, port {port}: {failure.strerror}",
             kind=Kind.CONFIGURATION,
             code="cannot-listen",
@@ -147,7 +150,7 @@ def _check_tls(cert: str | None, key: str | None) -> None:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as failure:
         raise Error(
-            "The certificate and its key cannot be used (options --tls-cert and --tls-key)",
+            "Cannot use the certificate and its key (options --tls-cert and --tls-key)",
             f"{cert}, {key}: {failure.strerror or failure}",
             kind=Kind.CONFIGURATION,
         ) from None

@@ -1,4 +1,4 @@
-"""granian as `rex serve` runs it: each limit is set on purpose (docs/operations.md, Limits)."""
+"""granian for `rex serve`, with all limits set explicitly (docs/operations.md, Limits)."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 __all__ = ["CONNECTIONS", "IDLE_SECONDS", "Loader", "check_packages", "run_server"]
 
 CONNECTIONS = 1024
-"""How many connections a worker holds by default."""
+"""Default maximum number of connections per worker."""
 IDLE_SECONDS = 15
-"""How long a connection may take to bring the head of a request by default."""
+"""Default timeout for the head of a request."""
 MAX_HEAD_BYTES = 128 * 1024
-"""The largest head of a request; also the most that is read of a body at once."""
+"""Maximum size of a request head, and of a chunk read from a body."""
 WAITING_CONNECTIONS = 1024
-"""How many connections wait in the kernel for a worker that holds its maximum."""
+"""Backlog of the kernel for connections over a worker's maximum."""
 KILL_SECONDS = 30
-"""How long a worker may take to finish its answers when the server ends."""
+"""Time for a worker to finish its responses when the server stops."""
 FILES_PER_CONNECTION = 4
-"""For its socket, a file, and one or two connections to the server of the storage."""
+"""A socket, a file, and one or two connections to the storage's server."""
 
 MAX_PAUSE_SECONDS = 30
 
 TRIM_SECONDS = 10
-"""How often freed memory is returned to the system."""
+"""Interval for returning freed memory to the system."""
 
 log = logging.getLogger("rex.serve")
 
@@ -55,18 +55,18 @@ def run_server(
     idle_seconds: float,
     tls: tuple[str, str] | None,
 ) -> None:
-    """Serve what the loader makes until a signal ends that, with a certificate and key for TLS.
+    """Serve the loader's application until a signal; `tls` is the paths of certificate and key.
 
-    It is HTTP/1.1 alone: granian limits neither how long a connection of HTTP/2 may be idle, nor,
-    where it speaks both, how long the first byte may take.
+    Only HTTP/1.1: granian does not limit the idle time of HTTP/2 connections, nor, when it serves
+    both versions, the time until the first byte.
 
-    Errors: `INTERNAL` when workers end as soon as they are started.
+    Errors: `INTERNAL` if workers exit right after their start.
     """
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
-    # granian has raised this one to the hard limit.
+    # granian has raised the soft limit to the hard limit.
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if open_files == resource.RLIM_INFINITY:
         open_files = connections * FILES_PER_CONNECTION
@@ -92,7 +92,7 @@ def run_server(
         server.serve(target_loader=loader, wrap_loader=False)
     except SystemExit as ended:
         if ended.code:
-            raise Error("The workers end as soon as they are started") from None
+            raise Error("The workers exit right after their start") from None
 
 
 def check_packages() -> None:
@@ -108,7 +108,7 @@ def check_packages() -> None:
 
 
 class Loader:
-    """Makes the application in each worker, from the arguments of the command."""
+    """Factory of each worker's application, from the arguments of the command."""
 
     def __init__(
         self, overrides: tuple[str, ...], config: str | None, *, access_log: bool, metrics: bool
@@ -119,7 +119,7 @@ class Loader:
         self._metrics = metrics
 
     def check(self, configuration: Configuration) -> None:
-        """Make the application as a worker will; what is configured wrongly is an `Error`."""
+        """Create the application as a worker does, to raise an `Error` in its configuration."""
         from rex.core.web import application
 
         rex = _application(configuration)
@@ -129,9 +129,9 @@ class Loader:
             rex.close()
 
     def __call__(self, *_: object) -> ASGIApp:
-        """Make the application of this worker, as soon as that is possible."""
+        """Create the application of this worker; retry until that succeeds."""
         with suppress(ValueError):  # not in the main thread
-            # Signals end a worker that waits; granian sets its own handlers afterwards.
+            # Signals end a worker that is retrying; granian sets its own handlers afterwards.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         _return_memory()
@@ -150,10 +150,10 @@ class Loader:
         return app
 
     def _patiently(self) -> Rex:
-        """Make the application, trying again with growing pauses as long as that fails.
+        """Create the application; retry after each failure, with growing pauses.
 
-        It was made before, when the server was started. So what it needs now is away for a while,
-        as a storage that restarts.
+        `check` succeeded when the server started, so a failure is most likely temporary, such as a
+        storage that restarts.
         """
         pause = 1
         while True:
@@ -162,7 +162,7 @@ class Loader:
                 return _application(configuration)
             except Error as error:
                 reason = configuration.mask(" ".join(str(error).split()))
-                log.warning("A worker cannot start, and tries again in %d s: %s", pause, reason)
+                log.warning("A worker cannot start; retrying in %d s: %s", pause, reason)
             time.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
@@ -172,11 +172,11 @@ def _application(configuration: Configuration) -> Rex:
 
 
 def _return_memory() -> None:
-    """Return the memory to the system that glibc keeps after a burst of uploads, again and again.
+    """Periodically return memory to the system that glibc retains after a burst of uploads.
 
-    Free memory lies between used memory, in an arena for each thread (malloc_trim(3)). Lower
-    thresholds (mallopt(3)) help as well, and double the CPU time of downloads. Only glibc has
-    this function.
+    Free memory lies between used memory, in one arena per thread (malloc_trim(3)). Lower
+    thresholds (mallopt(3)) also help, but double the CPU time of downloads. Only glibc has
+    malloc_trim.
     """
     with suppress(OSError, AttributeError):
         trim = ctypes.CDLL(None).malloc_trim

@@ -1,4 +1,4 @@
-"""Declared, typed, documented settings; where their values come from and how they are checked."""
+"""Declared, typed and documented settings, and the sources and validation of their values."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ __all__ = [
 T = TypeVar("T")
 
 MIN_MASKED = 8
-"""The length of the shortest secret that is masked in other text."""
+"""Minimum length of a secret that is masked in other text."""
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Setting(Generic[T_co]):
-    """One setting that a package declares; it cannot be changed.
+    """An immutable declaration of a package's setting.
 
-    `name` is lower case with underscores; it begins with the package's own word, since all the
-    settings of an application share one space of names. `type` is one of `rex.core.typed`.
-    `default` is the value when none is given, in the form that the program uses. `help` is one
-    line for people. The value of a `secret` setting is a `Secret`.
+    `name` is lower case with underscores, prefixed with the package's short name, since the
+    settings of an application share a namespace. `type` is one of `rex.core.typed`. `default` is a
+    parsed value. `help` is one line. The value of a `secret` setting is a `Secret`.
     """
 
     __slots__ = ("default", "help", "name", "secret", "type")
@@ -89,29 +88,33 @@ class Setting(Generic[T_co]):
         secret: bool = False,
     ) -> None:
         if not re.fullmatch("[a-z][a-z0-9_]*", name) or hasattr(Settings, name):
-            raise Error("A setting cannot have this name", name, kind=Kind.CONFIGURATION)
+            raise Error(
+                "The name of a setting must be lower case, and not a method of Settings",
+                name,
+                kind=Kind.CONFIGURATION,
+            )
         declared = {"name": name, "type": type, "default": default, "help": help, "secret": secret}
         for attribute, value in declared.items():
             object.__setattr__(self, attribute, value)
 
     def __setattr__(self, attribute: str, value: object) -> NoReturn:
-        raise AttributeError(f"a declared setting cannot be changed: {attribute}")
+        raise AttributeError(f"a setting is immutable: {attribute}")
 
     def __repr__(self) -> str:
         return f"<setting {self.name}: {self.type.expected}>"
 
     def parse(self, given: object) -> T_co:
-        """Return the value to use for what was given.
+        """Parse a value; None and ``""`` return the default.
 
-        `None` and `''` mean that nothing was given. An `Error` (`CONFIGURATION`) says what is
-        wrong, and shows what was given unless the setting is secret.
+        Errors: `CONFIGURATION` for a wrong value, which the payload shows unless the setting is
+        secret.
         """
         if given is None or (isinstance(given, str) and not given):
             return self.default
         value = self._read(given)
         if value is None:
             got = "" if self.secret else f", got {show(given)}"
-            del given  # a traceback may show our variables
+            del given  # a traceback may show local variables
             raise Error(
                 "Wrong value",
                 f"expected {self.type.expected}{got}",
@@ -133,12 +136,11 @@ class Setting(Generic[T_co]):
 
 
 class Settings(Mapping[str, Any]):
-    """The values of an application's settings, by name; read-only.
+    """The values of an application's settings by name, read-only.
 
-    ``settings.attach_dir`` and ``settings["attach_dir"]`` give a value that the type checker
-    knows nothing of; ``settings[ATTACH_DIR]``, with the `Setting` itself, gives a typed one.
-    A name that is not declared is an `AttributeError` or a `KeyError`, as from any object
-    or mapping.
+    ``settings.attach_dir`` and ``settings["attach_dir"]`` have the type `Any`;
+    ``settings[ATTACH_DIR]``, with the `Setting` itself, is typed. An unknown name is an
+    `AttributeError` or a `KeyError`.
     """
 
     __slots__ = ("_given", "_values")
@@ -178,14 +180,14 @@ class Settings(Mapping[str, Any]):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.items())})"
 
     def without_defaults(self) -> dict[str, Any]:
-        """Return the values that were given, without those that are defaults."""
+        """Return the values that were set explicitly."""
         return {name: value for name, value in self.items() if name in self._given}
 
     def mask(self, text: str) -> str:
-        """Return the text with the secrets of these settings blacked out.
+        """Return the text with the secrets of these settings masked.
 
-        A secret under `MIN_MASKED` characters stays: masking it would blank other words, and show
-        by that what it is.
+        A secret shorter than `MIN_MASKED` characters is not masked: that would mask other words,
+        and thereby reveal the secret.
         """
         for value in self._values.values():
             if isinstance(value, Secret) and len(value.reveal()) >= MIN_MASKED:
@@ -194,7 +196,7 @@ class Settings(Mapping[str, Any]):
 
 
 class Gathered(NamedTuple):
-    """What the command line found: the values given, and where each setting's value is from."""
+    """The values from all sources, and the source of each setting's value."""
 
     values: Given
     sources: dict[str, str]
@@ -207,11 +209,11 @@ def gather(
     environ: Mapping[str, str],
     file_values: Mapping[str, object],
 ) -> Gathered:
-    """Collect the values of settings from where a command finds them.
+    """Collect the values of settings from the sources of a command.
 
-    The first source that gives a value wins: `overrides` ("--set"), the environment variable
-    that is the setting's name in upper case, `file_values` ("rex.toml"). Names that nobody
-    declared are passed on, for `validate` to complain about.
+    The first source with a value wins: `overrides` ("--set"), the environment variable with the
+    setting's name in upper case, `file_values` ("rex.toml"). Undeclared names are kept for
+    `validate` to report.
     """
     names = [setting.name for setting in declared]
     layers: list[tuple[dict[str, str], Given]] = [
@@ -236,10 +238,10 @@ def validate(
     given: Mapping[str, object],
     sources: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Check all values given against the settings declared, and report all that is wrong at once.
+    """Parse all values and report all errors at once.
 
-    The `Error` (`CONFIGURATION`) names each wrong setting, its source if `sources` tells it,
-    what was given (never for a secret, nor for a name nobody declared) and what was expected.
+    Errors: `CONFIGURATION` naming each wrong setting, its source if `sources` has it, the given
+    value (not for a secret or an undeclared name) and the expected one.
     """
     given = Given(given)
     settings = {setting.name: setting for setting in declared}
@@ -262,8 +264,8 @@ def validate(
 
 def _unknown(name: str, settings: Iterable[str]) -> Error:
     return Error(
-        "Unknown name",
-        f"no such setting{did_you_mean(name, settings)}",
+        "Unknown setting",
+        f"no package declares this setting{did_you_mean(name, settings)}",
         kind=Kind.CONFIGURATION,
         code="unknown-setting",
         setting=name,
@@ -271,7 +273,7 @@ def _unknown(name: str, settings: Iterable[str]) -> Error:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return the end of a sentence that names what is spelt like this, or nothing."""
+    """Return a suffix for an error message that suggests a similar name, or an empty text."""
     from difflib import get_close_matches  # only needed for an error
 
     near = get_close_matches(name, list(names), n=1)

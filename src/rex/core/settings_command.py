@@ -1,4 +1,4 @@
-"""The command `rex settings`: every setting, its value, where it is from, and what it is for."""
+"""The command `rex settings`: every setting with its value, source and help."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["settings"]
 
 
 class _Row(NamedTuple):
-    """One setting as it is shown; the names are the keys of the JSON objects."""
+    """A row of the output; field names are the keys of the JSON objects."""
 
     package: str
     name: str
@@ -33,14 +33,14 @@ class _Row(NamedTuple):
     error: str | None
 
 
-@click.command("settings", short_help="Show all settings and where they are from.")
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.command("settings", short_help="Show all settings and their sources.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects.")
 @click.pass_context
 def settings(ctx: click.Context, *, as_json: bool) -> None:
-    """Show every setting: its value, where that is from, and what it is for.
+    """Show every setting with its value, source and help.
 
-    The settings are those of the packages that rex.toml names, or else of all installed
-    ones. Secrets are shown as ***, and what has no value as -.
+    The settings are those of the packages in rex.toml, or else of all installed packages.
+    Secrets are shown as ***, settings without a value as -.
     """
     configuration = ctx.find_root().ensure_object(Configuration)
     resolved, problems = _in_play(configuration)
@@ -61,7 +61,7 @@ def settings(ctx: click.Context, *, as_json: bool) -> None:
 
 
 def _in_play(configuration: Configuration) -> tuple[list[Package], list[Error]]:
-    """Return the packages that can be used, what is required first, and why others cannot."""
+    """Return the packages that load, requirements first, and the errors of the others."""
     found: dict[str, Package] = {}
     problems: list[Error] = []
     for name in configuration.packages or packages.find_installed():
@@ -87,7 +87,7 @@ def _row(package: Package, setting: Setting[Any], gathered: Gathered) -> _Row:
 
 
 def _table(rows: Iterable[_Row]) -> str:
-    """Lay the rows out in columns; what is wrong stands in the place of the help."""
+    """Return the rows as columns; an error replaces the help."""
     lines = [("SETTING", "VALUE", "SOURCE", "HELP")]
     for row in rows:
         value = "-" if row.value is None else str(row.value)

@@ -1,8 +1,8 @@
-"""Answers that come before a request is read, closed in stages (RFC 9112, section 9.6).
+"""Staged close after a response that precedes the end of its request (RFC 9112, section 9.6).
 
-A connection that is closed while bytes still arrive is reset, and a client that is reset while it
-sends loses an answer that it has not read yet. So what is left of the request is read and discarded
-after the answer, within limits, before the server closes.
+If a server closes a connection on which bytes still arrive, the kernel resets it, and a client that
+is still sending loses a response that it has not read yet. `StagedClose` therefore reads and
+discards the rest of the request after the response, within limits, before the server closes.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BYTES", "MAX_SECONDS", "SILENT_SECONDS", "StagedClose"]
 
 MAX_BYTES = 64 * 1024 * 1024
-"""How much is discarded at most."""
+"""Maximum number of bytes to discard."""
 MAX_CONFLICT_BYTES = 1024 * 1024
-"""How much is discarded at most after a 409: an upload that is resumed sends those bytes again."""
+"""Maximum after a 409: a resumed upload sends those bytes again."""
 MAX_SECONDS = 30.0
-"""How long it is discarded at most."""
+"""Maximum duration of discarding."""
 SILENT_SECONDS = 5.0
-"""How long to wait for a client that sends nothing more."""
+"""Timeout for a client that stops sending."""
 MAX_EMPTY_MESSAGES = 100
-"""After so many in a row the client has gone: a2wsgi repeats them without end then."""
+"""After so many in a row, the client has disconnected: a2wsgi then repeats them endlessly."""
 SHORT_BYTES = 64 * 1024
-"""What is no longer is discarded soon, and the connection kept for another request."""
+"""A body up to this size is discarded quickly, and the connection stays open."""
 
 
 _MARK = "rex.staged_close"
-"""Marks the scope below the outermost of several, which does the work."""
+"""Scope key that marks requests handled by an outer `StagedClose`."""
 
 
 class StagedClose:
-    """An ASGI application that discards the rest of a request after an early answer."""
+    """ASGI middleware that discards the rest of a request after an early response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -52,7 +52,7 @@ class StagedClose:
 
 
 def _has_body(scope: Scope) -> bool:
-    """Whether the request has a body (RFC 9112, section 6)."""
+    """Check whether the request has a body (RFC 9112, section 6)."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
         for name, value in scope["headers"]
@@ -60,7 +60,7 @@ def _has_body(scope: Scope) -> bool:
 
 
 class _Exchange:
-    """A request with a body, and its answer."""
+    """A request with a body, and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -69,13 +69,13 @@ class _Exchange:
         self._empty_messages = 0
         self._max_bytes = MAX_BYTES
         self._closes = scope.get("http_version", "1.1")[0] == "1" and not _is_short(scope)
-        # In ASGI, an application can read a request until it sends the last message of its answer.
-        # granian stops earlier, when the client has the whole answer, unless that message came.
+        # In ASGI, an application can read a request until it sends the last response message.
+        # granian stops earlier, once the client has the whole response, unless that message came.
         server = type(getattr(receive, "__self__", None)).__module__.partition(".")[0]
         self._reads_afterwards = server == "granian"
 
     async def receive(self) -> Message:
-        """Receive a message from the server; note the end of the request."""
+        """Receive a message from the server and record the end of the request."""
         message = await self._receive()
         self._empty_messages = 0 if message.get("body") else self._empty_messages + 1
         if self._empty_messages > MAX_EMPTY_MESSAGES:
@@ -84,7 +84,7 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a message of the answer; after the last one, discard the rest of the request."""
+        """Send a message of the response; discard the rest of the request after the last one."""
         if message.get("status") == HTTPStatus.CONFLICT:
             self._max_bytes = MAX_CONFLICT_BYTES
         if self._closes and not self._is_read and message["type"] == "http.response.start":
@@ -110,7 +110,7 @@ class _Exchange:
 
 
 def _is_short(scope: Scope) -> bool:
-    """Whether the body is soon discarded; a client that expects 100 may send none."""
+    """Check whether the body is short; a client that expects 100 Continue may not send a body."""
     headers = dict(scope["headers"])
     length = headers.get(b"content-length", b"")
     return (

@@ -1,8 +1,7 @@
-"""The types of settings: how a value is read, and what is expected in its place.
+"""Types of settings: parse a value, and describe the values that are accepted.
 
-A type takes a value as somebody gives it, as text or already as what it should be, and returns
-it as the program uses it. A value that it cannot take is a `ValueError`; the setting makes an
-error for people out of that (`rex.core.setting`).
+A type accepts a value as text or already parsed, and returns the parsed value. It raises
+`ValueError` for any other value; the setting turns that into an `Error` (`rex.core.setting`).
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Type(Generic[T_co]):
-    """What a setting's value may be.
+    """The type of a setting's value.
 
-    `expected` completes the sentence "expected …" for a person. `read` returns the value to
-    use, or raises `ValueError`.
+    `expected` completes an error message that begins with "expected …". `read` parses a value, or
+    raises `ValueError`.
     """
 
     __slots__ = ("expected", "read")
@@ -53,7 +52,7 @@ class Type(Generic[T_co]):
 
 
 def choice(*options: str) -> Type[str]:
-    """One of the words given."""
+    """Return a type that accepts only these words."""
 
     def read(given: object) -> str:
         if given not in options:
@@ -64,7 +63,7 @@ def choice(*options: str) -> Type[str]:
 
 
 def between(type: Type[T], low: float, high: float, words: str) -> Type[T]:  # noqa: A002 - as in `Setting`
-    """Limit a type of numbers; `words` tell people how."""
+    """Return a numeric type limited to a range, which `words` describe in messages."""
 
     def read(given: object) -> T:
         value = type.read(given)
@@ -76,7 +75,7 @@ def between(type: Type[T], low: float, high: float, words: str) -> Type[T]:  # n
 
 
 def _text(given: object) -> str:
-    # A line break is most likely the end of a file; half of a character is no text at all.
+    # A line break is most likely the end of a file; a lone surrogate is not text.
     if not isinstance(given, str) or not given.isprintable():
         raise ValueError
     return given
@@ -114,7 +113,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def _duration(given: object) -> float:
-    # A timedelta, without importing datetime for those who have none.
+    # Accepts a timedelta without importing datetime.
     total_seconds = getattr(given, "total_seconds", None)
     value: object = total_seconds() if callable(total_seconds) else given
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -140,7 +139,7 @@ def _size(given: object) -> int:
 
 
 def _scale(given: str, units: dict[str, int]) -> float:
-    """Read a number and its unit; whole numbers stay exact."""
+    """Parse a number with a unit; whole numbers stay exact."""
     match = re.fullmatch(r"([0-9]{1,30})(\.[0-9]{1,9})? ?([A-Za-z]*)", given.strip())
     if match is None or (unit := units.get(match[3].lower())) is None:
         raise ValueError
@@ -167,25 +166,25 @@ def _path(given: object) -> str:
 
 
 text = Type("text without control characters", _text)
-"""Any text, as it is, without control characters."""
+"""Any text without control characters; kept unchanged."""
 
 key = Type(f"text of at least {MIN_KEY_LENGTH} characters", _key)
-"""A secret that nobody can guess by trying."""
+"""A secret that is long enough to resist guessing."""
 
 integer = Type("a whole number", _integer)
-"""A whole number, of either sign."""
+"""A whole number, positive or negative."""
 
 boolean = Type("true or false", _boolean)
 """A switch: true, yes, on, 1; or false, no, off, 0."""
 
 duration = Type("a duration such as 90 (seconds), '15m', '1h' or '7d'", _duration)
-"""Seconds, as a number, a `datetime.timedelta`, or a number with the unit s, m, h, d or w."""
+"""Seconds: a number, a `datetime.timedelta`, or a number with the unit s, m, h, d or w."""
 
 size = Type("a size such as 1048576 (bytes), '10 MB' or '64 MiB'", _size)
-"""Bytes, as a whole number or a number with a unit: kB, MB, … of 1000, KiB, MiB, … of 1024."""
+"""Bytes: a whole number, or a number with a unit: kB, MB, … of 1000, KiB, MiB, … of 1024."""
 
 url = Type("an http:// or https:// address without user, query or fragment", _url)
-"""An absolute address, kept as it was written."""
+"""An absolute URL, kept unchanged."""
 
 path = Type("a path of a file or directory", _path)
-"""A path, made absolute from the current directory; `~` is the home directory."""
+"""A path, made absolute relative to the current directory; `~` is the home directory."""

@@ -1,6 +1,6 @@
-"""The version of the distribution: here, and nowhere else.
+"""The version of the distribution, defined only here.
 
-Asking importlib.metadata for it would take longer than all else that ``rex --version`` does.
+Reading it with importlib.metadata would take longer than the rest of ``rex --version``.
 """
 
 __all__ = ["__version__"]

@@ -1,4 +1,4 @@
-"""The packages' routes as one ASGI application, and how an error is answered over HTTP."""
+"""The packages' routes as one ASGI application, and error responses (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ STATUSES = {
     Kind.CORRUPT: 500,
     Kind.INTERNAL: 500,
 }
-"""The status that an error is answered with, by its kind (RFC 9110, section 15).
+"""Status of an error response by error kind (RFC 9110, section 15).
 
-What a storage cannot do is no trouble of the server: the client learns it, and nobody is alarmed.
+`UNSUPPORTED` is 422, not 501: an operation that a storage lacks must not alert the operator.
 """
 
 _TITLES = {
@@ -91,11 +91,10 @@ log = logging.getLogger("rex.web")
 
 
 def application(rex: Rex) -> ASGIApp:
-    """Make the ASGI application of all packages that have routes.
+    """Create the ASGI application of all packages that have routes.
 
-    Each is mounted under the last part of its name (``/attach``, also without a slash);
-    ``/health`` answers that the application is there. The application is active while a request
-    is answered.
+    Each package is mounted under the last part of its name (``/attach``, also without a trailing
+    slash); ``/health`` is the health check. `rex` is active during each request.
     """
     mounts: list[BaseRoute] = []
     for package in rex.packages:
@@ -107,7 +106,7 @@ def application(rex: Rex) -> ASGIApp:
 
 
 def refuse_start(error: Error) -> ASGIApp:
-    """Make an ASGI application that stops its server from starting, because of an error."""
+    """Create an ASGI application that fails the server's start-up with this error."""
 
     async def app(_: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -117,35 +116,35 @@ def refuse_start(error: Error) -> ASGIApp:
 
 
 def make_app(routes: Sequence[BaseRoute], lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
-    """Make an ASGI application of routes; what is ambiguous, or goes wrong, is answered here."""
+    """Create an ASGI application of routes that rejects ambiguous requests and answers errors."""
     app = Starlette(
         routes=routes,
         middleware=[Middleware(_Unambiguous)],
         exception_handlers={404: _not_found, 405: _not_allowed, Exception: answer_error},
         lifespan=lifespan,
     )
-    # It would send clients to whatever host the request names.
+    # A redirect would send clients to the host in the request.
     app.router.redirect_slashes = False
     return StagedClose(app)
 
 
 def import_reference(reference: str) -> Callable[..., Any]:
-    """Import what a package names as ``module:function``."""
+    """Import a function that a package names as ``module:function``."""
     module, _, attribute = reference.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     return function
 
 
 def path_of(package: Package) -> str:
-    """Give the path that a package with routes is mounted under."""
+    """Return the path under which a package's routes are mounted."""
     return f"/{package.name.rpartition('.')[2]}"
 
 
 class AccessLog:
-    """An ASGI application whose requests are logged, without their queries.
+    """ASGI middleware that logs requests without their queries.
 
-    The path is logged as it was sent, still encoded, so that it is one line. Of long parts only the
-    beginning is: what a client was permitted may stand there, with its signature at the end.
+    The path is logged percent-encoded, as sent, so that it stays on one line. Long path segments
+    are cut: they may be tokens, which end with their signature.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -153,7 +152,7 @@ class AccessLog:
         self._log = logging.getLogger("rex.access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, and log it."""
+        """Answer a request and log it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -172,7 +171,7 @@ class AccessLog:
             shown = ascii(path.partition(b"?")[0].decode("latin-1"))[1:-1]
             shown = re.sub(r"([^/]{64})[^/]+", r"\1...", shown)
             client = (scope.get("client") or ("-",))[0]
-            # Until the end of the answer: what is discarded of a request comes after it.
+            # Up to the end of the response: discarding the rest of the request comes after it.
             spent = ((ended or time.perf_counter()) - began) * 1000
             self._log.info('%s "%s %s" %d %.1f ms', client, scope["method"], shown, status, spent)
 
@@ -185,9 +184,9 @@ def problem(
     *,
     code: str = "",
 ) -> JSONResponse:
-    """Answer with a problem that programs can read (RFC 9457).
+    """Return a problem document (RFC 9457).
 
-    Its type is the code, or the kind where there is no code (docs/errors.md).
+    Its `type` is the error code, or the kind if there is no code (docs/errors.md).
     """
     content = {
         "type": code or kind,
@@ -207,23 +206,23 @@ def problem(
 _WORDS = {
     Kind.NOT_FOUND: "Not found.",
     Kind.ILL_FORMED: "The request is ill-formed.",
-    Kind.EXISTS: "It exists already.",
+    Kind.EXISTS: "Already exists.",
     Kind.CONFLICT: "The request conflicts with the current state.",
-    Kind.BUSY: "Another request is working on this; try again later.",
+    Kind.BUSY: "Another request is using this resource; try again later.",
     Kind.TOO_LARGE: "The content is too large.",
-    Kind.UNSUPPORTED: "The service cannot do this.",
+    Kind.UNSUPPORTED: "The service does not support this.",
     Kind.UNAVAILABLE: "The service is unavailable; try again later.",
     Kind.CORRUPT: "The stored content is damaged.",
 }
-"""What a client reads about an error of the service or of a server behind it, by its kind."""
+"""Generic texts for clients, by kind, for errors of the service or of a server behind it."""
 
 
 async def answer_error(_: Request, failure: Exception) -> Response:
-    """Answer with what an `Error` says, as far as it concerns the client.
+    """Return the response for an exception, without internals of the service.
 
-    The client reads the text of an error about its own request. An error of the service, or one
-    that was caused by a failure of something behind it, may name a host, a path or a setting: the
-    client reads generic words and the kind, not the code, and the text is logged.
+    A client gets the text of an error about its own request. An error of the service, or one with
+    a cause behind it, may name a host, a path or a setting: the client gets a generic text and the
+    kind, not the code, and the original text goes to the log.
     """
     if not isinstance(failure, Error):
         log.error("unexpected %s", type(failure).__name__, exc_info=failure)
@@ -234,13 +233,13 @@ async def answer_error(_: Request, failure: Exception) -> Response:
     if is_own and kind is not Kind.UNSUPPORTED:
         return problem(status, str(failure), kind.value, code=failure.code)
     log.log(logging.ERROR if is_ours else logging.INFO, "%s", failure)
-    # What would make it possible, which the payload says, is for the operator.
+    # The payload, which says what would make it possible, is for the operator.
     words = failure.message if is_own else _WORDS.get(kind, "Internal server error.")
     return problem(status, words, kind.value, code=failure.code if is_own else "")
 
 
 class _Unambiguous:
-    """An ASGI application that answers no request that something before it may read otherwise."""
+    """ASGI middleware that rejects requests which a proxy might read differently."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -254,31 +253,34 @@ class _Unambiguous:
 
 
 def _ambiguity(scope: Scope) -> str | None:
-    """Tell what is wrong with a request's host or encoding (RFC 9112, sections 3.2 and 6.1)."""
+    """Return the error in a request's Host or Transfer-Encoding, or None if both are right.
+
+    The rules are those of RFC 9112, sections 3.2 and 6.1.
+    """
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     # Some servers replace a missing host by an empty one. An empty host is invalid as well
     # (RFC 9110, section 4.2.1); only HTTP/1.0 allows a request without a host.
     if not any(hosts) and scope.get("http_version") not in ("1.0", "1"):
-        return "A request names its host."
+        return "The Host header is missing."
     if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
-        return "A request names one host."
+        return "The Host header must be one valid host."
     codings = [value.lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
-    return "The only transfer coding is chunked." if codings not in ([], [b"chunked"]) else None
+    return "Transfer-Encoding must be chunked." if codings not in ([], [b"chunked"]) else None
 
 
 class _AtRoot:
-    """An ASGI application whose root is asked for without the slash at its end."""
+    """ASGI middleware that answers the root of a mount without its trailing slash."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as at the slash."""
+        """Answer as with the trailing slash."""
         await self._app({**scope, "root_path": scope["path"]}, receive, send)
 
 
 class _Active:
-    """An ASGI application that is answered with a `Rex` active."""
+    """ASGI middleware that activates a `Rex` during each request."""
 
     def __init__(self, rex: Rex, app: ASGIApp) -> None:
         self._rex = rex
@@ -305,8 +307,9 @@ async def _health(_: Request) -> Response:
 
 
 async def _not_found(_: Request, __: Exception) -> Response:
-    return problem(404, "There is nothing here.", Kind.NOT_FOUND.value)
+    return problem(404, "Not found.", Kind.NOT_FOUND.value)
 
 
 async def _not_allowed(_: Request, __: Exception) -> Response:
-    return problem(405, "Use GET, HEAD.", "method-not-allowed", {"Allow": "GET, HEAD"})
+    detail = "The method must be GET or HEAD."
+    return problem(405, detail, "method-not-allowed", {"Allow": "GET, HEAD"})
