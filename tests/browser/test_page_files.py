@@ -77,7 +77,7 @@ def test_images_have_thumbnails_and_previews(visit: Visit, shown: Locator) -> No
     expect(image).to_have_js_property("naturalWidth", 200)
     visit.page.keyboard.press("Escape")
     look(visit, "bad.png")
-    expect(shown).to_have_text("The browser cannot show it.")
+    expect(shown).to_have_text("Your browser cannot show this file.")
     expect(visit.row("bad.png").locator(".thumb")).to_have_text("png")
     expect(visit.row("bad.png").locator("canvas")).to_have_count(0)
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_shown_is_said(visit: Visit, shown: Locator) -> None:
     """Among it what could run as a script."""
     stored(visit, a__svg=b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
     look(visit, "a.svg")
-    expect(shown).to_contain_text("There is no preview of this type, image/svg+xml.")
+    expect(shown).to_contain_text("No preview for files of type image/svg+xml.")
 
 
 def test_a_file_that_is_gone_is_said(visit: Visit, shown: Locator) -> None:
@@ -147,7 +147,7 @@ def test_a_link_is_copied_and_works_for_somebody_else(
     stored(visit, a__txt=b"for you")
     visit.button("Copy link", "a.txt").click()
     box = visit.row("a.txt").locator(".link")
-    expect(box).to_contain_text(re.compile(r"Copied\. .* until .*, in 60 min\."))
+    expect(box).to_contain_text(re.compile(r"Link copied\. .* until .*, in 60 min\."))
     link = visit.page.evaluate("navigator.clipboard.readText()")
     assert link == visit.page.get_by_label("Link to a.txt").input_value()
     assert link.startswith(demo.relay.url)
@@ -192,7 +192,7 @@ def test_a_file_is_removed_when_that_is_confirmed(visit: Visit) -> None:
     """And the focus stays in the list."""
     stored(visit, a__txt=b"a", b__txt=b"b")
     visit.button("Remove", "a.txt").click()
-    expect(visit.page.locator("#confirm-text")).to_have_text("Remove a.txt for good?")
+    expect(visit.page.locator("#confirm-text")).to_have_text("Permanently remove a.txt?")
     visit.page.get_by_role("button", name="Keep").click()
     assert ["a.txt", "b.txt"] == visit.demo.names()
     visit.button("Remove", "a.txt").click()
@@ -236,7 +236,7 @@ def test_files_are_found_by_name_and_page_by_page(visit: Visit) -> None:
     search.fill("scan 1")
     expect(visit.page.locator("#count")).to_have_text("10 files")
     search.fill("nowhere")
-    expect(visit.page.locator("#empty")).to_have_text("No file has “nowhere” in its name.")
+    expect(visit.page.locator("#empty")).to_have_text("No file name contains “nowhere”.")
     search.fill("")
     expect(visit.page.locator("#count")).to_have_text("50 of 63 files")
     expect(visit.page.locator("#stored > .new .name")).to_have_text(["new.txt"])
@@ -244,7 +244,7 @@ def test_files_are_found_by_name_and_page_by_page(visit: Visit) -> None:
 
 def test_an_empty_list_says_what_to_do(visit: Visit) -> None:
     """There is nothing to search in."""
-    expect(visit.page.locator("#empty")).to_contain_text("Nothing here yet.")
+    expect(visit.page.locator("#empty")).to_contain_text("No files yet.")
     expect(visit.page.get_by_label("Search by name")).to_be_hidden()
 
 
@@ -254,7 +254,7 @@ def test_a_list_that_cannot_be_had_is_asked_for_again(visit: Visit) -> None:
     visit.page.route("**/attach_demo/files*", lambda route: route.abort())
     visit.page.reload()
     failure = visit.page.get_by_role("alert")
-    expect(failure).to_contain_text("The application cannot be reached.")
+    expect(failure).to_contain_text("Cannot reach the application.")
     visit.page.unroute("**/attach_demo/files*")
     stored_names = visit.page.get_by_role("button", name="Try again")
     stored_names.click()
@@ -294,7 +294,7 @@ def test_without_script_a_form_uploads(browser: Browser, demo: Demo, tmp_path: P
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(demo.url)
-        expect(page.locator("#limit")).to_have_text("Files may be of any size.")
+        expect(page.locator("#limit")).to_have_text("No size limit.")
         field = page.locator("#files").bounding_box()
         assert field is not None
         assert field["width"] > 100

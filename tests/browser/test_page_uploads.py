@@ -102,7 +102,7 @@ def test_a_file_is_stored(visit: Visit, tmp_path: Path) -> None:
     visit.expect_stored("größe 中文.txt")
     assert digest(file) == visit.demo.digest(file.name)
     expect(visit.row(file.name)).to_contain_text("1.8 kB · Text · just now")
-    expect(visit.page.locator("#said")).to_have_text("größe 中文.txt is stored")
+    expect(visit.page.locator("#said")).to_have_text("größe 中文.txt stored")
 
 
 def test_ten_files_are_stored(visit: Visit, tmp_path: Path) -> None:
@@ -223,9 +223,7 @@ def test_a_server_that_is_away_for_a_while_is_tried_again(
     begin(visit, large_file)
     with visit.demo.relay.refusing(), visit.demo.app.refusing():
         detail = visit.page.locator("#uploads .detail")
-        expect(detail).to_contain_text(
-            "The connection is lost, and tried again by itself.", timeout=60_000
-        )
+        expect(detail).to_contain_text("Connection lost; retrying automatically.", timeout=60_000)
     visit.expect_stored("large.bin")
     assert digest(large_file) == visit.demo.digest("large.bin")
     assert sent() < NOT_AGAIN
@@ -357,7 +355,7 @@ def test_a_file_that_the_browser_has_not_kept_can_be_chosen_again(
     visit.until(lambda: visit.page.evaluate(KNOWN))
     visit.page.evaluate(FORGET)
     visit.open()
-    expect(visit.page.locator("#uploads .detail")).to_contain_text("choose it again to go on")
+    expect(visit.page.locator("#uploads .detail")).to_contain_text("Choose this file again")
     visit.demo.relay.release()
     visit.add(large_file)
     visit.expect_stored("large.bin")
@@ -373,11 +371,11 @@ def test_limits_are_told_before_anything_is_sent(page: Page, tmp_path: Path) -> 
     with demo_on_directory(tmp_path, attach_max_size="1MB") as demo:
         visit = Visit(page, demo)
         visit.open()
-        expect(page.locator("#limit")).to_have_text("Each file may have up to 1 MB.")
+        expect(page.locator("#limit")).to_have_text("Maximum file size: 1 MB.")
         (tmp_path / "large.bin").write_bytes(bytes(1_000_001))
         visit.add(tmp_path / "large.bin", *made(tmp_path, "small.txt"))
         visit.expect_stored("small.txt")
-        expect(page.locator("#refused")).to_contain_text("large.bin has more than 1 MB.")
+        expect(page.locator("#refused")).to_contain_text("large.bin is larger than 1 MB.")
         begun = [one for one in visit.requests if one.method == "POST"]
         assert ["small.txt"] == [name_of(one) for one in begun]
 
@@ -398,7 +396,7 @@ def test_the_application_sees_no_bytes_of_an_upload_to_s3(
     assert received < MIB // 4
     page.locator("#traffic summary").first.click()
     expect(page.locator("#traffic-text")).to_contain_text(
-        f"157 MB went from this browser straight to {demo.relay.url}."
+        f"157 MB went directly from this browser to {demo.relay.url}."
     )
     demo.clear()
 

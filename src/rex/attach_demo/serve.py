@@ -1,4 +1,4 @@
-"""The page on this machine, until Ctrl-C: ``python -m rex.attach_demo.serve [--s3]``."""
+"""Serve the demo page locally until Ctrl-C: ``python -m rex.attach_demo.serve [--s3]``."""
 
 from __future__ import annotations
 
@@ -27,23 +27,27 @@ HOST = "127.0.0.1"
 PORT = 8000
 PAUSE_SECONDS = 0.05
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Whatever ends it, it ends as by Ctrl-C, once, with nothing left."""
+"""Signals that end the server as Ctrl-C does, with all temporary files deleted."""
 
 
 def main() -> int:
-    """Serve the page over a directory, or over a throwaway S3 server; give the exit code."""
+    """Serve the page over a directory or a temporary S3 server; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m rex.attach_demo.serve", description="Serve the page until Ctrl-C."
+        prog="python -m rex.attach_demo.serve", description="Serve the demo page until Ctrl-C."
     )
-    parser.add_argument("--s3", action="store_true", help="on a throwaway S3 server (SeaweedFS)")
-    parser.add_argument("--dir", help="keep the files there; without it, they go at the end")
-    parser.add_argument("--max-size", default="", help="the largest file, as 100MB; no limit")
     parser.add_argument(
-        "--port", type=int, help=f"the port to listen on; {PORT}, or any other if that is taken"
+        "--s3", action="store_true", help="store files on a temporary S3 server (SeaweedFS)"
+    )
+    parser.add_argument("--dir", help="store files here (default: a temporary directory)")
+    parser.add_argument(
+        "--max-size", default="", help="maximum size of a file, such as 100MB (default: no limit)"
+    )
+    parser.add_argument(
+        "--port", type=int, help=f"port to listen on (default: {PORT}, or any free port)"
     )
     options = parser.parse_args()
     if options.s3 and options.dir:
-        parser.error("--dir is for files in a directory, not on S3")
+        parser.error("--dir cannot be combined with --s3")
     for end in ENDS:
         signal.signal(end, _end)
     try:
@@ -64,7 +68,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _keep_server(directory: str, port: int, *, on_s3: bool) -> Iterator[Mapping[str, str]]:
-    """Give the settings of the storage, which is there until the end of the block."""
+    """Yield the settings of a storage that exists until the end of the block."""
     if not on_s3:
         yield {"attach_dir": directory, "attach_url": f"http://{HOST}:{port}/attach"}
         return
@@ -72,15 +76,15 @@ def _keep_server(directory: str, port: int, *, on_s3: bool) -> Iterator[Mapping[
     with SeaweedFS() as server:
         settings = server.settings()
         url = f"s3://{server.bucket}?endpoint={server.endpoint}"
-        keys = {"access_key": server.access_key, "secret_key": server.secret_key}
-        with open_storage(url, **keys) as storage:
+        credentials = {"access_key": server.access_key, "secret_key": server.secret_key}
+        with open_storage(url, **credentials) as storage:
             storage.cors.allow([f"http://{name}:{port}" for name in (HOST, "localhost")])
         yield {**settings, "attach_redirect": "true"}
 
 
 @contextlib.contextmanager
 def _serving(file: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `rex serve`, and say where the page is as soon as it is there."""
+    """Run `rex serve`, and print the address of the page once the server listens."""
     command = [sys.executable, "-c", "from rex.core.cli import main; main()"]
     command += ["--config", str(file), "serve", "--host", HOST, "--port", str(port)]
     with subprocess.Popen(command) as program:  # noqa: S603 - ours
@@ -88,7 +92,7 @@ def _serving(file: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
             while program.poll() is None and not _listens(port):
                 time.sleep(PAUSE_SECONDS)
             if program.poll() is None:
-                _say(f"Open http://{HOST}:{port}/attach_demo/ and press Ctrl-C to end.")
+                _say(f"Open http://{HOST}:{port}/attach_demo/ (press Ctrl-C to stop).")
             yield program
         finally:
             program.terminate()
@@ -100,7 +104,7 @@ def _listens(port: int) -> bool:
 
 
 def _write(file: Path, settings: Mapping[str, str]) -> None:
-    """Write a rex.toml that nobody else can read: there are keys in it."""
+    """Write a rex.toml with mode 0600, since it has credentials."""
     given = {"attach_access": "public", **settings}
     lines = [f"{name} = {json.dumps(value)}" for name, value in given.items()]
     file.touch(mode=0o600)
@@ -108,7 +112,7 @@ def _write(file: Path, settings: Mapping[str, str]) -> None:
 
 
 def _free_port(*ports: int) -> int:
-    """Give the first that nobody has; 0 stands for any."""
+    """Return the first of these ports that is free; 0 means any port."""
     for port in ports:
         with (
             contextlib.suppress(OSError, OverflowError),
@@ -116,7 +120,7 @@ def _free_port(*ports: int) -> int:
         ):
             return int(free.getsockname()[1])
     raise Error(
-        "Cannot listen there (option --port)",
+        "Cannot listen on this port (option --port)",
         port,
         kind=Kind.CONFIGURATION,
         code="cannot-listen",

@@ -1,9 +1,9 @@
-"""Run a program until the pipe on standard input ends, then kill it and remove what it left.
+"""Run a program until the pipe on standard input closes, then kill it and delete its files.
 
-This is run as a script of its own, with nothing but the standard library, by a process that wants
-a server for a while. However that process ends, killed outright included, the kernel closes its
-end of the pipe, and the server and its files go too. (A preexec_fn with PR_SET_PDEATHSIG would be
-unsafe in a process with threads, works on Linux alone and removes no files.)
+A process that needs a temporary server runs this module as a script; it uses only the standard
+library. However that process ends, even by SIGKILL, the kernel closes its end of the pipe, and the
+script stops the server and deletes its files. (A preexec_fn with PR_SET_PDEATHSIG would be unsafe
+in a process with threads, works only on Linux and does not delete files.)
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from typing import TypedDict
 __all__ = ["Task"]
 
 _TICK = 0.1
-"""Seconds between two looks at whether the program still runs."""
+"""Interval of checks whether the program is still running, in seconds."""
 
 
 class Task(TypedDict):
-    """The script's one argument, as JSON."""
+    """The script's argument, as JSON."""
 
     command: list[str]
     directory: str
-    """Where the program runs; removed after it has stopped, never before."""
+    """Working directory of the program; deleted after the program has stopped."""
     log: str
     leftovers: list[str]
-    """Files elsewhere that the program may leave behind; removed too."""
+    """Files elsewhere that the program may leave behind; deleted too."""
 
 
 def _main(task: Task) -> None:
     pipe = sys.stdin.fileno()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A signal counts as the end of the pipe. (Ignored signals would be ignored by the
-        # program too; handlers are not inherited.)
+        # A signal counts as the end of the pipe. (The program would inherit ignored signals, but
+        # does not inherit handlers.)
         signal.signal(number, lambda *_: os.dup2(os.open(os.devnull, os.O_RDONLY), pipe))
     with Path(task["log"]).open("ab") as log:
-        program = subprocess.Popen(  # noqa: S603 - the command comes from whoever started us
+        program = subprocess.Popen(  # noqa: S603 - the command comes from our parent process
             task["command"],
             cwd=task["directory"],
             stdin=subprocess.DEVNULL,
@@ -51,12 +51,12 @@ def _main(task: Task) -> None:
         )
     while program.poll() is None and not select.select([pipe], [], [], _TICK)[0]:
         pass
-    # This tells the other end that the program has ended or will.
+    # Signals to the other end that the program has ended or is about to.
     os.close(sys.stdout.fileno())
-    # What it holds goes with it, so there is nothing that it would have to finish first.
+    # Its data is deleted anyway, so there is no need for a graceful stop.
     program.kill()
     program.wait()
-    # Wait for the end of the pipe even so: the other end may want to read the log.
+    # Wait for the end of the pipe anyway: the other end may want to read the log.
     select.select([pipe], [], [])
     for leftover in task["leftovers"]:
         Path(leftover).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-// Four ways to give files to the page: pick them, pick a folder, drop them, paste them.
+// Four ways to add files: choose files, choose a folder, drop, paste.
 
 import { byId, element, say } from './elements.js'
 import { size } from './format.js'
@@ -7,21 +7,21 @@ import { uppy } from './uploader.js'
 import { getDroppedFiles } from './uppy.js'
 
 export function acceptFiles() {
-  if (LIMIT) byId('limit').textContent = `Each file may have up to ${size(LIMIT)}.`
+  if (LIMIT) byId('limit').textContent = `Maximum file size: ${size(LIMIT)}.`
   for (const id of ['files', 'folder']) {
     byId(id).addEventListener('change', ({ target }) => {
       add([...target.files])
-      target.value = '' // so that the same file can be chosen again
+      target.value = '' // allows choosing the same file again
     })
   }
   addEventListener('paste', ({ clipboardData, target }) => {
-    // Into a field goes text; office programs put a picture of it beside it.
+    // An input takes text; office programs add a picture of it to the clipboard.
     if (clipboardData && !target.matches?.('input')) add([...clipboardData.files])
   })
   acceptDropped()
   uppy.on('restriction-failed', (file, error) => {
     const isTooLarge = LIMIT && file?.size > LIMIT
-    refuse(isTooLarge ? `${file.name} has more than ${size(LIMIT)}.` : error.message)
+    refuse(isTooLarge ? `${file.name} is larger than ${size(LIMIT)}.` : error.message)
   })
   showConnection()
 }
@@ -29,7 +29,7 @@ export function acceptFiles() {
 function acceptDropped() {
   const zone = byId('drop')
   const brings = ({ dataTransfer }) => dataTransfer.types.includes('Files')
-  // A file dropped beside the zone would take the place of the page.
+  // The browser would replace the page with a file dropped outside the zone.
   addEventListener('dragover', (event) => {
     if (!brings(event)) return
     event.preventDefault()

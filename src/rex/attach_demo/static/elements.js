@@ -1,6 +1,6 @@
-// Making elements, and finding those that the page has.
+// Create elements, and find those of the page.
 
-// Text is always text: nothing that a user named is ever read as HTML.
+// Children are text nodes: a name from a user is never parsed as HTML.
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag)
   for (const [name, value] of Object.entries(properties)) {
@@ -16,7 +16,7 @@ export const byId = (id) => document.getElementById(id)
 const BURST = 1000 // milliseconds
 let said = []
 
-// For those who do not see the page: what happens, and not more often than one can hear it.
+// Announce an event to screen readers, with bursts of events summarised.
 export function say(text) {
   if (said.length === 0) setTimeout(() => (said = []), BURST)
   said.push(text)

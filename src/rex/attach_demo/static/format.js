@@ -1,4 +1,4 @@
-// Sizes, times and types in words.
+// Format sizes, times and types.
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte']
 

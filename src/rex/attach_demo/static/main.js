@@ -1,4 +1,4 @@
-// The page: files are added, uploaded, listed; each part is a module of its own.
+// The page. Adding, uploading and listing files are separate modules.
 
 import { acceptFiles } from './adding.js'
 import { byId } from './elements.js'
@@ -10,8 +10,8 @@ import { showUploads } from './uploads.js'
 
 document.documentElement.classList.add('scripted')
 byId('route').textContent = SERVER
-  ? `Uploads go from your browser straight to the S3 server at ${new URL(SERVER).host}.`
-  : 'Uploads go to this application, which keeps them in a directory.'
+  ? `Uploads go directly from your browser to the S3 server at ${new URL(SERVER).host}.`
+  : 'Uploads go to this application, which stores them in a directory.'
 
 acceptFiles()
 closePreview()

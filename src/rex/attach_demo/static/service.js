@@ -1,30 +1,30 @@
-// What the application is asked, and what it says when something is wrong.
+// Requests to the application, and its errors.
 
 import { noteAsked } from './traffic.js'
 
 const { service, server, maxSize } = document.body.dataset
 
 export const SERVICE = service
-// The origin of the S3 server, or nothing where the application itself keeps the files.
+// The origin of the S3 server; empty if the application stores the files.
 export const SERVER = server
-// The largest size of a file in bytes, if there is one.
+// Maximum size of a file in bytes, or null.
 export const LIMIT = maxSize ? Number(maxSize) : null
 
 export const urlOf = (handle) => SERVICE + handle.split('/').map(encodeURIComponent).join('/')
 
-// The handle of what was uploaded: the end of its key on S3, or of its address.
+// The handle of an uploaded file: the end of its S3 key or of its upload URL.
 export function handleOf({ body, uploadURL }) {
   const path = body?.key ?? decodeURIComponent(new URL(uploadURL, location.href).pathname)
   return `/${path.split('/').slice(-5).join('/')}`
 }
 
-// Ask the application; an error is its own words (RFC 9457).
+// Send a request to the application; an error has the detail of its problem document (RFC 9457).
 export async function ask(url, options = {}) {
   let response
   try {
     response = await fetch(url, options)
   } catch {
-    throw Object.assign(new Error('The application cannot be reached.'), { isLost: true })
+    throw Object.assign(new Error('Cannot reach the application.'), { isLost: true })
   }
   const text = await response.text()
   noteAsked(options.body, text)
@@ -33,7 +33,7 @@ export async function ask(url, options = {}) {
   try {
     detail = JSON.parse(text).detail
   } catch {
-    // It is not from the application, but from something before it.
+    // The response is from a proxy in front of the application.
   }
   throw new Error(detail)
 }

@@ -1,4 +1,4 @@
-// The files that are stored: newest first, found by name, page by page.
+// The list of stored files: newest first, with search by name, in pages.
 
 import { byId, element, say } from './elements.js'
 import { age, kind, size } from './format.js'
@@ -9,9 +9,9 @@ import { thumbnail } from './thumbnails.js'
 const PAGE = 50
 const SEARCH_PAUSE = 200 // milliseconds
 
-const made = new Map() // all rows that were ever made, by handle
-const mine = new Set() // what this page has uploaded
-const gone = new Set() // what was removed here, which a list may still hold that was made before
+const made = new Map() // all rows ever created, by handle
+const mine = new Set() // handles uploaded by this page
+const gone = new Set() // handles removed by this page, which an older list may still contain
 let limit = PAGE
 let current = null
 let isWanted = false
@@ -38,7 +38,7 @@ export function noteUploaded(handle) {
   load()
 }
 
-// Load the list from its beginning; what is wanted meanwhile is loaded afterwards, once.
+// Load the list from the start; calls during a load cause one more load.
 function load() {
   isWanted = true
   current ??= loadWanted().finally(() => {
@@ -78,11 +78,11 @@ function show({ files, total }, wanted) {
   byId('more').hidden = rows.length >= count
   byId('empty').hidden = count > 0
   byId('empty').textContent = wanted
-    ? `No file has “${wanted}” in its name.`
-    : 'Nothing here yet. Your first file is one drop away.'
+    ? `No file name contains “${wanted}”.`
+    : 'No files yet. Drop a file to upload it.'
 }
 
-// Rows that stay are not touched, so that nobody loses the place where he is.
+// Rows that remain are left in place, to keep focus and scroll position.
 function place(rows) {
   const list = byId('stored')
   const kept = new Set(rows)
@@ -123,10 +123,10 @@ function makeRow(file) {
   return row
 }
 
-const action = (tag, verb, file, properties) =>
-  element(tag, { ...properties, ariaLabel: `${verb} ${file.name}` }, verb)
+const action = (tag, label, file, properties) =>
+  element(tag, { ...properties, ariaLabel: `${label} ${file.name}` }, label)
 
-// Show something below a row, in place of what is there.
+// Show content below a row, replacing earlier content.
 function below(row, ...content) {
   row.querySelector('.link')?.remove()
   row.append(element('div', { className: 'wide link' }, ...content))
@@ -137,7 +137,8 @@ async function copyLink(file, row) {
     const link = await ask(`${urlOf(file.handle)}?link`)
     const isCopied = await copy(link.url)
     const until = ending(new Date(link.expires_at))
-    const words = `${isCopied ? 'Copied' : 'Copy this'}. Whoever has it may download the file until ${until}.`
+    const copied = isCopied ? 'Link copied' : 'Copy this link'
+    const words = `${copied}. Anyone with the link can download the file until ${until}.`
     const field = element('input', {
       readOnly: true,
       value: link.url,
@@ -157,7 +158,7 @@ async function copy(text) {
     await navigator.clipboard.writeText(text)
     return true
   } catch {
-    return false // a browser gives the clipboard to secure pages that are looked at
+    return false // browsers allow clipboard access only to secure pages that have focus
   }
 }
 
@@ -169,7 +170,7 @@ function ending(date) {
 }
 
 async function remove(file, row) {
-  if (!(await confirmed(`Remove ${file.name} for good?`))) return
+  if (!(await confirmed(`Permanently remove ${file.name}?`))) return
   const next = row.nextElementSibling ?? row.previousElementSibling
   try {
     await ask(urlOf(file.handle), { method: 'DELETE' })
@@ -180,7 +181,7 @@ async function remove(file, row) {
   }
   gone.add(file.handle)
   row.remove()
-  say(`${file.name} is removed`)
+  say(`${file.name} removed`)
   const place = next?.isConnected ? next.querySelector('.name') : byId('files')
   place.focus()
   load()

@@ -1,11 +1,11 @@
-// Small pictures of images, made in the browser; of other files, what their names end with.
+// Thumbnails of images, rendered in the browser; file extensions for other files.
 
 import { element } from './elements.js'
 import { extension } from './format.js'
 import { urlOf } from './service.js'
 
 const SIDE = 96 // pixels
-const LARGEST = 25_000_000 // bytes: a larger one is not fetched for this
+const LARGEST = 25_000_000 // maximum bytes of an image to fetch for a thumbnail
 const TYPES = ['image/avif', 'image/bmp', 'image/gif', 'image/jpeg', 'image/png', 'image/webp']
 
 const files = new WeakMap()
@@ -41,6 +41,6 @@ async function draw(box, file) {
     image.close()
     box.replaceChildren(canvas)
   } catch {
-    // It is no image whatever its name says; its ending stays.
+    // The file is not an image, despite its type; the extension stays.
   }
 }

@@ -1,22 +1,22 @@
-// For the developer who looks: which requests carried each upload, and what the application saw.
+// For developers: the requests of each upload, and the traffic of the application.
 
 import { byId, element } from './elements.js'
 import { size } from './format.js'
 
-const UPLOADS = 50 // of those before only the bytes are told
-const REQUESTS = 40 // of one upload that are listed
+const UPLOADS = 50 // uploads listed; older ones count only in the totals
+const REQUESTS = 40 // requests listed per upload
 
 const uploads = new Map()
 const seen = { asked: 0, askedBytes: 0, bytes: 0 }
 
-// A question to the application: some lines of JSON there and back.
+// Count a JSON request to the application.
 export function noteAsked(sent, received) {
   seen.asked += 1
   seen.askedBytes += (sent?.length ?? 0) + received.length
   showText()
 }
 
-// A request that carries an upload: a link, or what tus sends.
+// List a request of an upload: with a link, or by tus.
 export function noteRequest({ id, name }, request) {
   if (!uploads.has(id)) begin(id, name)
   const upload = uploads.get(id)
@@ -49,11 +49,10 @@ function begin(id, name) {
 function showText() {
   const { server } = document.body.dataset
   byId('traffic-text').textContent = server
-    ? `${size(seen.bytes)} went from this browser straight to ${server}. The application saw none ` +
-      `of them: it was asked ${seen.asked} times, for links and lists, ${size(seen.askedBytes)} of ` +
-      'JSON in all.'
-    : `${size(seen.bytes)} went to the application, which keeps them in a directory. ` +
-      'On an S3 server the same page sends them past it: make serve S3=1.'
+    ? `${size(seen.bytes)} went directly from this browser to ${server}. The application only ` +
+      `answered ${seen.asked} requests for links and lists, ${size(seen.askedBytes)} of JSON.`
+    : `${size(seen.bytes)} went to the application, which stores them in a directory. ` +
+      'With an S3 server, this page uploads directly to that server: make serve S3=1.'
 }
 
 function details({ method, url, part, headers = {}, fields = {} }) {

@@ -1,5 +1,5 @@
-// Uppy, set up for where the files are kept: straight to the S3 server, or to the application by tus.
-// Which file's turn it is, and what becomes of one that failed, is decided here.
+// Uppy, configured to upload directly to the S3 server, or to the application by tus.
+// This module schedules uploads and retries.
 
 import { SERVER, SERVICE, LIMIT, send } from './service.js'
 import { noteRequest, noteStored } from './traffic.js'
@@ -7,19 +7,19 @@ import { AwsS3, GoldenRetriever, Tus, Uppy } from './uppy.js'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
-const MULTIPART = 16 * MIB // above this, a file goes in parts, and can be taken up where it was
+const MULTIPART = 16 * MIB // larger files use multipart uploads, which can be resumed
 const AT_ONCE = 4
-const LONGEST_PAUSE = 30 // seconds before a lost connection is tried again
+const LONGEST_PAUSE = 30 // maximum seconds before the next retry after a lost connection
 
 export const uppy = new Uppy({ id: 'attachments', restrictions: { maxFileSize: LIMIT } })
 
 if (SERVER) {
   uppy.use(AwsS3, {
     signRequest,
-    // The application chooses the key; this tells it the name, and us the upload.
+    // The application chooses the key; this value carries the file name and the upload's id.
     generateObjectKey: (file) => `${file.id}/${file.name}`,
     shouldUseMultipart: (file) => file.size > MULTIPART,
-    limit: 1000, // we see to it ourselves
+    limit: 1000, // effectively none: `next` limits concurrency
   })
 } else {
   uppy.use(Tus, {
@@ -33,7 +33,7 @@ if (SERVER) {
   })
 }
 
-// Have the application sign one request, which the browser then makes itself.
+// Let the application sign a request for the browser to send.
 async function signRequest(request) {
   const link = await send(`${SERVICE}/sign`, request)
   if (!request.uploadId) idsByKey.set(link.key, request.key.slice(0, request.key.lastIndexOf('/')))
@@ -46,7 +46,7 @@ async function signRequest(request) {
 const idsByKey = new Map()
 const goesTo = (key) => (file) => file.s3Multipart?.key === key
 
-// A few files at a time; those that have begun have an uploader of Uppy's, paused or not.
+// A few files upload at a time; each file in `begun` has an uploader in Uppy, paused or not.
 
 const begun = new Set()
 
@@ -58,7 +58,7 @@ function next() {
   const busy = files.filter((file) => begun.has(file.id) && !file.isPaused).length
   for (const { id } of files.filter(isWaiting).slice(0, Math.max(0, AT_ONCE - busy))) {
     begun.add(id)
-    uppy.retryUpload(id).catch(() => {}) // an error comes as an event
+    uppy.retryUpload(id).catch(() => {}) // Uppy emits errors as events
   }
 }
 
@@ -83,12 +83,12 @@ export function retry(id) {
   next()
 }
 
-// Give it up; nothing of what was sent is left.
+// Cancel an upload and discard the bytes already sent.
 export function cancel(id) {
   const file = uppy.getFile(id)
-  const isHeard = begun.has(id)
-  uppy.removeFile(id) // which makes an uploader take back what it has sent
-  if (!isHeard) discard(file).catch(() => {}) // it expires
+  const hasUploader = begun.has(id)
+  uppy.removeFile(id) // an uploader then deletes what it has sent
+  if (!hasUploader) discard(file).catch(() => {}) // otherwise the partial upload expires
 }
 
 async function discard({ tus, s3Multipart }) {
@@ -112,10 +112,10 @@ uppy.on('upload-success', (file) => {
   begun.delete(file.id)
   noteStored(file)
   rememberStored(file.id)
-  queueMicrotask(() => uppy.removeFile(file.id)) // it is Uppy's no more, but the storage's
+  queueMicrotask(() => uppy.removeFile(file.id)) // the file is in the storage now
 })
 
-// What fails for want of a connection is tried again by itself, after longer and longer pauses.
+// Uploads that fail by a lost connection are retried automatically, with growing pauses.
 
 const pauses = new Map()
 
@@ -134,14 +134,14 @@ uppy.on('upload-progress', (file) => pauses.delete(file.id))
 addEventListener('online', () => uppy.getFiles().filter(isLost).forEach(({ id }) => retry(id)))
 
 function wasLost(error) {
-  const isUnanswered = error.originalRequest && !error.originalResponse // as tus tells it
+  const isUnanswered = error.originalRequest && !error.originalResponse // an error of tus
   return error.isLost || error.isNetworkError || error.code === 'NETWORK' || isUnanswered
 }
 
-// What was on its way survives a reload: the browser keeps its bytes. Of several tabs one does so.
+// Unfinished uploads survive a reload: the browser stores their bytes. Only one tab does so.
 
 const STORED = 'stored'
-const HANDOVER = 1000 // milliseconds in which a page that is reloaded lets go
+const HANDOVER = 1000 // milliseconds for a page that is reloaded to release the lock
 
 const retriever = { indexedDB: { maxFileSize: 2 * GIB, maxTotalSize: 4 * GIB } }
 
@@ -156,7 +156,7 @@ export function keepThroughReloads() {
     uppy.use(GoldenRetriever, retriever)
     return new Promise(() => {})
   }
-  navigator.locks.request('attachments', options, hold).catch(() => {}) // another tab does so
+  navigator.locks.request('attachments', options, hold).catch(() => {}) // another tab has the lock
 }
 
 function goOn() {
@@ -168,7 +168,7 @@ function goOn() {
   next()
 }
 
-// The last thing that was learned before a reload is not yet where the rest is kept.
+// Golden Retriever saves its state with a delay, so the last success may be missing after a reload.
 function rememberStored(id) {
   const stored = JSON.parse(sessionStorage.getItem(STORED) ?? '[]')
   sessionStorage.setItem(STORED, JSON.stringify([...stored.slice(-20), id]))

@@ -1,12 +1,12 @@
-// The uploads that are on their way: a row each, and the sum of all.
+// The running uploads: a row for each, and the total.
 
 import { byId, element, say } from './elements.js'
 import { duration, size } from './format.js'
 import { handleOf } from './service.js'
 import { cancel, isLost, isWaiting, pause, resume, retry, uppy } from './uploader.js'
 
-const EVERY = 250 // milliseconds between two looks
-const MEMORY = 3000 // milliseconds over which a speed is taken
+const EVERY = 250 // milliseconds between updates
+const MEMORY = 3000 // milliseconds over which the speed is averaged
 
 const rows = new Map()
 const finished = { bytes: 0, count: 0 }
@@ -20,7 +20,7 @@ export function showUploads(onStored) {
   uppy.on('upload-success', (file, response) => {
     finished.bytes += file.size
     finished.count += 1
-    say(`${file.name} is stored`)
+    say(`${file.name} stored`)
     onStored(handleOf(response))
   })
   uppy.on('upload-error', (file) => say(`${file.name}: ${stateOf(uppy.getFile(file.id), 0)}`))
@@ -36,12 +36,12 @@ export function showUploads(onStored) {
   })
 }
 
-// Those that can be paused.
+// Uploads that can be paused.
 const ready = () => uppy.getFiles().filter((file) => !file.error && !file.isGhost)
 const isAllPaused = () => ready().every((file) => file.isPaused)
 const sent = (file) => file.progress.bytesUploaded || 0
 
-// Look again and again as long as there is something to see: also a speed that falls to nothing.
+// Update periodically while there are uploads, so that the speed also drops when they stall.
 function watch() {
   ticking ||= setInterval(show, EVERY)
   show()
@@ -63,7 +63,7 @@ function show() {
   ticking = 0
 }
 
-// Whoever is where a row was is taken to the next one.
+// Remove a row; move the focus from it to the next row.
 function leave(id) {
   const row = rows.get(id)
   if (!row) return
@@ -123,19 +123,19 @@ function makeRow(id) {
     row.classList.toggle('failed', Boolean(file.error) && !isLost(file))
     pausing.hidden = Boolean(file.error || file.isGhost)
     retrying.hidden = !file.error || Boolean(file.isGhost)
-    for (const [made, verb] of [
+    for (const [made, label] of [
       [pausing, file.isPaused ? 'Resume' : 'Pause'],
       [retrying, 'Retry'],
       [cancelling, 'Cancel'],
     ]) {
-      made.textContent = verb
-      made.ariaLabel = `${verb} ${file.name}`
+      made.textContent = label
+      made.ariaLabel = `${label} ${file.name}`
     }
   }
   return row
 }
 
-// Bytes in a second, over the last few seconds.
+// Return a function that computes the speed in bytes per second over the last few seconds.
 function meter() {
   let samples = []
   return (done) => {
@@ -148,16 +148,16 @@ function meter() {
 
 function stateOf(file, speed) {
   const part = `${size(sent(file))} of ${size(file.size)}`
-  if (file.isGhost) return `${part}. The browser has not kept it: choose it again to go on.`
-  if (isLost(file)) return `${part}. The connection is lost, and tried again by itself.`
+  if (file.isGhost) return `${part}. Choose this file again to resume the upload.`
+  if (isLost(file)) return `${part}. Connection lost; retrying automatically.`
   if (file.error) return `Failed: ${reason(file.error)}`
   if (file.isPaused) return `${part}, paused`
   if (isWaiting(file)) return `${size(file.size)}, waiting`
-  if (file.size > 0 && sent(file) >= file.size) return `${size(file.size)}, being stored …`
+  if (file.size > 0 && sent(file) >= file.size) return `${size(file.size)}, storing …`
   return part + pace(speed, file.size - sent(file))
 }
 
-// tus puts what the application says into a text for programmers.
+// tus wraps the detail from the application in a technical text.
 function reason(error) {
   const [, detail] = /"detail":("(?:[^"\\]|\\.)*")/.exec(error) ?? []
   return detail ? JSON.parse(detail) : error
