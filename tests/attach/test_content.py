@@ -210,10 +210,10 @@ def test_a_file_that_was_cut_is_corrupt(buffering: int, cut: int) -> None:
         content = Content(file)
         next(content)
         os.truncate(file.name, cut)
-        with pytest.raises(Error, match="became shorter") as caught:
+        with pytest.raises(Error, match="The file shrank") as caught:
             list(content)
         assert caught.value.kind is Kind.CORRUPT
-        assert f"{content.size} bytes came of {3 * CHUNK_SIZE - 5}" == caught.value.payload
+        assert f"expected {3 * CHUNK_SIZE - 5} bytes, got {content.size}" == caught.value.payload
         assert content.failure is caught.value
 
 
@@ -312,8 +312,8 @@ class AsyncFile:
         (["text"], r"got str \(open the file in binary mode\)"),
         (io.StringIO("text"), r"got str \(open the file in binary mode\)"),
         (io.StringIO(""), r"got str \(open the file in binary mode\)"),
-        (AsyncFile(), r"got coroutine \(give the synchronous file, or use storage.aio\)"),
-        ("\ud800", "half of a surrogate pair at position 0"),
+        (AsyncFile(), r"got coroutine \(pass a synchronous file, or use storage.aio\)"),
+        ("\ud800", "lone surrogate at position 0"),
     ],
 )
 def test_what_is_no_content_is_refused_with_a_hint(source: Any, hint: str) -> None:

@@ -215,7 +215,7 @@ def test_a_container_that_gives_no_keys_is_unavailable(
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{refused_address()}/keys")
     error = refused(keyless)
     assert error.kind == Kind.UNAVAILABLE
-    assert error.message.startswith("The AWS chain cannot provide the S3 keys")
+    assert error.message.startswith("The AWS chain has no S3 credentials")
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_chain_that_is_broken_is_a_wrong_setting(
         monkeypatch.setenv(name, value)
     error = refused(keyless)
     assert error.kind == Kind.CONFIGURATION
-    assert error.message.startswith("The AWS chain cannot provide the S3 keys")
+    assert error.message.startswith("The AWS chain has no S3 credentials")
     assert str(error.payload).startswith(f"{reason}: ")
 
 

@@ -50,7 +50,7 @@ def test_it_tells_reason_evidence_and_change(rex: Run, seaweedfs: SeaweedFS) -> 
     assert (0, "") == (done.returncode, done.stderr)
     first, why, change = done.stdout.splitlines()
     assert "The link has expired. (certain)" == first
-    assert why.startswith("    why:     it ended at ")
+    assert why.startswith("    why:     expired at ")
     assert "    change:  Make a new link." == change
 
 
@@ -62,7 +62,7 @@ def test_it_uses_the_settings_where_there_are_any(
     (tmp_path / "answer.xml").write_bytes(response)
     done = rex(url, "--response", "answer.xml", **settings_of(seaweedfs))
     host = seaweedfs.endpoint.removeprefix("http://")
-    assert "The link is signed for another host than it leads to. (certain)" in done.stdout
+    assert "The link is signed for another host than its own. (certain)" in done.stdout
     assert f"its signature is for {host}" in done.stdout
     (tmp_path / "rex.toml").write_text(
         f'[storages.there]\nurl = "s3://{seaweedfs.bucket}?endpoint={seaweedfs.endpoint}"\n'
@@ -78,7 +78,7 @@ def test_a_form_is_read_from_what_link_prints(
     form, response, *_ = refused.changed_field(seaweedfs)
     (tmp_path / "link.json").write_text(form)
     done = rex("--form", "link.json", "--response", "-", given=response)
-    assert "The field key of the form is not as it was signed. (certain)" in done.stdout
+    assert "The field key of the form differs from the signed one. (certain)" in done.stdout
 
 
 def test_scripts_get_json(rex: Run, seaweedfs: SeaweedFS) -> None:

@@ -532,7 +532,7 @@ print(json.dumps(use()))
 """
     kind, said = run(blocked)
     assert "ill-formed" == kind
-    assert 1 == said.count("OpenTelemetry cannot be used")
+    assert 1 == said.count("Cannot use OpenTelemetry")
 
 
 def test_opentelemetry_may_be_set_up_late() -> None:

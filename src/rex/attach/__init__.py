@@ -1,4 +1,4 @@
-"""Attachments: one storage for the files that an application's users upload."""
+"""Storage for the files that an application's users upload."""
 
 from rex.attach.content.reader import Reader
 from rex.attach.info import Info

@@ -1,11 +1,10 @@
-"""The only maker and parser of handles, and the rules for file names.
+"""Creation and parsing of handles, and the rules for file names.
 
-A handle is ``/YYYY/MM/DD/<uuid4>/<file name>``: the day (UTC) on which it was made, a random
-UUID, and the name of the file, made harmless by `safe_file_name`. The key of an attachment is its
-handle without the first slash, on every storage, so that a handle stays valid when attachments
-move from one storage to another.
+A handle is ``/YYYY/MM/DD/<uuid4>/<file name>``: its day of creation (UTC), a random UUID, and a
+file name made safe by `safe_file_name`. The key of an attachment is its handle without the first
+slash in every backend, so handles stay valid when attachments move between storages.
 
-The handle of an upload that has an owner carries a mark of that owner: see `make_handle`.
+The handle of an upload with an owner carries a mark of the owner: see `make_handle`.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ __all__ = [
 ]
 
 FALLBACK_NAME = "attachment"
-"""The name of a file of whose own name nothing is left."""
+"""Replacement for a file name of which nothing safe remains."""
 
 MAX_NAME_BYTES = 255
-"""The longest file name, in bytes of UTF-8: what ext4, XFS, APFS and NTFS all hold."""
+"""Maximum length of a file name in bytes of UTF-8, which ext4, XFS, APFS and NTFS all support."""
 
 MARK_BYTES = 6
 _MARK_BITS = 8 * MARK_BYTES
@@ -58,11 +57,11 @@ _HANDLE = re.compile(
 # Control, format, surrogate, line separator, paragraph separator.
 _REMOVED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
-# What Windows forbids in a name (a colon opens an alternate stream), and the start of the
-# variable that S3 replaces in the key of a form upload.
+# Characters that Windows forbids in a name (a colon opens an alternate stream), and the start of
+# the variable that S3 replaces in the key of a form upload.
 _REPLACED = re.compile(r'[<>:"|?*]|\$(?=\{)')
 
-# The look-behind keeps this linear: an inner run is tried once, not from each of its places.
+# The look-behind keeps this linear: an inner run is tried once, not from each of its positions.
 _EDGES = re.compile(r"\A[\s.]+|(?<![\s.])[\s.]+\Z")
 
 _DEVICE = re.compile(
@@ -72,7 +71,7 @@ _DEVICE = re.compile(
 )
 
 
-# Names that are safe already, as most are.
+# Names that are safe already, the common case.
 _PLAIN = re.compile(r"[0-9A-Za-z_-](?:[0-9A-Za-z_ .-]*[0-9A-Za-z_-])?")
 
 
@@ -80,11 +79,11 @@ class Handle(NamedTuple):
     """The parts of a handle."""
 
     day: datetime.date
-    """The day (UTC) on which the handle was made."""
+    """Day of creation (UTC)."""
     id: str
-    """A random UUID (version 4), in lower case."""
+    """A random UUID (version 4) in lower case."""
     name: str
-    """The name of the file, as `safe_file_name` leaves it."""
+    """File name, made safe by `safe_file_name`."""
 
     @property
     def is_marked(self) -> bool:
@@ -93,13 +92,13 @@ class Handle(NamedTuple):
 
 
 def make_handle(name: str | None, mark: Callable[[bytes], bytes] | None = None) -> str:
-    """Make a new handle for a file called `name`; without one (None), for `FALLBACK_NAME`.
+    """Return a new handle for a file called `name`, or `FALLBACK_NAME` for None.
 
     With `mark`, the handle belongs to an owner: its UUID has 73 random bits instead of 121, and
-    ends in the 6 bytes that `mark` computes of the day and the rest of the UUID (10 bytes). One bit
-    tells the two kinds apart.
+    ends with the 6 bytes that `mark` computes from the day and the rest of the UUID (10 bytes). One
+    bit distinguishes both forms.
 
-    Errors: `ILL_FORMED` when `name` is neither a string nor None. Any string is fine: see
+    Errors: `ILL_FORMED` if `name` is neither a string nor None. Any string is accepted: see
     `safe_file_name`.
     """
     from uuid import UUID, uuid4
@@ -116,7 +115,7 @@ def make_handle(name: str | None, mark: Callable[[bytes], bytes] | None = None) 
 
 
 def mark_of(handle: str) -> tuple[bytes, bytes] | None:
-    """Return what the mark of a handle was computed of, and the mark; None without one.
+    """Return the input of a handle's mark, and the mark; None for a handle without a mark.
 
     Errors: `ILL_FORMED`, as `parse_handle`.
     """
@@ -128,7 +127,7 @@ def mark_of(handle: str) -> tuple[bytes, bytes] | None:
 
 
 def _number(identifier: str) -> int:
-    """Return a UUID as a number of 128 bits (RFC 9562, section 4)."""
+    """Return a UUID as a 128-bit number (RFC 9562, section 4)."""
     return int(identifier.replace("-", ""), 16)
 
 
@@ -137,9 +136,9 @@ def _strip_mark(day: str, number: int) -> bytes:
 
 
 def parse_handle(handle: str) -> Handle:
-    """Take a handle apart.
+    """Parse a handle.
 
-    Errors: `ILL_FORMED` for anything that `make_handle` could not have made.
+    Errors: `ILL_FORMED` for anything that `make_handle` cannot have returned.
     """
     parsed = _parse(handle) if isinstance(handle, str) else None
     if parsed is None:
@@ -148,7 +147,7 @@ def parse_handle(handle: str) -> Handle:
 
 
 def key_of(handle: str) -> str:
-    """Give the key under which a storage keeps the attachment.
+    """Return the key of an attachment in a backend.
 
     Errors: `ILL_FORMED`, as `parse_handle`.
     """
@@ -157,35 +156,32 @@ def key_of(handle: str) -> str:
 
 
 def handle_of(key: str) -> str | None:
-    """Give the handle whose key this is, or None when the key is not one of ours."""
+    """Return the handle of a key, or None if the key is not an attachment's."""
     handle = f"/{key}"
     return None if _parse(handle) is None else handle
 
 
 def safe_file_name(name: str) -> str:
-    """Make a name harmless, and the same on every storage and operating system.
+    """Return a file name that is safe and identical on every backend and operating system.
 
-    The last component counts, whatever the separator. Control and format characters go, except
-    the joiners and tags that words and emoji need (`rex.attach.joiners`); the rest is normalised
-    (NFC); what Windows forbids becomes an underscore, its device names get one in front; dots and
-    blanks at either end go; what is longer than 255 bytes of UTF-8 is cut between code points, and
-    the extension stays. When nothing is left, the name is `FALLBACK_NAME`.
+    The result is the last component of `name` (after a slash or a backslash), without control and
+    format characters except joiners and tags that words and emoji need (`rex.attach.joiners`), and
+    in NFC. Characters that Windows forbids become underscores, and Windows device names get an
+    underscore as prefix. Dots and blanks at both ends are removed. A name over 255 bytes of UTF-8
+    is cut between code points, keeping the extension. An empty result becomes `FALLBACK_NAME`.
 
-    Errors: `ILL_FORMED` when `name` is not a string.
+    Errors: `ILL_FORMED` if `name` is not a string.
     """
     if not isinstance(name, str):
         raise Error("A file name must be a string", type(name).__name__, kind=Kind.ILL_FORMED)
     if not name.isprintable():
-        # What this Python does not know yet might be a format character to the next one.
+        # A character unknown to this Python may be a format character to the next version.
         name = "".join(char for char in name if unicodedata.category(char) != "Cn")
     return _safe(name)
 
 
 def show(given: object) -> str:
-    """Show what was given, which may be hostile, in an error.
-
-    It is one line, not endless, and nothing that a terminal obeys.
-    """
+    """Return an untrusted value for an error message: one short line without control characters."""
     try:
         text = given if isinstance(given, str) else repr(given)
     except ValueError:  # an integer of too many digits
@@ -200,7 +196,7 @@ def _parse(handle: str) -> Handle | None:
 
 @functools.lru_cache(maxsize=256)
 def _parse_cached(handle: str) -> Handle | None:
-    # Remembered, since a request has its handle parsed more than once.
+    # Cached, since one request parses its handle several times.
     match = _HANDLE.fullmatch(handle)
     if match is None:
         return None
@@ -231,12 +227,12 @@ def _is_removed(char: str) -> bool:
 
 
 def _normal(name: str) -> str:
-    """Remove the joiners and tags that nothing needs from a normalised name."""
+    """Remove unneeded joiners and tags from a normalised name."""
     while not INVISIBLE.isdisjoint(name):
         kept = without_strays(name)
         if kept == name:
             break
-        # What has met by that may compose, and then need other joiners no longer.
+        # Characters that are adjacent now may compose, and then no longer need other joiners.
         name = unicodedata.normalize("NFC", kept)
     return name
 

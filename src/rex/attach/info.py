@@ -1,4 +1,4 @@
-"""What is known of an attachment."""
+"""Metadata of attachments."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ __all__ = ["Info", "Metadata"]
 
 
 class Metadata(NamedTuple):
-    """What a storage knows of an object that it keeps."""
+    """Metadata of a stored object, as a backend returns it."""
 
     size: int
-    """In bytes."""
+    """Size in bytes."""
     modified: datetime.datetime
-    """When it was stored (aware, UTC)."""
+    """Time of storing (aware, UTC)."""
     content_type: str
-    """As stored with it (RFC 9110, section 8.3)."""
+    """Stored content type (RFC 9110, section 8.3)."""
     etag: str
-    """Its entity tag, with the quotes (RFC 9110, section 8.8.3): one for each content."""
+    """Entity tag in quotes (RFC 9110, section 8.8.3): different for different content."""
     digest: str | None
-    """The SHA-256 of its bytes in hexadecimal, where it was recorded."""
+    """SHA-256 of the bytes in hexadecimal, if recorded."""
     content_encoding: str | None = None
-    """The codings that its bytes are in (RFC 9110, section 8.4), if others stored it in some.
+    """Content codings of the bytes (RFC 9110, section 8.4), if another program stored any.
 
-    Browsers undo them; `open` does not.
+    Browsers decode them; `open` does not.
     """
     upload_metadata: str = ""
-    """What was recorded of its upload: see `rex.attach.storage.resumable.Upload`."""
+    """Recorded metadata of the upload: see `rex.attach.storage.resumable.Upload`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What is known of an attachment."""
+    """Metadata of an attachment."""
 
     handle: str
-    """Its permanent name."""
+    """Permanent name of the attachment."""
     name: str
-    """The name of the file."""
+    """File name."""
     size: int
-    """In bytes."""
+    """Size in bytes."""
     content_type: str
-    """What to serve it as (RFC 9110, section 8.3)."""
+    """Content type for responses (RFC 9110, section 8.3)."""
     modified: datetime.datetime
-    """When it was stored (aware, UTC)."""
+    """Time of storing (aware, UTC)."""
     etag: str
-    """Its entity tag, with the quotes (RFC 9110, section 8.8.3): one for each content."""
+    """Entity tag in quotes (RFC 9110, section 8.8.3): different for different content."""
     digest: str | None
-    """The SHA-256 of its bytes in hexadecimal, where it was recorded."""
+    """SHA-256 of the bytes in hexadecimal, if recorded."""
     content_encoding: str | None = None
-    """The codings that its bytes are in (RFC 9110, section 8.4), if others stored it in some.
+    """Content codings of the bytes (RFC 9110, section 8.4), if another program stored any.
 
-    Browsers undo them; `open` does not.
+    Browsers decode them; `open` does not.
     """
 
     def as_stat(self) -> os.stat_result:
-        """Give the same as a read-only regular file would; times in seconds since 1970."""
+        """Return an `os.stat_result` of a read-only regular file; times in seconds since 1970."""
         seconds = self.modified.timestamp()
         nanoseconds = int(seconds) * 10**9 + self.modified.microsecond * 1000
         whole = (stat.S_IFREG | 0o440, 0, 0, 1, 0, 0, self.size, *(int(seconds),) * 3)
@@ -68,5 +68,5 @@ class Info:
         return os.stat_result(whole, precise | precise_ns)
 
     def as_dict(self) -> dict[str, object]:
-        """Give the same as JSON takes it."""
+        """Return the metadata as a dict for JSON."""
         return {**dataclasses.asdict(self), "modified": self.modified.isoformat()}

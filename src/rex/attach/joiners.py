@@ -1,8 +1,8 @@
-"""The format characters that writing needs: joiners within words and emoji, and tags of flags.
+"""Format characters that file names need: joiners within words and emoji, and tags of flags.
 
-A joiner is invisible, and so is a tag. One that stands where it changes how its neighbours are
-written is a part of the name: UAX 31 (layout and format control characters) says where that is
-for scripts, UTS 51 (emoji ZWJ sequences, emoji tag sequences) for emoji.
+Joiners and tags are invisible. They belong to a name only where they change the rendering of their
+neighbours, as defined by UAX 31 (layout and format control characters) for scripts and by UTS 51
+(emoji ZWJ sequences, emoji tag sequences) for emoji.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ NON_JOINER, JOINER = "\u200c", "\u200d"
 INVISIBLE = frozenset({NON_JOINER, JOINER, *map(chr, range(0xE0020, 0xE0080))})
 """Joiners and tags."""
 
-# Joining_Type (ArabicShaping, Unicode 18), which the standard library lacks. What joins what
-# follows it: dual-joining letters, and the few left-joining ones, which do not join what precedes.
+# Joining_Type (ArabicShaping, Unicode 18), which the standard library lacks. Dual-joining letters
+# and the few left-joining ones join the next letter; left-joining ones do not join the previous.
 _DUAL = (
     "620 626 628 62A-62E 633-63F 641-647 649-64A 66E-66F 678-687 69A-6BF 6C1-6C2 6CC 6CE 6D0-6D1 "
     "6FA-6FC 6FF 712-714 71A-71D 71F-727 729 72B 72D-72E 74E-758 75C-76A 76D-770 772 775-777 "
@@ -42,7 +42,7 @@ _RIGHT = (
     "10EC2 10F33 10F54 10F74-10F75 10FB4-10FB6 10FB9-10FBA 10FBD 10FC2-10FC3 10FC9"
 )
 
-# Pictographs by their blocks, so that those of later versions are among them.
+# Pictographs by block, to include those of later Unicode versions.
 _PICTOGRAPH = (
     "[\xa9\xae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u25a0-\u27bf\u2934\u2935"
     "\u2b00-\u2bff\u3030\u303d\u3297\u3299"
@@ -53,18 +53,18 @@ _ELEMENT_END = re.compile(f"{_PICTOGRAPH}[\ufe0f\U0001f3fb-\U0001f3ff]?\\Z")
 _ELEMENT = re.compile(_PICTOGRAPH)
 
 _TRANSPARENT = ("Mn", "Me", "Cn")
-"""The categories of what does not come between two letters; what is not known may be a mark."""
+"""Categories that do not separate two letters; an unknown character may be a mark."""
 
 _VIRAMA = 9
-"""The combining class of the signs that join consonants (UAX 44)."""
+"""Combining class of the signs that join consonants (UAX 44)."""
 
 
 def _tags(text: str) -> str:
     return "".join(chr(0xE0000 + ord(char)) for char in text)
 
 
-# Of all tag sequences, these three are meant for interchange (UTS 51, RGI): England, Scotland and
-# Wales. Any other could carry a text that no reader sees.
+# Only these three tag sequences are for interchange (UTS 51, RGI): England, Scotland and Wales.
+# Any other sequence could carry hidden text.
 _FLAGS = "|".join(_tags(f"{region}\x7f") for region in ("gbeng", "gbsct", "gbwls"))
 _FORMAT = re.compile(
     f"(?P<flag>\U0001f3f4(?:{_FLAGS}))|[\U000e0020-\U000e007f]"
@@ -73,10 +73,10 @@ _FORMAT = re.compile(
 
 
 def without_strays(name: str) -> str:
-    """Return the name without the joiners and tags that nothing around them needs.
+    """Return a normalised (NFC) name without unneeded joiners and tags.
 
-    Of several joiners in a row, the first counts. The name is normalised (NFC). A character that
-    this Python's Unicode does not know counts as one that needs the joiner beside it.
+    Of consecutive joiners, only the first is considered. A character unknown to this Python's
+    Unicode version counts as needing an adjacent joiner.
     """
     return _FORMAT.sub(_keep, name)
 
@@ -110,7 +110,7 @@ def _is_virama(char: str) -> bool:
 
 
 def _is_cursive(name: str, start: int, stop: int) -> bool:
-    """Check that the letters around a non-joiner, apart from marks, would join (UAX 31, A1)."""
+    """Check whether the letters around a non-joiner, ignoring marks, would join (UAX 31, A1)."""
     joins_next, joins_previous = _cursive()
     preceding = (name[at] for at in range(start - 1, -1, -1))
     following = (name[at] for at in range(stop, len(name)))
@@ -118,7 +118,7 @@ def _is_cursive(name: str, start: int, stop: int) -> bool:
 
 
 def _first_letter(chars: Iterator[str], wanted: re.Pattern[str]) -> bool:
-    """Check that the first character that is not a mark is one of those wanted."""
+    """Check whether the first character that is not a mark matches."""
     for char in chars:
         if wanted.match(char):
             return True
@@ -129,7 +129,7 @@ def _first_letter(chars: Iterator[str], wanted: re.Pattern[str]) -> bool:
 
 @functools.cache
 def _cursive() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return what joins the letter that follows it, and what joins the one before it."""
+    """Return the letters that join the next letter, and those that join the previous letter."""
     dual, left, right = (
         "".join(
             "-".join(f"\\U{int(end, 16):08x}" for end in span.split("-")) for span in spans.split()

@@ -1,1 +1,1 @@
-"""Whatever the caller gives as a stream of bytes; media types; reading."""
+"""Content of attachments: streams of bytes, media types, reading."""

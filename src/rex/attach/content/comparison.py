@@ -1,4 +1,4 @@
-"""What is read of an attachment from its first byte to its last, compared with its SHA-256."""
+"""Verification of the digest while an attachment is read from start to end."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Comparison", "compare"]
 
 
 class Comparison:
-    """Hashes what a reader is about to return, and compares it before the last bytes are returned.
+    """Hash the bytes that a reader is about to return, and verify the digest before the last ones.
 
-    Only reading in order is compared: at a byte that does not follow on the one before, the
-    comparison ends, and at the first byte of the attachment it begins again.
+    Only sequential reading is verified: after a seek, verification stops until the reader returns
+    to the first byte.
     """
 
     def __init__(self, info: Info) -> None:
@@ -27,10 +27,10 @@ class Comparison:
         self._position = 0
 
     def update(self, position: int, data: bytes | memoryview) -> None:
-        """Take note of bytes that are about to be returned, which begin at a position.
+        """Hash bytes that are about to be returned; `position` is the offset of the first one.
 
-        Errors: `CORRUPT` when they are the last ones and the SHA-256 of all is another, each time
-        they are about to be returned.
+        Errors: `CORRUPT` if these are the last bytes and the digest differs; again at each
+        attempt to read them.
         """
         if self._info.digest is None:
             return
@@ -53,7 +53,7 @@ class Comparison:
 
 
 def compare(info: Info, content: bytes | memoryview) -> None:
-    """Compare all bytes of an attachment. Errors: `CORRUPT`."""
+    """Verify the digest of a whole attachment. Errors: `CORRUPT`."""
     if info.digest is not None:
         from hashlib import sha256
 
@@ -64,6 +64,6 @@ def _check(info: Info, found: _Hash) -> None:
     if found.hexdigest() != info.digest:
         raise Error(
             "Attachment is damaged",
-            f"{info.handle}: its SHA-256 is {found.hexdigest()}, and was {info.digest}",
+            f"{info.handle}: expected SHA-256 {info.digest}, got {found.hexdigest()}",
             kind=Kind.CORRUPT,
         )

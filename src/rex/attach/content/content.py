@@ -1,4 +1,4 @@
-"""Content to be stored: whatever the caller gave, as chunks of bytes, counted and hashed."""
+"""Content to store: the caller's bytes, text, file or iterable as chunks, counted and hashed."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ __all__ = [
 ]
 
 CHUNK_SIZE = 1024 * 1024
-"""The size, in bytes, of the chunks in which content is read and written."""
+"""Size of the chunks in which content is read and written, in bytes."""
 
 READ_SIZE = 256 * 1024
-"""The size, in bytes, of the chunks in which a storage gives what it has; each reader holds one."""
+"""Size of the chunks that a backend yields, in bytes; each reader holds one."""
 
 
 class BinaryFile(Protocol):
-    """What a file must offer to be stored: `read`, as a file opened in binary mode does."""
+    """A file to store: an object with `read`, such as a file opened in binary mode."""
 
     def read(self, size: int, /) -> bytes:
-        """Give at most `size` bytes; none at the end."""
+        """Return at most `size` bytes; empty at the end."""
 
 
 class AsyncBinaryFile(Protocol):
-    """What an asynchronous file must offer to be stored, as FastAPI's `UploadFile` does."""
+    """An asynchronous file to store, such as FastAPI's `UploadFile`."""
 
     async def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes; none at the end."""
+        """Return at most `size` bytes; empty at the end."""
 
 
 Chunk: TypeAlias = bytes | bytearray | memoryview
@@ -47,19 +47,19 @@ AsyncContentSource: TypeAlias = ContentSource | AsyncBinaryFile | AsyncIterable[
 
 
 class Content(Iterator["bytes | memoryview"]):
-    """An iterator over the chunks of what the caller gave.
+    """A single-use iterator over the chunks of the caller's content.
 
-    A file is read from its position to its end, never closed, and need not be seekable. The
-    chunks can be had once. What the caller's own file or iterable raises passes through, and is
-    kept in `failure`, so that it is not mistaken for a failure of the storage.
+    A file is read from its position to its end, is not closed, and need not be seekable.
+    Exceptions raised by the caller's file or iterable propagate unchanged and are kept in
+    `failure`, to distinguish them from errors of the storage.
 
-    Errors: `ILL_FORMED` when this is not content, or text that should be bytes; `TOO_LARGE` over
-    `max_size` bytes; `CORRUPT` at the end when its SHA-256 is not `digest`, or when the file has
-    become shorter since it was measured.
+    Errors: `ILL_FORMED` if the source is not content, or yields text instead of bytes; `TOO_LARGE`
+    over `max_size` bytes; `CORRUPT` at the end if the SHA-256 is not `digest`, or if the file has
+    shrunk since it was measured.
     """
 
     known_size: int | None
-    """The size of the whole in bytes, where it can be known beforehand."""
+    """The total size in bytes, if known in advance."""
 
     def __init__(
         self, source: ContentSource, *, max_size: int | None = None, digest: str | None = None
@@ -67,12 +67,12 @@ class Content(Iterator["bytes | memoryview"]):
         from hashlib import sha256
 
         self.known_digest = digest
-        """The SHA-256 that the whole must have, in hexadecimal, where it is known beforehand."""
+        """The expected digest of the whole content, if known in advance."""
 
         self.upload_metadata = ""
-        """What to record with the bytes, where the storage can: see `Metadata.upload_metadata`."""
+        """Metadata to record if the backend can: see `Metadata.upload_metadata`."""
         self.size = 0
-        """The bytes that have passed so far."""
+        """The number of bytes read so far."""
         self.failure: BaseException | None = None
         self._max_size = max_size
         self._limit_reason = "the limit for an attachment"
@@ -102,20 +102,20 @@ class Content(Iterator["bytes | memoryview"]):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the bytes that have passed, in hexadecimal."""
+        """The SHA-256 of the bytes read so far, in hexadecimal."""
         if self._hash is None:
             raise ValueError("the digest of this content is not computed")
         return self._hash.hexdigest()
 
     def skip_digest(self) -> None:
-        """Compute no digest, which takes a while for large content, unless it must be right."""
+        """Do not compute the digest, which is slow for large content, unless one is expected."""
         if self.known_digest is None:
             self._hash = None
 
     def limit(self, max_size: int, reason: str) -> None:
-        """Lower the largest size to what the storage can hold; `reason` goes into the error.
+        """Lower the maximum size to a limit of the backend; `reason` is part of the error.
 
-        Errors: `TOO_LARGE` where it is known to be more.
+        Errors: `TOO_LARGE` if the known size exceeds the limit.
         """
         if self._max_size is None or max_size < self._max_size:
             self._max_size = max_size
@@ -123,9 +123,9 @@ class Content(Iterator["bytes | memoryview"]):
         self._check_size(self.known_size or 0)
 
     def whole(self, limit: int) -> bytes | None:
-        """Give all of the content if that is at most `limit` bytes, or else None.
+        """Return the content if its size is at most `limit` bytes, or else None.
 
-        None leaves all of it in the iterator.
+        After None, the iterator still yields the whole content.
         """
         chunks: list[bytes | memoryview] = []
         for chunk in self:
@@ -139,8 +139,8 @@ class Content(Iterator["bytes | memoryview"]):
         if self.known_digest is None or self.known_digest == self.digest:
             return
         self.failure = Error(
-            "The content is not what it should be",
-            f"its SHA-256 is {self.digest}, and should be {self.known_digest}",
+            "The content does not have the given digest",
+            f"expected SHA-256 {self.known_digest}, got {self.digest}",
             kind=Kind.CORRUPT,
             code="digest-mismatch",
         )
@@ -156,7 +156,7 @@ class Content(Iterator["bytes | memoryview"]):
 
 
 def _open(source: ContentSource) -> tuple[Iterator[Chunk], int | None]:
-    """Give the chunks of the content, and its size where that can be known beforehand."""
+    """Return the chunks of the content, and its size if known in advance."""
     if isinstance(source, str):
         source = _encode(source)
     if type(source) is bytes and len(source) <= CHUNK_SIZE:
@@ -179,8 +179,8 @@ def _encode(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as failure:
         raise Error(
-            "Attachment content is no Unicode text, so it has no UTF-8",
-            f"half of a surrogate pair at position {failure.start}",
+            "Attachment content must be valid Unicode text",
+            f"lone surrogate at position {failure.start}",
             kind=Kind.ILL_FORMED,
         ) from None
 
@@ -190,32 +190,33 @@ def _slices(view: memoryview) -> Iterator[memoryview]:
 
 
 class _Extent(NamedTuple):
-    """The position and the end of a file, in bytes."""
+    """The position and end of a file, in bytes."""
 
     start: int
     end: int
 
 
 def _read(file: Any, extent: _Extent | None) -> Iterator[Chunk]:
-    """Yield the chunks of a file to its present end. Errors: `CORRUPT` if that came nearer."""
+    """Yield the chunks of a file up to its end. Errors: `CORRUPT` if the file has shrunk."""
     size = 0
     while (chunk := file.read(CHUNK_SIZE)) != b"":
         yield chunk
         size += memoryview(chunk).nbytes
     if extent is None or size >= extent.end - extent.start:
         return
-    # What is read need not be what was measured: a wrapper may decode, a system file pretend.
+    # The size read may differ from the size measured: a wrapper may decode, and files in /proc and
+    # /sys misreport their size.
     now = _extent(file)
     if now is not None and now.end < extent.end:
         raise Error(
-            "The content became shorter while it was stored",
-            f"{size} bytes came of {extent.end - extent.start}",
+            "The file shrank while it was being read",
+            f"expected {extent.end - extent.start} bytes, got {size}",
             kind=Kind.CORRUPT,
         )
 
 
 def _extent(file: Any) -> _Extent | None:
-    """Measure a file, and leave its position; return None if it cannot be measured."""
+    """Return position and end of a file without moving its position; None if not seekable."""
     try:
         if not file.seekable() or hasattr(file, "encoding"):
             return None
@@ -235,10 +236,10 @@ def _bytes_of(chunk: object) -> bytes | memoryview:
     if type(chunk) is bytes:
         return chunk
     try:
-        view = memoryview(chunk)  # type: ignore[arg-type]  # the question is whether it is
+        view = memoryview(chunk)  # type: ignore[arg-type]  # checked here
     except TypeError:
         raise _not_content(chunk) from None
-    # Whoever gave it may use its memory again for the next chunk, unless nobody can write to it.
+    # The caller may reuse a writable buffer for the next chunk, so only immutable memory is shared.
     is_constant = isinstance(view.obj, bytes) and view.c_contiguous
     return view.cast("B") if is_constant else view.tobytes()
 
@@ -249,9 +250,9 @@ def _not_content(found: object) -> Error:
         hint = " (open the file in binary mode)"
     elif hasattr(found, "__await__"):
         found.close() if hasattr(found, "close") else None
-        hint = " (give the synchronous file, or use storage.aio)"
+        hint = " (pass a synchronous file, or use storage.aio)"
     elif hasattr(found, "__fspath__"):
-        hint = " (open the file and give that)"
+        hint = " (pass an open file instead of its path)"
     return Error(
         "Attachment content must be a string, bytes, a binary file or an iterable of bytes",
         f"got {type(found).__name__}{hint}",

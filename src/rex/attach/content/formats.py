@@ -1,4 +1,4 @@
-"""The file formats that libraries read in parts, by seeking."""
+"""File formats that libraries read by random access."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _EXTENSIONS = frozenset(
     ai avif bmp cr2 dcm dng eps gif heic heif ico j2k jp2 jpeg jpg jxl nef png psd svs tif tiff webp
     aac aiff avi flac flv m4a m4b m4v mka mkv mov mp3 mp4 mpeg mpg ogg ogv opus wav weba webm wma
     wmv
-    """.split()  # noqa: SIM905 - it is read more easily
+    """.split()  # noqa: SIM905 - easier to read
 )
-"""Archives; documents; tables, arrays and databases; images; sound and moving pictures."""
+"""Archives; documents; tables, arrays and databases; images; audio and video."""
 
 
 def is_read_in_parts(name: str) -> bool:
-    """Return whether a file of this name is probably read in parts, and not as a whole."""
+    """Check whether libraries probably read a file of this name by seeking, not as a whole."""
     _, dot, extension = name.rpartition(".")
     return dot == "." and extension.lower() in _EXTENSIONS

@@ -1,4 +1,4 @@
-"""The content type and the disposition of an attachment (RFC 9110, RFC 6266, RFC 8187)."""
+"""Content types and dispositions of attachments (RFC 9110, RFC 6266, RFC 8187)."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ INLINE_TYPES = frozenset(
         "video/webm",
     }
 )
-"""The types that a browser may show in place: none of them can carry a script that runs as ours."""
+"""Types that browsers may display inline: none of them can run a script in our origin."""
 
-# The standard library's own table varies with the version and lacks these.
+# The table of the standard library depends on the Python version and lacks these.
 _MORE_TYPES = {
     ".7z": "application/x-7z-compressed",
     ".aac": "audio/aac",
@@ -77,7 +77,7 @@ _MORE_TYPES = {
     ".zst": "application/zstd",
 }
 
-# What browsers and other clients call some of the types above.
+# Other names of these types that browsers and other clients send.
 _ALIASES = {
     "application/x-pdf": "application/pdf",
     "audio/m4a": "audio/mp4",
@@ -100,7 +100,7 @@ _ALIASES = {
 }
 
 _BLANKS = " \t\r\n"
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - the grammar of RFC 9110, no secret
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - the grammar of RFC 9110, not a secret
 _CONTENT_TYPE = re.compile(
     rf'{_TOKEN}/{_TOKEN}(?:[ ]*;(?:[ ]*{_TOKEN}=(?:{_TOKEN}|"(?:[ !#-\[\]-~]|\\[ -~])*"))?)*',
     re.ASCII,
@@ -113,14 +113,14 @@ _MAX_TYPE_LENGTH = 255
 
 
 def content_type_for(name: str, given: str | None = None) -> str:
-    """Return the content type of a file: the one given, or else what its name suggests.
+    """Return the given content type, normalised, or else a guess from the file name.
 
-    What is suggested depends on the name alone, not on the machine, and is
-    ``application/octet-stream`` when the name suggests nothing. A type given that is well formed
-    by RFC 9110, section 8.3.1, is kept, but for other names of the types that a browser may show;
-    any other is written as browsers read it (MIME Sniffing, sections 4.4 and 4.5).
+    The guess depends only on the name, not on the machine; it is ``application/octet-stream`` for
+    an unknown extension. A given type that is well-formed (RFC 9110, section 8.3.1) is kept, except
+    that aliases of inline types are replaced; any other is parsed and serialised as browsers do
+    (MIME Sniffing, sections 4.4 and 4.5).
 
-    Errors: `ILL_FORMED` when the type given is not one, or too long.
+    Errors: `ILL_FORMED` if the given type is invalid or too long.
     """
     if given is None:
         return _guess(name.rpartition(".")[2].lower()) if "." in name else DEFAULT_TYPE
@@ -136,7 +136,7 @@ def essence(content_type: str) -> str:
 
 
 def text_type(content_type: str) -> str:
-    """Return the type of a text in UTF-8: with its charset, where browsers would guess one."""
+    """Return the type of a text in UTF-8, with a charset if browsers would otherwise guess it."""
     if not essence(content_type).startswith("text/") or "charset" in _parameters(content_type):
         return content_type
     with_charset = f"{content_type.rstrip('; ')}; charset=utf-8"
@@ -144,10 +144,10 @@ def text_type(content_type: str) -> str:
 
 
 def normalize_coding(content_encoding: str | None) -> str | None:
-    """Return the content codings that a stored object has, or None where its bytes have none.
+    """Return the content codings of a stored object, or None if there are none.
 
-    An ill-formed value (RFC 9110, section 8.4) does not count, nor does ``aws-chunked``, which some
-    S3 servers keep from a transfer in chunks.
+    Ignores an ill-formed value (RFC 9110, section 8.4), and ``aws-chunked``, which some S3 servers
+    keep from a chunked transfer.
     """
     codings = [coding.strip(" \t") for coding in (content_encoding or "").split(",")]
     if not all(re.fullmatch(_TOKEN, coding) for coding in codings):
@@ -157,16 +157,16 @@ def normalize_coding(content_encoding: str | None) -> str | None:
 
 
 def is_inline_type(content_type: str) -> bool:
-    """Check whether a browser may show this type in place."""
+    """Check whether browsers may display this type inline."""
     named = essence(content_type)
     return _ALIASES.get(named, named) in INLINE_TYPES
 
 
 def disposition(name: str, *, inline: bool = False) -> str:
-    """Give the value of ``Content-Disposition`` that keeps the name of the file.
+    """Return the ``Content-Disposition`` for a file name (RFC 6266).
 
-    A plain name stands in ``filename``; any other also in ``filename*`` (RFC 8187), which browsers
-    prefer, with its closest plain form in ``filename`` for those that do not know it (RFC 6266).
+    An ASCII name is sent in ``filename``. Any other name is sent in ``filename*`` (RFC 8187), which
+    browsers prefer, with an ASCII approximation in ``filename`` for other clients.
     """
     kind = "inline" if inline else "attachment"
     plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", name)
@@ -179,7 +179,7 @@ def disposition(name: str, *, inline: bool = False) -> str:
 
 
 def _normalize(given: str) -> str | None:
-    """Return a given type as it is stored, or None where it is not one."""
+    """Return a type in the form in which it is stored, or None if it is invalid."""
     if len(given) > _MAX_TYPE_LENGTH:
         return None
     written = given if _CONTENT_TYPE.fullmatch(given) else _as_browsers_read(given)
@@ -189,13 +189,13 @@ def _normalize(given: str) -> str | None:
 
 
 def _as_browsers_read(given: str) -> str:
-    """Parse a type and serialise it again (MIME Sniffing, sections 4.4 and 4.5)."""
+    """Parse and serialise a type (MIME Sniffing, sections 4.4 and 4.5)."""
     parameters = _parameters(given.strip(_BLANKS)).items()
     return ";".join([essence(given), *(f"{name}={_quote(value)}" for name, value in parameters)])
 
 
 def _parameters(content_type: str) -> dict[str, str]:
-    """Parse the parameters of a type; one that is ill-formed, or not ASCII, is left out."""
+    """Parse the parameters of a type, without those that are ill-formed or not ASCII."""
     _, semicolon, rest = content_type.partition(";")
     parameters: dict[str, str] = {}
     for found in _PARAMETER.finditer(semicolon + rest):

@@ -1,4 +1,4 @@
-"""An attachment open for reading: a seekable, lazily streaming, binary file over a storage."""
+"""An attachment opened for reading: a seekable binary file that streams lazily from a backend."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ __all__ = ["Body", "Reader", "Stream"]
 
 BUFFER_SIZE = 64 * 1024
 SKIP_SIZE = 1024 * 1024
-"""Seeking forward by less than this many bytes reads on instead of making a new request."""
+"""A forward seek shorter than this many bytes reads on instead of making a new request."""
 MIN_REQUEST = 64 * 1024
 MAX_REQUEST = 8 * 1024 * 1024
-"""After a seek, a request is for the bytes that are read, or for so many at least and at most."""
+"""Minimum and maximum size of a request after a seek, in bytes."""
 MAX_RESUMES = 3
-"""How often in a row a broken stream is taken up again before it counts as failed."""
+"""Maximum number of consecutive attempts to resume a broken stream."""
 
 
 class Body(NamedTuple):
-    """What a storage answers when it is asked for an object: what it is, and its bytes."""
+    """The metadata of an object and its bytes from a requested position, from a backend."""
 
     metadata: Metadata
-    """Of the whole object, also when only a part was asked for."""
+    """Metadata of the whole object, also for a byte range."""
     chunks: Iterator[bytes]
-    """From the byte asked for on; closed, where it has a `close`, when no longer needed.
+    """Bytes from the requested position; the reader calls `close`, if there is one, after use.
 
-    It may have a method `cached`: the next so many bytes if they are in memory, or else None.
+    An optional method `read_cached(size)` returns the next bytes if they are in memory, or None.
     """
     end: int | None = None
-    """Where the chunks end, in bytes from the beginning; None is the end of the object."""
+    """The offset after the last byte of `chunks`; None means the end of the object."""
 
 
 class Reader(io.BufferedReader):
-    """An attachment open for reading.
+    """An attachment opened for reading.
 
     A binary file: `read`, `readinto`, `readline`, `seek`, `tell`, iteration, `with`, `name`.
-    Opening made the first request; the bytes come as they are read, a few chunks at a time. Seeking
-    far makes a new request for what is read there, and for more each time while reading goes on.
-    Where the stream breaks, it is taken up again.
+    Opening makes the first request; bytes arrive as the caller reads, a few chunks at a time. A far
+    seek makes a new request, whose size grows while reading continues. The reader resumes a broken
+    stream.
 
-    Bytes that are read in order from the first to the last are compared with the recorded SHA-256
-    before the last ones are returned. Bytes that are read in another order are not compared.
+    Reading from the first to the last byte in order verifies the recorded digest before the last
+    bytes are returned. Reading in any other order does not.
 
-    Errors, which are `OSError` as well: `UNAVAILABLE` when a broken stream cannot be taken up
-    again; `NOT_FOUND` or `CORRUPT` when the attachment was removed or changed in the meantime;
-    `CORRUPT` when the bytes do not have the SHA-256.
+    Errors, all of them also `OSError`: `UNAVAILABLE` if a broken stream cannot be resumed;
+    `NOT_FOUND` or `CORRUPT` if the attachment was removed or changed in the meantime; `CORRUPT` if
+    the digest differs.
     """
 
     def __init__(self, stream: Stream) -> None:
         self.info = stream.info
-        """What is known of the attachment."""
+        """The attachment's metadata."""
         self.stream = stream
-        """What it reads from, for those who need no buffer: nobody can use both."""
+        """The unbuffered stream; use either the stream or the reader, not both."""
         super().__init__(stream, BUFFER_SIZE)
 
     def __repr__(self) -> str:
@@ -72,15 +72,15 @@ class Reader(io.BufferedReader):
 
 
 class Stream(io.RawIOBase):
-    """The bytes of one object, fetched when they are read.
+    """The bytes of an object, fetched on demand.
 
-    It begins with `body`, whose chunks begin at `start`; `fetch` requests the bytes from one
-    position to another; `map_errors` makes an `Error` of what either raises. Reading ends
-    after `length` bytes, if that is given.
+    `body` is the first response, whose chunks begin at `start`; `fetch` requests the bytes from one
+    position to another; `mapped` is a context manager that maps exceptions to `Error`. Reading ends
+    after `length` bytes, if given.
     """
 
     mode = "rb"
-    """The mode, as a file has it."""
+    """The mode, as for a file."""
 
     def __init__(
         self,
@@ -94,41 +94,41 @@ class Stream(io.RawIOBase):
     ) -> None:
         self.info = info
         self.name = info.name
-        """The name of the file, as a file has it."""
+        """The file name, as for a file."""
         self._fetch = fetch
         self._mapped = mapped
         self._chunks: Iterator[bytes] | None = body.chunks
         self._rest = memoryview(b"")
-        self._position = start  # where the caller stands
-        self._fetched = start  # where the end of `_rest` stands
-        self._taken = 0  # how many bytes the caller has had
+        self._position = start  # of the caller
+        self._fetched = start  # position of the end of `_rest`
+        self._taken = 0  # number of bytes returned to the caller
         self._end = info.size if length is None else min(start + length, info.size)
         self._requested = self._end_of(body)
-        self._request_size = 0  # of the last request, once there was a seek
-        # Where the first request was for little, its bytes are kept: libraries come back to them.
+        self._request_size = 0  # of the last request; 0 before the first seek
+        # The bytes of a small first request are kept: libraries come back to them.
         self._kept_from = start
         is_little = self._requested < self._end and self._requested - start <= MIN_REQUEST
         self._kept: bytes | None = None if is_little else b""
         self._comparison = Comparison(info)
-        if start == info.size == 0:  # there is nothing to read, which may be wrong
+        if start == info.size == 0:  # verify that the attachment should be empty
             self._comparison.update(0, b"")
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be sought in."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Tell the position, in bytes."""
+        """Return the position in bytes."""
         if self.closed:
             raise ValueError("tell of a closed attachment")
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to another position; nothing is asked before the next read."""
+        """Set the position; the next read makes a request if needed."""
         if self.closed:
             raise ValueError("seek of a closed attachment")
         bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._end}
@@ -141,7 +141,7 @@ class Stream(io.RawIOBase):
         return position
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read into a buffer what is at hand, at least a byte unless at the end."""
+        """Read available bytes into a buffer: at least one, except at the end."""
         target = memoryview(buffer).cast("B")
         if not target or not self._fill(len(target)):
             return 0
@@ -150,11 +150,11 @@ class Stream(io.RawIOBase):
         return len(part)
 
     def readall(self) -> bytes:
-        """Read all that is left."""
+        """Read all remaining bytes."""
         return self.read_full(max(self._end - self._position, 1))
 
     def read_full(self, size: int) -> bytes:
-        """Read so many bytes, or all that are left; unlike `read`, never less."""
+        """Read exactly `size` bytes, or all remaining ones."""
         parts = []
         while size > 0 and self._fill(size):
             part = self._take(size)
@@ -163,7 +163,7 @@ class Stream(io.RawIOBase):
         return b"".join(parts)
 
     def read_cached(self, size: int) -> bytes | None:
-        """Read as `read_full`, if that waits for no disk and no server; or else give None."""
+        """Read like `read_full`, or return None if reading might wait for a disk or a server."""
         size = min(size, self._end - self._position)
         if size <= 0:
             return b""
@@ -182,14 +182,14 @@ class Stream(io.RawIOBase):
         return given
 
     def close(self) -> None:
-        """Stop fetching."""
+        """Stop fetching and release the request."""
         if not self.closed:
             self._drop()
             report_bytes("out", self._taken)
         super().close()
 
     def _take(self, size: int) -> memoryview:
-        """Take at most so many bytes of `_rest`. Errors: `CORRUPT`, with nothing taken."""
+        """Remove at most `size` bytes from `_rest`. Errors: `CORRUPT`, with `_rest` unchanged."""
         part = self._rest[: min(size, self._end - self._position)]
         self._comparison.update(self._position, part)
         self._rest = self._rest[len(part) :]
@@ -198,7 +198,7 @@ class Stream(io.RawIOBase):
         return part
 
     def _fill(self, wanted: int) -> bool:
-        """Make `_rest` begin at the position, with at least one byte; False at the end."""
+        """Fill `_rest` with at least one byte from the position on; return False at the end."""
         if self.closed:
             raise ValueError("read of a closed attachment")
         if self._position >= self._end:
@@ -217,7 +217,7 @@ class Stream(io.RawIOBase):
         return True
 
     def _align(self) -> None:
-        """After a seek: skip what is at hand, read on over a small gap, or drop the request."""
+        """Follow a seek: skip fetched bytes, read over a small gap, or drop the request."""
         gap = self._position - (self._fetched - len(self._rest))
         if gap == 0:
             return
@@ -227,10 +227,10 @@ class Stream(io.RawIOBase):
             self._rest = memoryview(b"")
         else:
             self._leave()
-        self._request_size = self._request_size or MIN_REQUEST // 2  # it is doubled first
+        self._request_size = self._request_size or MIN_REQUEST // 2  # doubled before use
 
     def _leave(self) -> None:
-        """Go elsewhere: to what is kept, or to where a new request is needed."""
+        """Drop the request and continue with the kept bytes, or with a new request."""
         if self._kept is None:
             try:
                 with self._mapped():
@@ -246,7 +246,7 @@ class Stream(io.RawIOBase):
             self._requested = self._fetched = self._kept_from + len(self._kept)
 
     def _next(self, wanted: int, resumes: int) -> bytes | None:
-        """Return the next chunk, or None when the request ended or broke and another is needed."""
+        """Return the next chunk, or None if the request ended or broke and a new one is needed."""
         try:
             with self._mapped():
                 if self._chunks is None:
@@ -260,7 +260,9 @@ class Stream(io.RawIOBase):
             self._drop()
             if resumes >= MAX_RESUMES:
                 raise Error(
-                    "Attachment is shorter than it should be", self.info.handle, kind=Kind.CORRUPT
+                    "Attachment is shorter than its recorded size",
+                    self.info.handle,
+                    kind=Kind.CORRUPT,
                 )
         return chunk
 
@@ -270,9 +272,7 @@ class Stream(io.RawIOBase):
         metadata = body.metadata
         same = metadata.etag == self.info.etag or (metadata.digest or "") == self.info.digest
         if metadata.size != self.info.size or not same:
-            raise Error(
-                "Attachment was changed while being read", self.info.handle, kind=Kind.CORRUPT
-            )
+            raise Error("Attachment changed while being read", self.info.handle, kind=Kind.CORRUPT)
         self._fetched = self._position
         self._requested = self._end_of(body)
         return body.chunks
@@ -281,13 +281,13 @@ class Stream(io.RawIOBase):
         return self._end if body.end is None else min(body.end, self._end)
 
     def _request_end(self, wanted: int) -> int:
-        """Choose where the next request ends."""
-        if self._position < self._requested:  # the last one broke
+        """Return the end of the next request."""
+        if self._position < self._requested:  # the last request broke
             return self._requested
-        if not self._request_size:  # there was no seek
+        if not self._request_size:  # no seek so far
             return self._end
         self._request_size = min(2 * self._request_size, MAX_REQUEST)
-        if wanted > BUFFER_SIZE:  # a buffered reader reads the rest of it in another step
+        if wanted > BUFFER_SIZE:  # a buffered reader reads the remainder in a second step
             wanted += BUFFER_SIZE
         return min(self._position + max(self._request_size, wanted), self._end)
 

@@ -1,4 +1,4 @@
-"""Why a link is refused: from the link, the answer and the settings alone."""
+"""Explain why a link is refused, from the link, the response and the settings."""
 
 from rex.attach.explain.explanation import Explanation, explain
 from rex.attach.links.reason import Certainty, Reason

@@ -1,4 +1,4 @@
-"""What copying does to a link: found in its text, and undone so that the rest can be read."""
+"""Detection and repair of damage to a link by copying."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SIGNATURES = (
     (r"[?&]token=[\w-]+\.([\w-]*)([^&#]*)", 43),
     (r"/signed/[\w-]+\.([\w-]*)([^/?#]*)", 43),
 )
-"""Where a signature is, what follows it, and how long it is: S3's, and the service's in a query
-and in the address of a form."""
+"""Patterns of a signature and of the text after it, with the signature's length: of S3, and of the
+service in a query and in the URL of a form."""
 
-COPY_AGAIN = "Copy the link anew from where it was made, all of it, and quote it in a shell."
+COPY_AGAIN = "Copy the complete link again from its source, and quote it in a shell."
 
 
 class _Damage(NamedTuple):
-    """One thing that happens to a link: how it is found, named and undone."""
+    """A kind of damage: its pattern, its reason and its repair."""
 
     pattern: re.Pattern[str]
     code: str
@@ -36,64 +36,64 @@ class _Damage(NamedTuple):
 
 _DECODED = certain(
     "decoded",
-    "the session token has + or a space, and must have %2B",
-    "Use the link as it is; do not decode it.",
+    "the session token has + or a space instead of %2B",
+    "Use the link unchanged; do not decode it.",
 )
 _TWICE = certain(
     "encoded-twice",
-    "%25 stands in its query where only % can",
-    "Use the link as it is; do not encode it again.",
+    "the query has %25 instead of %",
+    "Use the link unchanged; do not encode it again.",
 )
 
 _DAMAGES = (
     _Damage(
         re.compile(r"\Ahttps?%3[Aa].*\Z", re.DOTALL),
         "encoded-whole",
-        "it begins with http%3A",
-        "Decode it once: it was put into another address, or into a form.",
+        "the link begins with http%3A",
+        "Decode the link once: it was a value in another URL or in a form.",
         lambda match: unquote(match[0]),
     ),
     _Damage(
         re.compile(r"&amp;|&#38;|&#x26;", re.IGNORECASE),
         "from-html",
-        "&amp; stands between its parameters instead of &",
-        "Unescape it, or copy it from what the browser shows.",
+        "the parameters are separated by &amp; instead of &",
+        "Unescape the link, or copy the text that the browser shows.",
         "&",
     ),
     _Damage(
         re.compile(r"\\u0026", re.IGNORECASE),
         "from-json",
-        r"\u0026 stands between its parameters instead of &",
-        "Take it out with a JSON parser.",
+        r"the parameters are separated by \u0026 instead of &",
+        "Use a JSON parser to read the link.",
         "&",
     ),
     _Damage(
         re.compile(r"\\(?=[&?=/%])"),
         "escaped",
-        "a backslash stands before a separator",
-        "Leave out the backslashes.",
+        "there is a backslash before a separator",
+        "Remove the backslashes.",
         "",
     ),
 )
 _BROKEN = _Damage(
     re.compile(r"\s+"),
     "broken",
-    "there is a space or the end of a line within it",
+    "there is a space or a line break in the link",
     COPY_AGAIN,
     "",
 )
 
 
 def repair(text: str) -> tuple[str, list[Reason]]:
-    """Give the link without what copying did to it, and what that was."""
+    """Return the repaired link, and a reason for each damage."""
     reasons = []
     link = text.strip().strip("<>\"'`")
     if link != text:
         reasons.append(
             likely(
                 "wrapped",
-                "it begins or ends with white space, quotes or angle brackets",
-                "Leave that out.",
+                "the link begins or ends with white space, quotes or angle brackets",
+                "Remove these characters.",
             )
         )
     link, found = _undone(link, _DAMAGES)
@@ -118,7 +118,7 @@ def _undone(link: str, damages: Iterable[_Damage]) -> tuple[str, list[Reason]]:
 
 
 def _query(link: str) -> tuple[str, list[Reason]]:
-    """Look at how the parameters are encoded."""
+    """Repair the encoding of the parameters."""
     address, mark, query = link.partition("?")
     reasons = []
     pairs = re.split("(&)", query)
@@ -138,17 +138,17 @@ def _value(pair: str, *names: str) -> str:
 
 
 def _check_end(link: str, match: re.Match[str], length: int) -> tuple[str, list[Reason]]:
-    """Look at the end of a signature: it may be cut off, or something may follow it."""
+    """Check the end of a signature, which may be cut off or followed by other text."""
     digits, rest = match.groups()
     if len(digits) < length and not rest:
-        evidence = f"its signature has {len(digits)} characters of {length}"
+        evidence = f"the signature has {len(digits)} of {length} characters"
         return link, [certain("cut-off", evidence, COPY_AGAIN)]
     if digits[length:] or rest:
         added = digits[length:] + rest
         evidence = (
             f"{cite(added, 10)} follows the signature"
             if len(digits) >= length
-            else "its signature has other characters than a signature can have"
+            else "the signature has invalid characters"
         )
         changed = certain("end-changed", evidence, COPY_AGAIN)
         end = match.start(1) + min(len(digits), length)

@@ -1,4 +1,4 @@
-"""What the answers of S3 and of the service mean for a link."""
+"""Meaning of error responses of S3 and of the service for a link."""
 
 from __future__ import annotations
 
@@ -17,40 +17,48 @@ if TYPE_CHECKING:
     from rex.attach.links.reason import Comparison
     from rex.attach.links.signed_link import SignedLink
 
-__all__ = ["NEW_LINK", "is_clock", "is_expired", "refusal_reasons"]
+__all__ = ["NEW_LINK", "TEMPORARY_LINK", "is_clock", "is_expired", "refusal_reasons"]
 
 NEW_LINK = "Make a new link."
-HEADERS = "Send just the headers that the link came with, and no other that begins with x-amz-."
+HEADERS = "Send exactly the headers of the link, and no other header that begins with x-amz-."
+KEEP_HOST = (
+    "Configure the proxy to keep the Host header, or set attach_s3_public_endpoint to the host "
+    "that the server receives."
+)
+UNCHANGED_LINK = "Use the link unchanged."
+TEMPORARY_LINK = (
+    "Use the link unchanged, and set attach_s3_session_token together with its access key."
+)
 
 _BY_CODE = {
-    "NoSuchBucket": ("no-bucket", "Set attach_s3_bucket right; make a new link."),
-    "InvalidBucketName": ("wrong-bucket-name", "Set attach_s3_bucket right."),
-    "NoSuchKey": ("not-found", "See whether it was uploaded or removed: rex attach stat."),
+    "NoSuchBucket": ("no-bucket", "Correct attach_s3_bucket, and make a new link."),
+    "InvalidBucketName": ("wrong-bucket-name", "Correct attach_s3_bucket."),
+    "NoSuchKey": (
+        "not-found",
+        "Check whether the attachment was uploaded or removed: rex attach stat.",
+    ),
     "NoSuchUpload": ("upload-over", "Begin a new upload."),
-    "PreconditionFailed": ("exists", "Reserve another handle, and make a link for that."),
-    "ConditionalRequestConflict": ("claimed", "Ask again; reserve a handle for each upload."),
+    "PreconditionFailed": ("exists", "Reserve another handle, and make a link for that handle."),
+    "ConditionalRequestConflict": ("claimed", "Try again; reserve a handle for each upload."),
     "EntityTooLarge": (
         "too-large",
-        "Have the link made with a larger size (max_size, attach_max_size).",
+        "Make a link with a larger maximum size (max_size, attach_max_size).",
     ),
     "EntityTooSmall": ("too-small", "Send parts of at least 5 MiB."),
     "ExpiredToken": (
         "credentials-expired",
-        "Make a new link; one lasts no longer than the keys, so let those last longer.",
+        "Make a new link. Links expire with their credentials; use credentials that last longer.",
     ),
     "TokenRefreshRequired": ("credentials-stale", NEW_LINK),
-    "InvalidToken": (
-        "wrong-session-token",
-        "Use the link as it was made; set attach_s3_session_token together with its keys.",
-    ),
+    "InvalidToken": ("wrong-session-token", TEMPORARY_LINK),
     "BadDigest": (
         "digest-mismatch",
-        "Send the file unchanged, or leave out what tells its digest.",
+        "Send the file unchanged, or omit the header with its digest.",
     ),
-    "MissingContentLength": ("size-missing", "Send Content-Length: no chunked encoding."),
-    "MethodNotAllowed": ("method-not-allowed", "See what the link is for."),
+    "MissingContentLength": ("size-missing", "Send Content-Length, not a chunked body."),
+    "MethodNotAllowed": ("method-not-allowed", "Use the method of the link."),
     "InvalidPolicyDocument": ("unreadable-policy", UNCHANGED),
-    "MissingFields": ("signature-incomplete", "Use the link as it was made, all of it."),
+    "MissingFields": ("signature-incomplete", "Use the complete, unchanged link."),
 }
 _BY_STATUS = {
     404: "NoSuchKey",
@@ -70,19 +78,19 @@ _BY_MESSAGE = (
     (
         r"Only one auth mechanism",
         "authorization-sent",
-        "Leave the header Authorization out: the link is the permission.",
+        "Do not send an Authorization header: the link is the authorization.",
     ),
 )
-"""What S3 servers say to people where their code says less: a pattern, a reason, what to change."""
+"""Pattern of a message, code of the reason, remedy; for S3 errors whose code says less."""
 _BY_TYPE = {
     "bad-signature": ("bad-signature", NEW_LINK),
-    "address-changed": ("address-changed", "Use the link as it was made."),
+    "address-changed": ("address-changed", UNCHANGED_LINK),
     "header-changed": ("header-unlike", HEADERS),
     "form-changed": ("form-changed", UNCHANGED),
-    "no-links": ("no-links", "Set attach_url to where clients reach the service."),
+    "no-links": ("no-links", "Set attach_url to the URL at which clients reach the service."),
     "exists": _BY_CODE["PreconditionFailed"],
 }
-"""What the types of the service's problems mean (docs/errors.md)."""
+"""Reasons by type of the service's problem document (docs/errors.md)."""
 _EXPIRED = re.compile(r"Request has expired|Policy expired")
 _EARLY = re.compile(r"not yet valid|not valid yet|RequestNotReadyYet", re.IGNORECASE)
 _REGION_CODES = {
@@ -95,19 +103,19 @@ _REGION_CODES = {
 
 
 def is_expired(answer: Answer) -> bool:
-    """Whether the server says that the link has expired."""
+    """Check whether the server says that the link has expired."""
     return answer.type == "link-expired" or bool(_EXPIRED.search(answer.message))
 
 
 def is_clock(answer: Answer) -> bool:
-    """Whether the server says that the clocks are too far apart."""
+    """Check whether the server says that the clocks differ too much."""
     return answer.code == "RequestTimeTooSkewed" or bool(_EARLY.search(answer.message))
 
 
 def refusal_reasons(
     link: SignedLink, answer: Answer, compared: Comparison | None
 ) -> Iterator[Reason]:
-    """Say what the answer means, after what the settings say."""
+    """Yield the reasons of an error response, given the comparison with the settings."""
     said = f"the server answered {cite(answer.code or str(answer.status or ''), 60)}"
     said += f": {cite(answer.message)}" if answer.message else ""
     code = answer.code or _BY_STATUS.get(answer.status or 0, "")
@@ -142,22 +150,22 @@ def _unknown_reason(link: SignedLink, answer: Answer, said: str) -> Iterator[Rea
         yield likely(
             "no-permission",
             said,
-            "Give them s3:GetObject for downloads, s3:PutObject for uploads, and s3:ListBucket so "
-            "that what is missing is told from what is forbidden.",
+            "Allow s3:GetObject for downloads, s3:PutObject for uploads, and s3:ListBucket, "
+            "without which S3 does not distinguish a missing object from a forbidden one.",
         )
-    elif (answer.status or 0) >= 500:  # noqa: PLR2004 - the server's own trouble
-        yield certain("server-problem", said, "Ask again later.")
+    elif (answer.status or 0) >= 500:  # noqa: PLR2004 - RFC 9110, section 15.6
+        yield certain("server-problem", said, "Try again later.")
 
 
 def _region_reasons(link: SignedLink, answer: Answer) -> Iterator[Reason]:
-    told = answer.headers.get("x-amz-bucket-region") or answer.element("Region")
+    named = answer.headers.get("x-amz-bucket-region") or answer.element("Region")
     expecting = re.search(r"expecting '([a-z0-9-]{1,40})'", answer.message)
-    expected = told or (expecting[1] if expecting else "")
+    expected = named or (expecting[1] if expecting else "")
     if expected and link.region and expected != link.region:
         yield certain(
             "wrong-region",
-            f"{cite(link.region, 40)} in the link, {cite(expected, 40)} in the answer",
-            "Set attach_s3_region right, and make a new link.",
+            f"link: {cite(link.region, 40)}; response: {cite(expected, 40)}",
+            "Correct attach_s3_region, and make a new link.",
         )
 
 
@@ -165,10 +173,10 @@ def _redirect_reason(code: str, answer: Answer, said: str) -> Reason:
     if code.endswith("Redirect"):
         return certain(
             "other-address",
-            f"{said}; it is at {cite(answer.element('Endpoint') or 'another region', 100)}",
-            "Set attach_s3_endpoint and attach_s3_region right, and make a new link.",
+            f"{said}; the bucket is at {cite(answer.element('Endpoint') or 'another region', 100)}",
+            "Correct attach_s3_endpoint and attach_s3_region, and make a new link.",
         )
-    return certain("signature-changed", said, "Use the link as it was made.")
+    return certain("signature-changed", said, UNCHANGED_LINK)
 
 
 def _unknown_key(link: SignedLink, said: str) -> Reason:
@@ -177,29 +185,29 @@ def _unknown_key(link: SignedLink, said: str) -> Reason:
         return certain(
             "unknown-temporary-key",
             f"{said}; the access key is {shown}, with a session token",
-            "They may have expired, or be of another server: make a new link, for this one.",
+            "Make a new link: the credentials may have expired, or belong to another server.",
         )
     if link.access_key.startswith("ASIA"):
         return certain(
             "no-session-token",
-            f"{said}; the access key is {shown}, a temporary one",
-            "Use the link as it was made; set attach_s3_session_token together with its keys.",
+            f"{said}; the access key {shown} is temporary",
+            TEMPORARY_LINK,
         )
     return certain(
         "unknown-access-key",
         f"{said}; the access key is {shown}",
-        "Set attach_s3_access_key right, or see whether the link leads to another server.",
+        "Correct attach_s3_access_key, or check whether the link leads to another server.",
     )
 
 
 def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
-    """Give what can be wrong where the server only says that the signature does not fit."""
+    """Return the possible reasons for a bare SignatureDoesNotMatch."""
     said = "the server answered SignatureDoesNotMatch"
     if link.fields:
         return [possible("policy-or-key", said, UNCHANGED)]
-    # With a signature that is right, it is the request that was another.
-    give = possible if method is None else likely
-    known = said if method is None else f"{said}, and the signature of the link is right"
+    # If the signature is right, the request must differ.
+    make = possible if method is None else likely
+    known = said if method is None else f"{said}, but the signature of the link is right"
     reasons = []
     others = [name for name in link.signed_headers if name != "host"]
     if others and link.sent is None:
@@ -207,26 +215,25 @@ def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
             likely(
                 "header-unlike",
                 f"{known}; the signed headers are {cite(', '.join(others), 100)}",
-                f"{HEADERS} Tell what was sent with --header, and this can say more.",
+                f"{HEADERS} For a more certain reason, give the sent headers with --header.",
             )
         )
     signed_for = method or link.likely_method
     if link.asked is None:
         reasons.append(
-            give(
+            make(
                 "other-method",
                 known,
-                f"Ask with {signed_for or 'the method that it was made for'}. Tell what was asked "
-                "with --method, and this can say more.",
+                f"Use {signed_for or 'the signed method'}. For a more certain reason, give the "
+                "client's method with --method.",
                 expected=signed_for or "the signed one",
             )
         )
     reasons.append(
-        give(
+        make(
             "host-changed",
-            f"{known}; the host is signed, and the link leads to {cite(link.host)}",
-            "Have the proxy pass Host on as it came, or set attach_s3_public_endpoint to the host "
-            "that the server is asked for.",
+            f"{known}; the signed host of the link is {cite(link.host)}",
+            KEEP_HOST,
         )
     )
     if method is None:
@@ -234,15 +241,15 @@ def _possibilities(link: SignedLink, method: str | None) -> list[Reason]:
             possible(
                 "path-or-key",
                 known,
-                "Use the link as it was made; compare attach_s3_secret_key. With the settings at "
-                "hand, this can say more.",
+                "Use the link unchanged, and check attach_s3_secret_key. For a more certain "
+                "reason, run this command with the settings of the storage.",
             )
         )
     return reasons
 
 
 def _compare(link: SignedLink, answer: Answer) -> Iterator[Reason]:
-    """Compare the link with what the server says that it was asked, as AWS does."""
+    """Compare the link with the request that the server received, which AWS includes."""
     lines = answer.lines("CanonicalRequest").split("\n")
     if len(lines) <= 5:  # noqa: PLR2004 - method, path, query, a header, an empty line, their names
         yield from _scope_compared(link, answer)
@@ -254,9 +261,8 @@ def _compare(link: SignedLink, answer: Answer) -> Iterator[Reason]:
         found.append(
             certain(
                 "host-changed",
-                f"{cite(link.host)} in the link, {cite(headers['host'])} at the server",
-                "Have the proxy pass Host on as it came, or set attach_s3_public_endpoint to the "
-                "host that the server is asked for.",
+                f"link: {cite(link.host)}; server: {cite(headers['host'])}",
+                KEEP_HOST,
             )
         )
     for name in link.signed_headers:
@@ -265,7 +271,7 @@ def _compare(link: SignedLink, answer: Answer) -> Iterator[Reason]:
             found.append(
                 certain(
                     "header-changed" if value else "header-missing",
-                    f"the server got {cite(value, 100) if value else 'nothing'} for it",
+                    f"the server received {cite(value, 100) if value else 'no such header'}",
                     HEADERS,
                     cite(name, 40),
                 )
@@ -273,7 +279,7 @@ def _compare(link: SignedLink, answer: Answer) -> Iterator[Reason]:
     yield from found or [
         likely(
             "wrong-secret-key",
-            f"method ({cite(method, 20)}), path, query and headers in its answer are the same",
+            f"the server received the same method ({cite(method, 20)}), path, query and headers",
             "Compare attach_s3_secret_key with the server's, and make a new link.",
         )
     ]
@@ -282,20 +288,19 @@ def _compare(link: SignedLink, answer: Answer) -> Iterator[Reason]:
 def _differences(link: SignedLink, method: str, path: str, query: str) -> Iterator[Reason]:
     expected = link.likely_method
     if expected is not None and method != expected:
-        give = certain if link.method else likely
-        yield give(
+        make = certain if link.method else likely
+        yield make(
             "wrong-method",
-            "the method in the server's answer",
-            f"Ask with {expected}, or have a link for the other method made.",
+            "the response has this method",
+            f"Use {expected}, or make a link for the other method.",
             cite(method, 20),
             expected=expected,
         )
     if unquote(path) != unquote(link.path):
         yield certain(
             "path-rewritten",
-            f"{cite(unquote(link.path), 100)} in the link, {cite(unquote(path), 100)} at the "
-            "server",
-            "Have the proxy pass the path on as it came, and use the link as it was made.",
+            f"link: {cite(unquote(link.path), 100)}; server: {cite(unquote(path), 100)}",
+            "Use the link unchanged, and configure the proxy to keep the path.",
         )
     theirs = {
         (unquote_plus(name), unquote(value))
@@ -305,8 +310,8 @@ def _differences(link: SignedLink, method: str, path: str, query: str) -> Iterat
     if differing:
         yield certain(
             "parameter-rewritten",
-            "it is not the same in the link and at the server",
-            "Use the link as it was made.",
+            "the link and the server's request differ",
+            UNCHANGED_LINK,
             cite(", ".join(differing), 100),
         )
 
@@ -323,8 +328,8 @@ def _scope_compared(link: SignedLink, answer: Answer) -> Iterator[Reason]:
         if here != there:
             yield certain(
                 "scope-rewritten",
-                f"{cite(here, 60)} in the link, {cite(there, 60)} at the server",
-                "Use the link as it was made.",
+                f"link: {cite(here, 60)}; server: {cite(there, 60)}",
+                UNCHANGED_LINK,
                 what,
             )
 

@@ -1,4 +1,4 @@
-"""Why a link is refused: from the link, the answer and the settings, without asking anybody."""
+"""Explain why a link is refused, from the link, the response and the settings, without requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rex.attach.explain.damage import COPY_AGAIN, repair
-from rex.attach.explain.error_responses import NEW_LINK, is_clock, is_expired, refusal_reasons
+from rex.attach.explain.error_responses import (
+    NEW_LINK,
+    TEMPORARY_LINK,
+    is_clock,
+    is_expired,
+    refusal_reasons,
+)
 from rex.attach.explain.policy import policy_reasons
 from rex.attach.explain.response import Answer
 from rex.attach.explain.service_link import ends_at, service_reasons
@@ -29,24 +35,24 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LINK", "Explanation", "explain"]
 
 MAX_LINK = 64 * 1024
-"""In characters; a link with a session token has some 2,000, and a form some 5,000."""
+"""In characters; a link with a session token has about 2,000, and a form about 5,000."""
 MAX_SKEW = datetime.timedelta(minutes=15)
-"""What S3 takes for the clocks to differ (SigV4, RequestTimeTooSkewed)."""
+"""Maximum difference of clocks that S3 accepts (SigV4, RequestTimeTooSkewed)."""
 MIN_SECRET = 4
-"""What is shorter stands in many words, and is no secret."""
+"""Minimum length of a masked text; shorter texts occur in many words."""
 _LONG = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])|[0-9A-Za-z+/=_-]{80,}")
-"""What may be a signature or a token, whoever it is of."""
+"""Any text that may be a signature or a token."""
 _KEY_ID = re.compile(r"\b(A[KS]IA)[A-Z0-9]{12,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a link is refused, the surest reason first; and what was looked at to find it."""
+    """The reasons for which a link is refused, most certain first, and the checks made."""
 
     reasons: list[Reason]
     checked: list[str]
     is_refused: bool
-    """Whether the answer says that it was."""
+    """Whether the response is an error response."""
 
 
 def explain(
@@ -58,23 +64,27 @@ def explain(
     headers: Mapping[str, str] | None = None,
     now: datetime.datetime | None = None,
 ) -> Explanation:
-    """Say why a link is refused, from what is given alone; nobody is asked.
+    """Return the reasons for which a link is refused, without making requests.
 
-    `link` is the address, or the link as JSON (`PresignedLink.as_dict`). `response` is what the
-    server answered, perhaps with its headers in front; 64 KiB of it are read. `storage` is the one
-    that made the link. `method` and `headers` are what the client asked with. `now` is an aware
-    time. No reason shows a signature, a secret, a session token or a whole access key.
+    `link` is the URL, or the link as JSON (`PresignedLink.as_dict`). `response` is the response of
+    the server, optionally preceded by its headers; the first 64 KiB are parsed. `storage` is the
+    storage that made the link. `method` and `headers` are those of the client's request. `now` is
+    an aware time. Reasons do not show signatures, secrets, session tokens or whole access keys.
 
-    Errors: `ILL_FORMED` for what is no link at all.
+    Errors: `ILL_FORMED` if `link` is not a link.
     """
     if len(link) > MAX_LINK:
-        raise Error("This is too long for a link", f"{len(link)} characters", kind=Kind.ILL_FORMED)
-    # What the command line could not decode is not what anybody signed.
+        raise Error(
+            f"A link must have at most {MAX_LINK} characters",
+            f"{len(link)} characters",
+            kind=Kind.ILL_FORMED,
+        )
+    # Text that the command line could not decode cannot be part of a signed link.
     text = link.encode("utf-8", "replace").decode()
     signed, reasons = _read(text, method, headers)
     answer = None if response is None else Answer(response)
     now = now or datetime.datetime.now(datetime.UTC)
-    checked = ["what copying does to a link", "parameters, times and headers of the link"]
+    checked = ["damage by copying", "parameters, times and headers of the link"]
     reasons += _form(signed)
     compared = None
     if signed.is_service:
@@ -85,13 +95,13 @@ def explain(
     if compared is not None:
         checked += compared.checked
     if answer is not None:
-        checked.append("the answer" if answer.is_known else "not the answer: it cannot be read")
+        checked.append("the response" if answer.is_known else "not the response (cannot be parsed)")
     reasons += _times(signed, answer, now)
     differences = [*_compare(signed, compared)]
     if answer is not None and not answer.is_success:
         is_clear = any(each.certainty is Certainty.CERTAIN for each in (*reasons, *differences))
         meant = refusal_reasons(signed, answer, compared)
-        # Where it is clear, what the answer may mean is of no use.
+        # Possible meanings of the response do not matter if a reason is certain.
         reasons += [e for e in meant if e.certainty is Certainty.CERTAIN or not is_clear]
     reasons += differences
     is_refused = answer is not None and not answer.is_success
@@ -101,7 +111,7 @@ def explain(
 def _read(
     text: str, asked: str | None, sent: Mapping[str, str] | None
 ) -> tuple[SignedLink, list[Reason]]:
-    """Read a link from its address or from JSON; say what copying did to it."""
+    """Parse a link from its URL or from JSON; return reasons for damage by copying too."""
     given: Any = {"url": text}
     if text.lstrip().startswith("{"):
         try:
@@ -116,12 +126,12 @@ def _read(
         for each in (fields, headers)
     ):
         raise Error(
-            "This is neither a link nor the JSON of one (rex attach link --json)",
+            "The link must be a URL, or JSON from rex attach link --json",
             kind=Kind.ILL_FORMED,
         )
     url, reasons = repair(url)
     if not re.match(r"https?://[^/?#\s]", url, re.IGNORECASE):
-        raise Error("A link begins with http:// or https:// and a host", kind=Kind.ILL_FORMED)
+        raise Error("A link must begin with http:// or https:// and a host", kind=Kind.ILL_FORMED)
     link = SignedLink(
         url,
         method=method if method in METHODS else None,
@@ -138,27 +148,27 @@ def _is_text(value: object) -> bool:
 
 
 def _form(link: SignedLink) -> Iterator[Reason]:
-    """Look at what must be in every link."""
+    """Check the form that every link must have."""
     if link.is_service:
         return
     if not link.is_signed:
         yield certain(
             "unsigned",
-            "it has none of the parameters of S3 or of the service",
+            "there are no parameters of S3 or of the service",
             COPY_AGAIN,
         )
         return
     if link.missing:
         yield certain(
             "incomplete",
-            f"there is no {', '.join(link.missing)}",
-            f"A shell cuts a link off at & unless it is quoted. {COPY_AGAIN}",
-            what="Fields of the form" if link.fields else "Parameters",
+            f"found no {', '.join(link.missing)}",
+            f"A shell cuts an unquoted link at &. {COPY_AGAIN}",
+            missing="fields of the form" if link.fields else "parameters",
         )
     elif not link.is_well_formed:
         yield certain(
             "signature-changed",
-            "credential, date and expiry are not of the form, or not of one day",
+            "the credential, date or expiry is malformed, or the days differ",
             COPY_AGAIN,
         )
     if link.repeated:
@@ -176,23 +186,23 @@ def _form(link: SignedLink) -> Iterator[Reason]:
     if link.access_key.startswith("ASIA") and not link["x-amz-security-token"]:
         yield likely(
             "no-session-token",
-            f"the access key is {part_of(link.access_key)}, a temporary one",
-            "Use the link as it was made; set attach_s3_session_token together with its keys.",
+            f"the access key {part_of(link.access_key)} is temporary",
+            TEMPORARY_LINK,
         )
     yield from policy_reasons(link) if link.fields else _request(link)
 
 
 def _request(link: SignedLink) -> Iterator[Reason]:
-    """Compare what was asked with what is signed."""
+    """Compare the client's request with the signed one."""
     expected = link.likely_method
     if link.asked and expected and link.asked != expected:
-        give = certain if link.method else likely
-        yield give(
+        make = certain if link.method else likely
+        yield make(
             "wrong-method",
-            "it was made for that method"
+            "the link says so"
             if link.method
-            else f"its parameters and its signed headers are those of a {expected}",
-            f"Ask with {expected}, or have a link for the other method made.",
+            else f"the parameters and signed headers are those of a {expected}",
+            f"Use {expected}, or make a link for the other method.",
             cite(link.asked, 20),
             expected=expected,
         )
@@ -202,28 +212,28 @@ def _request(link: SignedLink) -> Iterator[Reason]:
         if name != "host" and name not in link.sent:
             yield certain(
                 "header-missing",
-                f"it is one of {cite(', '.join(link.signed_headers), 100)}",
-                "Send the headers that the link came with.",
+                f"signed headers: {cite(', '.join(link.signed_headers), 100)}",
+                "Send the headers of the link.",
                 cite(name, 40),
             )
         elif link.headers and name in link.headers and link.headers[name] != link.sent[name]:
             yield certain(
                 "header-changed",
                 f"signed: {cite(link.headers[name], 100)}; sent: {cite(link.sent[name], 100)}",
-                "Send it just as the link says.",
+                "Send the headers of the link unchanged.",
                 cite(name, 40),
             )
     for name in link.sent:
         if name.startswith("x-amz-") and name not in link.signed_headers:
             yield certain(
                 "header-added",
-                f"{cite(name, 60)} is none of {cite(', '.join(link.signed_headers), 100)}",
-                "Leave it out; or have the link made with it.",
+                f"{cite(name, 60)}; signed headers: {cite(', '.join(link.signed_headers), 100)}",
+                "Do not send this header, or make a link with this header.",
             )
 
 
 def _compare(link: SignedLink, compared: Comparison | None) -> Iterator[Reason]:
-    """Tell what the storage found."""
+    """Yield the reasons found by the storage."""
     if compared is None:
         return
     yield from compared.reasons
@@ -231,22 +241,22 @@ def _compare(link: SignedLink, compared: Comparison | None) -> Iterator[Reason]:
         yield certain(
             "wrong-method",
             "recomputed with the secret key of the settings",
-            f"Ask with {compared.method}, or have a link for the other method made.",
+            f"Use {compared.method}, or make a link for the other method.",
             cite(link.asked, 20),
             expected=compared.method,
         )
 
 
 def _times(link: SignedLink, answer: Answer | None, now: datetime.datetime) -> Iterator[Reason]:
-    """Compare the times of the link with the clocks, ours and the server's."""
+    """Compare the times of the link with the clocks of this machine and of the server."""
     begins, ends = link.signed_at, link.ends_at
     served = ends_at(link) if link.is_service else None
     if served is not None:
         ends = datetime.datetime.fromtimestamp(served, datetime.UTC)
     theirs = answer.time if answer else None
-    clocks = f"here it is {_when(now)}" + (f", at the server {_when(theirs)}" if theirs else "")
+    clocks = f"local time {_when(now)}" + (f", server time {_when(theirs)}" if theirs else "")
     if ends is not None and ends <= now:
-        evidence = f"it ended at {_when(ends)}; {clocks}"
+        evidence = f"expired at {_when(ends)}; {clocks}"
         yield certain("link-expired", evidence, NEW_LINK)
     elif answer is not None and is_expired(answer):
         if ends is None:
@@ -255,21 +265,21 @@ def _times(link: SignedLink, answer: Answer | None, now: datetime.datetime) -> I
         else:
             yield certain(
                 "clock-ahead",
-                f"it says that the link has expired, which ends at {_when(ends)}; {clocks}",
-                "Set both clocks by NTP.",
+                f"the server says that the link has expired; it expires at {_when(ends)}; {clocks}",
+                "Synchronise both clocks by NTP.",
             )
     elif answer is not None and is_clock(answer):
         yield certain(
             "clock-skew",
             f"the server answered {cite(answer.code)}: {cite(answer.message)}"
             + (f"; signed at {_when(begins)}, {clocks}" if begins else ""),
-            "Set both clocks by NTP, and make a new link.",
+            "Synchronise both clocks by NTP, and make a new link.",
         )
     if begins is not None and begins > max(now, theirs or now) + MAX_SKEW:
         yield likely(
             "signed-in-future",
             f"signed at {_when(begins)}; {clocks}",
-            "Set its clock by NTP, and make a new link.",
+            "Synchronise the signer's clock by NTP, and make a new link.",
         )
 
 
@@ -278,12 +288,12 @@ def _when(time: datetime.datetime) -> str:
 
 
 def _present(reasons: list[Reason], link: SignedLink) -> Iterator[Reason]:
-    """Give each reason once, the surest first, and nothing secret in any of them."""
+    """Yield each reason once, most certain first, with secrets masked."""
     merged: dict[tuple[str, str], list[Reason]] = {}
     order = [*Certainty]
     for each in sorted(reasons, key=lambda reason: order.index(reason.certainty)):
         merged.setdefault((each.code, each.subject), []).append(each)
-    # Beside a certain reason, what would be possible is of no use.
+    # Possible reasons do not matter next to a certain one.
     is_sure = any(each.certainty is Certainty.CERTAIN for each, *_ in merged.values())
     secrets = _secrets(link)
     for same in merged.values():
@@ -300,7 +310,7 @@ def _present(reasons: list[Reason], link: SignedLink) -> Iterator[Reason]:
 
 
 def _secrets(link: SignedLink) -> list[str]:
-    """Give what must not be shown, in the forms in which it may stand somewhere."""
+    """Return the texts to mask, in all encodings in which they may appear."""
     plain = [secret for secret in link.secrets if len(secret) >= MIN_SECRET]
     encoded = [base64.b64encode(secret.encode()).decode() for secret in plain]
     forms = {*plain, *encoded, *(quote(secret, safe="") for secret in plain)}

@@ -1,4 +1,4 @@
-"""The fields of a form against its policy (S3 API reference, POST policy)."""
+"""Comparison of a form's fields with its policy (S3 API reference, POST policy)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["UNCHANGED", "policy_reasons"]
 
 UNNAMED = ("policy", "x-amz-signature", "file")
-"""What needs no condition."""
+"""Fields that need no condition."""
 PAIR, TRIPLE = 1, 3
-UNCHANGED = "Send the fields that the link came with, all of them and no other, before the file."
+UNCHANGED = "Send all fields of the link, and only those, before the file."
 
 
 def policy_reasons(link: SignedLink) -> Iterator[Reason]:
-    """Tell which fields are not as the policy wants them."""
+    """Yield a reason for each field that violates the policy."""
     conditions = link.policy.get("conditions")
     if not isinstance(conditions, list):
-        yield certain("unreadable-policy", "it is no JSON", UNCHANGED)
+        yield certain("unreadable-policy", "the policy is not JSON with conditions", UNCHANGED)
         return
     wanted = dict(filter(None, map(_condition, conditions)))
     fields = {name.lower(): value for name, value in link.fields.items()}
@@ -47,7 +47,7 @@ def policy_reasons(link: SignedLink) -> Iterator[Reason]:
 
 
 def _condition(condition: Any) -> tuple[str, tuple[str, str]] | None:
-    """Give the field of a condition, and what it must be; None for the limits of the size."""
+    """Return the field of a condition, its operator and value; None for a size range."""
     if isinstance(condition, dict) and len(condition) == PAIR:
         ((name, value),) = condition.items()
         return str(name).lower(), ("eq", str(value))

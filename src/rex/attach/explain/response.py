@@ -1,4 +1,4 @@
-"""What a server answered to a request, from whatever of it was kept: headers, XML, a problem."""
+"""Parser of a saved response: headers, XML of S3, or a problem document."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rex.attach.links.reason import cite
 __all__ = ["MAX_ANSWER", "Answer"]
 
 MAX_ANSWER = 64 * 1024
-"""As many bytes are looked at; an error of S3 has a few hundred."""
+"""Maximum number of bytes to parse; an error of S3 has a few hundred."""
 SUCCESSFUL = range(200, 300)
 
 _HEAD = re.compile(r"HTTP/[0-9.]{1,4} ([1-5][0-9][0-9])[^\n]*\n((?:[^\n]+\n)*)(?:\n|\Z)")
 
 
 class Answer:
-    """An answer; whoever sent it may be anyone, so nothing of it is shown but by `cite`."""
+    """A parsed response; its contents are untrusted and shown only by `cite`."""
 
     def __init__(self, content: bytes) -> None:
         text = content[:MAX_ANSWER].decode("utf-8", "replace").replace("\r\n", "\n")
         self.status: int | None = None
         self.headers: dict[str, str] = {}
-        # Of several, as after 100 Continue, the last one counts.
+        # The last of several heads counts, such as after 100 Continue.
         while head := _HEAD.match(text):
             self.status = int(head[1])
             self.headers = dict(_header(line) for line in head[2].splitlines())
@@ -39,27 +39,27 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The code of S3's error."""
+        """The code of an S3 error."""
         return self.element("Code")
 
     @property
     def type(self) -> str:
-        """The type of the problem, which is a code if the answer is the service's."""
+        """The type of a problem document, which is an error code in responses of the service."""
         return str(self.problem.get("type", ""))
 
     @property
     def message(self) -> str:
-        """What the server says to people."""
+        """The message for people."""
         return self.element("Message") or cite(str(self.problem.get("detail", "")))
 
     @property
     def is_success(self) -> bool:
-        """Whether the request was done."""
+        """Whether the request succeeded."""
         return not self.code and self.status in SUCCESSFUL
 
     @property
     def is_known(self) -> bool:
-        """Whether anything could be read."""
+        """Whether the response could be parsed."""
         return bool(self.code or self.status)
 
     @property
@@ -77,12 +77,12 @@ class Answer:
             return None
 
     def element(self, name: str) -> str:
-        """Give the text of an element; S3's errors are flat. Nothing in it is expanded."""
+        """Return the text of an element of a flat S3 error, without expanding entities."""
         found = self.lines(name, 500)
         return found if found.isprintable() else ""
 
     def lines(self, name: str, limit: int = 32 * 1024) -> str:
-        """Give the text of an element that may have several lines."""
+        """Return the text of an element that may have several lines."""
         found = re.search(rf"<{name}>([^<]{{0,{limit}}})</{name}>", self._text)
         return html.unescape(found[1]) if found else ""
 

@@ -1,1 +1,1 @@
-"""How links are signed, and with which keys."""
+"""Links: signing, credentials and grants."""

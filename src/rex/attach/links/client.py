@@ -1,6 +1,6 @@
-"""A client of links, made of the standard library alone: it goes nowhere but where it is told.
+"""A client for links that uses only the standard library and does not follow redirects.
 
-It takes the proxies of the environment, as other clients do.
+The client uses the proxies of the environment, as other clients do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIMEOUT = 30
 
 
 class Answer(NamedTuple):
-    """What the server answered."""
+    """A response of the server."""
 
     status: int
     headers: Message
@@ -33,12 +33,12 @@ class Answer(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether the server did it."""
+        """Whether the request succeeded (2xx)."""
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110, section 15.3
 
     @property
     def refused(self) -> bool:
-        """Whether the server said that the client may not."""
+        """Whether the server refused the request (4xx)."""
         return 400 <= self.status < 500  # noqa: PLR2004 - RFC 9110, section 15.5
 
     @property
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 
     @property
     def filename(self) -> str | None:
-        """The name to save the body under; ``filename*`` before ``filename`` (RFC 6266)."""
+        """The file name; ``filename*`` takes precedence over ``filename`` (RFC 6266)."""
         value = self.headers.get("Content-Disposition", "")
         extended = value.partition("filename*=")
         if extended[1]:
@@ -58,8 +58,8 @@ class Answer(NamedTuple):
         return self.headers.get_filename()
 
 
-class Unreachable(OSError):  # noqa: N818 - it is no error of ours
-    """There was no answer; it says why, and nothing of the link, which is a secret."""
+class Unreachable(OSError):  # noqa: N818 - not an `Error`
+    """The server did not answer; the text is the reason, without the link, which is a secret."""
 
     def __init__(self, reason: str, *, is_certificate: bool = False) -> None:
         super().__init__(reason)
@@ -68,11 +68,11 @@ class Unreachable(OSError):  # noqa: N818 - it is no error of ours
 
 
 class Client:
-    """Sends requests one by one.
+    """A client that sends one request at a time.
 
-    `context` says which certificates are trusted; `most` is how many bytes of an answer are read,
-    without it all. Every request raises `Unreachable` where nothing answers within `timeout`
-    seconds. No redirect is followed: it is an answer.
+    `context` has the trusted certificates; `most` is the maximum number of bytes to read from a
+    response (default: all). A request raises `Unreachable` if no response arrives within `timeout`
+    seconds. A redirect is returned as a response, not followed.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Client:
         )
 
     def upload(self, link: PresignedLink, data: bytes) -> Answer:
-        """Send the form of a POST link: its fields, then the part ``file``."""
+        """Send the form of a POST link: the fields, then the part ``file``."""
         border = secrets.token_hex(16)
         lines = []
         for name, value in link.fields.items():
@@ -102,11 +102,11 @@ class Client:
         return self.send("POST", link.url, headers, body)
 
     def put(self, link: PresignedLink, data: bytes) -> Answer:
-        """Send the bytes to a PUT link, with its headers."""
+        """Send the bytes to a PUT link with the link's headers."""
         return self.send("PUT", link.url, link.headers, data)
 
     def fetch(self, link: PresignedLink, headers: Mapping[str, str] | None = None) -> Answer:
-        """Get what a download link leads to."""
+        """Send a GET request to a download link."""
         return self.send("GET", link.url, {**link.headers, **(headers or {})})
 
     def send(
@@ -116,26 +116,26 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Answer:
-        """Send any request."""
+        """Send a request."""
         request = urllib.request.Request(url, body, dict(headers or {}), method=method)  # noqa: S310 - our own link
         try:
-            with self._opener.open(request, timeout=self._timeout) as answer:
-                return Answer(answer.status, answer.headers, answer.read(self._most))
-        except urllib.error.HTTPError as answer:
-            with answer:
-                return Answer(answer.code, answer.headers, answer.read(self._most))
+            with self._opener.open(request, timeout=self._timeout) as response:
+                return Answer(response.status, response.headers, response.read(self._most))
+        except urllib.error.HTTPError as response:
+            with response:
+                return Answer(response.code, response.headers, response.read(self._most))
         except urllib.error.URLError as failure:
             is_certificate = isinstance(failure.reason, ssl.SSLCertVerificationError)
             raise Unreachable(str(failure.reason), is_certificate=is_certificate) from None
         except OSError as failure:
             raise Unreachable(str(failure) or type(failure).__name__) from None
         except (http.client.HTTPException, UnicodeError) as failure:
-            # What these say may hold the link that was asked for, with its signature.
+            # The texts of these may contain the link with its signature.
             raise Unreachable(type(failure).__name__) from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer: we never go where a server sends us."""
+    """Handler that returns redirects as responses."""
 
     def redirect_request(self, *_: object) -> None:
         return None

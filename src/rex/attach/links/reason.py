@@ -1,4 +1,4 @@
-"""Why a link is refused: the catalogue of reasons, and how foreign text is shown in them."""
+"""Reasons for which a link is refused, and the display of untrusted text in them."""
 
 from __future__ import annotations
 
@@ -17,141 +17,137 @@ __all__ = [
 ]
 
 REASONS = {
-    # What copying does to a link.
-    "wrapped": "Something stands around the link.",
-    "encoded-whole": "The link is encoded as a whole.",
-    "encoded-twice": "The link was encoded twice.",
-    "decoded": "The link was decoded, so that + in it became a space.",
-    "from-html": "The link was copied out of HTML.",
-    "from-json": "The link was copied out of JSON.",
-    "escaped": "The link was escaped for a shell or for JSON, and is used with the backslashes.",
-    "broken": "The link is broken by white space.",
-    "cut-off": "The link is cut off at its end.",
+    # Damage by copying.
+    "wrapped": "The link has extra characters around it.",
+    "encoded-whole": "The whole link is URL-encoded.",
+    "encoded-twice": "The link is URL-encoded twice.",
+    "decoded": "The link was URL-decoded, so that + became a space.",
+    "from-html": "The link has HTML entities: it was copied from HTML source.",
+    "from-json": "The link has JSON escapes: it was copied from JSON source.",
+    "escaped": "The link has backslashes: it was escaped for a shell or for JSON.",
+    "broken": "The link has white space in it.",
+    "cut-off": "The end of the link is missing.",
     "end-changed": "The end of the link was changed.",
     # The link itself.
-    "unsigned": "The link carries no signature: it is a mere address, or cut off.",
-    "incomplete": "The link is incomplete. {what} are missing.",
+    "unsigned": "The link has no signature: it is a plain URL, or incomplete.",
+    "incomplete": "The link is incomplete. Missing: {missing}.",
     "signature-changed": "A parameter of the signature was changed.",
     "signature-incomplete": "A part of the signature is missing.",
-    "signature-mismatch": "The signature does not fit: the path, a parameter, the policy or the "
-    "secret key is another.",
+    "signature-mismatch": "The signature is wrong: the path, a parameter, the policy or the secret "
+    "key differs.",
     "bad-signature": "The link was changed, or is for another method.",
-    "unreadable-token": "The token of the link is none of the service.",
-    "other-secret": "The token was not signed with the secret of this storage, or was changed.",
+    "unreadable-token": "The token of the link is not a token of the service.",
+    "other-secret": "The token is signed with another secret than this storage's, or was changed.",
     "address-changed": "The path or the query of the link was changed.",
     "path-changed": "The path of the link was changed.",
-    "path-encoded": "The path of the link was changed: it is encoded otherwise than it was signed.",
+    "path-encoded": "The path of the link is encoded differently than it was signed.",
     "parameter-added": "A parameter was added to the link.",
-    "parameter-changed": "The parameter {subject} of the link was added, changed or left out.",
-    "parameter-repeated": "A parameter stands twice in the link.",
-    "too-long-lived": "The link is signed for longer than 7 days, which no server takes.",
+    "parameter-changed": "The parameter {subject} of the link was added, changed or removed.",
+    "parameter-repeated": "A parameter occurs twice in the link.",
+    "too-long-lived": "The link is signed for longer than 7 days, which servers reject.",
     # Times.
     "link-expired": "The link has expired.",
-    "clock-ahead": "The server's clock is ahead of this one, or was when it answered.",
-    "clock-skew": "The clocks of the server and of who signed the link are too far apart.",
-    "signed-in-future": "The link was signed in the future: the clock of who signed it is ahead.",
+    "clock-ahead": "The server's clock is ahead of this machine's, or was at the response.",
+    "clock-skew": "The clocks of the server and of the signer differ too much.",
+    "signed-in-future": "The link was signed in the future: the signer's clock is ahead.",
     # The form.
     "unreadable-policy": "The policy of the form cannot be read.",
-    "policy-failed": "A field of the form, or the size, is not as the policy of the form wants it.",
+    "policy-failed": "A field of the form, or the size, violates the policy of the form.",
     "policy-or-key": "The policy of the form was changed, or the secret key is wrong.",
     "form-changed": "A field of the form was changed or added.",
-    "field-added": "The form has a field that its policy does not name.",
-    "field-changed": "The field {subject} of the form is not as it was signed.",
+    "field-added": "The form has a field that is not in its policy.",
+    "field-changed": "The field {subject} of the form differs from the signed one.",
     # The request.
-    "wrong-method": "The link is for {expected}, and was asked with {subject}.",
-    "other-method": "It was asked with another method than {expected}.",
-    "method-not-allowed": "The server does not take this method here.",
-    "header-added": "A header was sent that is not signed.",
-    "header-missing": "The header {subject} is signed, and was not sent.",
-    "header-changed": "The header {subject} was sent with another value than the signed one.",
-    "header-unlike": "A header that is signed was not sent, or not with the signed value.",
-    "authorization-sent": "The client sent an Authorization header besides the link.",
-    "host-changed": "The server was asked for another host: a proxy rewrites the header Host.",
-    "path-rewritten": "The path was changed on its way.",
-    "parameter-rewritten": "The parameter {subject} was changed on its way.",
-    "scope-rewritten": "The {subject} of the signature was changed on its way.",
-    "size-missing": "The size of the file was not sent.",
-    "digest-mismatch": "The bytes are not those that Content-MD5 or the checksum tells.",
-    "too-large": "The file is larger than the link permits.",
-    "too-small": "The file, or a part but the last one, is smaller than is permitted.",
+    "wrong-method": "The link is for {expected}, but the client sent {subject}.",
+    "other-method": "The client used another method than {expected}.",
+    "method-not-allowed": "The server does not support this method here.",
+    "header-added": "The client sent a header that is not signed.",
+    "header-missing": "The client did not send the signed header {subject}.",
+    "header-changed": "The client sent the signed header {subject} with another value.",
+    "header-unlike": "The client did not send a signed header, or sent another value.",
+    "authorization-sent": "The client sent an Authorization header in addition to the link.",
+    "host-changed": "The server received another host: a proxy rewrites the Host header.",
+    "path-rewritten": "A proxy or the client changed the path.",
+    "parameter-rewritten": "A proxy or the client changed the parameter {subject}.",
+    "scope-rewritten": "A proxy or the client changed the {subject} of the signature.",
+    "size-missing": "The client did not send the size of the file.",
+    "digest-mismatch": "The bytes do not match Content-MD5 or the checksum.",
+    "too-large": "The file is larger than the link allows.",
+    "too-small": "The file, or a part other than the last, is smaller than the server allows.",
     # The attachment.
-    "not-found": "There is no such attachment; the link itself was accepted.",
-    "exists": "It exists already: a link for PUT works once.",
-    "claimed": "Somebody else was uploading the same at that moment.",
-    "upload-over": "The upload in parts has been completed or aborted; the link itself was "
-    "accepted.",
-    # The keys.
+    "not-found": "The attachment does not exist; the server accepted the link.",
+    "exists": "The attachment exists already: a link for PUT works only once.",
+    "claimed": "Another client was uploading the same attachment at that moment.",
+    "upload-over": "The multipart upload is completed or aborted; the server accepted the link.",
+    # The credentials.
     "path-or-key": "The path or a parameter was changed, or the secret key is wrong.",
-    "wrong-secret-key": "The secret key is wrong: the server was asked just what the link says.",
-    "unknown-access-key": "The server does not know the access key that the link is signed with.",
-    "unknown-temporary-key": "The server does not know the temporary keys that the link is signed "
-    "with.",
-    "other-access-key": "The link was signed with another access key than that of the settings.",
-    "no-session-token": "The session token of the temporary keys is missing from the link.",
-    "wrong-session-token": "The session token of the temporary keys is wrong, or not that of the "
-    "access key.",
-    "credentials-expired": "The temporary keys that the link is signed with have expired, before "
-    "the link.",
-    "credentials-stale": "The temporary keys must be renewed.",
-    "no-permission": "The keys that the link is signed with have no permission for this.",
+    "wrong-secret-key": "The secret key is wrong: the server received exactly the signed request.",
+    "unknown-access-key": "The server does not know the access key of the link.",
+    "unknown-temporary-key": "The server does not know the temporary credentials of the link.",
+    "other-access-key": "The access key of the link differs from the settings.",
+    "no-session-token": "The link lacks the session token of its temporary credentials.",
+    "wrong-session-token": "The session token is wrong, or belongs to another access key.",
+    "credentials-expired": "The temporary credentials of the link expired before the link.",
+    "credentials-stale": "The temporary credentials must be renewed.",
+    "no-permission": "The credentials of the link do not allow this request.",
     # The server.
     "no-bucket": "The bucket does not exist.",
-    "wrong-bucket-name": "This is no name of a bucket.",
-    "other-bucket": "The link is for another bucket than that of the settings.",
-    "other-host": "The link leads to another host than that of the settings.",
-    "other-service": "The link leads to another service than that of the settings.",
-    "signed-for-other-host": "The link is signed for another host than it leads to.",
-    "other-address": "The bucket is at another address.",
-    "wrong-region": "The link is signed for another region than that of the bucket.",
-    "no-links": "The service over this storage answers no links.",
-    "server-problem": "The server has a problem of its own.",
+    "wrong-bucket-name": "The name of the bucket is invalid.",
+    "other-bucket": "The bucket of the link differs from the settings.",
+    "other-host": "The host of the link differs from the settings.",
+    "other-service": "The service of the link differs from the settings.",
+    "signed-for-other-host": "The link is signed for another host than its own.",
+    "other-address": "The bucket has another address.",
+    "wrong-region": "The region of the link differs from the region of the bucket.",
+    "no-links": "The service over this storage does not support links.",
+    "server-problem": "The server has an internal problem.",
 }
-"""Every reason for which a link is refused: its code, and its sentence for people."""
+"""Reasons for which a link is refused: sentences by code."""
 
 
 class Certainty(enum.Enum):
-    """How sure a reason is."""
+    """The certainty of a reason."""
 
     CERTAIN = "certain"
-    """The link or the answer says so, or the signature proves it."""
+    """The link, the response or the signature proves the reason."""
     LIKELY = "likely"
-    """It would be refused so, and speaks for itself more than anything else does."""
+    """The reason explains the response better than any other."""
     POSSIBLE = "possible"
-    """It would be refused so, and nothing speaks against it."""
+    """The reason is consistent with the response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason for which a link is refused."""
+    """A reason for which a link is refused."""
 
     certainty: Certainty
     code: str
-    """What is wrong, for programs: a key of `REASONS`."""
+    """Reason for programs: a key of `REASONS`."""
     reason: str
-    """What is wrong, as a sentence."""
+    """Reason as a sentence."""
     evidence: str
-    """What in the link, the answer or the settings says so."""
+    """Evidence in the link, the response or the settings."""
     change: str
-    """What to change."""
+    """Remedy."""
     subject: str = ""
-    """The header, parameter, field or method at fault, where there is one."""
+    """The wrong header, parameter, field or method, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a storage knows of a link: how it differs from its settings, and its signature."""
+    """A comparison of a link with the settings of a storage."""
 
     reasons: list[Reason]
     checked: list[str]
-    """What was compared, in a few words each."""
+    """Compared things, a phrase for each."""
     method: str | None = None
-    """The method that the link is signed for, if its signature is right as it stands."""
+    """The method that the link is signed for, if the signature is right."""
     is_changed: bool = False
-    """Whether its signature is not right for any method."""
+    """Whether the signature is wrong for every method."""
 
 
 def certain(code: str, evidence: str, change: str, subject: str = "", **words: str) -> Reason:
-    """Return a reason that is certain; `words` are what its sentence needs besides the subject."""
+    """Return a reason that is certain; `words` are further values in its sentence."""
     return _reason(Certainty.CERTAIN, code, evidence, change, subject=subject, **words)
 
 
@@ -173,6 +169,6 @@ def _reason(
 
 
 def cite(text: str, limit: int = 200) -> str:
-    """Show what others wrote: in one line, without control characters, not at length."""
+    """Return untrusted text as one short line without control characters."""
     printable = "".join(char if char.isprintable() else "?" for char in text[: limit + 1])
     return printable if len(text) <= limit else f"{printable[:limit]}..."

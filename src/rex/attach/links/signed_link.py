@@ -1,4 +1,4 @@
-"""A link signed with Signature Version 4, taken apart: a query, or the fields of a form."""
+"""Parser of signed links: Signature Version 4 in a query or a form, and service links."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _IN_QUERY = (
 )
 _IN_FORM = ("policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 _FORM_TOKEN = re.compile(r"/signed/([A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)/?\Z")
-"""The token of a form that goes to the service, at the end of its address."""
+"""The token of a form for the service, at the end of the form's URL."""
 _SCOPE_PARTS = 5
 SHOWN_OF_KEY = 4
 
 
 class SignedLink:
-    """What a link says of itself; nothing that it says is taken for granted.
+    """A parsed link; its contents are untrusted.
 
-    `url` is the address with its query, without white space; `fields` are those of a form. `method`
-    and `headers` are those that it was made for, `asked` and `sent` those that the client used, as
-    far as they are known. What is in `secrets` must not be shown.
+    `url` includes the query and has no white space; `fields` are those of a form. `method` and
+    `headers` are the signed ones, `asked` and `sent` are the method and headers that the client
+    used, as far as known. The texts in `secrets` must not be shown.
     """
 
     def __init__(
@@ -75,27 +75,27 @@ class SignedLink:
         return f"SignedLink({self.host!r}, ...)"
 
     def __getitem__(self, name: str) -> str:
-        """Give a parameter, or a field of the form, by its name in lower case; or nothing."""
+        """Return a parameter or form field by its name in lower case, or an empty text."""
         return self._given.get(name, "")
 
     @property
     def missing(self) -> list[str]:
-        """The names of what a signature needs, and is not there."""
+        """Names of missing parameters or fields that a signature needs."""
         return [name for name in (_IN_FORM if self.fields else _IN_QUERY) if not self[name]]
 
     @property
     def is_signed(self) -> bool:
-        """Whether anything of a signature is there."""
+        """Whether the link has any part of a signature."""
         return any(self[name] for name in (*_IN_QUERY, "policy"))
 
     @property
     def is_service(self) -> bool:
-        """Whether it is one of the service, which has a token."""
+        """Whether the link is a service link, which has a token."""
         return bool(self["token"]) and not self.is_signed
 
     @property
     def likely_method(self) -> str | None:
-        """The method that it was made for, or most likely was."""
+        """The signed method, or the most likely one, or None."""
         names = {name.lower() for name, _ in self.pairs}
         if self.method is not None or not self.is_signed:
             return self.method
@@ -107,24 +107,24 @@ class SignedLink:
 
     @property
     def repeated(self) -> list[str]:
-        """The parameters that stand there twice."""
+        """Parameters that occur more than once."""
         names = [name for name, _ in self.pairs]
         return sorted({name for name in names if names.count(name) > 1})
 
     @property
     def query(self) -> list[tuple[str, str]]:
-        """What is signed of the query."""
+        """The signed parameters of the query."""
         return [pair for pair in self.pairs if pair[0].lower() != "x-amz-signature"]
 
     @property
     def extra(self) -> list[str]:
-        """The parameters that are not of the signature."""
+        """Parameters that do not belong to the signature."""
         known = (*_IN_QUERY, "x-amz-security-token")
         return [name for name, _ in self.pairs if name.lower() not in known]
 
     @property
     def secrets(self) -> list[str]:
-        """What must never be shown."""
+        """Texts that must never be shown."""
         names = ("x-amz-signature", "x-amz-security-token", "x-amz-credential", "policy", "token")
         return [self.access_key, *(self[name] for name in names)]
 
@@ -135,17 +135,17 @@ class SignedLink:
 
     @property
     def access_key(self) -> str:
-        """The access key that it is signed with."""
+        """The access key of the signature."""
         return self._scope[0]
 
     @property
     def region(self) -> str:
-        """The region that it is signed for."""
+        """The region of the signature."""
         return self._scope[2]
 
     @property
     def is_well_formed(self) -> bool:
-        """Whether its credential has all of its parts, of one day, and its times are times."""
+        """Whether the credential is complete, its day is that of the date, and times are valid."""
         day, _, service, end = self._scope[1:]
         return (
             self["x-amz-date"][:8] == day
@@ -156,17 +156,17 @@ class SignedLink:
 
     @property
     def signed_headers(self) -> list[str]:
-        """The names of the headers that are signed."""
+        """Names of the signed headers."""
         return [name for name in self["x-amz-signedheaders"].lower().split(";") if name]
 
     @property
     def signed_at(self) -> datetime | None:
-        """When it was signed, by the clock of who signed it."""
+        """Time of signing, by the signer's clock."""
         return _time(self["x-amz-date"], r"\d{8}T\d{6}Z", "%Y%m%dT%H%M%SZ")
 
     @property
     def ends_at(self) -> datetime | None:
-        """When it ends: after its seconds, or when the policy of its form says."""
+        """Time of expiry, from the duration or from the policy of the form."""
         if self.fields:
             return _time(
                 str(self.policy.get("expiration", ""))[:19] + "Z",
@@ -183,13 +183,13 @@ class SignedLink:
 
     @property
     def seconds(self) -> int | None:
-        """For how many seconds it is signed."""
+        """Duration of the link in seconds."""
         given = self["x-amz-expires"]
         return int(given) if re.fullmatch("[0-9]{1,9}", given) else None
 
     @property
     def policy(self) -> dict[str, Any]:
-        """The policy of the form, as it was signed; empty if it cannot be read."""
+        """The signed policy of the form; empty if it cannot be parsed."""
         try:
             policy = json.loads(base64.b64decode(self["policy"], validate=True))
         except (ValueError, RecursionError):
@@ -198,7 +198,7 @@ class SignedLink:
 
 
 def part_of(access_key: str) -> str:
-    """Give the part of an access key that is shown."""
+    """Return the part of an access key that may be shown."""
     is_long = len(access_key) >= 2 * SHOWN_OF_KEY and access_key.isprintable()
     return f"{access_key[:SHOWN_OF_KEY]}..." if is_long else "***"
 

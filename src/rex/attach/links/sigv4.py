@@ -1,9 +1,9 @@
 """AWS Signature Version 4 for presigned links: query-signed URLs and POST policies.
 
-The rules are AWS's, in the Amazon S3 API reference: "Authenticating Requests: Using Query
-Parameters (AWS Signature Version 4)", below SigV4, and "Browser-Based Uploads Using POST (AWS
-Signature Version 4)", below POST policy. Signing is computation only: nothing is asked of a
-server, and a signature is the same for the same arguments.
+The rules are those of the Amazon S3 API reference: "Authenticating Requests: Using Query Parameters
+(AWS Signature Version 4)", below cited as SigV4, and "Browser-Based Uploads Using POST (AWS
+Signature Version 4)", cited as POST policy. Signing is pure computation without requests: the same
+arguments return the same signature.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ __all__ = [
 ]
 
 MAX_EXPIRES = 7 * 24 * 60 * 60
-"""The longest life of a link, in seconds: seven days (SigV4, X-Amz-Expires)."""
+"""Maximum duration of a link in seconds: seven days (SigV4, X-Amz-Expires)."""
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-"""Those that the Host header does not have."""
+"""Ports that the Host header omits."""
 _UNRESERVED = "-._~"
 _ESCAPES = {
     code: f"%{code:02X}"
     for code in range(128)
     if not chr(code).isalnum() and chr(code) not in _UNRESERVED
 }
-"""Of ASCII, for `str.translate`, which is much faster than `urllib.parse.quote`."""
+"""Escapes of ASCII characters, for `str.translate`: much faster than `urllib.parse.quote`."""
 _PATH_ESCAPES = {code: escape for code, escape in _ESCAPES.items() if chr(code) != "/"}
 _PARTITIONS = {
     "cn": "amazonaws.com.cn",
@@ -63,13 +63,13 @@ _PARTITIONS = {
 
 
 class Credentials(NamedTuple):
-    """What signs; `repr` shows the access key alone, which every link shows too."""
+    """Credentials for signing; `repr` shows only the access key, which is in every link anyway."""
 
     access_key: str
     secret_key: str
     session_token: str | None = None
     expires_at: datetime | None = None
-    """When temporary credentials end, and with them every link made with them (aware)."""
+    """Expiry of temporary credentials, and thus of the links signed with them (aware)."""
 
     def __repr__(self) -> str:
         return f"Credentials({self.access_key!r}, ...)"
@@ -86,15 +86,15 @@ def presign_url(
     expires: int,
     now: datetime,
 ) -> str:
-    """Return `url` signed for one `method`, valid from `now` for `expires` seconds.
+    """Return `url` signed for `method`, valid from `now` for `expires` seconds.
 
-    `url` is ``scheme://host[:port]/path`` with the path already encoded (`encode_path`).
-    `headers` are those besides ``Host`` that are signed: the client must send each with the same
-    value, and may send others. `query` holds further parameters; the holder of the link can
-    neither change nor add one. The body is not signed (SigV4, UNSIGNED-PAYLOAD).
+    `url` is ``scheme://host[:port]/path`` with an encoded path (`encode_path`). `headers` are the
+    signed headers besides ``Host``: the client must send each with the same value, and may send
+    others. `query` has additional parameters; the holder of the link can neither change nor add
+    parameters. The body is not signed (SigV4, UNSIGNED-PAYLOAD).
 
-    Raises an ILL_FORMED error if `expires` is not between 1 and `MAX_EXPIRES`, if `url` has a
-    query or a fragment, or if `now` has no time zone.
+    Errors: `ILL_FORMED` if `expires` is not between 1 and `MAX_EXPIRES`, if `url` has a query or a
+    fragment, or if `now` has no time zone.
     """
     _check_expires(expires)
     origin, host, path = _split(url)
@@ -103,7 +103,7 @@ def presign_url(
     for name, value in (headers or {}).items():
         signed[name.lower()] = " ".join(value.split())
     listed = "%3B".join(sorted(signed))
-    # Only what can hold reserved characters is encoded.
+    # Only values that may contain reserved characters are encoded.
     pairs = [(_encode(name), _encode(value)) for name, value in (query or {}).items()]
     pairs += (
         ("X-Amz-Algorithm", _ALGORITHM),
@@ -123,9 +123,9 @@ def presign_url(
 def canonical_request(
     method: str, path: str, query: Iterable[tuple[str, str]], headers: Mapping[str, str]
 ) -> str:
-    """Return what a signature is made of (SigV4, canonical request).
+    """Return the canonical request, the input of a signature (SigV4, canonical request).
 
-    `path` is encoded already, `query` is not, and holds all parameters but the signature. The
+    `path` is encoded; `query` is not encoded, and has all parameters except the signature. The
     names of `headers` are in lower case.
     """
     pairs = [(_encode(name), _encode(value)) for name, value in query]
@@ -138,7 +138,7 @@ def sign_request(request: str, *, credentials: Credentials, region: str, now: da
 
 
 def sign_policy_text(policy: str, *, credentials: Credentials, region: str, now: datetime) -> str:
-    """Return the signature of a policy, in base64 as it stands in a form."""
+    """Return the signature of a policy, which is in base64 as in a form."""
     return _moment(credentials, region, now).sign(policy)
 
 
@@ -153,12 +153,12 @@ def sign_policy(
 ) -> dict[str, str]:
     """Return the complete fields of a POST form: `fields`, the policy and its signature.
 
-    The policy holds `conditions`, one condition for each authentication field, and the expiry,
-    `expires` seconds after `now`. Which field needs which condition is the caller's concern
+    The policy has `conditions`, one condition for each authentication field, and the expiry,
+    `expires` seconds after `now`. The caller must give a condition for each field that needs one
     (POST policy, "Condition matching").
 
-    Raises an ILL_FORMED error if `expires` is not between 1 and `MAX_EXPIRES`, or if `now` has
-    no time zone.
+    Errors: `ILL_FORMED` if `expires` is not between 1 and `MAX_EXPIRES`, or if `now` has no time
+    zone.
     """
     _check_expires(expires)
     moment = _moment(credentials, region, now)
@@ -184,10 +184,10 @@ def sign_policy(
 
 
 def encode_path(key: str) -> str:
-    """Return the path of an object's key, percent-encoded once, as S3 alone wants it (SigV4).
+    """Return the path of an object's key, percent-encoded once as SigV4 requires for S3.
 
-    Unreserved characters and slashes stand for themselves. The result has no leading slash
-    unless the key has one.
+    Unreserved characters and slashes are not encoded. The result has a leading slash only if the
+    key has one.
     """
     return key.translate(_PATH_ESCAPES) if key.isascii() else quote(key, safe=f"/{_UNRESERVED}")
 
@@ -195,11 +195,11 @@ def encode_path(key: str) -> str:
 def endpoint_for(region: str) -> str:
     """Return the regional endpoint of AWS S3, ``https://s3.<region>.<domain>``, in any partition.
 
-    Raises an ILL_FORMED error if `region` cannot be a part of a host's name.
+    Errors: `ILL_FORMED` if `region` cannot be part of a host name.
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", region):
         raise Error(
-            "A region is lower-case letters, digits and hyphens", region, kind=Kind.ILL_FORMED
+            "A region must be lower-case letters, digits and hyphens", region, kind=Kind.ILL_FORMED
         )
     words = region.split("-")
     domain = _PARTITIONS.get("-".join(words[:2])) or _PARTITIONS.get(words[0]) or "amazonaws.com"
@@ -219,18 +219,18 @@ def _canonical_request(
 def _check_expires(expires: int) -> None:
     if not 1 <= expires <= MAX_EXPIRES:
         raise Error(
-            f"A link lives for 1 to {MAX_EXPIRES} seconds (7 days); the seconds asked for",
+            f"The duration of a link must be 1 to {MAX_EXPIRES} seconds (7 days)",
             expires,
             kind=Kind.ILL_FORMED,
         )
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """Return the origin as it stands, the value of the Host header, and the path."""
+    """Return the unchanged origin, the value of the Host header, and the path."""
     scheme, separator, rest = url.partition("://")
     if not separator or "?" in rest or "#" in rest:
         raise Error(
-            "What is signed is scheme://host/path, encoded and without a query",
+            "The URL to sign must be scheme://host/path, encoded and without a query",
             url,
             kind=Kind.ILL_FORMED,
         )
@@ -240,7 +240,7 @@ def _split(url: str) -> tuple[str, str, str]:
 
 
 class _Moment(NamedTuple):
-    """What is the same for all links made with the same keys in one second."""
+    """The parts of a signature that links share if signed in one second with one credential."""
 
     timestamp: str
     scope: str
@@ -262,7 +262,7 @@ class _Moment(NamedTuple):
 @lru_cache(maxsize=16)
 def _moment(credentials: Credentials, region: str, now: datetime) -> _Moment:
     if now.tzinfo is None:
-        raise Error("The time of signing needs a time zone", now, kind=Kind.ILL_FORMED)
+        raise Error("The time of signing must have a time zone", now, kind=Kind.ILL_FORMED)
     timestamp = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     scope = f"{timestamp[:8]}/{region}/s3/aws4_request"
     credential = f"{credentials.access_key}/{scope}"

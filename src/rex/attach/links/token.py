@@ -1,8 +1,8 @@
-"""Signed tokens: what the service has permitted, carried by the client, changed by nobody.
+"""Signed tokens: grants of the service that clients carry and cannot change.
 
-A token is ``<claims>.<signature>``: the claims are JSON, the signature an HMAC (RFC 2104) with
+A token is ``<claims>.<signature>``: the claims are JSON, the signature is an HMAC (RFC 2104) with
 SHA-256 over the purpose and the claims, both in base64url without padding (RFC 4648, section 5).
-What is compared is the text, so that no second text means the same.
+The signature is compared as text, so each signature has exactly one valid encoding.
 """
 
 from __future__ import annotations
@@ -27,49 +27,49 @@ _EXPIRES = "exp"
 
 
 class TokenSigner:
-    """Makes and reads tokens with one secret; they are valid wherever the secret is the same."""
+    """Sign and parse tokens with a secret; they are valid wherever the secret is the same."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
     def __repr__(self) -> str:
-        return "Tokens(...)"
+        return "TokenSigner(...)"
 
     def sign(self, purpose: str, claims: Mapping[str, Any], *, expires: float) -> str:
-        """Make a token for a purpose that is valid until `expires` (seconds since 1970, UTC).
+        """Return a token for a purpose that is valid until `expires` (seconds since 1970, UTC).
 
-        The claims are readable by whoever holds the token; they are JSON.
+        The holder of the token can read the claims, which are JSON.
         """
         content = json.dumps({**claims, _EXPIRES: expires}, separators=(",", ":")).encode()
         text = _encode(content)
         return f"{text}.{self._signature(purpose, text)}"
 
     def read(self, purpose: str, token: str) -> dict[str, Any]:
-        """Give the claims of a token that was made for this purpose.
+        """Return the claims of a token for this purpose.
 
-        Errors: `DENIED` for one that was not made here, was changed, or has expired.
+        Errors: `DENIED` for a token that is forged, changed or expired.
         """
         if not self.is_signed(purpose, token):
             raise Error("The signature is wrong", kind=Kind.DENIED, code="bad-signature")
         claims = _claims(token)
         if time.time() >= claims.pop(_EXPIRES):
-            raise Error("The permission has expired", kind=Kind.DENIED, code="link-expired")
+            raise Error("The link has expired", kind=Kind.DENIED, code="link-expired")
         return claims
 
     def expires(self, token: str) -> float:
-        """Return when a token that has been read expires, in seconds since 1970 (UTC)."""
+        """Return the expiry of a verified token in seconds since 1970 (UTC)."""
         expires: float = _claims(token)[_EXPIRES]
         return expires
 
     def is_signed(self, purpose: str, token: str) -> bool:
-        """Tell whether a token was made for this purpose, be it expired or not."""
+        """Check whether a token is signed for this purpose, regardless of its expiry."""
         text, _, signature = token.partition(".")
         given = signature.encode("utf-8", "replace")
         expected = self._signature(purpose, text).encode()
         return len(token) <= MAX_TOKEN_LENGTH and hmac.compare_digest(given, expected)
 
     def mac(self, purpose: str, *texts: str | bytes) -> bytes:
-        """Return an HMAC (32 bytes) of texts, which are told apart, for a purpose."""
+        """Return an HMAC (32 bytes) of a sequence of texts for a purpose."""
         lengths = (f"{len(text)}\0".encode() + text for text in map(_bytes, (purpose, *texts)))
         return hmac.digest(self._secret, b"mac\0" + b"".join(lengths), hashlib.sha256)
 

@@ -1,1 +1,1 @@
-"""Who is told what the verbs of a storage do: the log, OpenTelemetry, Prometheus."""
+"""Telemetry of a storage's operations: log, OpenTelemetry, Prometheus."""

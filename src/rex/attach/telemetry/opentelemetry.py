@@ -1,4 +1,4 @@
-"""The verbs as spans and metrics of OpenTelemetry, where somebody has set that up."""
+"""Operations as spans and metrics of OpenTelemetry, if an SDK is set up."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ T = TypeVar("T")
 
 SCOPE = "rex.attach"
 _IDLE = ("opentelemetry.trace", "opentelemetry.metrics")
-"""Where the providers stand that do nothing; neither their classes nor a check are public."""
+"""Modules of the no-op providers; neither their classes nor a check for them are public."""
 LASTING = frozenset(("list", "multipart.parts"))
-"""The verbs that go on when they have returned; the caller's other spans are none of theirs."""
+"""Operations that return an iterator; spans started during the iteration are not their children."""
 
 
 class Begun(NamedTuple):
-    """The span of a verb under way."""
+    """The span of a running operation."""
 
     span: trace.Span
     token: Token[Context] | None
-    """What ends its being the current one, where it is."""
+    """Token to detach the span from the context, if it is attached."""
 
     def end(self, op: Operation, outcome: str) -> None:
-        """End the span; what comes out of the verb is told by its kind only."""
+        """End the span; an error is recorded only by its kind."""
         span = self.span
         if span.is_recording():
             if op.handle is not None:
@@ -48,13 +48,13 @@ class Begun(NamedTuple):
             span.set_attribute("rex.attach.outcome", outcome)
             if outcome != OK:
                 span.set_attribute("error.type", outcome)
-                if outcome != NOT_FOUND:  # which may be all that was asked
+                if outcome != NOT_FOUND:  # often the expected outcome
                     span.set_status(Status(StatusCode.ERROR))
         self.drop()
         span.end()
 
     def drop(self) -> None:
-        """Let it be the current one no longer; as it does not end, nobody hears of it."""
+        """Detach the span without ending it, so that it is not exported."""
         if self.token is not None:
             context.detach(self.token)
 
@@ -67,7 +67,7 @@ class Meters:
         self._duration = meter.create_histogram(
             "rex.attach.operation.duration",
             unit="s",
-            description="Duration of the verbs of attachment storages.",
+            description="Duration of the operations of attachment storages.",
             explicit_bucket_boundaries_advisory=BUCKETS,
         )
         self._io = meter.create_counter(
@@ -75,17 +75,17 @@ class Meters:
         )
 
     def count_operation(self, name: str, outcome: str, seconds: float) -> None:
-        """Count a verb."""
+        """Record the duration and outcome of an operation."""
         attributes = {"rex.attach.operation": name, "rex.attach.outcome": outcome}
         self._duration.record(seconds, attributes)
 
     def count_bytes(self, direction: Direction, size: int) -> None:
-        """Count bytes."""
+        """Count bytes stored or read."""
         self._io.add(size, {"rex.attach.direction": direction})
 
 
 class _Provided(Generic[P, T]):
-    """What is made of the provider that is set up, made anew for another one."""
+    """An object made from the current provider, and again after a change of the provider."""
 
     def __init__(self, provider: Callable[[], P], make: Callable[[P], T]) -> None:
         self._provider = provider
@@ -93,7 +93,7 @@ class _Provided(Generic[P, T]):
         self._made: tuple[P | None, T | None] = (None, None)
 
     def current(self) -> T | None:
-        """Give it, or None as long as there are only the providers of the API, which do nothing."""
+        """Return the object, or None while the provider is the API's no-op provider."""
         provider = self._provider()
         made_of, made = self._made
         if provider is not made_of:
@@ -110,7 +110,7 @@ _meters = _Provided(metrics.get_meter_provider, Meters)
 
 
 def begin(op: Operation) -> Begun | None:
-    """Begin the span of a verb, or give None while nobody has set up tracing."""
+    """Start the span of an operation, or return None while tracing is not set up."""
     tracer = _tracers.current()
     if tracer is None:
         return None
@@ -122,5 +122,5 @@ def begin(op: Operation) -> Begun | None:
 
 
 def meters() -> Meters | None:
-    """Give what counts, or None while nobody has set up metrics."""
+    """Return the instruments, or None while metrics are not set up."""
     return _meters.current()

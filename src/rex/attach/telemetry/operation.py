@@ -1,8 +1,8 @@
-"""A verb under way, and whoever is told how it ends.
+"""A running operation, and the observers that record its outcome.
 
-Whoever has not been imported cannot watch: as long as `logging` and `opentelemetry.sdk` are not in
-`sys.modules`, nobody is asked whether they do. To ask OpenTelemetry alone costs more than a
-microsecond where it is there and not set up.
+An observer that is not imported cannot observe: as long as `logging` and `opentelemetry.sdk` are
+not in `sys.modules`, an operation does not query them. Querying OpenTelemetry alone takes more than
+a microsecond if it is installed but not set up.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _SDK = "opentelemetry.sdk"
 _modules = sys.modules
 _clock = time.perf_counter
 
-DEBUG, INFO, WARNING = 10, 20, 30  # as in `logging`, which takes a while to import
+DEBUG, INFO, WARNING = 10, 20, 30  # as in `logging`, which is slow to import
 
 OK = "ok"
 INTERRUPTED = "interrupted"
-"""The outcome where the caller's own content, or whoever cancels, put an end to it."""
+"""Outcome of an operation that the caller's content or a cancellation ended."""
 NOT_FOUND = Kind.NOT_FOUND.value
 ILL_FORMED = Kind.ILL_FORMED.value
 
@@ -59,47 +59,47 @@ ALARMING = frozenset(
         Kind.UNAVAILABLE,
     )
 )
-"""The outcomes that are the storage's trouble; any other the caller may have expected."""
+"""Outcomes that are problems of the storage; the caller may have expected the others."""
 
 ABOUT_CONTENT = (Kind.CORRUPT, Kind.ILL_FORMED, Kind.TOO_LARGE)
-"""What may be wrong with content; whatever else it raises has happened elsewhere."""
+"""Kinds of errors about content; other exceptions from content originate elsewhere."""
 
 _DONE = {"add": "added", "put": "added", "remove": "removed"}
 
 _MILLISECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)
 BUCKETS = (*(bound / 1000 for bound in _MILLISECONDS), 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
-"""The bounds of a histogram of durations, in seconds: from memory to a patient upload."""
+"""Bucket bounds of durations in seconds, from an access to memory to a slow upload."""
 
 
 class Observer(Protocol):
-    """Somebody who counts; is told in whichever thread it happens."""
+    """A collector of metrics, called in the thread of the operation."""
 
     def count_operation(self, name: str, outcome: str, seconds: float) -> None:
-        """Take note of a verb that has ended."""
+        """Record the duration and outcome of an operation."""
 
     def count_bytes(self, direction: Direction, size: int) -> None:
-        """Take note of bytes that were stored, or read."""
+        """Count bytes stored or read."""
 
 
 observers: list[Observer] = []
-"""Those who asked to be told, besides OpenTelemetry, which is found by itself."""
+"""Registered observers; OpenTelemetry is detected automatically."""
 
 
 class Operation:
-    """A verb under way: ``with Watched("remove", storage, handle, INFO) as seen``.
+    """A running operation: ``with Operation("remove", storage, handle, INFO) as op``.
 
-    `level` is that of the log where it succeeds. Its outcome is ``ok``, the kind of the `Error`
-    that comes out of it, or ``interrupted`` where the caller's own doing ended it. While nobody
-    watches, this costs well under a microsecond.
+    `level` is the log level on success. The outcome is ``ok``, the kind of the raised `Error`, or
+    ``interrupted`` if the caller ended the operation. Without observers, this takes well under a
+    microsecond.
     """
 
-    # Defaults, which cost nothing where they stay; for the same reason there are no slots.
+    # Class attributes as defaults cost nothing until set; therefore there are no slots either.
     size: int | None = None
-    """The bytes that it is about, where that is known."""
+    """Number of bytes of the attachment, if known."""
     content: Content | None = None
-    """What it stores."""
+    """The content to store."""
     discard = False
-    """Whether nobody needs to know, since it did nothing and another verb follows."""
+    """Whether to record nothing: the operation did nothing, and another operation follows."""
     _span: Begun | None = None
 
     def __init__(
@@ -108,7 +108,7 @@ class Operation:
         self.name = name
         self.storage = storage
         self.handle = handle
-        """Told to nobody where it may be ill-formed."""
+        """Not recorded if it may be ill-formed."""
         self.level = level
 
     def __enter__(self) -> Self:
@@ -125,10 +125,10 @@ class Operation:
             or _SDK in _modules
             or ("logging" in _modules and _logger().isEnabledFor(self.level))
         ):
-            self._tell(failure, seconds)
+            self._record(failure, seconds)
 
-    def _tell(self, failure: BaseException | None, seconds: float) -> None:
-        """Tell everybody, or nobody."""
+    def _record(self, failure: BaseException | None, seconds: float) -> None:
+        """Report the outcome to the log and all observers, unless discarded."""
         if self.discard:
             if self._span is not None:
                 self._span.drop()
@@ -146,11 +146,11 @@ class Operation:
         self._log(level, outcome, seconds)
         for observer in _all_observers():
             observer.count_operation(self.name, outcome, seconds)
-        if self._span is not None:  # last, so that what was told before belongs to it
+        if self._span is not None:  # last, so that the log record belongs to the span
             self._span.end(self, outcome)
 
     def _log(self, level: int, outcome: str, seconds: float) -> None:
-        # The handle, which may hold blanks and commas, comes last.
+        # The handle comes last, since it may contain blanks and commas.
         _logger().log(
             level,
             "%s%s, %.2f ms%s",
@@ -169,7 +169,7 @@ class Operation:
 
 
 def _outcome(failure: BaseException, *, is_own: bool) -> str:
-    """Name what came out of a verb; `is_own` where it came out of the caller's content first."""
+    """Return the outcome of a failed operation; `is_own` if the caller's content raised first."""
     kind = failure.kind if isinstance(failure, Error) else Kind.INTERNAL
     if is_own:
         return kind.value if kind in ABOUT_CONTENT else INTERRUPTED
@@ -177,7 +177,7 @@ def _outcome(failure: BaseException, *, is_own: bool) -> str:
 
 
 def report_bytes(direction: Direction, size: int) -> None:
-    """Tell of bytes that were stored, or read."""
+    """Report bytes stored or read to all observers."""
     if size and (observers or _SDK in _modules):
         for observer in _all_observers():
             observer.count_bytes(direction, size)
@@ -195,8 +195,8 @@ def _all_observers() -> list[Observer]:
 def _telemetry() -> ModuleType | None:
     try:
         from rex.attach.telemetry import opentelemetry
-    except Exception as failure:  # noqa: BLE001 - a verb does not fail over who watches it
-        _logger().warning("OpenTelemetry cannot be used: %r", failure)
+    except Exception as failure:  # noqa: BLE001 - telemetry must not fail an operation
+        _logger().warning("Cannot use OpenTelemetry: %r", failure)
         return None
     return opentelemetry
 

@@ -1,4 +1,4 @@
-"""The verbs as metrics of Prometheus, for `rex serve --metrics`."""
+"""Operations as metrics of Prometheus, for `rex serve --metrics`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["watch"]
 
 @functools.cache
 def watch() -> None:
-    """Count what all storages of this process do, from now on."""
+    """Start recording the operations of all storages of this process."""
     observers.append(_Metrics())
 
 
@@ -27,7 +27,7 @@ class _Metrics:
     def __init__(self) -> None:
         self._duration = Histogram(
             "rex_attach_verb_duration_seconds",
-            "Duration of the verbs of attachment storages.",
+            "Duration of the operations of attachment storages.",
             ("operation", "outcome"),
             buckets=BUCKETS,
         )
@@ -38,9 +38,9 @@ class _Metrics:
         )
 
     def count_operation(self, name: str, outcome: str, seconds: float) -> None:
-        """Count a verb."""
+        """Record the duration and outcome of an operation."""
         self._duration.labels(name, outcome).observe(seconds)
 
     def count_bytes(self, direction: Direction, size: int) -> None:
-        """Count bytes."""
+        """Count bytes stored or read."""
         self._bytes.labels(direction).inc(size)

@@ -1,4 +1,4 @@
-"""Where the keys of S3 come from: the settings, or else the usual AWS chain."""
+"""S3 credentials from the settings, or else from the AWS credential chain."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["AwsChain", "CredentialsProvider", "static_credentials"]
 
 
 RENEWED = datetime.timedelta(minutes=20)
-"""botocore renews temporary credentials when they have less than 15 minutes left."""
+"""Minimum lifetime of cached credentials; botocore renews those with less than 15 minutes left."""
 
 
 def static_credentials(
     access_key: str | None, secret_key: Secret | None, session_token: Secret | None
 ) -> CredentialsProvider | None:
-    """Provide the keys that were given, or None when none were.
+    """Return a provider of the given credentials, or None if none are given.
 
-    Errors: `CONFIGURATION` when only a part of them was given.
+    Errors: `CONFIGURATION` if the credentials are incomplete.
     """
     if access_key is None and secret_key is None and session_token is None:
         return None
     if access_key is None or secret_key is None:
         missing = "attach_s3_access_key" if access_key is None else "attach_s3_secret_key"
         raise Error(
-            "The S3 keys are given in part; give all of them, or none to use the AWS chain",
+            "The S3 credentials are incomplete; set all of them, or none to use the AWS chain",
             f"missing: {missing}",
             kind=Kind.CONFIGURATION,
         )
@@ -43,9 +43,9 @@ def static_credentials(
 
 
 class AwsChain:
-    """The chain of AWS: environment, profile files, container and instance roles.
+    """The AWS credential chain: environment, profile files, container and instance roles.
 
-    Temporary credentials are renewed before they expire. botocore does all of it.
+    botocore implements the chain, and renews temporary credentials before they expire.
     """
 
     def __init__(self) -> None:
@@ -56,25 +56,25 @@ class AwsChain:
         return "AwsChain()"
 
     def __call__(self) -> Credentials:
-        """Give the credentials of this moment.
+        """Return the current credentials.
 
-        Errors: `CONFIGURATION` when there are none, or only a part of them; `UNAVAILABLE` when
-        whoever gives them out does not answer, or gives out expired ones.
+        Errors: `CONFIGURATION` if there are none, or if they are incomplete; `UNAVAILABLE` if the
+        credential service does not answer, or returns expired credentials.
         """
         with _explain_errors():
             if self._found is None:
                 self._found = self._find()
             frozen = self._found.get_frozen_credentials()
-        # Refreshable credentials alone know when they end, and botocore has no public name for it.
+        # Only refreshable credentials have an expiry, and botocore has no public name for it.
         expires_at = getattr(self._found, "_expiry_time", None)
         if expires_at is not None:
-            # botocore's own UTC is another object, and obstore takes none but this.
+            # obstore accepts only this UTC object, not botocore's.
             expires_at = expires_at.astimezone(datetime.UTC)
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token, expires_at)
 
     @property
     def is_at_hand(self) -> bool:
-        """Whether the credentials of this moment are known, and not about to be renewed."""
+        """Whether the current credentials are cached, and not about to be renewed."""
         if self._found is None:
             return False
         expires_at = getattr(self._found, "_expiry_time", None)  # as above
@@ -82,11 +82,11 @@ class AwsChain:
 
     @property
     def method(self) -> str:
-        """What of the chain gave the credentials, in the words of botocore."""
+        """The provider in the chain that returned the credentials, as botocore names it."""
         return str(getattr(self._found, "method", None) or "unknown")
 
     def region(self) -> str | None:
-        """Give the region that the environment or the profile names, if any."""
+        """Return the region of the environment or the profile, or None."""
         with _explain_errors():
             region = self._botocore().get_config_variable("region")
         return region if isinstance(region, str) else None
@@ -95,8 +95,8 @@ class AwsChain:
         found = self._botocore().get_credentials()
         if found is None:
             raise Error(
-                "There are no S3 credentials: give attach_s3_access_key and attach_s3_secret_key, "
-                "or what the AWS chain looks for (environment, profile, role)",
+                "There are no S3 credentials; set attach_s3_access_key and attach_s3_secret_key, "
+                "or a source of the AWS chain (environment, profile, role)",
                 kind=Kind.CONFIGURATION,
                 code="no-credentials",
             )
@@ -112,7 +112,7 @@ class AwsChain:
 
 @contextmanager
 def _explain_errors() -> Iterator[None]:
-    """Turn whatever botocore raises into an `Error`: it is the chain's, not an attachment's."""
+    """Map exceptions of botocore to `Error`: they concern the chain, not an attachment."""
     try:
         yield
     except Error:
@@ -124,11 +124,11 @@ def _explain_errors() -> Iterator[None]:
             MetadataRetrievalError,
         )
 
-        # That the keys it was given have expired already, botocore says with a RuntimeError.
+        # botocore raises RuntimeError if the credentials it received have expired already.
         passing = (CredentialRetrievalError, HTTPClientError, MetadataRetrievalError, RuntimeError)
         kind = Kind.UNAVAILABLE if isinstance(failure, passing) else Kind.CONFIGURATION
         raise Error(
-            "The AWS chain cannot provide the S3 keys, and attach_s3_access_key is not given",
+            "The AWS chain has no S3 credentials, and attach_s3_access_key is not set",
             f"{type(failure).__name__}: {failure}",
             kind=kind,
             code="no-credentials",
