@@ -44,8 +44,8 @@ def film(browser: Browser) -> bytes:
 
 
 @pytest.fixture
-def show(visit: Visit) -> Iterator[Locator]:
-    """Give where a preview is shown; see afterwards that it can be closed."""
+def shown(visit: Visit) -> Iterator[Locator]:
+    """Yield the content of the preview; check afterwards that the preview closes."""
     yield visit.page.locator("#preview-content")
     if visit.page.locator("#preview").is_visible():
         visit.page.keyboard.press("Escape")
