@@ -24,7 +24,7 @@ NAME = "canary name.txt"
 WORKERS = 2
 
 REQUESTS = "rex_http_request_duration_seconds_count"
-VERBS = "rex_attach_verb_duration_seconds_count"
+OPERATIONS = "rex_attach_verb_duration_seconds_count"
 BYTES = "rex_attach_bytes_total"
 
 
@@ -102,8 +102,9 @@ def test_metrics_are_those_of_all_processes(tmp_path: Path) -> None:
         assert 1 == requests["GET", "/attach", "404"]
         assert 2 == requests["GET", "_OTHER", "404"]
         assert 1 == sum(requests[key] for key in requests if key[:2] == ("_OTHER", "/attach"))
-        assert stored == first[VERBS, "ok", "add"]
-        assert stored == sum(first.get((VERBS, "ok", verb), 0) for verb in ("open", "read_cached"))
+        assert stored == first[OPERATIONS, "add", "ok"]
+        reads = [first.get((OPERATIONS, name, "ok"), 0) for name in ("open", "read_cached")]
+        assert stored == sum(reads)
         assert stored * len(b"content") == first[BYTES, "in"]
         assert 405 == httpx.post(f"{served.url}/metrics").status_code
         assert httpx.get(f"{served.url}/metrics", headers={b"Accept": b"\xff"}).is_success
