@@ -15,8 +15,8 @@ from attach.s3_storage import s3_storage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.core import Error, Kind
-from rex.core.cli import EXIT_CODES
 from rex.core.command import root
+from rex.core.exit_codes import EXIT_CODES
 
 if TYPE_CHECKING:
     from pathlib import Path

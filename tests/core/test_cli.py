@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 import programs
 from programs import LONGEST_SECONDS, started
 from rex.core import Kind, cli
-from rex.core.cli import EXIT_CODES
 from rex.core.command import root
+from rex.core.exit_codes import EXIT_CODES
 
 if TYPE_CHECKING:
     import subprocess

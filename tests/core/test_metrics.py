@@ -24,7 +24,7 @@ NAME = "canary name.txt"
 WORKERS = 2
 
 REQUESTS = "rex_http_request_duration_seconds_count"
-OPERATIONS = "rex_attach_verb_duration_seconds_count"
+OPERATIONS = "rex_attach_operation_duration_seconds_count"
 BYTES = "rex_attach_bytes_total"
 
 

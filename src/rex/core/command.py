@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from rex.core import package as packages
-from rex.core.cli import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE
 from rex.core.configuration import DEFAULT_FILE, Configuration
 from rex.core.error import Error, Kind
+from rex.core.exit_codes import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE
 from rex.core.printable import printable
 from rex.core.serve_command import serve
 from rex.core.settings_command import settings

@@ -12,7 +12,7 @@ __all__ = ["Error", "Kind"]
 class Kind(enum.Enum):
     """The kind of an error, for programs; the message is for people.
 
-    The kind decides the exit code of a command (`rex.core.cli`) and the status of a response
+    The kind decides the exit code of a command (`rex.core.exit_codes`) and the status of a response
     (`rex.core.web`).
     """
 

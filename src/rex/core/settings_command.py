@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from rex.core import package as packages
-from rex.core.cli import EXIT_CODES
 from rex.core.configuration import Configuration
 from rex.core.error import Error, Kind
+from rex.core.exit_codes import EXIT_CODES
 from rex.core.setting import validate
 
 if TYPE_CHECKING:

@@ -33,9 +33,9 @@ from rex.attach.handle import FALLBACK_NAME, make_handle, parse_handle
 from rex.attach.settings import cors_origins
 from rex.attach.storage import MAX_POSITION
 from rex.core import Error, Kind
-from rex.core.cli import EXIT_CODES
 from rex.core.click_types import DURATION, SIZE
 from rex.core.command import application_settings
+from rex.core.exit_codes import EXIT_CODES
 from rex.core.printable import printable
 
 if TYPE_CHECKING:

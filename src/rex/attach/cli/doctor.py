@@ -16,8 +16,8 @@ from rex.attach.maintenance.diagnosis import diagnose
 from rex.attach.opening import make_storage
 from rex.attach.settings import ACCESS, ACCESS_KEYS, check_rule, cors_origins
 from rex.core import Error, Kind
-from rex.core.cli import EXIT_CODES
 from rex.core.command import application_settings
+from rex.core.exit_codes import EXIT_CODES
 from rex.core.printable import printable
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from rex.attach.explain.explanation import explain as explain_link
 from rex.attach.explain.response import MAX_ANSWER
 from rex.attach.opening import is_configured, make_storage
 from rex.core import Error, Kind
-from rex.core.cli import EXIT_CODES
 from rex.core.command import application_settings
+from rex.core.exit_codes import EXIT_CODES
 from rex.core.printable import printable
 
 if TYPE_CHECKING:

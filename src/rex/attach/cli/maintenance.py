@@ -27,9 +27,9 @@ from rex.attach.maintenance.verifying import State
 from rex.attach.maintenance.verifying import verify as verify_all
 from rex.attach.opening import make_storage, open_storage
 from rex.core import Error, Kind
-from rex.core.cli import EXIT_CODES
 from rex.core.click_types import DURATION, SIZE
 from rex.core.command import application_settings
+from rex.core.exit_codes import EXIT_CODES
 from rex.core.printable import printable
 from rex.core.setting import did_you_mean
 

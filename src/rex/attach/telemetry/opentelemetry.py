@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from opentelemetry import context, metrics, trace
 from opentelemetry.trace import Status, StatusCode
 
-from rex.attach.telemetry.operation import BUCKETS, NOT_FOUND, OK
+from rex.attach.telemetry.observer import BUCKETS, NOT_FOUND, OK
 from rex.core.version import __version__
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from rex.attach.telemetry.operation import Direction, Operation
+    from rex.attach.telemetry.observer import Direction, Running
 
 __all__ = ["Begun", "begin", "meters"]
 
@@ -37,7 +37,7 @@ class Begun(NamedTuple):
     token: Token[Context] | None
     """Token to detach the span from the context, if it is attached."""
 
-    def end(self, op: Operation, outcome: str) -> None:
+    def end(self, op: Running, outcome: str) -> None:
         """End the span; an error is recorded only by its kind."""
         span = self.span
         if span.is_recording():
@@ -109,7 +109,7 @@ _tracers = _Provided(
 _meters = _Provided(metrics.get_meter_provider, Meters)
 
 
-def begin(op: Operation) -> Begun | None:
+def begin(op: Running) -> Begun | None:
     """Start the span of an operation, or return None while tracing is not set up."""
     tracer = _tracers.current()
     if tracer is None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from rex.attach.telemetry.observer import OK, observers
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -19,22 +20,10 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Self
 
-    from rex.attach.content.content import Content
+    from rex.attach.telemetry.observer import Direction, Observer
     from rex.attach.telemetry.opentelemetry import Begun
 
-    Direction = Literal["in", "out"]
-
-__all__ = [
-    "BUCKETS",
-    "DEBUG",
-    "INFO",
-    "NOT_FOUND",
-    "OK",
-    "Observer",
-    "Operation",
-    "observers",
-    "report_bytes",
-]
+__all__ = ["DEBUG", "INFO", "Operation", "report_bytes"]
 
 _SDK = "opentelemetry.sdk"
 _modules = sys.modules
@@ -42,10 +31,8 @@ _clock = time.perf_counter
 
 DEBUG, INFO, WARNING = 10, 20, 30  # as in `logging`, which is slow to import
 
-OK = "ok"
 INTERRUPTED = "interrupted"
 """Outcome of an operation that the caller's content or a cancellation ended."""
-NOT_FOUND = Kind.NOT_FOUND.value
 ILL_FORMED = Kind.ILL_FORMED.value
 
 ALARMING = frozenset(
@@ -66,23 +53,14 @@ ABOUT_CONTENT = (Kind.CORRUPT, Kind.ILL_FORMED, Kind.TOO_LARGE)
 
 _DONE = {"add": "added", "put": "added", "remove": "removed"}
 
-_MILLISECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)
-BUCKETS = (*(bound / 1000 for bound in _MILLISECONDS), 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
-"""Bucket bounds of durations in seconds, from an access to memory to a slow upload."""
 
+class Counted(Protocol):
+    """The content of an operation."""
 
-class Observer(Protocol):
-    """A collector of metrics, called in the thread of the operation."""
-
-    def count_operation(self, name: str, outcome: str, seconds: float) -> None:
-        """Record the duration and outcome of an operation."""
-
-    def count_bytes(self, direction: Direction, size: int) -> None:
-        """Count bytes stored or read."""
-
-
-observers: list[Observer] = []
-"""Registered observers; OpenTelemetry is detected automatically."""
+    size: int
+    """The bytes read from it so far."""
+    failure: BaseException | None
+    """The exception that came out of it."""
 
 
 class Operation:
@@ -96,7 +74,7 @@ class Operation:
     # Class attributes as defaults cost nothing until set; therefore there are no slots either.
     size: int | None = None
     """Number of bytes of the attachment, if known."""
-    content: Content | None = None
+    content: Counted | None = None
     """The content to store."""
     discard = False
     """Whether to record nothing: the operation did nothing, and another operation follows."""

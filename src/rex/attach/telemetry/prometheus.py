@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
 
-from rex.attach.telemetry.operation import BUCKETS, observers
+from rex.attach.telemetry.observer import BUCKETS, observers
 
 if TYPE_CHECKING:
-    from rex.attach.telemetry.operation import Direction
+    from rex.attach.telemetry.observer import Direction
 
 __all__ = ["watch"]
 
@@ -26,7 +26,7 @@ class _Metrics:
 
     def __init__(self) -> None:
         self._duration = Histogram(
-            "rex_attach_verb_duration_seconds",
+            "rex_attach_operation_duration_seconds",
             "Duration of the operations of attachment storages.",
             ("operation", "outcome"),
             buckets=BUCKETS,
