@@ -44,8 +44,8 @@ def test_settings_reach_the_storage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "No storage is configured; give exactly one of"),
-        ({"attach_dir": ""}, "No storage is configured; give exactly one of"),
+        ({}, "No storage is configured; set exactly one of"),
+        ({"attach_dir": ""}, "No storage is configured; set exactly one of"),
         ({"attach_dir": "/tmp", "attach_s3_bucket": "b"}, "Two storages are configured"),  # noqa: S108 - not used
         ({"attach_dri": "/tmp"}, "attach_dir"),  # noqa: S108 - not used
         ({"attach_s3_bucket": "b", "attach_s3_endpoint": "ftp://x"}, "attach_s3_endpoint"),

@@ -1,4 +1,4 @@
-"""Settings and URLs become a storage: the registry of backends, and the package `rex.attach`."""
+"""Opening a storage by settings or a URL: the backend registry, and the package `rex.attach`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["BACKENDS", "get_storage", "is_configured", "make_storage", "open_storage", "package"]
 
 BACKENDS: tuple[BackendSpec, ...] = (local, s3, memory)
-"""The registry."""
+"""The registry of backends."""
 
 
 def get_storage() -> Storage:
-    """Return the storage of the active application; it is made once and may be kept.
+    """Return the storage of the active application, the same object for every call.
 
-    Errors: `CONFIGURATION` if no application is active, or it does not have the package
-    `rex.attach`.
+    Errors: `CONFIGURATION` if no application is active, or if the active application does not have
+    the package `rex.attach`.
     """
     rex = get_rex()
     if general.MAX_SIZE.name not in rex.settings:
@@ -41,9 +41,9 @@ def get_storage() -> Storage:
 
 
 def make_storage(settings: Settings) -> Storage:
-    """Make the storage that the settings of an application describe.
+    """Create the storage that the settings of an application describe.
 
-    Errors: `CONFIGURATION` unless they describe exactly one.
+    Errors: `CONFIGURATION` unless the settings describe exactly one storage.
     """
     selected = _selected(settings)
     if len(selected) == 1:
@@ -56,7 +56,7 @@ def make_storage(settings: Settings) -> Storage:
         return FallbackStorage(storage, open_storage(fallback))
     names = " or ".join(spec.selector.name for spec in BACKENDS if spec.selector)
     raise Error(
-        f"{'Two storages are' if selected else 'No storage is'} configured; give exactly one of",
+        f"{'Two storages are' if selected else 'No storage is'} configured; set exactly one of",
         names,
         kind=Kind.CONFIGURATION,
         code="not-one-storage",
@@ -72,12 +72,12 @@ def open_storage(url: str, /, **options: object) -> Storage:
     """Open a storage without an application; use it in a ``with`` statement, or close it.
 
     `url` is ``file:///directory``, ``s3://bucket/prefix?endpoint=…&region=…`` or ``memory:``. The
-    options, in the query of the URL or as arguments, are those of the backend (its settings without
+    query of the URL, or keyword arguments, give options: those of the backend (its settings without
     their prefix, such as `endpoint` for attach_s3_endpoint) and those of every storage
-    (`max_size`, `link_expires`, `upload_expires`, `max_uploads`, `url`, `secret`). Secrets must not
-    be in a URL, since URLs are printed and logged. Nothing is requested; `check` does that.
+    (`max_size`, `link_expires`, `upload_expires`, `max_uploads`, `url`, `secret`). A URL must not
+    contain secrets, since URLs are printed and logged. Opening makes no request; `check` does.
 
-    Errors: `CONFIGURATION`, which says what is wrong with the URL or an option.
+    Errors: `CONFIGURATION` if the URL or an option is wrong.
     """
     spec, place, query = _split(url)
     known = {name.removeprefix("attach_"): name for name in _names(general.STORAGE)}
@@ -97,7 +97,7 @@ def open_storage(url: str, /, **options: object) -> Storage:
     for name in query:
         if declared[known[name]].secret:
             raise Error(
-                "A secret must not be in the URL of a storage; give it as an argument",
+                "A secret must not be in the URL of a storage; pass it as a keyword argument",
                 name,
                 kind=Kind.CONFIGURATION,
                 code="secret-in-url",
@@ -126,7 +126,7 @@ def _selected(settings: Settings) -> list[BackendSpec]:
 
 
 def _split(url: str) -> tuple[BackendSpec, Mapping[str, object], dict[str, object]]:
-    """Return the backend of a URL, what its host and path say, and the options in its query."""
+    """Return the backend of a URL, the fields in host and path, and the options in the query."""
     from urllib.parse import parse_qsl, urlsplit
 
     try:
@@ -148,7 +148,7 @@ def _split(url: str) -> tuple[BackendSpec, Mapping[str, object], dict[str, objec
 
 
 def _wrong_url(reason: str) -> Error:
-    # Without the URL itself, which may contain a secret.
+    # Omit the URL, which may contain a secret.
     *first, last = (spec.example for spec in BACKENDS)
     return Error(
         f"The URL of a storage must be {', '.join(first)} or {last}",
@@ -163,7 +163,7 @@ def _names(settings: tuple[Setting[object], ...]) -> list[str]:
 
 
 def _start(rex: Rex) -> None:
-    # A function is imported later, with the routes: its module may be the one that makes `rex`.
+    # The routes import a rule function later: its module may be the module that creates `rex`.
     if rex.settings[general.ACCESS] == "bearer":
         general.bearer_keys(rex.settings[general.ACCESS_KEYS])
     get_storage().check()

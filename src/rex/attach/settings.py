@@ -1,4 +1,4 @@
-"""The settings of every storage and of the HTTP service; those of a backend are in its folder."""
+"""The settings of every storage and of the HTTP service; backends declare their own settings."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 NAMES = ("none", "public", "bearer")
-"""The rules that need no code."""
+"""The access rules that need no function."""
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """``module:function``, of Python identifiers."""
 
 _HOST_NAME = re.compile(r"[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_.])?|\[[0-9A-Fa-f:.]+\]")
-"""A name or an address as the header Host has it, without the port (RFC 3986, section 3.2.2)."""
+"""A host name or address in the header Host, without the port (RFC 3986, section 3.2.2)."""
 
 
 def _read_rule(given: object) -> str:
@@ -55,7 +55,7 @@ def _read_hosts(given: object) -> str:
 
 
 rule_name = Type(f"{', '.join(NAMES)} or module:function", _read_rule)
-"""The type of attach_access: it refuses a misspelt name before anything is imported."""
+"""The type of attach_access; it rejects a misspelt name before a function is imported."""
 
 host_names = Type("host names without ports, as 'example.org, localhost, [::1]'", _read_hosts)
 """The type of attach_hosts."""
@@ -63,7 +63,7 @@ host_names = Type("host names without ports, as 'example.org, localhost, [::1]'"
 MAX_SIZE = Setting(
     "attach_max_size",
     typed.size,
-    help="the largest size of an attachment; default: no limit",
+    help="the maximum size of an attachment; default: no limit",
 )
 
 LINK_EXPIRES = Setting(
@@ -76,7 +76,7 @@ LINK_EXPIRES = Setting(
 FALLBACK = Setting(
     "attach_fallback",
     typed.text,
-    help="the URL of an older storage, read for what has not been moved yet: "
+    help="the URL of an older storage, read for attachments that have not been moved yet: "
     "file:///directory or s3://bucket?endpoint=…",
 )
 
@@ -105,7 +105,7 @@ MAX_UPLOADS = Setting(
     "attach_max_uploads",
     typed.between(typed.integer, 1, 10**9, "at least 1"),
     1000,
-    help="how many unfinished resumable uploads each user may have",
+    help="the maximum number of unfinished resumable uploads of a user",
 )
 ACCESS = Setting(
     "attach_access",
@@ -140,7 +140,7 @@ REDIRECT = Setting(
     "attach_redirect",
     typed.boolean,
     False,
-    help="whether to answer a download with a redirect to a download link",
+    help="whether to redirect a download to a download link",
 )
 
 STALL = Setting(
@@ -158,17 +158,17 @@ SERVICE = (ACCESS, ACCESS_KEYS, ORIGINS, HOSTS, REDIRECT, STALL)
 
 
 def cors_origins(settings: Settings) -> list[str]:
-    """Return the other sites whose pages may upload and remove."""
+    """Return the origins in attach_origins, whose pages may upload and remove."""
     return comma_separated(settings[ORIGINS])
 
 
 def comma_separated(text: str) -> list[str]:
-    """Return the items of a setting that holds several."""
+    """Return the items of a comma-separated setting."""
     return [item for given in text.split(",") if (item := given.strip())]
 
 
 def check_rule(name: str, keys: Secret | None) -> None:
-    """Check that a rule is usable; this imports a function. Errors: `CONFIGURATION`."""
+    """Check that an access rule is usable; import its function. Errors: `CONFIGURATION`."""
     if name == "bearer":
         bearer_keys(keys)
     elif name not in NAMES:
@@ -178,12 +178,12 @@ def check_rule(name: str, keys: Secret | None) -> None:
 def bearer_keys(keys: Secret | None) -> list[str]:
     """Return the keys that bearer accepts.
 
-    Errors: `CONFIGURATION` if there are none, and for one of under `MIN_KEY_LENGTH` characters.
+    Errors: `CONFIGURATION` if there are none, or if a key is shorter than `MIN_KEY_LENGTH`.
     """
     known = [key.strip() for key in (keys.reveal() if keys else "").split(",")]
     if not all(len(key) >= MIN_KEY_LENGTH for key in known):
         raise Error(
-            f"Access by bearer needs keys of at least {MIN_KEY_LENGTH} characters",
+            f"attach_access=bearer needs keys of at least {MIN_KEY_LENGTH} characters",
             kind=Kind.CONFIGURATION,
             code="wrong-setting",
             setting="attach_access_keys",
@@ -197,11 +197,11 @@ def import_rule(name: str) -> Callable[..., Any]:
     try:
         rule: Callable[..., Any] = getattr(importlib.import_module(module), function)
         if not callable(rule):
-            raise TypeError("this is not a function")  # noqa: TRY301 - as what cannot be found
+            raise TypeError("this is not a function")  # noqa: TRY301 - as for a missing function
     except Exception as failure:
-        # The module of an application may raise anything while it is imported.
+        # The module of an application may raise any exception while it is imported.
         raise Error(
-            "Access must be none, public, bearer or module:function",
+            "attach_access must be none, public, bearer or module:function",
             f"{name}: {failure}" if colon else name,
             kind=Kind.CONFIGURATION,
             code="wrong-setting",

@@ -16,7 +16,7 @@ __all__ = ["LocalConfig", "spec"]
 
 @dataclass(frozen=True, slots=True)
 class LocalConfig:
-    """A directory."""
+    """The directory, and whether it must have its marker."""
 
     directory: str = option(
         typed.path,
@@ -27,8 +27,8 @@ class LocalConfig:
     require_marker: bool = option(
         typed.boolean,
         False,
-        help="whether the directory must exist and have its marker, which is missing while a disk "
-        "is not mounted",
+        help="whether the directory must exist and have its marker, which is missing while its "
+        "disk is not mounted",
     )
 
 

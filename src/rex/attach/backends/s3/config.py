@@ -20,7 +20,7 @@ Addressing = Literal["path", "virtual"]
 
 @dataclass(frozen=True, slots=True)
 class S3Config:
-    """A bucket, the server that has it, and the credentials for it."""
+    """The bucket, the server, the credentials and the options of requests."""
 
     bucket: str = option(typed.text, in_url=True, help="the S3 bucket that keeps the attachments")
     endpoint: str | None = option(
@@ -42,25 +42,25 @@ class S3Config:
     session_token: str | Secret | None = option(
         typed.text, None, secret=True, help="the session token of temporary credentials"
     )
-    prefix: str = option(typed.text, "", in_url=True, help="a folder in the bucket for all keys")
+    prefix: str = option(typed.text, "", in_url=True, help="the folder in the bucket for all keys")
     addressing: Addressing | None = option(
         typed.choice("path", "virtual"),
         None,
-        help="where the name of the bucket goes: path, or virtual for the host; default: virtual "
-        "at AWS, path elsewhere",
+        help="where a URL has the name of the bucket: in the path, or in the host (virtual); "
+        "default: virtual on AWS, otherwise path",
     )
     ca_file: str | None = option(
-        typed.path, None, help="a PEM file of certificates to trust besides the system's"
+        typed.path, None, help="a PEM file of certificates to trust in addition to the system's"
     )
     timeout: float = option(
         typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
         30.0,
-        help="how long to repeat a failing request, and to wait for a silent server",
+        help="how long to retry a failing request, and to wait for a silent server",
     )
     checksums: bool = option(
         typed.boolean,
         True,
-        help="whether to send checksums, so that the server refuses bytes damaged on the way",
+        help="whether to send checksums, so that the server rejects data damaged in transit",
     )
 
 
