@@ -132,9 +132,11 @@ CASES = {
     ),
     "not there yet": Case(not_there_yet, "directory", ("mount", "$ rex attach init")),
     "a file": Case(file_instead, "directory", ("is not a directory", "attach_dir")),
-    "a broken link": Case(broken_link, "directory", ("a broken link", "attach_dir")),
+    "a broken link": Case(broken_link, "directory", ("a broken symbolic link", "attach_dir")),
     "a secret for all": Case(
-        with_secret(bytes(32), 0o644), "secret", ("others may use it", "$ chmod 0600", SECRET_NAME)
+        with_secret(bytes(32), 0o644),
+        "secret",
+        ("other users may read or write it", "$ chmod 0600", SECRET_NAME),
     ),
     "a secret too short": Case(with_secret(b"short", 0o600), "secret", ("32 bytes",)),
 }
@@ -388,7 +390,7 @@ if OBSTACLE is None:
         directory.chmod(mode)
         findings = findings_of([*PYTHON, str(directory), str(NOBODY)])
         assert {"permissions"} == verdicts(findings, FAIL), told(findings)
-        assert f"we may not {remaining} in it" in told(findings)
+        assert f"no permission to {remaining}" in told(findings)
         assert f"$ chown -R {NOBODY}:{NOBODY} {directory}" in told(findings)
         assert [directory / MARKER] == [*directory.iterdir()]
 
@@ -420,7 +422,7 @@ if OBSTACLE is None:
         findings = findings_of([*IN_NAMESPACE, script, "sh", str(root), *PYTHON, str(root)])
         assert {"permissions", "space"} == verdicts(findings, WARN), told(findings)
         assert {"marker", "fsync", "write"} == verdicts(findings, FAIL), told(findings)
-        assert "make room" in told(findings)
+        assert "free some space" in told(findings)
 
     def test_a_directory_that_cannot_be_changed_is_named(root: Path) -> None:
         """Whoever we are."""

@@ -1,1 +1,1 @@
-"""One file for each kind of storage; an application asks `rex.attach.opening` for the right one."""
+"""The backends, each in a package of its own; `rex.attach.opening` has the registry."""

@@ -1,4 +1,4 @@
-"""A storage that attachments are moving into, and the older one that still has some of them."""
+"""The storage that attachments move into, and the older storage that still has some of them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ T = TypeVar("T")
 
 
 class FallbackStorage(Storage):
-    """Attachments in two storages while they move from one to the other.
+    """Attachments in two storages, while they move from one to the other.
 
-    What is new is stored in `new`. What is read is looked for there, and then in `old`. Listings
-    are of both, and removing removes from both, from `old` first: a copy that is under way notices
-    it. Of two removers at the same moment, both may be told that they removed it.
+    Writes go to `new`. Reads try `new`, then `old`. Listings merge both. A removal removes from
+    both, from `old` first, so that a copy in progress notices. If two callers remove an attachment
+    at the same time, both may succeed.
     """
 
-    # Its kinds of storage are what a kind of storage is to the verbs, so their hooks are called.
+    # This storage calls the backend methods of the other two, as the operations do.
     # ruff: noqa: SLF001
 
     def __init__(self, new: Storage, old: Storage) -> None:
@@ -58,7 +58,7 @@ class FallbackStorage(Storage):
         return f"FallbackStorage({self.new!r}, {self.old!r})"
 
     def close(self) -> None:
-        """Close both."""
+        """Close both storages."""
         super().close()
         self.new.close()
         self.old.close()
@@ -84,13 +84,13 @@ class FallbackStorage(Storage):
             self.new._put_new(key, content, content_type)
 
     def _get(self, key: str, start: int, end: int | None) -> Body:
-        return self._ask_holder(key, lambda storage: storage._get_body(key, start, end))
+        return self._call_holder(key, lambda storage: storage._get_body(key, start, end))
 
     def _get_cached(self, key: str) -> tuple[Metadata, bytes] | None:
         return self.new._get_cached(key) or self.old._get_cached(key)
 
     def _head(self, key: str) -> Metadata:
-        return self._ask_holder(key, lambda storage: storage._head(key))
+        return self._call_holder(key, lambda storage: storage._head(key))
 
     def _delete(self, key: str) -> None:
         def delete(storage: Storage) -> bool:
@@ -109,8 +109,8 @@ class FallbackStorage(Storage):
         both = (storage._unknown_keys() for storage in self._both)
         return (key for key, _ in itertools.groupby(heapq.merge(*both)))
 
-    def _ask_holder(self, key: str, call: Callable[[Storage], T]) -> T:
-        """Ask the one of both that has it."""
+    def _call_holder(self, key: str, call: Callable[[Storage], T]) -> T:
+        """Call the storage that has the key."""
         found = _try(self.new, key, call)
         if found is None:
             found = _try(self.old, key, call)
@@ -118,7 +118,7 @@ class FallbackStorage(Storage):
             raise FileNotFoundError
         return found
 
-    # What is only for new attachments, or about the storage as a whole.
+    # Abilities, for new attachments or the storage as a whole.
 
     def _abilities(self) -> Abilities:
         links = _Links(self) if self.new.abilities.links or self.old.abilities.links else None
@@ -143,12 +143,12 @@ class FallbackStorage(Storage):
         return self.new._own_secret()
 
     def _translate(self, failure: Exception, handle: str | None) -> Error | None:
-        # What `old` raises is an `Error` already.
+        # Exceptions of `old` are an `Error` already.
         return self.new._translate(failure, handle)
 
 
 class _Links(LinkSigner):
-    """Links to the storage that has an attachment, and for uploads to the new one."""
+    """Signs downloads from the storage that has the attachment, and uploads to the new storage."""
 
     def __init__(self, storage: FallbackStorage) -> None:
         self._new = storage.new
@@ -156,13 +156,13 @@ class _Links(LinkSigner):
 
     @property
     def is_service(self) -> bool:  # type: ignore[override]  # it depends on the new storage
-        """Whether the service answers the links to what is new."""
+        """Whether the links of the new storage are service links."""
         links = self._new.abilities.links
         return links is not None and links.is_service
 
     @property
     def signs_uploads(self) -> bool:  # type: ignore[override]  # it depends on the new storage
-        """Whether the new storage, which gets all uploads, has links for them."""
+        """Whether the new storage, which gets all uploads, signs them."""
         links = self._new.abilities.links
         return links is not None and links.signs_uploads
 
@@ -177,7 +177,7 @@ class _Links(LinkSigner):
     def get(
         self, key: str, content_disposition: str, content_type: str | None, seconds: float
     ) -> PresignedLink:
-        # A link leads to one place, so here it is asked which; what is nowhere may come yet.
+        # A link leads to one storage: find out which. A missing attachment may yet come to `new`.
         new, old = self._both
         heads = (_try(storage, key, lambda storage: storage._head(key)) for storage in self._both)
         holder = old if next(heads) is None and next(heads) is not None else new
@@ -185,7 +185,7 @@ class _Links(LinkSigner):
             return _links_of(holder).get(key, content_disposition, content_type, seconds)
 
     def compare(self, link: SignedLink) -> Comparison | None:
-        # It may be of either; its own finds least to be wrong with it.
+        # The storage that signed the link finds the fewest reasons.
         signers = [storage.abilities.links for storage in self._both]
         found = [signer.compare(link) for signer in signers if signer is not None]
         return min(filter(None, found), key=lambda each: len(each.reasons), default=None)
@@ -196,7 +196,7 @@ def _links_of(storage: Storage) -> LinkSigner:
 
 
 def _try(storage: Storage, key: str, call: Callable[[Storage], T]) -> T | None:
-    """Ask a storage, in its own words for what fails; None where there is no such attachment."""
+    """Call a storage and map its errors; return None if the attachment does not exist."""
     try:
         with storage.map_errors(f"/{key}"):
             return call(storage)

@@ -1,4 +1,4 @@
-"""Storages that have no server of their own: their links lead to the service."""
+"""Links of storages without a server of their own: the service answers them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["ServiceLinks", "ServiceLinksStorage"]
 
 
 class ServiceLinksStorage(Storage):
-    """A storage whose links the service answers (`rex.attach.web.service_links`), below `url`."""
+    """A storage with service links below `url`, answered by `rex.attach.web.service_links`."""
 
     def _links(self) -> LinkSigner | None:
-        """Return what signs the links, where the address of the service is known."""
+        """Return the signer of the links, or None if the address of the service is not set."""
         return None if self.url is None else ServiceLinks(self.url, lambda: self.tokens)
 
 
 class ServiceLinks(LinkSigner):
-    """Links to the service; they permit what those of S3 permit.
+    """Signs service links, which allow the same as the links of S3.
 
-    Each is for one request, all of whose parts are pinned.
+    A link is for one request, and the client cannot change any part of it.
     """
 
     is_service = True
 
     def __init__(self, url: str, tokens: Callable[[], TokenSigner]) -> None:
-        """Sign for the service at `url`; the first link makes the tokens' secret."""
+        """Sign for the service at `url`; the first link generates the secret of the tokens."""
         self._url = f"{url.rstrip('/')}/signed"
         self._tokens = tokens
 
@@ -45,10 +45,10 @@ class ServiceLinks(LinkSigner):
     ) -> PresignedLink:
         from rex.attach.links.grant import Grant
 
-        permission = Grant(key, content_type, max_size)
-        token, expires_at = self._sign(permission, "POST", seconds)
+        grant = Grant(key, content_type, max_size)
+        token, expires_at = self._sign(grant, "POST", seconds)
         fields = {"key": key, "Content-Type": content_type}
-        # The token is part of the address, which the service reads before the form.
+        # The service reads the path, with the token, before it reads the form.
         return PresignedLink("POST", f"{self._url}/{token}/", {}, fields, expires_at)
 
     def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
@@ -62,22 +62,20 @@ class ServiceLinks(LinkSigner):
     ) -> PresignedLink:
         from rex.attach.links.grant import Grant
 
-        permission = Grant(key, content_type, disposition=content_disposition)
-        return self._sign_url("GET", permission, {}, seconds)
+        grant = Grant(key, content_type, disposition=content_disposition)
+        return self._sign_url("GET", grant, {}, seconds)
 
     def _sign_url(
-        self, method: str, permission: Grant, headers: dict[str, str], seconds: float
+        self, method: str, grant: Grant, headers: dict[str, str], seconds: float
     ) -> PresignedLink:
         from rex.attach.links.sigv4 import encode_path
 
-        token, expires_at = self._sign(permission, method, seconds)
-        url = f"{self._url}/{encode_path(permission.key)}?token={token}"
+        token, expires_at = self._sign(grant, method, seconds)
+        url = f"{self._url}/{encode_path(grant.key)}?token={token}"
         return PresignedLink(method, url, headers, {}, expires_at)
 
-    def _sign(
-        self, permission: Grant, method: str, seconds: float
-    ) -> tuple[str, datetime.datetime]:
-        """Return the token, and when it ends."""
+    def _sign(self, grant: Grant, method: str, seconds: float) -> tuple[str, datetime.datetime]:
+        """Return the token, and the time when it expires."""
         expires = time.time() + seconds
-        token = permission.sign(self._tokens(), method, expires=expires)
+        token = grant.sign(self._tokens(), method, expires=expires)
         return token, datetime.datetime.fromtimestamp(expires, datetime.UTC)

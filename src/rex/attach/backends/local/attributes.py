@@ -1,8 +1,8 @@
-"""What is recorded with a file in a directory: its content type and its digest.
+"""The attributes of an attachment's file: its content type, digest and upload metadata.
 
-It stands in an extended attribute of the file, so that it comes and goes with the file and costs
-no second file to sync. Where there are none (some file systems, and systems other than Linux), it
-stands in a small file beside it whose name begins with a dot, which no attachment's name does.
+An extended attribute holds them, so that they come and go with the file and no second file needs a
+sync. Some file systems, and systems other than Linux, have no extended attributes: there, a small
+sidecar file next to the attachment holds them. Its name begins with a dot, as no attachment's does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def attach_attributes(fd: int, attributes: dict[str, str]) -> bool:
-    """Record the attributes on an open file; False where the file system cannot."""
+    """Set the attributes of an open file; return False if the file system has none."""
     if not hasattr(os, "setxattr"):
         return False
     try:
@@ -38,7 +38,7 @@ def attach_attributes(fd: int, attributes: dict[str, str]) -> bool:
 
 
 def attributes_of(fd: int) -> dict[str, str] | None:
-    """Read the attributes recorded on an open file, or give None where there are none."""
+    """Return the attributes of an open file from its extended attribute, or None without one."""
     try:
         return _decode(os.getxattr(fd, NAME))
     except (OSError, AttributeError):
@@ -46,7 +46,7 @@ def attributes_of(fd: int) -> dict[str, str] | None:
 
 
 def read_attributes(fd: int, name: str, parent: int) -> dict[str, str]:
-    """Read the attributes of an open file called `name`; none where none are recorded."""
+    """Return the attributes of an open file called `name`; empty if none are recorded."""
     attributes = attributes_of(fd)
     if attributes is not None:
         return attributes
@@ -59,7 +59,7 @@ def read_attributes(fd: int, name: str, parent: int) -> dict[str, str]:
 
 
 def write_beside(attributes: dict[str, str], name: str, parent: int) -> None:
-    """Record the attributes of a file called `name` in a file beside it, and sync that."""
+    """Write the sidecar file with the attributes of the file called `name`, and sync it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(beside(name), flags, 0o640, dir_fd=parent), "wb") as file:
         file.write(_encode(attributes))
@@ -68,13 +68,13 @@ def write_beside(attributes: dict[str, str], name: str, parent: int) -> None:
 
 
 def remove_beside(name: str, parent: int) -> None:
-    """Remove the file that `write_beside` made, if there is one."""
+    """Remove the sidecar file of the file called `name`, if it exists."""
     with suppress(FileNotFoundError):
         os.unlink(beside(name), dir_fd=parent)
 
 
 def beside(name: str) -> str:
-    """Give the name of the file that has the attributes of a file called `name`."""
+    """Return the name of the sidecar file of the file called `name`."""
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.json"
 
 

@@ -1,4 +1,4 @@
-"""The examination of a directory: what its file system can do, and who may."""
+"""The diagnosis of a directory: permissions, mount, file system and secret."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["LocalDoctor"]
 
 SCARCE = 0.05
-"""The part of the space, or of the inodes, below which one is warned."""
+"""The free fraction of the space, or of the inodes, below which the check warns."""
 MIB = 1024 * 1024
 NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "lustre", "glusterfs", "fuse.sshfs", "afs")
 
 
 class LocalDoctor(Doctor):
-    """Examines a directory."""
+    """Diagnoses a directory."""
 
     required = ("directory", "permissions")
 
@@ -50,18 +50,18 @@ class LocalDoctor(Doctor):
         self._quoted = shlex.quote(self._path)
 
     def first(self) -> list[Step]:
-        there, usable = ("directory",), self.required
+        exists, usable = ("directory",), self.required
         return [
             Step("directory", self._directory),
-            Step("permissions", self._permissions, there),
+            Step("permissions", self._permissions, exists),
             Step("marker", self._marker, usable),
-            Step("file system", self._file_system, there),
-            Step("space", self._space, there),
+            Step("file system", self._file_system, exists),
+            Step("space", self._space, exists),
             Step("unnamed files", self._check_unnamed, usable),
             Step("hard links", self._hard_links, usable),
             Step("attributes", self._attributes, usable),
             Step("fsync", self._fsync, usable),
-            Step("secret", self._secret, there),
+            Step("secret", self._secret, exists),
         ]
 
     def _directory(self) -> Check:
@@ -69,17 +69,16 @@ class LocalDoctor(Doctor):
             return fail(
                 "no-directory",
                 f"{self._path} does not exist",
-                "if it is on a disk, mount that; or let rex make it, as an application does when "
-                "it starts:",
+                "mount its disk, or create the directory (an application does so when it starts):",
                 *self._init,
             )
         if os.path.isdir(self._path):
             return ok(self._path)
-        what = "a broken link" if not os.path.exists(self._path) else "not a directory"
+        what = "not a directory" if os.path.exists(self._path) else "a broken symbolic link"
         return fail(
             "not-a-directory",
             f"{self._path} is {what}",
-            "give the path of a directory in attach_dir, or move away what has its name",
+            "set attach_dir to the path of a directory, or move the file or link away",
         )
 
     @property
@@ -94,59 +93,60 @@ class LocalDoctor(Doctor):
         marker = self._tree.marker()
         if marker is not None:
             return ok(f"{MARKER}: {marker}")
-        advice = "mount its disk; or, if attachments are to be kept here:"
+        advice = "mount its disk; or, to keep attachments here, create the marker:"
         if self._files.are_untouched():
-            found = f"{self._path} is empty and has no marker: is a disk not mounted?"
+            found = f"{self._path} is empty and has no marker: its disk may not be mounted"
             return fail("not-mounted", found, advice, *self._init)
         if self._require_marker:
-            return fail(
-                "no-marker", "there is no marker (attach_dir_require_marker)", advice, *self._init
-            )
-        return warn("no-marker", "there is none yet", "an application makes it when it starts")
+            found = "the directory has no marker (required by attach_dir_require_marker)"
+            return fail("no-marker", found, advice, *self._init)
+        found = "the directory has no marker yet"
+        return warn("no-marker", found, "an application creates the marker when it starts")
 
     def _permissions(self) -> Check:
         status = os.stat(self._path)
         owner = f"{status.st_uid}:{status.st_gid}"
-        we = f"{os.geteuid()}:{os.getegid()}"
+        user = f"{os.geteuid()}:{os.getegid()}"
         modes = {"read": os.R_OK, "write": os.W_OK, "search": os.X_OK}
-        can_tell = os.access in os.supports_effective_ids
-        remaining = [
+        is_effective = os.access in os.supports_effective_ids
+        denied = [
             name
-            for name, mode in modes.items()
-            if not os.access(self._path, mode, effective_ids=can_tell)
+            for name, flag in modes.items()
+            if not os.access(self._path, flag, effective_ids=is_effective)
         ]
-        found = f"owner {owner}, mode {stat.S_IMODE(status.st_mode):04o}; we are {we}"
-        if not remaining:
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        found = f"owner {owner}, mode {mode}; the process runs as {user}"
+        if not denied:
             return self._open_to_others() or ok(found)
-        found = f"we may not {' or '.join(remaining)} in it: {found}"
+        found = f"no permission to {' or '.join(denied)}: {found}"
         if os.statvfs(self._path).f_flag & os.ST_RDONLY:
             return fail(
                 "read-only",
-                f"{found}; it is mounted read-only",
+                f"{found}; the file system is mounted read-only",
                 f"$ mount -o remount,rw {shlex.quote(self._mount()[0])}",
             )
-        if os.geteuid() == 0 or (status.st_uid == os.geteuid() and status.st_mode & 0o700 == 0o700):  # noqa: PLR2004 - all that an owner may
+        if os.geteuid() == 0 or (status.st_uid == os.geteuid() and status.st_mode & 0o700 == 0o700):  # noqa: PLR2004 - full permissions of the owner
             return fail("immutable", f"{found}; it may be immutable", f"$ chattr -i {self._quoted}")
         if status.st_uid == os.geteuid():
             return fail("no-permission", found, f"$ chmod u+rwx {self._quoted}")
-        return fail("no-permission", found, f"$ chown -R {we} {self._quoted}")
+        return fail("no-permission", found, f"$ chown -R {user} {self._quoted}")
 
     def _open_to_others(self) -> Check | None:
-        """Find a directory on the path that everybody may write to, without a sticky bit."""
+        """Warn of a directory on the path that is world-writable and not sticky."""
         path = Path(os.path.realpath(self._path))
         for each in (path, *path.parents):
             mode = each.stat().st_mode
             if mode & stat.S_IWOTH and (each == path or not mode & stat.S_ISVTX):
                 return warn(
                     "open-to-others",
-                    f"{each} has mode {stat.S_IMODE(mode):04o}: every user of this machine may "
-                    "replace what is in it",
+                    f"{each} has mode {stat.S_IMODE(mode):04o}: every user of this machine can "
+                    "replace its files",
                     f"$ chmod o-w {shlex.quote(str(each))}",
                 )
         return None
 
     def _mount(self) -> tuple[str, str]:
-        """Give where the file system is mounted, and its kind; see proc_pid_mountinfo(5)."""
+        """Return the mount point and the type of the file system; see proc_pid_mountinfo(5)."""
         found = "/", ""
         try:
             mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
@@ -163,33 +163,33 @@ class LocalDoctor(Doctor):
     def _file_system(self) -> Check:
         _, kind = self._mount()
         if not kind:
-            return skip("unknown", "this system does not tell")
+            return skip("unknown", "the system does not report the file system")
         return ok(f"{kind} ({'network' if kind.startswith(NETWORK) else 'local'})")
 
     def _space(self) -> Check:
         status = os.statvfs(self._path)
-        left = status.f_bavail * status.f_frsize
+        available = status.f_bavail * status.f_frsize
         parts = {"space": (status.f_bavail, status.f_blocks)}
         if status.f_files:
             parts["inodes"] = (status.f_favail, status.f_files)
-        found = f"{left // MIB:,} MiB left"
+        found = f"{available // MIB:,} MiB free"
         shares = {what: free / total for what, (free, total) in parts.items() if total}
         found += "".join(f", {share:.0%} of the {what}" for what, share in shares.items())
         scarce = [what for what, share in shares.items() if share < SCARCE]
         if scarce:
-            return warn("storage-nearly-full", found, "make room, or give the file system more")
+            return warn("storage-nearly-full", found, "free some space, or enlarge the file system")
         return ok(found)
 
-    # What the file system can do.
+    # The file system.
 
     def _check_unnamed(self) -> Check:
         with self._tree.hold_open() as root, NewFile(root) as file:
             if file.is_unnamed:
-                return ok("nothing is left of a process that is killed (O_TMPFILE)")
+                return ok("a killed process leaves no files behind (O_TMPFILE)")
         return warn(
             "no-unnamed-files",
-            "the file system has none (O_TMPFILE)",
-            "of a process that is killed, a file .partial-* may be left: remove old ones",
+            "the file system has no unnamed files (O_TMPFILE)",
+            "a killed process may leave a file .partial-* behind, which rex attach sweep finds",
         )
 
     def _hard_links(self) -> Check:
@@ -200,20 +200,20 @@ class LocalDoctor(Doctor):
             except OSError as failure:
                 return fail(
                     "no-hard-links",
-                    f"the file system has none: {failure.strerror}",
-                    "keep the attachments on one that has (ext4, XFS, Btrfs, ZFS, NFS)",
+                    f"the file system has no hard links: {failure.strerror}",
+                    "keep the attachments on ext4, XFS, Btrfs, ZFS or NFS, which have hard links",
                 )
             os.unlink(name, dir_fd=root)
-        return ok("a file appears whole, and never takes another's place")
+        return ok("a file appears complete, and never replaces another file")
 
     def _attributes(self) -> Check:
         with self._tree.hold_open() as root, NewFile(root) as file:
             if attach_attributes(file.fd, {"content_type": "text/plain"}):
-                return ok("content type and SHA-256 are kept with the file")
+                return ok("content type and SHA-256 are stored with the file")
         return warn(
             "no-attributes",
             "the file system has no extended attributes",
-            "content type and SHA-256 are kept in a small file beside each: back these up too",
+            "content type and SHA-256 are in a small file next to each attachment: back it up too",
         )
 
     def _fsync(self) -> Check:
@@ -221,47 +221,50 @@ class LocalDoctor(Doctor):
             file.write(b"doctor")
             os.fsync(file.fd)
             os.fsync(root)
-        return ok("files and directories can be synced")
+        return ok("files and directories can be synced to the disk")
 
     # Links.
 
     def _secret(self) -> Check:
         if self._is_secret_given:
-            return ok("given by attach_secret")
+            return ok("set by attach_secret")
         if not self._has_secret():
-            return ok("none yet; it is made when the first link is")
+            return ok("none yet; the first link generates it")
         path = f"{self._path}/{secret_file.SECRET_NAME}"
         quoted = shlex.quote(path)
         try:
             with self._tree.hold_open() as root:
                 secret_file.own_secret(root)
         except Error as error:
-            advice = ["remove it, or put it right; if it is removed, all links that are out end:"]
+            advice = ["correct or remove the file; removing it ends all existing links:"]
             if stat.S_IMODE(os.lstat(path).st_mode) & 0o077:
-                advice.append(f"$ chmod 0600 {quoted}  # if nobody has read it")
+                advice.append(f"$ chmod 0600 {quoted}  # if no other user has read the secret")
             return fail("unusable-secret", str(error.payload), *advice, f"$ rm {quoted}")
         except OSError as failure:
             return fail(
                 "unusable-secret", f"{path}: {failure.strerror}", f"$ chown {os.geteuid()} {quoted}"
             )
-        return ok(f"{path}, and nobody else may read it")
+        return ok(f"{path}, readable by its owner only")
 
     def _has_secret(self) -> bool:
         return os.path.lexists(f"{self._path}/{secret_file.SECRET_NAME}")
 
     def lacks_links(self) -> Check | None:
         if self._url is None:
-            return skip("no-links", "no service makes links for it (setting attach_url)")
+            return skip("no-links", "the directory has no service for links (setting attach_url)")
         if self._is_secret_given or self._has_secret():
             return None
         return skip(
-            "no-secret", "the directory has no secret yet (.secret), which the first link makes"
+            "no-secret", "the directory has no secret yet (.secret); the first link generates it"
         )
 
-    # What to change.
+    # Advice.
 
     def advice(self, step: str, error: Error) -> Sequence[str]:
         if error.kind is Kind.DENIED:
-            we = f"{os.geteuid()}:{os.getegid()}"
-            return "all that is in it must be ours:", f"$ chown -R {we} {self._quoted}"
+            user = f"{os.geteuid()}:{os.getegid()}"
+            return (
+                "the process must own the directory and everything in it:",
+                f"$ chown -R {user} {self._quoted}",
+            )
         return super().advice(step, error)

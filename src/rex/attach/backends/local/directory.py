@@ -1,7 +1,7 @@
-"""Directories and files below one root: no link is followed, and what is made outlasts a power cut.
+"""Directories and files below one root, durable and without following symbolic links.
 
-Every function works relative to an open directory, so that nothing outside the root can be
-reached, whatever is planted in it.
+Every function works relative to an open directory, so that no file planted in the root leads
+outside it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ __all__ = [
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
 NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-"""Removed meanwhile, or a link; whatever else cannot be opened is not passed over."""
+"""The entry is missing, a symbolic link or of another type; other errors propagate."""
 STARTED_SIZE = 4 * 1024 * 1024
-"""The disk begins with so many bytes at a time while more are still coming."""
+"""The number of bytes after which the disk begins to write, while more bytes arrive."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -48,7 +48,7 @@ _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENO
 
 
 class Directory:
-    """An open directory, closed when the last who holds it lets go."""
+    """An open directory, closed with the last reference to it."""
 
     def __init__(self, path: str, fd: int) -> None:
         self.path = path
@@ -60,18 +60,18 @@ class Directory:
 
     @property
     def device(self) -> int:
-        """The device that it is on (``st_dev``)."""
+        """The device of the directory (``st_dev``)."""
         return self._status.st_dev
 
     def is_same(self, status: os.stat_result) -> bool:
-        """Tell whether a status is that of this very directory.
+        """Return whether a status is the status of this directory.
 
-        As long as it is open, no other can have its inode number.
+        While the directory is open, no other directory can get its inode number.
         """
         return os.path.samestat(status, self._status)
 
     def still_at(self, root: int) -> bool:
-        """Tell whether its path below the root still leads to this very directory."""
+        """Return whether the path below the root still leads to this directory."""
         try:
             return self.is_same(os.stat(self.path, dir_fd=root, follow_symlinks=False))
         except OSError:
@@ -79,12 +79,12 @@ class Directory:
 
 
 def open_directory(name: str, parent: int) -> int:
-    """Open a directory that is no link."""
+    """Open a directory that is not a symbolic link."""
     return os.open(name, _DIRECTORY, dir_fd=parent)
 
 
 def make_directory(name: str, parent: int) -> int:
-    """Open a directory, and make it before if it is missing. Nothing is synced."""
+    """Open a directory; create it if it is missing. Nothing is synced."""
     try:
         os.mkdir(name, DIRECTORY_MODE, dir_fd=parent)
     except FileExistsError:
@@ -98,10 +98,9 @@ def make_directory(name: str, parent: int) -> int:
 
 
 def sync_directory(fd: int) -> None:
-    """Write the names in an open directory to the disk, durably.
+    """Make the names in an open directory durable.
 
-    XFS answers 0 to the fsync of a directory although the file system has been shut down; fstat
-    fails then.
+    After XFS has shut a file system down, fsync of a directory still returns 0, and fstat fails.
     """
     os.fsync(fd)
     os.fstat(fd)
@@ -109,7 +108,7 @@ def sync_directory(fd: int) -> None:
 
 @contextmanager
 def descend(root: int, names: Sequence[str]) -> Iterator[list[int]]:
-    """Open the directories of a path below the root; yield them all, the root first."""
+    """Open the directories of a path below the root; yield all of them, the root first."""
     opened = [root]
     try:
         for name in names:
@@ -121,9 +120,9 @@ def descend(root: int, names: Sequence[str]) -> Iterator[list[int]]:
 
 
 def open_file(name: str, parent: int, flags: int = os.O_RDONLY) -> tuple[int, os.stat_result]:
-    """Open a regular file that is no link, for reading unless `flags` say otherwise.
+    """Open a regular file that is not a symbolic link, for reading by default.
 
-    Raises FileNotFoundError for whatever else stands there: a fifo, a device, a directory.
+    Raise FileNotFoundError for anything else: a fifo, a device, a directory.
     """
     fd = os.open(name, flags | _FILE, dir_fd=parent)
     status = os.fstat(fd)
@@ -134,11 +133,10 @@ def open_file(name: str, parent: int, flags: int = os.O_RDONLY) -> tuple[int, os
 
 
 class NewFile:
-    """A file that has no name until it is whole.
+    """A file without a name until it is complete.
 
-    Where the file system can (O_TMPFILE), nothing is left of it whatever happens to the process.
-    Elsewhere it bears a name beginning with ``.partial-`` in the root until it is closed, and is
-    locked as long.
+    On file systems with O_TMPFILE, the file vanishes with its process. Elsewhere, until it is
+    closed, the file has a name beginning with ``.partial-`` in the root and is locked.
     """
 
     def __init__(self, root: int, mode: int = FILE_MODE) -> None:
@@ -167,11 +165,11 @@ class NewFile:
 
     @property
     def is_unnamed(self) -> bool:
-        """Whether it has no name yet."""
+        """Whether the file has no name yet."""
         return self._partial is None
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """Write all of the chunk at the end; much of it is on the disk when the file is synced."""
+        """Append the chunk; the disk begins to write early, so that the sync is short."""
         write_all(self.fd, chunk)
         self._size += len(chunk)
         if self._size - self._started >= STARTED_SIZE:
@@ -179,9 +177,9 @@ class NewFile:
             self._started = self._size
 
     def link(self, name: str, parent: int) -> None:
-        """Give the file its name; raises FileExistsError, and changes nothing, if it is taken."""
+        """Link the file to a name; raise FileExistsError, changing nothing, if the name exists."""
         if self._partial is None:
-            # Without `src_dir_fd`, CPython 3.11 would link the link in /proc and not the file.
+            # Without `src_dir_fd`, CPython 3.11 would link the link in /proc, and not the file.
             source, source_parent = f"/proc/self/fd/{self.fd}", self.fd
         else:
             source, source_parent = self._partial, self._root
@@ -194,7 +192,7 @@ class NewFile:
         )
 
     def replace(self, name: str, parent: int) -> None:
-        """Give the file its name, whatever bears it now."""
+        """Link the file to a name, replacing any file of that name."""
         temporary = f".partial-{secrets.token_hex(16)}"
         self.link(temporary, parent)
         os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -206,13 +204,13 @@ class NewFile:
         if self._partial is not None:
             with suppress(FileNotFoundError):
                 os.unlink(self._partial, dir_fd=self._root)
-            with suppress(OSError):  # a forked process may have the file open, too
+            with suppress(OSError):  # a forked process may have the file open too
                 fcntl.flock(self.fd, fcntl.LOCK_UN)
         os.close(self.fd)
 
 
 class OpenFile:
-    """An open file that has a name, and is to get another."""
+    """An open file with a name, which gets a second name."""
 
     def __init__(self, fd: int, name: str, parent: int) -> None:
         self.fd = fd
@@ -220,12 +218,12 @@ class OpenFile:
         self._parent = parent
 
     def link(self, name: str, parent: int) -> None:
-        """Give the file the other name too; raises FileExistsError if it is taken."""
+        """Link the file to a second name; raise FileExistsError if the name exists."""
         os.link(self._name, name, src_dir_fd=self._parent, dst_dir_fd=parent, follow_symlinks=False)
 
 
 def write_all(fd: int, chunk: bytes | memoryview) -> None:
-    """Write all of the chunk where the file stands."""
+    """Write all of the chunk at the current position of the file."""
     written = os.write(fd, chunk)
     if written < len(chunk):
         rest = memoryview(chunk)

@@ -1,4 +1,4 @@
-"""The files of attachments in a directory tree: how one gets its place, durably, and is opened."""
+"""The files of attachments in a directory tree: publishing, opening and reading them."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 __all__ = ["Chunks", "Files", "read_if_cached"]
 
 MAX_RACES = 100
-"""How often an add begins anew because a remover tidied a directory away under it."""
+"""The number of attempts to publish a file while removals delete its empty directories."""
 
 
 class Files:
-    """The files below the root of a tree, each at the path that its key is."""
+    """The files below the root of a tree; the key of a file is its path."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self._day: Directory | None = None
 
     def close(self) -> None:
-        """Release the root, and the directory of the day."""
+        """Release the root and the directory of the day."""
         self._day = None
         self.tree.forget()
 
@@ -67,10 +67,10 @@ class Files:
         *,
         upload_metadata: str,
     ) -> None:
-        """Place a whole file under its key, durably.
+        """Publish a complete file under its key, durably.
 
-        Where this fails with anything but `FileExistsError`, the file may have its place all the
-        same.
+        Raise `FileExistsError` if the key exists. After any other failure, the file may be
+        published nevertheless.
         """
         attributes = {"content_type": content_type, "sha256": digest}
         if upload_metadata:
@@ -84,16 +84,16 @@ class Files:
                 day = self._durable_day(root, day_path)
                 self._place(day.fd, identifier, name, file, attributes)
             except FileNotFoundError:
-                # A remover tidied the directory away between our making and our using it.
+                # A removal deleted the empty directory after we made it and before we used it.
                 self._day = None
                 if attempt == MAX_RACES - 1:
                     raise Error(
-                        "The directories of the attachment vanish while it is stored",
+                        "Removals keep deleting the directories of the attachment",
                         f"/{key}",
                         kind=Kind.UNAVAILABLE,
                     ) from None
             except FileExistsError:
-                self._sync_names(root, key)  # its writer may not have, and others rely on it
+                self._sync_names(root, key)  # the writer may not have, and callers rely on it
                 raise
             except BaseException:
                 self.tidy(root, key)
@@ -120,13 +120,13 @@ class Files:
             os.close(parent)
 
     def _sync_names(self, root: int, key: str) -> None:
-        """Make the place of an attachment durable; it may be gone by now."""
+        """Make the directories of an attachment durable, unless it is removed by now."""
         with suppress(FileNotFoundError), descend(root, key.split("/")[:-1]) as opened:
             for directory in reversed(opened):
                 sync_directory(directory)
 
     def discard(self, key: str) -> None:
-        """Remove what a failed add may have left."""
+        """Remove the files that a failed add may have left."""
         *names, name = key.split("/")
         with self.tree.hold_open() as root:
             with suppress(FileNotFoundError), descend(root, names) as opened:
@@ -135,9 +135,10 @@ class Files:
             self.tidy(root, key)
 
     def _durable_day(self, root: int, path: str) -> Directory:
-        """Open the directory of a day; it outlasts a power cut, and so do all above it.
+        """Open the directory of a day; it and its parents are durable.
 
-        Whoever made them may not have synced them yet, so we do, but for the day that we hold.
+        Another process may have made them and not synced them yet, so sync them all, except for the
+        day that this process holds open.
         """
         day = self._day
         if day is not None and day.path == path and day.still_at(root):
@@ -156,14 +157,14 @@ class Files:
         return day
 
     def tidy(self, root: int, key: str) -> None:
-        """Remove the directories of a key that are empty now, from the innermost to the year."""
+        """Remove the empty directories of a key, from the innermost to the year."""
         names = key.split("/")[:-1]
         with suppress(OSError), descend(root, names[:-1]) as opened:
             for name, parent in zip(reversed(names), reversed(opened), strict=True):
                 os.rmdir(name, dir_fd=parent)
 
     def are_untouched(self) -> bool:
-        """Return whether nothing shows that the tree was ever used."""
+        """Return whether there is no trace of a storage in the tree."""
         if self.tree.marker() is not None:
             return False
         with self.tree.hold_open() as root:
@@ -173,7 +174,7 @@ class Files:
     # Opening.
 
     def open_at_once(self, key: str, *, is_cached: bool = False) -> tuple[int, Metadata] | None:
-        """Open the file of an attachment in one call, if it can be done."""
+        """Open the file of an attachment with one system call, or return None if that fails."""
         fd = open_without_links(f"{self.tree.real_path}/{key}", is_cached=is_cached)
         if fd is None:
             return None
@@ -189,12 +190,12 @@ class Files:
         return None if metadata is None else (fd, metadata)
 
     def open(self, key: str) -> tuple[int, Metadata]:
-        """Open the file of an attachment; give what is known of it too."""
+        """Open the file of an attachment; return its descriptor and metadata."""
         opened_at_once = self.open_at_once(key)
         if opened_at_once is not None:
             return opened_at_once
-        # It is not there, its attributes are beside it, the root is another one or was not opened
-        # yet, or the system cannot do this.
+        # The file is missing or has a sidecar file, the root has changed or was never opened, or
+        # the system does not support the call.
         *names, name = key.split("/")
         with self.tree.hold_open() as root, descend(root, names) as opened:
             fd, status = open_file(name, opened[-1])
@@ -206,7 +207,7 @@ class Files:
 
 
 class Chunks(Iterator[bytes]):
-    """The bytes of an open file from one position to another; closes the file."""
+    """Yields the bytes of an open file between two positions; closes the file."""
 
     def __init__(self, fd: int, position: int, end: int) -> None:
         self._fd = fd
@@ -222,9 +223,10 @@ class Chunks(Iterator[bytes]):
         return chunk
 
     def read_cached(self, size: int) -> bytes | None:
-        """Give so many bytes, of which there must be more, if no disk has to be asked for them.
+        """Return the next `size` bytes from the page cache, or None if reading might block.
 
-        No more than a piece, since copying takes time too, and whoever asks has none.
+        At least `size` bytes must remain. Return None above `READ_SIZE`: copying takes time too,
+        and the caller cannot wait.
         """
         content = read_if_cached(self._fd, self._position, size) if size <= READ_SIZE else None
         if content is not None:
@@ -233,7 +235,7 @@ class Chunks(Iterator[bytes]):
 
     def close(self) -> None:
         """Close the file."""
-        # Noted first: a number that is closed twice may be another file's by then.
+        # Clear it first: closed twice, the descriptor may belong to another file by then.
         fd, self._fd = self._fd, -1
         if fd >= 0:
             with suppress(OSError):  # nothing was written to it
@@ -243,14 +245,14 @@ class Chunks(Iterator[bytes]):
 
 
 def read_if_cached(fd: int, position: int, size: int) -> bytes | None:
-    """Give some bytes of an open file, or None where that would take time."""
+    """Return bytes of an open file from the page cache, or None if reading might block."""
     no_wait = getattr(os, "RWF_NOWAIT", None)
     if no_wait is None:
         return None
     content = bytearray(size)
     try:
         read = os.preadv(fd, [content], position, no_wait)
-    except OSError:  # it is on the disk, or the file system cannot tell
+    except OSError:  # not cached, or not supported by the file system
         return None
     return bytes(content) if read == size else None
 
@@ -270,7 +272,7 @@ def _metadata(status: os.stat_result, attributes: dict[str, str], name: str) -> 
 
 
 def _content_type(name: str, recorded: str | None) -> str:
-    """Give the type that was recorded, unless somebody else wrote what is none."""
+    """Return the recorded type; ignore an ill-formed one, which another program wrote."""
     try:
         return content_type_for(name, recorded)
     except Error:

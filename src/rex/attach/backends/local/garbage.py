@@ -1,4 +1,4 @@
-"""What nobody finished in a directory: temporary files, halves of drafts, empty directories."""
+"""Garbage in a directory: temporary files, incomplete upload files, empty directories."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _PARTIAL = re.compile(r"\.partial-[0-9a-f]{32}")
 _HALF = re.compile(r"([0-9a-f-]{36})\.(data|key)")
 _RECORD = re.compile(r"\.[0-9a-f]{16}\.json")
 _LEVELS = [re.compile(pattern) for pattern in (r"\d{4}", r"\d\d", r"\d\d", "[0-9a-f-]{36}")]
-"""What the directories of attachments are called; any others are not ours."""
+"""The names of the directories of attachments, by level; other directories are ignored."""
 
 
 def find_garbage(root: int, before: datetime.datetime) -> Iterator[Garbage]:
-    """Give what has been left in an open directory of attachments since before a moment."""
+    """Yield the garbage older than `before` in an open directory of attachments."""
     yield from _partials(root, "", before)
     place = _open(PLACE, root)
     if place is not None:
@@ -43,14 +43,14 @@ def find_garbage(root: int, before: datetime.datetime) -> Iterator[Garbage]:
 
 
 def _partials(parent: int, prefix: str, before: datetime.datetime) -> Iterator[Garbage]:
-    """Find files that were to become another; who still writes one holds a lock on it."""
+    """Yield abandoned temporary files; a process that still writes to a file locks it."""
     for name in sorted(os.listdir(parent)):
         if _PARTIAL.fullmatch(name):
             yield from _file_garbage(parent, prefix, name, before)
 
 
 def _halves(place: int, before: datetime.datetime) -> Iterator[Garbage]:
-    """Find data without a record, and records without data; as `LocalResumable` writes them."""
+    """Yield data files without a record and records without data (`LocalResumable`)."""
     names = set(os.listdir(place))
     for name in sorted(names):
         half = _HALF.fullmatch(name)
@@ -65,7 +65,7 @@ def _halves(place: int, before: datetime.datetime) -> Iterator[Garbage]:
 def _file_garbage(
     parent: int, prefix: str, name: str, before: datetime.datetime, unless: str | None = None
 ) -> Iterator[Garbage]:
-    """Give an old file that nobody holds, `unless` there is another one."""
+    """Yield the file if it is old and not locked, and the file `unless` does not exist."""
     status = _status(name, parent)
     if status is None or not stat.S_ISREG(status.st_mode) or _modification_time(status) >= before:
         return
@@ -88,7 +88,7 @@ def _file_garbage(
 
 
 def _empty(parent: int, prefix: str, before: datetime.datetime) -> Generator[Garbage, None, bool]:
-    """Find directories with nothing in them, from the innermost; return whether this is one."""
+    """Yield empty directories, innermost first; return whether `parent` would be empty then."""
     level = prefix.count("/")
     if level == len(_LEVELS):
         return (yield from _records(parent, prefix, before))
@@ -99,7 +99,7 @@ def _empty(parent: int, prefix: str, before: datetime.datetime) -> Generator[Gar
             is_empty = False
             continue
         try:
-            # Read now, since removing what is in it makes it young.
+            # Read it now: removing an entry updates the modification time.
             modified = _modification_time(os.fstat(child))
             is_child_empty = yield from _empty(child, f"{prefix}{name}/", before)
         finally:
@@ -113,7 +113,7 @@ def _empty(parent: int, prefix: str, before: datetime.datetime) -> Generator[Gar
 
 
 def _records(parent: int, prefix: str, before: datetime.datetime) -> Generator[Garbage, None, bool]:
-    """Find what was recorded beside attachments that are gone; return whether nothing is left."""
+    """Yield sidecar files of missing attachments; return whether the directory is empty then."""
     names = set(os.listdir(parent))
     kept = names - {name for name in names if _RECORD.fullmatch(name)}
     kept |= {beside(name) for name in kept} & names
@@ -147,7 +147,7 @@ def _lock(name: str, parent: int) -> Iterator[None]:
 
 
 def _open(name: str, parent: int) -> int | None:
-    """Open a directory, unless there is none."""
+    """Open a directory; return None if it does not exist."""
     try:
         return open_directory(name, parent)
     except OSError as failure:

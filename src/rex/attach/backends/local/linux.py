@@ -1,7 +1,7 @@
-"""What Linux can do for files and the standard library does not offer.
+"""System calls of Linux for files that the standard library does not offer.
 
-Whoever gets None or nothing from here does without: another system, an older kernel, or a sandbox
-that forbids it.
+On other systems, on older kernels, and in a sandbox that forbids the calls, these functions return
+None or do nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["open_without_links", "start_writing"]
 
 OPENAT2 = 437
-"""The number of the call, on these machines (linux/asm-generic/unistd.h)."""
+"""The number of the system call on these machines (linux/asm-generic/unistd.h)."""
 MACHINES = frozenset({"x86_64", "aarch64", "riscv64", "ppc64le", "s390x"})
 
 _AT_FDCWD = -100
@@ -34,20 +34,20 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 
 def open_without_links(path: str, *, is_cached: bool = False) -> int | None:
-    """Open what stands at an absolute path for reading, or give None for whatever reason.
+    """Open an absolute path for reading; return None on any failure.
 
-    No part of the path may be a link (openat2(2), Linux 5.6). A fifo or a device may be opened,
-    and keeps nobody waiting. With `is_cached`, no disk and no server is asked for any part of the
-    path (Linux 5.12).
+    No part of the path may be a symbolic link (openat2(2), Linux 5.6). A fifo or a device opens
+    without blocking. With `is_cached`, the kernel resolves the path from its caches alone, without
+    waiting for a disk or a server (Linux 5.12).
     """
     call = _openat2()
     return None if call is None else call(path, _CACHED if is_cached else _USUAL)
 
 
 def start_writing(fd: int, start: int, size: int) -> None:
-    """Have some bytes of a file, which are in memory, written to the disk from now on.
+    """Start writing a byte range of a file from memory to the disk.
 
-    Nothing is waited for and nothing promised: syncing the file takes less time later, that is all
+    This neither waits nor makes the bytes durable; it only shortens a later sync
     (sync_file_range(2)).
     """
     libc = _libc()
@@ -57,7 +57,7 @@ def start_writing(fd: int, start: int, size: int) -> None:
 
 @functools.cache
 def _libc() -> Any:
-    """Give the C library of Linux, or None elsewhere."""
+    """Return the C library on Linux, or None elsewhere."""
     if os.uname().sysname != "Linux" or os.uname().machine not in MACHINES:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Listings of a directory: the keys of attachments, and what others put beside them."""
+"""Listings of a directory: the keys of attachments, and unknown keys."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DEPTH = 5
 
 
 def keys(parent: int, prefix: str, only: list[str], after: list[str]) -> Iterator[str]:
-    """Yield the keys below an open directory in order; hold the names of one directory at a time.
+    """Yield the keys below an open directory in order, with one directory per level in memory.
 
-    `only` names the directories to go into, level by level; `after` is the rest of the key after
-    which to begin, when it lies in this directory.
+    `only` has the names of the directories to descend into, level by level. `after` has the
+    remaining parts of the key to start after, if that key is in this directory.
     """
     is_last = prefix.count("/") == DEPTH - 1
     for name in only[:1] or sorted(_names(parent, files=is_last)):
@@ -55,14 +55,14 @@ def _names(parent: int, *, files: bool) -> Iterator[str]:
 
 _OURS = re.compile(r"\.(?:rex-attach|secret|uploads|partial-[0-9a-f]{32})")
 _BESIDE = re.compile(r"\.[0-9a-f]{16}\.json")
-"""What `attributes.beside` names."""
+"""The names that `attributes.beside` returns."""
 
 
 def unknown_keys(parent: int, prefix: str = "") -> Iterator[str]:
-    """Yield what is below an open directory and is neither an attachment nor made by a storage.
+    """Yield the unknown keys below an open directory: files that no storage made.
 
-    Directories are not among them, and links are not followed. A byte that is not UTF-8 is a
-    surrogate, as in all file names of Python.
+    Directories are not included, and symbolic links are not followed. A byte that is not UTF-8
+    becomes a surrogate, as in all file names in Python.
     """
     for name in sorted(os.listdir(parent)):
         key = prefix + name

@@ -1,4 +1,4 @@
-"""Attachments that arrive piece by piece, in a directory: a file that grows, and its record."""
+"""Resumable uploads in a directory: a file that grows, and its record."""
 
 from __future__ import annotations
 
@@ -36,23 +36,22 @@ __all__ = ["LocalResumable"]
 MAX_RECORD_BYTES = 65536
 CHECKPOINT_SIZE = 64 * 1024 * 1024
 CHECKPOINT_SECONDS = 5.0
-"""What a killed process has not recorded yet has to be sent again: at most so much, or so long."""
+"""After a kill of the process, a client resends at most so many bytes, or seconds of upload."""
 
 _clock = time.monotonic
 
 
 class LocalResumable(Resumable):
-    """Drafts in a directory, each two files called by its UUID: ``.data`` and ``.key``.
+    """Resumable uploads in a directory, two files each, named by UUID: ``.data`` and ``.key``.
 
-    The record (``.key``) holds the key, how many bytes of the data are durable, and the record of
+    The record (``.key``) holds the key, the number of durable bytes of the data, and the record of
     the upload. Bytes count once their sync has succeeded and the record says so: Linux reports a
-    failed write-back once, and a process may die before it learns of one, so no later sync can
-    vouch for bytes that somebody else wrote. What the data has beyond that is cut off by the next
-    append.
+    failed write-back only once, and a process may die before it learns of the failure, so a later
+    sync cannot vouch for bytes that another process wrote. The next append truncates any bytes
+    after those that count.
 
-    The record is written last when a draft begins, and removed first when a draft ends: what has no
-    record does not exist. Whoever changes a draft holds a lock on its data, which ends with the
-    process.
+    `create` writes the record last, and `remove` removes it first: without a record, the upload
+    does not exist. A process that changes an upload locks its data; the lock ends with the process.
     """
 
     def __init__(self, files: Files) -> None:
@@ -75,18 +74,18 @@ class LocalResumable(Resumable):
 
     def load(self, key: str) -> PartialUpload:
         with self._place() as place:
-            draft = _read_record(place, key)
-            sync_directory(place)  # its writer may have died before
+            upload = _read_record(place, key)
+            sync_directory(place)  # the writer may have died before its sync
             with self._open_data(key, place=place) as (_, status):
-                if status.st_size < draft.size:
+                if status.st_size < upload.size:
                     raise Error(
-                        "The data of the upload is shorter than what was recorded",
-                        f"/{key}: {status.st_size} of {draft.size} bytes",
+                        "The data of the upload is shorter than its record says",
+                        f"/{key}: {status.st_size} of {upload.size} bytes",
                         kind=Kind.CORRUPT,
                     )
-                # With a second name, it is the attachment already, and was synced before.
-                is_placed = status.st_nlink > 1
-                return draft._replace(size=status.st_size) if is_placed else draft
+                # With a second name, the data is already the attachment, and durable.
+                is_published = status.st_nlink > 1
+                return upload._replace(size=status.st_size) if is_published else upload
 
     def save(self, key: str, record: bytes) -> None:
         with self._place() as place:
@@ -99,7 +98,7 @@ class LocalResumable(Resumable):
                 for chunk in content:
                     writing.write(chunk)
             finally:
-                # What completes the upload needs no record: it gets its place next.
+                # A complete upload needs no record: `publish` follows.
                 writing.end(is_recorded=content.size != remaining)
 
     def read(self, key: str) -> Iterator[bytes]:
@@ -123,10 +122,10 @@ class LocalResumable(Resumable):
                         root, file, key, content_type, digest, upload_metadata=upload_metadata
                     )
                 except FileExistsError:
-                    if not _is_placed(root, file, key):
+                    if not _is_published(root, file, key):
                         raise
                 except BaseException:
-                    # All of it is durable, so that the client need not send it again.
+                    # All bytes are durable, so the client need not send them again.
                     with suppress(OSError):
                         _write_record(place, key, _read_record(place, key).record, status.st_size)
                     raise
@@ -165,7 +164,7 @@ class LocalResumable(Resumable):
     def _open_data(
         self, key: str, flags: int = os.O_RDONLY, *, place: int | None = None
     ) -> Iterator[tuple[int, os.stat_result]]:
-        """Open the data of a draft, in a place that is open already or not."""
+        """Open the data of an upload; `place` is the open directory of uploads, if any."""
         if place is None:
             with self._place() as opened:
                 fd, status = open_file(_data(key), opened, flags)
@@ -174,7 +173,7 @@ class LocalResumable(Resumable):
         try:
             yield fd, status
         finally:
-            with suppress(OSError):  # what counts was synced before
+            with suppress(OSError):  # the bytes that count were synced before
                 os.close(fd)
 
     @contextmanager
@@ -187,7 +186,7 @@ class LocalResumable(Resumable):
 
 
 class _Writing:
-    """Bytes on their way to the end of a draft, recorded as soon as they are durable."""
+    """Appends bytes to an upload and records them once they are durable."""
 
     def __init__(self, place: int, key: str, fd: int, offset: int) -> None:
         self._place = place
@@ -197,27 +196,27 @@ class _Writing:
         self._position = offset
         self._due = _clock() + CHECKPOINT_SECONDS
         self._has_failed = False
-        if os.fstat(fd).st_nlink > 1:  # an attachment, which nothing may change
+        if os.fstat(fd).st_nlink > 1:  # it is an attachment, and must not change
             raise FileExistsError
         os.ftruncate(fd, offset)
         os.lseek(fd, offset, os.SEEK_SET)
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """Write a chunk; make what came so far durable when it is time."""
+        """Write a chunk; make all bytes so far durable when a checkpoint is due."""
         write_all(self._fd, chunk)
         self._position += len(chunk)
         if self._position - self._read_record >= CHECKPOINT_SIZE or _clock() >= self._due:
             self.end(is_recorded=True)
 
     def end(self, *, is_recorded: bool) -> None:
-        """Make what was written durable, or cut it off; record how much that is."""
+        """Make the written bytes durable, or truncate them; record their number."""
         if self._has_failed:
             return
         self._position = os.lseek(self._fd, 0, os.SEEK_CUR)
         try:
             os.fsync(self._fd)
         except BaseException:
-            self._has_failed = True  # another sync would succeed, and mean nothing
+            self._has_failed = True  # another sync would succeed, but prove nothing
             os.ftruncate(self._fd, self._read_record)
             raise
         if is_recorded and self._position != self._read_record:
@@ -236,9 +235,9 @@ def _write_record(place: int, key: str, record: bytes, size: int) -> None:
 
 
 def _read_record(place: int, key: str) -> PartialUpload:
-    """Read the record of a draft; another key is another draft, which does not exist."""
-    its_key, _, rest = _read(_record(key), place).partition(b"\n")
-    if its_key != key.encode():
+    """Read the record of an upload; raise FileNotFoundError if the record has a different key."""
+    recorded_key, _, rest = _read(_record(key), place).partition(b"\n")
+    if recorded_key != key.encode():
         raise FileNotFoundError
     size, _, record = rest.partition(b"\n")
     if not size.isdigit():
@@ -246,12 +245,12 @@ def _read_record(place: int, key: str) -> PartialUpload:
     return PartialUpload(record, int(size))
 
 
-def _is_placed(root: int, file: OpenFile, key: str) -> bool:
-    """Tell whether the attachment of the key is this very file."""
+def _is_published(root: int, file: OpenFile, key: str) -> bool:
+    """Return whether the attachment of the key is this file."""
     *names, name = key.split("/")
     with descend(root, names) as opened:
-        there = os.stat(name, dir_fd=opened[-1], follow_symlinks=False)
-        return os.path.samestat(there, os.fstat(file.fd))
+        status = os.stat(name, dir_fd=opened[-1], follow_symlinks=False)
+        return os.path.samestat(status, os.fstat(file.fd))
 
 
 def _identifier(key: str) -> str:

@@ -1,4 +1,4 @@
-"""The secret of a directory: random bytes in a file that its owner alone may read."""
+"""The secret of a directory: random bytes in a file that only its owner may read."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rex.core import Error, Kind
 
 __all__ = ["SECRET_NAME", "own_secret"]
 
-SECRET_NAME = ".secret"  # noqa: S105 - a file's name; listing passes over it
+SECRET_NAME = ".secret"  # noqa: S105 - the name of a file, which listings skip
 SECRET_MODE = 0o600
 SECRET_BYTES = 32
 
 
 def own_secret(root: int) -> bytes:
-    """Give the secret of an open directory; it is made once, and outlasts a power cut.
+    """Return the secret of an open directory; generate it, durably, if it is missing.
 
-    Errors: `CONFIGURATION` when what stands there is no such secret, or others may read it.
+    Errors: `CONFIGURATION` if the file is not a secret, or if other users may read it.
     """
     try:
         return _read(root)
@@ -36,7 +36,7 @@ def own_secret(root: int) -> bytes:
     try:
         return _read(root)
     except FileNotFoundError:
-        raise _unusable("it is no file") from None
+        raise _unusable("it is not a file") from None
 
 
 def _read(root: int) -> bytes:
@@ -47,23 +47,23 @@ def _read(root: int) -> bytes:
             raise _unusable("it is a symbolic link") from None
         raise
     try:
-        # The owner of the directory may replace the file anyway.
+        # The owner of the directory can replace the file anyway.
         if status.st_uid not in (os.geteuid(), os.fstat(root).st_uid):
             raise _unusable(f"it belongs to another user ({status.st_uid})")
         if stat.S_IMODE(status.st_mode) & 0o077:
-            raise _unusable(f"others may use it; its mode must be {SECRET_MODE:04o}")
+            raise _unusable(f"other users may read or write it; its mode must be {SECRET_MODE:04o}")
         secret = os.read(fd, SECRET_BYTES + 1)
     finally:
         os.close(fd)
     if len(secret) != SECRET_BYTES:
-        raise _unusable(f"it must have {SECRET_BYTES} bytes")
+        raise _unusable(f"its size must be {SECRET_BYTES} bytes")
     return secret
 
 
 def _unusable(reason: str) -> Error:
     return Error(
-        "The secret of the directory of attachments cannot be used; put it right, remove it (all "
-        "links end then), or give another",
+        "The secret of the directory of attachments cannot be used; correct it, remove it (which "
+        "ends all links), or set another secret",
         f"{SECRET_NAME}: {reason}",
         kind=Kind.CONFIGURATION,
         code="unusable-secret",

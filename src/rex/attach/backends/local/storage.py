@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 __all__ = ["LocalStorage", "make"]
 
 CACHED_SIZE = 128 * 1024
-"""Up to so many bytes are read at once where no disk has to be asked; copying more takes time."""
+"""The largest attachment to return from the page cache, in bytes; copying more takes time."""
 
 
 class LocalStorage(ServiceLinksStorage):
-    """Attachments in a directory, each at the path that its key is.
+    """Attachments in a directory; the key of an attachment is its path.
 
     An acknowledged add or remove outlasts a power cut: the file, its directory and every new
-    directory up to the root are synced. A file appears whole, under a name that nothing else had.
-    Links in the directory are not followed. Files get mode 0640 and directories 0750.
+    directory up to the root are synced. A file appears complete and never replaces another file.
+    Symbolic links in the directory are not followed. Files have mode 0640, directories 0750.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class LocalStorage(ServiceLinksStorage):
         require_marker: bool = False,
         **options: Unpack[StorageOptions],
     ) -> None:
-        """Use a directory, which `check` makes if only its last component is missing.
+        """Use a directory; `check` creates it if only its last component is missing.
 
-        With `require_marker`, `check` makes none, and accepts none without its marker.
+        With `require_marker`, `check` creates nothing and requires the directory and its marker.
         """
         super().__init__(**options)
         self.directory = os.path.abspath(directory)
@@ -64,7 +64,7 @@ class LocalStorage(ServiceLinksStorage):
         return f"LocalStorage({self.directory!r})"
 
     def close(self) -> None:
-        """Release the root, and the directory of the day."""
+        """Release the root and the directory of the day."""
         super().close()
         self._files.close()
 
@@ -74,7 +74,7 @@ class LocalStorage(ServiceLinksStorage):
             is_new = create and self._tree.make()
             if not create and not os.path.lexists(self.directory):
                 raise self._absent()
-            os.stat(f"{self.directory}/.")  # for the tree, what is not a directory is gone
+            os.stat(f"{self.directory}/.")  # `Tree.open` takes a file for a missing directory
             with self._tree.hold_open() as root:
                 _try_to_store(root)
         except Error:
@@ -85,7 +85,7 @@ class LocalStorage(ServiceLinksStorage):
             raise self._unusable("it is not a directory") from None
         except OSError as failure:
             reason = failure.strerror or str(failure)
-            raise self._unusable(f"attachments cannot be stored in it: {reason}") from None
+            raise self._unusable(f"storing a file failed: {reason}") from None
         self._check_marker(create=create, is_new=is_new)
 
     def _check_marker(self, *, create: bool, is_new: bool) -> None:
@@ -95,17 +95,17 @@ class LocalStorage(ServiceLinksStorage):
         if create and (is_new or is_used):
             self._tree.mark()
         elif create:
-            import logging  # which takes a while, and tells operations that they may be watched
+            import logging  # slow, and operations check whether it was imported
 
             logging.getLogger("rex.attach").warning(
-                "%s is empty and has no marker (.rex-attach): is a disk not mounted? "
-                "rex attach init makes the marker",
+                "%s is empty and has no marker (.rex-attach): its disk may not be mounted; if it "
+                "is, create the marker: rex attach init",
                 self.directory,
             )
         elif self._require_marker or not is_used:
             raise Error(
                 "The directory of attachments has no marker (.rex-attach)",
-                f"{self.directory}: mount its disk, or make the marker: rex attach init",
+                f"{self.directory}: mount its disk, or create the marker: rex attach init",
                 kind=Kind.CONFIGURATION if self._require_marker else Kind.EMPTY,
                 code="no-marker",
             )
@@ -124,7 +124,7 @@ class LocalStorage(ServiceLinksStorage):
     def _absent(self) -> Error:
         return Error(
             "The directory of attachments does not exist",
-            f"{self.directory}: mount its disk, or make it: rex attach init",
+            f"{self.directory}: mount its disk, or create it: rex attach init",
             kind=Kind.ABSENT,
             code="no-directory",
             setting="attach_dir",
@@ -160,7 +160,7 @@ class LocalStorage(ServiceLinksStorage):
         except FileExistsError:
             raise
         except BaseException:
-            # Under a key that others know, it might be theirs by now.
+            # Only under a new key: under a known key, the file may be another caller's by now.
             with suppress(OSError):
                 self._files.discard(key)
             raise
@@ -196,7 +196,7 @@ class LocalStorage(ServiceLinksStorage):
     # Reading.
 
     def _get(self, key: str, start: int, end: int | None) -> Body:
-        del end  # nothing is read before it is asked for
+        del end  # reading is lazy
         fd, metadata = self._files.open(key)
         return Body(metadata, Chunks(fd, start, metadata.size))
 
@@ -227,7 +227,7 @@ class LocalStorage(ServiceLinksStorage):
                 fd, status = open_file(name, opened[-1])
                 os.close(fd)
                 if status.st_nlink > 1:
-                    # Its draft, whose end a process did not live to see, would bring it back.
+                    # A process died while it published the upload, which would restore the file.
                     LocalResumable(self._files).remove(key)
                 os.unlink(name, dir_fd=opened[-1])
                 remove_beside(name, opened[-1])
@@ -247,12 +247,12 @@ class LocalStorage(ServiceLinksStorage):
 
 
 def make(config: LocalConfig, **options: Unpack[StorageOptions]) -> LocalStorage:
-    """Make the storage of a configuration."""
+    """Create the storage of a configuration."""
     return LocalStorage(config.directory, require_marker=config.require_marker, **options)
 
 
 def _try_to_store(root: int) -> None:
-    """Give a new file a name and take it away again, as storing an attachment does."""
+    """Write, link and remove an empty file, as storing an attachment does."""
     with NewFile(root) as file:
         name = f".partial-{secrets.token_hex(16)}"
         os.fsync(file.fd)

@@ -1,7 +1,7 @@
-"""The root of a directory of attachments, which knows itself: its marker, and its identity.
+"""The root of a directory of attachments: its marker and its identity.
 
-A disk that is not mounted leaves an empty directory in its place. The marker tells that directory
-from the root, and a process that has opened its root once goes on with no other.
+If a disk is not mounted, its mount point is an empty directory. The marker tells the root from that
+directory, and a process that has opened a root accepts no other root.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
 __all__ = ["MARKER", "PLACE", "Tree"]
 
 MARKER = ".rex-attach"
-"""The file that tells a root from any other directory; it holds a UUID. Listings skip it."""
+"""The file that marks a directory as a root; it holds a UUID. Listings skip it."""
 
 PLACE = ".uploads"
-"""The directory of the drafts, below the root. Listings skip it."""
+"""The directory of resumable uploads, below the root. Listings skip it."""
 
 
 class _Identity(NamedTuple):
-    """What a root was when it was opened first."""
+    """The identity of a root when it was first opened."""
 
     directory: Directory
-    """Held open, so that no other directory gets its inode number."""
+    """Open, so that no other directory can get its inode number."""
     marker: str | None
 
 
 class Tree:
-    """The directory tree of a storage, opened anew by its path for each operation.
+    """The directory tree of a storage, opened by its path for each operation.
 
-    Errors of `open`: `UNAVAILABLE` when there is no directory, or another one than the one that was
-    opened first. A disk that was unmounted and mounted again is the same, by its marker.
+    Errors of `open`: `UNAVAILABLE` if the directory does not exist, or is not the directory that
+    was first opened. A disk that was unmounted and mounted again is recognised by its marker.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.real_path = path
-        """The path without symbolic links, as it was when the root was opened first."""
+        """The path without symbolic links, as it was when the root was first opened."""
         self._known: _Identity | None = None
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class Tree:
 
     @contextmanager
     def hold_open(self) -> Iterator[int]:
-        """Open the root, and make sure that it is the one that was opened first."""
+        """Open the root, and check that it is the root that was first opened."""
         fd = self.open()
         try:
             yield fd
@@ -84,20 +84,20 @@ class Tree:
         return fd
 
     def is_on_device(self, device: int) -> bool:
-        """Tell whether the root that was opened first is on a device (``st_dev``)."""
+        """Return whether the root that was first opened is on a device (``st_dev``)."""
         return self._known is not None and self._known.directory.device == device
 
     def forget(self) -> None:
-        """Release the root; whatever has its path is the root from then on."""
+        """Release the root; the next directory to be opened at its path becomes the root."""
         self._known = None
 
     def marker(self) -> str | None:
-        """Return the UUID in the marker of the root, or None where it has none."""
+        """Return the UUID in the marker of the root, or None without a marker."""
         with self.hold_open() as fd:
             return _read_marker(fd)
 
     def mark(self) -> bool:
-        """Give the root a marker, durably; return False where it had one."""
+        """Create the marker of the root, durably; return False if it exists."""
         with self.hold_open() as fd:
             if _read_marker(fd) is not None:
                 return False
@@ -113,7 +113,7 @@ class Tree:
             return True
 
     def make(self) -> bool:
-        """Make the root if only its last component is missing; return whether it was made."""
+        """Create the root if only its last component is missing; return whether it was created."""
         try:
             os.mkdir(self.path, DIRECTORY_MODE)
         except FileExistsError:
@@ -133,7 +133,7 @@ class Tree:
         marker = _read_marker(fd)
         if known is not None and (marker is None or marker != known.marker):
             raise Error(
-                "The directory of attachments is not the one that this process started with",
+                "The directory of attachments is not the directory that this process started with",
                 f"{self.path}: mount its disk again, or restart the process",
                 kind=Kind.UNAVAILABLE,
                 code="other-directory",

@@ -1,4 +1,4 @@
-"""The configuration of a storage in memory: there is none."""
+"""The configuration of a storage in memory, which has no options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["MemoryConfig", "spec"]
 
 @dataclass(frozen=True, slots=True)
 class MemoryConfig:
-    """Nothing to configure."""
+    """An empty configuration."""
 
 
 def _read_url(parts: SplitResult) -> dict[str, str] | None:

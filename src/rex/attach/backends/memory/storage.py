@@ -26,7 +26,7 @@ __all__ = ["MemoryStorage", "make"]
 
 
 class MemoryStorage(ServiceLinksStorage):
-    """Attachments in memory: gone with the process, and whole in memory."""
+    """Attachments in memory; they are lost when the process ends."""
 
     def __init__(self, **options: Unpack[StorageOptions]) -> None:
         super().__init__(**options)
@@ -60,7 +60,7 @@ class MemoryStorage(ServiceLinksStorage):
             self._objects[key] = metadata, data
 
     def _get(self, key: str, start: int, end: int | None) -> Body:
-        del end  # it is all there
+        del end  # all bytes are in memory
         metadata, data = self._find(key)
         chunks = (data[at : at + READ_SIZE] for at in range(start, len(data), READ_SIZE))
         return Body(metadata, chunks)
@@ -88,13 +88,13 @@ class MemoryStorage(ServiceLinksStorage):
 
 
 def make(config: MemoryConfig, **options: Unpack[StorageOptions]) -> MemoryStorage:
-    """Make the storage of a configuration."""
+    """Create the storage of a configuration."""
     del config
     return MemoryStorage(**options)
 
 
 class _MemoryDrafts(Resumable):
-    """Drafts in memory."""
+    """Resumable uploads in memory."""
 
     def __init__(self, put: Callable[[str, Content, str], None]) -> None:
         self._put = put
