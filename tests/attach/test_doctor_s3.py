@@ -298,7 +298,9 @@ CASES = {
     "wrong secret": Case(with_options(secret_key=SECRET), "keys", ("attach_s3_secret_key",)),
     "wrong token": Case(with_options(session_token=TOKEN), "keys", ("attach_s3_",)),
     "expired keys": Case(
-        fake_server_that_gave_out_keys, "keys", ("attach_s3_session_token", "expired", "new keys")
+        fake_server_that_gave_out_keys,
+        "keys",
+        ("attach_s3_session_token", "expired", "new credentials"),
     ),
     "no bucket": Case(
         with_options(bucket="no-such-bucket"),
@@ -313,7 +315,7 @@ CASES = {
     "unknown host": Case(
         with_options(endpoint="http://s3.invalid:8333"), "endpoint", ("http://s3.invalid:8333",)
     ),
-    "no S3 server": Case(fake_web_server, "endpoint", ("not that of an S3 server", "console")),
+    "no S3 server": Case(fake_web_server, "endpoint", ("is not an S3 server", "console")),
     "unknown authority": Case(unknown_authority, "endpoint", ("certificate", "attach_s3_ca_file")),
     "authorities missing": Case(
         with_options(ca_file="/nowhere.pem"), "endpoint", ("/nowhere.pem", "attach_s3_ca_file")
@@ -357,11 +359,11 @@ CASES = {
         ('"arn:aws:s3:::attachments/other/*"',),
         also=("post link", "put link"),
     ),
-    "POST blocked": Case(behind(refusing("POST", 403)), "post link", ("403", "pass on POST")),
+    "POST blocked": Case(behind(refusing("POST", 403)), "post link", ("403", "must allow POST")),
     "large bodies blocked": Case(
         behind(refusing("POST", 413)), "post link", ("413", "client_max_body_size")
     ),
-    "PUT blocked": Case(behind(refusing("PUT", 405)), "put link", ("405", "pass on PUT")),
+    "PUT blocked": Case(behind(refusing("PUT", 405)), "put link", ("405", "must allow PUT")),
     "a form too large is taken": Case(
         behind(second("POST", 204)), "post link", ("4097 bytes was taken", "content-length-range")
     ),
@@ -372,20 +374,20 @@ CASES = {
     "checksums of objects are not compared": Case(
         behind(not_looking_at("x-amz-checksum-sha256", "sha256"), is_public=False),
         "checksum",
-        ("a damaged object is taken",),
+        ("the server accepts a damaged object",),
         WARN,
     ),
     "checksums of parts are not compared": Case(
         behind(not_looking_at("content-md5", "md5"), is_public=False),
         "checksum",
-        ("a damaged part taken",),
+        ("accepts a damaged part",),
         WARN,
     ),
     "no checksums are sent": Case(
         with_options(checksums=False), "checksum", ("attach_s3_checksums",), WARN
     ),
     "completing replaces": Case(
-        replacing_on_completion, "conditional completion", ("replaces the other",), WARN
+        replacing_on_completion, "conditional completion", ("replaces the earlier one",), WARN
     ),
     "public: nobody": Case(
         with_options(public_endpoint=refused_address()),
@@ -395,13 +397,13 @@ CASES = {
     "public: another program": Case(
         fake_web_server_for_clients,
         "post link",
-        ("no answer of an S3 server", "attach_s3_public_endpoint"),
+        ("the response is not from an S3 server", "attach_s3_public_endpoint"),
         also=LINKS[1:],
     ),
     "public: another S3 server": Case(
         another_s3_server,
         "post link",
-        ("another S3 server", "attach_s3_public_endpoint"),
+        ("a different S3 server", "attach_s3_public_endpoint"),
         also=LINKS[1:],
     ),
     "public: Host changed": Case(

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.long
 SECONDS = 30
 """Whoever takes longer hangs; a child takes well under a second."""
 
-LOST = "unsupported: The storage was used before this process was forked, and cannot be used here"
+LOST = "unsupported: The storage was used before this process was forked, and does not work here"
 
 CHILDREN = (
     "storage_of_the_child",

@@ -240,7 +240,7 @@ def test_a_private_authority_that_is_not_named(
         error = refuse({**good, "attach_s3_endpoint": relay.address})
     assert error.kind == Kind.CONFIGURATION
     assert (error.code, error.setting) == UNREACHABLE
-    assert str(error.payload).endswith("; give its authority with attach_s3_ca_file")
+    assert str(error.payload).endswith("; set attach_s3_ca_file to its authority")
 
 
 @pytest.mark.parametrize("content", [None, "not a certificate"], ids=["missing", "no certificate"])

@@ -1,1 +1,1 @@
-"""What all object servers share, over obstore."""
+"""The common part of backends on object servers, over obstore."""

@@ -1,4 +1,4 @@
-"""The objects behind a prefix on a server, through obstore."""
+"""The objects with a prefix on a server, accessed through obstore."""
 
 from __future__ import annotations
 
@@ -46,36 +46,34 @@ T = TypeVar("T")
 
 MIB = 1024 * 1024
 PART_SIZE = 8 * MIB
-"""Up to this many bytes are sent in one request; more, in parts of at least this size."""
+"""The largest object to send in one request, and the smallest part of a multipart upload."""
 PARTS_IN_FLIGHT = 4
 MAX_PREFIX_BYTES = 700
-"""S3 takes keys of 1,024 bytes, and a handle has up to 305."""
+"""S3 allows keys of up to 1,024 bytes, and a handle has up to 305."""
 
 _DIGEST = "sha256"
-_NOTE = "upload_metadata"
+_UPLOAD_METADATA = "upload_metadata"
 
-_VAGUE = Meaning(Kind.UNAVAILABLE, "The server does not answer as it should")
+_VAGUE = Meaning(Kind.UNAVAILABLE, "The request to the server failed")
 
 _BY_CLASS: dict[type[Exception], Meaning] = {
     obstore.exceptions.AlreadyExistsError: Meaning(Kind.EXISTS, "Attachment exists already"),
     obstore.exceptions.PreconditionError: Meaning(Kind.EXISTS, "Attachment exists already"),
     obstore.exceptions.NotFoundError: Meaning(Kind.NOT_FOUND, "Attachment does not exist"),
-    obstore.exceptions.PermissionDeniedError: Meaning(
-        Kind.DENIED, "The server does not allow this"
-    ),
+    obstore.exceptions.PermissionDeniedError: Meaning(Kind.DENIED, "The server denies access"),
     obstore.exceptions.UnauthenticatedError: Meaning(
-        Kind.DENIED, "The server does not accept our keys"
+        Kind.DENIED, "The server does not accept the credentials"
     ),
     obstore.exceptions.NotSupportedError: Meaning(
-        Kind.UNSUPPORTED, "The server does not support this"
+        Kind.UNSUPPORTED, "The server does not support the operation"
     ),
     obstore.exceptions.InvalidPathError: Meaning(
-        Kind.ILL_FORMED, "The server cannot hold such a key"
+        Kind.ILL_FORMED, "The server does not accept the key"
     ),
-    obstore.exceptions.NotModifiedError: Meaning(Kind.CORRUPT, "The server gave no content"),
-    obstore.exceptions.JoinError: Meaning(Kind.UNAVAILABLE, "The request was cut off"),
+    obstore.exceptions.NotModifiedError: Meaning(Kind.CORRUPT, "The response has no content"),
+    obstore.exceptions.JoinError: Meaning(Kind.UNAVAILABLE, "The request was interrupted"),
     obstore.exceptions.UnknownConfigurationKeyError: Meaning(
-        Kind.CONFIGURATION, "The server is configured wrongly"
+        Kind.CONFIGURATION, "The configuration of obstore has an unknown key"
     ),
     obstore.exceptions.GenericError: _VAGUE,
     obstore.exceptions.BaseError: _VAGUE,
@@ -83,10 +81,10 @@ _BY_CLASS: dict[type[Exception], Meaning] = {
 
 
 def object_headers(key: str, content_type: str) -> dict[str, str]:
-    """Return the headers that are stored with every object, however it gets there.
+    """Return the headers to store with an object, also when a client uploads it by a link.
 
-    The coding ``identity`` means that the bytes are as they are. Without it, a client that uploads
-    by a link could add another, and a browser would see other bytes than we do.
+    The content coding ``identity`` means that the bytes are not encoded. Without this header, a
+    client could add a different coding, and a browser would decode the bytes while we do not.
     """
     return {
         "Content-Type": content_type,
@@ -97,15 +95,17 @@ def object_headers(key: str, content_type: str) -> dict[str, str]:
 
 
 def encode_upload_metadata(upload_metadata: str) -> dict[str, str]:
-    """Return the metadata of an object that record a note: a header takes no other characters."""
-    return {_NOTE: base64.b64encode(upload_metadata.encode()).decode()} if upload_metadata else {}
+    """Return the user metadata that records upload metadata, in Base64 as headers are ASCII."""
+    if not upload_metadata:
+        return {}
+    return {_UPLOAD_METADATA: base64.b64encode(upload_metadata.encode()).decode()}
 
 
 class Runtime:
-    """Whether obstore can be used in this process.
+    """Tracks whether obstore works in this process.
 
-    Its threads start with the first request. A child forked after that has none of them, so each
-    request in it would wait for ever; nothing can start them anew.
+    The threads of obstore start with the first request. A child that is forked after that has no
+    such threads and cannot start them again, so each of its requests would wait for ever.
     """
 
     started = False
@@ -113,10 +113,10 @@ class Runtime:
 
     @classmethod
     def enter(cls) -> None:
-        """Note that it is used; raise `UNSUPPORTED` where it cannot be."""
+        """Record that obstore is in use; raise `UNSUPPORTED` if it cannot work."""
         if cls.lost:
             raise Error(
-                "The storage was used before this process was forked, and cannot be used here",
+                "The storage was used before this process was forked, and does not work here",
                 "use it first after the fork, or start processes with 'spawn' or 'forkserver'",
                 kind=Kind.UNSUPPORTED,
                 code="forked",
@@ -125,7 +125,7 @@ class Runtime:
 
     @classmethod
     def watch(cls, items: Iterator[T]) -> Iterator[T]:
-        """Give what obstore gives, until the process is forked."""
+        """Yield the items of an iterator of obstore, unless the process is forked."""
         cls.enter()
         for item in items:
             yield item
@@ -133,7 +133,7 @@ class Runtime:
 
     @classmethod
     def note_fork(cls) -> None:
-        """Note that this process is a child of one that may have used it."""
+        """Record that this process is a fork of a process that may have used obstore."""
         cls.lost = cls.started
 
 
@@ -141,41 +141,41 @@ os.register_at_fork(after_in_child=Runtime.note_fork)
 
 
 class Objects(abc.ABC):
-    """Objects by key: each is stored at the path that the prefix and its key make."""
+    """Objects by key; the path of an object is the prefix and the key."""
 
     def __init__(self, prefix: str, *, setting: str) -> None:
-        """Use no server yet; `setting` is the name of the setting that gives the prefix."""
+        """Make no request yet; `setting` is the name of the setting that has the prefix."""
         self.prefix = _clean_prefix(prefix, setting)
         self._client: ObjectStore | None = None
 
     @abc.abstractmethod
     def _connect(self) -> ObjectStore:
-        """Make obstore's client for this server."""
+        """Create the client of obstore for the server."""
 
     @property
     def client(self) -> ObjectStore:
-        """The client of this process. Errors: `UNSUPPORTED` in a fork of a process that used it."""
+        """The client of obstore. Errors: `UNSUPPORTED` in a fork of a process that used it."""
         Runtime.enter()
         if self._client is None:
             self._client = self._connect()
         return self._client
 
     def close(self) -> None:
-        """Release the connections; they end when what still reads from them does."""
+        """Release the connections; each closes once its last reader ends."""
         self._client = None
 
     def path(self, key: str) -> str:
         """Return the path of a key on the server."""
         return f"{self.prefix}{key}"
 
-    # Objects by key; `FileNotFoundError` where there is none.
+    # Objects by key; `FileNotFoundError` if the object does not exist.
 
     def head(self, key: str) -> Metadata:
         """Return the metadata of an object."""
         return _metadata(obstore.get(self.client, self.path(key), options={"head": True}))
 
     def exists(self, key: str) -> bool:
-        """Return whether there is an object."""
+        """Return whether an object exists."""
         try:
             self.head(key)
         except FileNotFoundError:
@@ -183,7 +183,7 @@ class Objects(abc.ABC):
         return True
 
     def get(self, key: str, start: int, end: int | None) -> Body:
-        """Return an object and its bytes from `start` to before `end`."""
+        """Return an object and its bytes from `start` up to but excluding `end`."""
         options: GetOptions = {}
         if end is not None:
             options = {"range": (start, end)}
@@ -202,7 +202,7 @@ class Objects(abc.ABC):
         upload_metadata: str,
         mode: Literal["create", "overwrite"],
     ) -> None:
-        """Store an object in one request, with its SHA-256 and a note."""
+        """Store an object in one request, with its SHA-256 and upload metadata."""
         attributes: Any = {
             **object_headers(key, content_type),
             **encode_upload_metadata(upload_metadata),
@@ -218,11 +218,11 @@ class Objects(abc.ABC):
         )
 
     def put_parts(self, key: str, content: Content, content_type: str) -> None:
-        """Store content in parts, without a condition; leave nothing where it fails."""
+        """Store content by a multipart upload, unconditionally; leave nothing after a failure."""
         attributes: Any = object_headers(key, content_type) | encode_upload_metadata(
             content.upload_metadata
         )
-        if content.known_digest is not None:  # any other comes out too late to be recorded
+        if content.known_digest is not None:  # a computed digest would come too late
             attributes[_DIGEST] = content.known_digest
         content.skip_digest()
         client = self.client
@@ -241,7 +241,7 @@ class Objects(abc.ABC):
         try:
             self._check_stored(key, content.size)
         except BaseException:
-            with suppress(Exception):  # under a key that was just made, it is this very object
+            with suppress(Exception):  # the key is new, so the object is ours
                 self.delete(self.path(key))
             raise
 
@@ -249,7 +249,7 @@ class Objects(abc.ABC):
         stored = self.head(key).size
         if stored != size:
             raise Error(
-                "The server did not store all of the attachment",
+                "The server did not store all bytes of the attachment",
                 f"/{key}: {stored} of {size} bytes",
                 kind=Kind.CORRUPT,
             )
@@ -259,7 +259,7 @@ class Objects(abc.ABC):
     def read(self, path: str) -> bytes:
         """Return the bytes of an object."""
         result = obstore.get(self.client, path)
-        _etag(result.meta)  # or it is not an object
+        _etag(result.meta)  # checks that the response is an object
         return bytes(result.bytes())
 
     def stream(self, path: str, chunk_size: int) -> Iterator[bytes]:
@@ -269,22 +269,22 @@ class Objects(abc.ABC):
         yield from Runtime.watch(iter(result.stream(chunk_size)))
 
     def write(self, path: str, data: bytes) -> None:
-        """Store an object, also in place of another."""
+        """Store an object; replace an existing object."""
         obstore.put(self.client, path, data, use_multipart=False)
 
     def delete(self, path: str) -> None:
-        """Remove an object, whether there is one or not."""
+        """Remove an object, if it exists."""
         obstore.delete(self.client, path)
 
 
 def code_of(failure: Exception) -> str:
-    """Return the server's own code for a failure, or an empty string."""
+    """Return the error code of the server in a failure, or an empty string."""
     found = re.search(r"<Code>(\w+)</Code>", str(failure))
     return "" if found is None else found[1]
 
 
 def explain_obstore(failure: Exception) -> Meaning | None:
-    """Return what an exception of obstore means, or None if it is not one."""
+    """Return the meaning of an exception of obstore, or None for any other exception."""
     for known in type(failure).__mro__:
         if known in _BY_CLASS:
             meaning = _BY_CLASS[known]
@@ -294,13 +294,13 @@ def explain_obstore(failure: Exception) -> Meaning | None:
 
 
 def _reason(failure: Exception) -> str:
-    """Give what obstore says of a request that failed, without what it says for programmers."""
+    """Return the message of obstore for a failed request, without its debug output."""
     reason = str(failure).partition("\n")[0].partition("Debug source")[0].strip()
     return reason[:300] if reason.isprintable() else ""
 
 
 def part_size(content: Content) -> int:
-    """Return the size of parts with which the content fits into as many as there may be."""
+    """Return a part size with which the content fits into `MAX_PARTS` parts."""
     parts_of_a_mib = -(-(content.known_size or 0) // (MAX_PARTS * MIB))
     return max(PART_SIZE, parts_of_a_mib * MIB)
 
@@ -315,30 +315,30 @@ def _metadata(result: Any) -> Metadata:
         etag=_etag(meta),
         digest=_digest_of(attributes.get(_DIGEST)),
         content_encoding=normalize_coding(attributes.get("Content-Encoding")),
-        upload_metadata=_decode_upload_metadata(attributes.get(_NOTE, "")),
+        upload_metadata=_decode_upload_metadata(attributes.get(_UPLOAD_METADATA, "")),
     )
 
 
 def _etag(meta: Any) -> str:
-    """Return the ETag of an object, which every object server names; a stray page has none."""
+    """Return the ETag of an object; raise if it is missing, as in the page of a web server."""
     etag = meta["e_tag"]
     if not etag:
-        raise obstore.exceptions.GenericError("an answer without an ETag")
+        raise obstore.exceptions.GenericError("the response has no ETag")
     return str(etag)
 
 
 def _digest_of(recorded: str | None) -> str | None:
-    """Return a SHA-256; others may have recorded something else under its name."""
+    """Return the recorded SHA-256; None if another program recorded something else."""
     return recorded if recorded and re.fullmatch("[0-9a-f]{64}", recorded) else None
 
 
 def digest_metadata(digest: str | None) -> dict[str, str]:
-    """Return the metadata of an object that record its SHA-256, where it is known beforehand."""
+    """Return the user metadata that records a SHA-256; empty for None."""
     return {} if digest is None else {_DIGEST: digest}
 
 
 def _decode_upload_metadata(given: str) -> str:
-    """Return the note in an object's metadata, unless another program wrote something else."""
+    """Return the recorded upload metadata; empty if another program recorded something else."""
     try:
         return base64.b64decode(given, validate=True).decode()
     except ValueError:
@@ -346,11 +346,11 @@ def _decode_upload_metadata(given: str) -> str:
 
 
 def _clean_prefix(prefix: str, setting: str) -> str:
-    """Give the prefix with its slash at the end, or none at all."""
+    """Return the prefix with a slash at its end, or an empty string."""
     folders = prefix.strip("/").split("/")
     if folders == [""]:
         return ""
-    # A form upload would replace ${filename}; some servers take a backslash for a slash.
+    # A form upload replaces ${filename}; some servers treat a backslash as a slash.
     well_formed = (
         prefix.isprintable()
         and not re.search(r"\$\{|\\", prefix)
@@ -358,7 +358,8 @@ def _clean_prefix(prefix: str, setting: str) -> str:
     )
     if not well_formed or any(folder in ("", ".", "..") for folder in folders):
         raise Error(
-            "Ill-formed prefix",
+            f"The prefix must be a path of folders of at most {MAX_PREFIX_BYTES} bytes, without "
+            "empty names, . and .., control characters, backslashes and ${",
             ascii(prefix),
             kind=Kind.CONFIGURATION,
             code="wrong-setting",

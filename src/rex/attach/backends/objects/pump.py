@@ -1,8 +1,8 @@
-"""Content on its way into a library that takes it from an iterator.
+"""A pump of content into a library that consumes an iterator.
 
-obstore asks for each chunk from within its own runtime, where nothing may wait for obstore: content
-that is itself read from a server would. So the library runs in a thread of its own, asks, and the
-thread that has the content answers.
+obstore requests each chunk from within its own runtime, where waiting for obstore would be a
+deadlock: content that is itself read from a server waits so. The library therefore runs in a thread
+of its own, and the thread that has the content supplies the chunks.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["feed"]
 Chunk: TypeAlias = "bytes | memoryview"
 
 
-class _Asked(Iterator[Chunk]):
-    """What the library takes: each chunk is asked for, and waited for."""
+class _Chunks(Iterator[Chunk]):
+    """The iterator that the library consumes: it requests each chunk and waits for the chunk."""
 
     def __init__(self) -> None:
         self.wanted = threading.Semaphore(0)
@@ -36,27 +36,27 @@ class _Asked(Iterator[Chunk]):
 
 
 def feed(content: Iterator[Chunk], take: Callable[[Iterator[Chunk]], object]) -> None:
-    """Have `take` consume the content, which is read in the thread that calls this.
+    """Call `take` with the content in another thread; read the content in this thread.
 
-    What the content raises, `take` gets; what `take` raises comes out.
+    Exceptions of the content are raised in `take`, and exceptions of `take` here.
     """
-    asked = _Asked()
+    chunks = _Chunks()
     call: concurrent.futures.Future[object] = concurrent.futures.Future()
 
     def run() -> None:
         try:
-            call.set_result(take(asked))
-        except BaseException as failure:  # noqa: BLE001 - it comes out of the future again
+            call.set_result(take(chunks))
+        except BaseException as failure:  # noqa: BLE001 - the future raises it again
             call.set_exception(failure)
-        asked.wanted.release()
+        chunks.wanted.release()
 
     thread = threading.Thread(target=run, name="rex.attach.feed", daemon=True)
     thread.start()
     try:
-        while asked.wanted.acquire() and not call.done():
-            asked.given.put(_next(content))
+        while chunks.wanted.acquire() and not call.done():
+            chunks.given.put(_next(content))
     except BaseException as failure:
-        asked.given.put(failure)
+        chunks.given.put(failure)
         thread.join()
         raise
     call.result()
@@ -65,5 +65,5 @@ def feed(content: Iterator[Chunk], take: Callable[[Iterator[Chunk]], object]) ->
 def _next(content: Iterator[Chunk]) -> Chunk | BaseException | None:
     try:
         return next(content, None)
-    except Exception as failure:  # noqa: BLE001 - it is raised where the chunk was asked for
+    except Exception as failure:  # noqa: BLE001 - `_Chunks` raises it
         return failure

@@ -1,4 +1,4 @@
-"""What all object servers have in common: attachments through obstore."""
+"""The base of backends on object servers: attachments through obstore."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = ["ObjectStorage"]
 
 
 class ObjectStorage(Storage):
-    """Attachments on an object server, each under its key behind a prefix.
+    """Attachments on an object server; the path of an attachment is the prefix and the key.
 
-    A small attachment is one request, and so is opening one. A large one is sent in parts, a few
-    at a time, and what was sent is aborted when it fails.
+    Storing a small attachment takes one request, and so does opening an attachment. A large
+    attachment is a multipart upload with a few concurrent requests, aborted on failure.
     """
 
     _codes: ClassVar[Mapping[str, Meaning]] = {}
-    """What the server's codes mean."""
+    """The meanings of the error codes of the server."""
 
     def __init__(self, objects: Objects, **options: Unpack[StorageOptions]) -> None:
         super().__init__(**options)
@@ -48,7 +48,7 @@ class ObjectStorage(Storage):
         self.prefix = objects.prefix
 
     def close(self) -> None:
-        """Release the connections; they end when what still reads from them does."""
+        """Release the connections; each closes once its last reader ends."""
         super().close()
         self._objects.close()
 
@@ -57,20 +57,20 @@ class ObjectStorage(Storage):
         if whole is not None:
             self._put_whole(key, whole, content, content_type, mode="create")
             return
-        # Not every server makes completing an upload conditional, so ask before.
+        # Not every server supports conditional completion, so check first.
         if self._objects.exists(key):
             raise FileExistsError
         self._put_large(key, content, content_type)
 
     @abc.abstractmethod
     def _put_large(self, key: str, content: Content, content_type: str) -> None:
-        """Store content of more than one request under a new key that others may know.
+        """Store content too large for one request under a key that other callers may know.
 
-        As `_put`: an object that another upload has made stays as it is.
+        As in `_put`, an existing object must not change.
         """
 
     def _put_new(self, key: str, content: Content, content_type: str) -> None:
-        # Without a condition, which costs servers time.
+        # Unconditionally: a condition costs servers time.
         whole = _whole(content)
         if whole is None:
             self._objects.put_parts(key, content, content_type)
@@ -98,7 +98,7 @@ class ObjectStorage(Storage):
         return self._objects.head(key)
 
     def _delete(self, key: str) -> None:
-        # The server answers the same whether there was an object or not.
+        # The response to DELETE does not tell whether the object existed.
         self._objects.head(key)
         self._objects.delete(self._objects.path(key))
 
@@ -112,22 +112,22 @@ class ObjectStorage(Storage):
         for page in Runtime.watch(pages):
             for meta in page:
                 key = meta["path"].removeprefix(self.prefix)
-                if after is None or key > after:  # not every server begins where it is asked to
+                if after is None or key > after:  # not every server respects `offset`
                     yield key
 
     def _translate(self, failure: Exception, handle: str | None) -> Error | None:
         if isinstance(failure, FileNotFoundError) and code_of(failure) in self._codes:
-            # For obstore, a missing bucket is a missing object.
+            # obstore reports a missing bucket as a missing object.
             failure = obstore.exceptions.GenericError(str(failure))
         return super()._translate(failure, handle)
 
     def _explain(self, failure: Exception) -> Meaning | None:
-        # The code says more than the class of the exception.
+        # The code is more precise than the class of the exception.
         known = self._codes.get(code_of(failure))
         return known or explain_obstore(failure) or super()._explain(failure)
 
 
 def _whole(content: Content) -> bytes | None:
-    """Return all of the content if one request sends it."""
-    content.limit(part_size(content) * MAX_PARTS, "the most that fits into its parts")
+    """Return all bytes of the content, or None if it is too large for one request."""
+    content.limit(part_size(content) * MAX_PARTS, "the largest size of a multipart upload")
     return content.whole(PART_SIZE)

@@ -1,4 +1,4 @@
-"""A bucket: where it is, its keys, and how requests to it are signed and sent."""
+"""A bucket: its address and credentials, and how requests to it are signed and sent."""
 
 from __future__ import annotations
 
@@ -41,34 +41,39 @@ log = logging.getLogger("rex.attach")
 DEFAULT_REGION = "us-east-1"
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-"""What any server takes for the name of a bucket; AWS takes less."""
+"""The bucket names that any server accepts; AWS is stricter."""
+_REGION_RULE = "The region must consist of lower-case letters, digits and single hyphens"
+_BUCKET_RULE = (
+    "The bucket name must consist of 1 to 255 letters, digits, dots, hyphens and underscores, and "
+    "begin with a letter or digit"
+)
 CONNECT_SECONDS = 5
 MAX_RETRIES = 1_000_000
-"""obstore stops after 10 otherwise, within seconds; the time that is given decides."""
+"""So many that `timeout` decides: the default of obstore, 10, is over within seconds."""
 NO_PROXY = "http://127.0.0.1:9"
-"""A dead end for every host but the endpoint, to which a redirect may lead."""
+"""A dead end for every host except the endpoint: obstore must not follow redirects to them."""
 
 
 class Bucket(Objects):
-    """A bucket of Amazon S3 or of a server that speaks its protocol; see `S3Storage`."""
+    """A bucket on Amazon S3 or on a compatible server; see `S3Storage`."""
 
     def __init__(self, config: S3Config) -> None:
         super().__init__(config.prefix, setting="attach_s3_prefix")
         secret_key, session_token = _secret(config.secret_key), _secret(config.session_token)
-        keys = static_credentials(config.access_key, secret_key, session_token)
-        chain = AwsChain() if keys is None else None
+        given = static_credentials(config.access_key, secret_key, session_token)
+        chain = AwsChain() if given is None else None
         self.config = config
-        self.name = _check_name(config.bucket, _BUCKET, "name of a bucket", "attach_s3_bucket")
-        self.credentials: CredentialsProvider = keys or chain or AwsChain()
+        self.name = _check_name(config.bucket, _BUCKET, "attach_s3_bucket", _BUCKET_RULE)
+        self.credentials: CredentialsProvider = given or chain or AwsChain()
         region = config.region or (chain and chain.region()) or DEFAULT_REGION
-        self.region = _check_name(region, _REGION, "region", "attach_s3_region")
+        self.region = _check_name(region, _REGION, "attach_s3_region", _REGION_RULE)
         self.is_aws = config.endpoint is None or ".amazonaws.com" in config.endpoint
         self.endpoint = _origin(config.endpoint or endpoint_for(self.region))
         self.addressing: Addressing = config.addressing or _usual_addressing(config)
         self._public_endpoint = _origin(config.public_endpoint or self.endpoint)
 
     def with_addressing(self, addressing: Addressing) -> Self:
-        """Return the same bucket with its name in the other place."""
+        """Return the same bucket with a different addressing."""
         other = copy.copy(self)
         other.addressing = addressing
         other.close()
@@ -93,7 +98,7 @@ class Bucket(Objects):
 
     @property
     def has_keys(self) -> bool:
-        """Whether the credentials are cached, so that signing asks no server."""
+        """Whether the credentials are cached, so that signing needs no request."""
         return not isinstance(self.credentials, AwsChain) or self.credentials.is_at_hand
 
     def _connect(self) -> S3Store:
@@ -105,7 +110,7 @@ class Bucket(Objects):
                 seconds=min(CONNECT_SECONDS, self.config.timeout)
             ),
             "read_timeout": datetime.timedelta(seconds=self.config.timeout),
-            # A large attachment may take as long as it needs, as long as it moves.
+            # A large attachment may take long, provided that bytes keep arriving.
             "timeout": datetime.timedelta(days=7),
             "user_agent": "rex-attach",
         }
@@ -113,11 +118,11 @@ class Bucket(Objects):
             options["root_certificate"] = read_certificates(self.config.ca_file)
         proxy = proxy_for(self.endpoint)
         options["proxy_url"] = proxy or NO_PROXY
-        if proxy is None:  # or obstore would look at the environment for itself
+        if proxy is None:  # or obstore would read the environment
             options["proxy_excludes"] = urlsplit(endpoint).hostname or ""
         return S3Store(
             self.name,
-            # All that the environment of the process could turn against our settings.
+            # Override all that obstore would read from the environment.
             config={
                 "endpoint": endpoint,
                 "aws_endpoint_url_s3": endpoint,
@@ -128,10 +133,10 @@ class Bucket(Objects):
             },
             region=self.region,
             virtual_hosted_style_request=virtual,
-            # Not every server takes the request that deletes many at once.
+            # Not every server supports the request that deletes several objects.
             disable_bulk_delete=True,
-            # This must not hold the bucket, which holds the client: no collector sees into that.
-            credential_provider=_keys_for_obstore(self.credentials),
+            # Must not refer to the bucket, which has the client: no collector sees such a cycle.
+            credential_provider=_adapt_credentials(self.credentials),
             client_options=options,
             retry_config={
                 "retry_timeout": datetime.timedelta(seconds=self.config.timeout),
@@ -146,7 +151,7 @@ class Bucket(Objects):
 
     @functools.cached_property
     def control(self) -> S3Control:
-        """What the server is asked for besides objects."""
+        """The client for all requests other than those for objects."""
         return S3Control(
             self.name,
             endpoint=self.endpoint,
@@ -160,7 +165,7 @@ class Bucket(Objects):
         )
 
     def check(self) -> None:
-        """Check that the bucket can be listed. Errors: as `check_bucket`."""
+        """Check that the bucket can be listed. Errors: those of `check_bucket`."""
         from rex.attach.backends.s3.check import check_bucket
 
         url = presign_url(
@@ -181,9 +186,9 @@ class Bucket(Objects):
         )
 
     def http_client(self, seconds: float) -> Client:
-        """Return a client without credentials, which waits at most `seconds` for the server.
+        """Return an HTTP client without credentials; its timeout is at most `seconds`.
 
-        Errors: `CONFIGURATION` if the file of certificates cannot be used.
+        Errors: `CONFIGURATION` if the certificate file cannot be used.
         """
         from rex.attach.links.client import Client
 
@@ -200,7 +205,7 @@ class Bucket(Objects):
         query: dict[str, str] | None = None,
         is_kept: bool = False,
     ) -> PresignedLink:
-        """Sign a request; a browser keeps the answer, if at all, for as long as the link works."""
+        """Sign a request; `is_kept` lets browsers cache the response until the link expires."""
         now, credentials, lifetime = self.lifetime(seconds)
         expires_at = now + datetime.timedelta(seconds=lifetime)
         if is_kept:
@@ -220,9 +225,10 @@ class Bucket(Objects):
         return PresignedLink(method, url, headers or {}, {}, expires_at)
 
     def lifetime(self, seconds: float) -> tuple[datetime.datetime, Credentials, int]:
-        """Return the time, the keys, and for how many seconds a link made now will work.
+        """Return the current time, the credentials, and the lifetime in seconds of a new link.
 
-        A link made with temporary keys ends with them at the latest.
+        A link expires with the temporary credentials that sign it, at the latest. Errors:
+        `UNAVAILABLE` if they have expired.
         """
         now = _now()
         credentials = self.credentials()
@@ -231,18 +237,18 @@ class Bucket(Objects):
             left = int((credentials.expires_at - now).total_seconds())
             if left < 1:
                 raise Error(
-                    "Our temporary keys have expired, so no link can be made with them",
+                    "The temporary S3 credentials have expired, so they cannot sign a link",
                     kind=Kind.UNAVAILABLE,
                     code="credentials-expired",
                 )
             if left < lifetime:
-                log.info("a link ends in %d seconds, with the temporary keys it is made with", left)
+                log.info("a link expires in %d seconds, with its temporary credentials", left)
                 lifetime = left
         return now, credentials, lifetime
 
 
-def _keys_for_obstore(provider: CredentialsProvider) -> Callable[[], S3Credential]:
-    """Return the keys of the moment as obstore takes them."""
+def _adapt_credentials(provider: CredentialsProvider) -> Callable[[], S3Credential]:
+    """Return the provider of credentials in the form that obstore expects."""
 
     def provide() -> S3Credential:
         credentials = provider()
@@ -256,10 +262,10 @@ def _keys_for_obstore(provider: CredentialsProvider) -> Callable[[], S3Credentia
     return provide
 
 
-def _check_name(value: str, form: re.Pattern[str], what: str, setting: str) -> str:
+def _check_name(value: str, form: re.Pattern[str], setting: str, rule: str) -> str:
     if not form.fullmatch(value):
         raise Error(
-            f"This is no {what}",
+            rule,
             show(value),
             kind=Kind.CONFIGURATION,
             code="wrong-setting",
@@ -269,13 +275,13 @@ def _check_name(value: str, form: re.Pattern[str], what: str, setting: str) -> s
 
 
 def _origin(endpoint: str) -> str:
-    """Return the endpoint as it is signed and compared: the scheme in lower case, no last slash."""
+    """Return the endpoint in the form to sign and compare: lower-case scheme, no final slash."""
     scheme, separator, rest = endpoint.partition("://")
     return f"{scheme.lower()}{separator}{rest}".rstrip("/")
 
 
 def _usual_addressing(config: S3Config) -> Addressing:
-    # The certificate of AWS does not cover a bucket whose name has dots.
+    # The certificate of AWS does not cover bucket names with dots.
     return "path" if config.endpoint is not None or "." in config.bucket else "virtual"
 
 

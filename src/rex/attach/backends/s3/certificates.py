@@ -1,4 +1,4 @@
-"""The certificates that the setting attach_s3_ca_file names, for each kind of client."""
+"""The certificates in the file attach_s3_ca_file, for each HTTP client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["read_certificates", "trust"]
 
 
 def read_certificates(path: str) -> bytes:
-    """Read a PEM file of certificates. Errors: `CONFIGURATION`."""
+    """Read a PEM file of certificates. Errors: `CONFIGURATION` if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -19,7 +19,10 @@ def read_certificates(path: str) -> bytes:
 
 
 def trust(path: str | None) -> ssl.SSLContext | None:
-    """Trust the certificates of a PEM file besides the system's. Errors: `CONFIGURATION`."""
+    """Return a context that trusts the certificates of a PEM file and those of the system.
+
+    Errors: `CONFIGURATION` if the file cannot be used.
+    """
     if path is None:
         return None
     context = ssl.create_default_context()
@@ -32,7 +35,7 @@ def trust(path: str | None) -> ssl.SSLContext | None:
 
 def _error(action: str, path: str, failure: OSError) -> Error:
     return Error(
-        f"The file of certificates cannot be {action}",
+        f"The certificate file cannot be {action}",
         f"{path}: {failure.strerror}",
         kind=Kind.CONFIGURATION,
         code="wrong-setting",

@@ -1,8 +1,8 @@
-"""The start-up check of a bucket: which setting is wrong, from S3's own words.
+"""The start-up check of a bucket: the setting that is wrong, by the error code of S3.
 
-It asks with plain HTTP and a link that we signed. obstore cannot tell a wrong key from a wrong
-secret, nor a missing bucket from a missing object; and it must not be touched before a server
-forks its workers.
+The check sends a presigned link with a plain HTTP client. obstore cannot tell a wrong access key
+from a wrong secret key, nor a missing bucket from a missing object; and obstore must not be used
+before a server forks its workers.
 """
 
 from __future__ import annotations
@@ -20,27 +20,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Regions", "check_bucket", "element"]
 
-"""The bytes of an answer that are looked at."""
-
 
 class Regions(NamedTuple):
-    """The region that is configured, and the region of the bucket; empty if unknown."""
+    """The configured region, and the region of the bucket (empty if unknown)."""
 
     configured: str
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.configured}: the bucket is in {self.expected or 'another region'}"
+        return f"{self.configured}: the bucket is in {self.expected or 'a different region'}"
 
 
 def check_bucket(url: str, *, bucket: str, endpoint: str, region: str, client: Client) -> None:
-    """Ask for a listing of the bucket with a link, and explain what is wrong with the answer.
+    """List the bucket with a link, and explain an error response.
 
-    Errors: `CONFIGURATION`, which names the setting; `ABSENT` without a bucket; `DENIED` when a
-    permission is missing; `UNAVAILABLE` when the server does not answer, or answers that it has a
-    problem of its own.
+    Errors: `CONFIGURATION` with the setting that is wrong; `ABSENT` if the bucket does not exist;
+    `DENIED` if a permission is missing; `UNAVAILABLE` if the server does not respond, or has an
+    internal error.
     """
-    status, headers, body = _ask(client, url, endpoint)
+    status, headers, body = _send(client, url, endpoint)
     if status == http.client.OK and b"<ListBucketResult" in body:
         return
     code = element(body, "Code")
@@ -54,16 +52,16 @@ def check_bucket(url: str, *, bucket: str, endpoint: str, region: str, client: C
         raise meaning.error(shown or f"{endpoint}: {code}: {message}")
     if code == "AccessDenied":
         raise Error(
-            "The S3 keys do not permit to list the bucket (permission s3:ListBucket)",
+            "The S3 credentials do not allow listing the bucket (permission s3:ListBucket)",
             f"{bucket}: {message}",
             kind=Kind.DENIED,
         )
     if status >= http.client.INTERNAL_SERVER_ERROR:
         raise Error(
-            "The S3 server has a problem", f"{endpoint}: {status} {code}", kind=Kind.UNAVAILABLE
+            "The S3 server has an error", f"{endpoint}: {status} {code}", kind=Kind.UNAVAILABLE
         )
     raise Error(
-        "The answer is not that of an S3 server",
+        "The server at this address is not an S3 server",
         f"{endpoint}: status {status} {code}".rstrip(),
         kind=Kind.CONFIGURATION,
         code="not-s3",
@@ -73,7 +71,7 @@ def check_bucket(url: str, *, bucket: str, endpoint: str, region: str, client: C
 
 _WRONG_REGION = Meaning(
     Kind.CONFIGURATION,
-    "The region of the bucket is another",
+    "The bucket is in a different region",
     code="wrong-region",
     setting="attach_s3_region",
 )
@@ -83,7 +81,7 @@ _MEANINGS = {
     ),
     "InvalidBucketName": Meaning(
         Kind.CONFIGURATION,
-        "This cannot be the name of a bucket",
+        "The server does not accept the name of the bucket",
         code="wrong-setting",
         setting="attach_s3_bucket",
     ),
@@ -112,21 +110,23 @@ _MEANINGS = {
         setting="attach_s3_session_token",
     ),
     "RequestTimeTooSkewed": Meaning(
-        Kind.CONFIGURATION, "The clock of this machine is wrong", code="clock-skew"
+        Kind.CONFIGURATION,
+        "The clocks of this machine and of the S3 server differ too much",
+        code="clock-skew",
     ),
     "AuthorizationHeaderMalformed": _WRONG_REGION,
     "AuthorizationQueryParametersError": _WRONG_REGION,
     "IllegalLocationConstraintException": _WRONG_REGION,
 }
-"""What S3's codes mean for the settings."""
+"""The meanings of the error codes of S3, for the settings."""
 
 
-def _ask(client: Client, url: str, endpoint: str) -> Answer:
+def _send(client: Client, url: str, endpoint: str) -> Answer:
     try:
         return client.send("GET", url)
     except Unreachable as failure:
-        # A server that restarts is away for a moment; a certificate does not mend itself.
-        hint = "; give its authority with attach_s3_ca_file" * failure.is_certificate
+        # A server may be restarting; a wrong certificate needs a change of the configuration.
+        hint = "; set attach_s3_ca_file to its authority" * failure.is_certificate
         raise Error(
             "The S3 server cannot be reached",
             f"{endpoint}: {failure}{hint}",
@@ -137,7 +137,7 @@ def _ask(client: Client, url: str, endpoint: str) -> Answer:
 
 
 def element(body: bytes, name: str) -> str:
-    """Find the text of an element; S3's errors are flat, and whoever sent this may be anyone."""
+    """Return the text of an XML element; S3 errors are flat, and the sender is not trusted."""
     text = body.decode(errors="replace")
     found = re.search(rf"<{name}>([^<]{{0,500}})</{name}>", text)
     return found[1] if found and found[1].isprintable() else ""

@@ -1,9 +1,9 @@
-"""How the parts of an upload become an object: once, also if several uploads of a key end together.
+"""Completion of multipart uploads: at most one of several uploads of a key succeeds.
 
 SeaweedFS checks the condition of a completion (``If-None-Match: *``) some milliseconds before it
-makes the object: of two completions at once, it accepts both, and the second replaces the first.
-Ceph 16 ignores the condition. A conditional ``PUT`` of one small object is atomic. So a completion
-first claims its key: it creates an object that names the upload, and removes it afterwards.
+creates the object: it accepts two concurrent completions, and the second replaces the first. Ceph
+16 ignores the condition. A conditional ``PUT`` of a small object is atomic. A completion therefore
+first claims its key: it creates an object with the id of the upload, and removes it afterwards.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["CLAIM_SECONDS", "complete", "etag_of_parts"]
 
 CLAIM_SECONDS = 10
-"""The age at which a claim is void, less than what a caller waits: its process has died, mostly."""
+"""The age at which a claim expires, below the timeout of a caller: its process probably died."""
 
 _MD5 = re.compile("[0-9a-f]{32}")
 _sleep = time.sleep
 
 
 def complete(control: S3Control, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-    """Make the object of these parts, unless the key has another object.
+    """Complete an upload with these parts.
 
-    Raises `FileExistsError` then, and changes nothing. Where an answer was lost, the ETag of the
-    object tells whether these parts made it.
+    Raise `FileExistsError`, and change nothing, if the key has a different object. After a lost
+    response, the ETag of the object tells whether it consists of these parts.
     """
     size = sum(part.size for part in parts)
     expected = etag_of_parts([part.etag for part in parts])
@@ -53,7 +53,7 @@ def complete(control: S3Control, key: str, upload_id: str, parts: Sequence[Part]
                 found = control.head(key)
     ours = {etag, expected} - {None}
     if found is not None and found.size == size and found.etag in ours:
-        if etag is None:  # maybe of another upload with the same bytes, and ours has not ended
+        if etag is None:  # another upload with the same bytes may have made it
             with suppress(S3Failure):
                 control.abort(key, upload_id)
         return
@@ -65,7 +65,7 @@ def complete(control: S3Control, key: str, upload_id: str, parts: Sequence[Part]
 
 @contextmanager
 def _claim_key(control: S3Control, key: str, upload_id: str) -> Iterator[None]:
-    """Hold the claim of a key, or go on without one where the server cannot keep claims."""
+    """Hold the claim of a key; continue without a claim if the server does not support claims."""
     claim = f"{control.folder}claims/{hashlib.sha256(key.encode()).hexdigest()}"
     is_held = False
     try:
@@ -73,12 +73,12 @@ def _claim_key(control: S3Control, key: str, upload_id: str) -> Iterator[None]:
         yield
     finally:
         if is_held:
-            with suppress(S3Failure):  # a claim that stays is void soon, and sweep removes it
+            with suppress(S3Failure):  # the claim expires soon, and sweep removes it
                 control.delete(claim)
 
 
 def _claim(control: S3Control, claim: str, key: str, upload_id: bytes) -> bool:
-    """Claim a key, when no other upload does; return whether there is a claim to remove."""
+    """Claim a key, waiting for other uploads; return whether there is a claim to remove."""
     deadline, pause = time.monotonic() + control.timeout, FIRST_PAUSE / 2
     while True:
         try:
@@ -90,7 +90,7 @@ def _claim(control: S3Control, claim: str, key: str, upload_id: bytes) -> bool:
             raise
         held = control.read(claim)
         if held is not None and held.content == upload_id:
-            return True  # by an earlier request, whose answer was lost
+            return True  # by an earlier request whose response was lost
         if control.head(key) is not None:
             return False
         if held is not None and held.age > CLAIM_SECONDS:
@@ -103,9 +103,9 @@ def _claim(control: S3Control, claim: str, key: str, upload_id: bytes) -> bool:
 
 
 def etag_of_parts(etags: Sequence[str]) -> str | None:
-    """Return the ETag of the object that parts make, where theirs are MD5 sums.
+    """Return the ETag of an object that consists of parts, if their ETags are MD5 digests.
 
-    S3 documents no rule; the servers that we know take the MD5 of the MD5 sums.
+    S3 documents no rule; the servers that we know use the MD5 of the MD5 digests.
     """
     sums = [etag.strip('"') for etag in etags]
     if not all(_MD5.fullmatch(each) for each in sums):

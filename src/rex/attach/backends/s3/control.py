@@ -1,6 +1,6 @@
-"""Requests to an S3 server besides those for objects: multipart uploads, listings, bucket rules.
+"""S3 requests other than plain object requests: multipart uploads, listings, bucket rules.
 
-botocore sends them; it is imported when it is first needed, since that takes a third of a second.
+botocore sends the requests; its import takes a third of a second, so the first request imports it.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ __all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Found", "Kept", "S3Control", "S3Fail
 CONNECT_SECONDS = 5
 MAX_TEXT = 300
 SIGNING_LOGGERS = ("botocore.auth", "botocore.endpoint")
-"""Loggers of botocore that write signatures at DEBUG; they do so here only if told by name."""
+"""Loggers of botocore that log signatures at DEBUG; here, only if configured by name."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
-"""Seconds between two tries of a request; each pause is about twice the one before."""
+"""Seconds between two attempts of a request; each pause is about twice the previous pause."""
 
 _sleep = time.sleep
 
 
-class S3Failure(Exception):  # noqa: N818 - an `Error` is made of it
-    """What the server answered instead: S3's own code and message, or none if there was none.
+class S3Failure(Exception):  # noqa: N818 - it becomes an `Error`
+    """An error response of the server, with the code and message of S3; or no response.
 
-    `meaning` is what it means, and `is_passing` tells whether another try may help.
+    `meaning` has the kind and message for users; `is_passing` is whether a retry may succeed.
     """
 
     def __init__(self, code: str, message: str = "", *, is_passing: bool = False) -> None:
@@ -57,7 +57,7 @@ class S3Failure(Exception):  # noqa: N818 - an `Error` is made of it
 
 
 class Found(NamedTuple):
-    """An object, as the server describes it."""
+    """The size and ETag of an object."""
 
     size: int
     etag: str
@@ -80,11 +80,11 @@ class Kept(NamedTuple):
 
 
 class S3Control:
-    """Asks a server about one bucket; keys are those of objects, with the storage's prefix.
+    """A client for one bucket; keys are those of objects, with the prefix of the storage.
 
-    A request that fails in passing is repeated for `timeout` seconds. With `checksums`, a checksum
-    of every part goes along, for the server to compare. Errors are `S3Failure`, and those of the
-    credentials. May be used from any thread, and in a forked child.
+    Transient failures are retried for `timeout` seconds. With `checksums`, every part has a
+    checksum, which the server verifies. Errors: `S3Failure`, and the errors of the credentials.
+    Safe to use from any thread, and in a forked child.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class S3Control:
         checksums: bool,
         folder: str = "",
     ) -> None:
-        """Make no request yet; `folder` is that of the storage's own objects, with a slash."""
+        """Make no request yet; `folder` is for the storage's own objects, with a final slash."""
         self.folder = folder
         self._bucket = bucket
         self._endpoint = endpoint
@@ -115,14 +115,14 @@ class S3Control:
     def __repr__(self) -> str:
         return f"S3Control({self._bucket!r}, endpoint={self._endpoint!r})"
 
-    # Uploads in parts.
+    # Multipart uploads.
 
     def create_multipart(
         self, key: str, headers: Mapping[str, str], metadata: Mapping[str, str] | None = None
     ) -> str:
-        """Begin a multipart upload; return its id.
+        """Create a multipart upload; return its id.
 
-        The headers are those of `object_headers`. The metadata is recorded with the object.
+        `headers` are those of `object_headers`; `metadata` becomes the user metadata of the object.
         """
         given: dict[str, object] = {name.replace("-", ""): value for name, value in headers.items()}
         answer = self._ask(
@@ -131,13 +131,13 @@ class S3Control:
         return str(answer["UploadId"])
 
     def list_multiparts(self, key: str) -> list[str]:
-        """Return the ids of the multipart uploads of a key that have not ended."""
+        """Return the ids of the unfinished multipart uploads of a key."""
         page = self._ask("list_multipart_uploads", "Bucket", Prefix=key)
         uploads = page.get("Uploads", ())
         return [upload["UploadId"] for upload in uploads if upload["Key"] == key]
 
     def list_uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime.datetime]]:
-        """Give the uploads behind a prefix that have not ended: key, id, and when each began."""
+        """Yield key, id and creation time of the unfinished multipart uploads with a prefix."""
         markers: dict[str, str] = {}
         while True:
             page = self._ask("list_multipart_uploads", "Bucket", Prefix=prefix, **markers)
@@ -152,10 +152,10 @@ class S3Control:
             markers = following
 
     def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
-        """Send one part, of at least 5 MiB unless it is the last.
+        """Upload a part; all parts except the last must have at least 5 MiB.
 
-        Its MD5 goes along: the server knows what to compare whoever began the upload, while any
-        other checksum has to be agreed on when an upload begins, and repeated when it ends.
+        The checksum is Content-MD5, which works with any upload. The other checksums must be
+        declared when an upload is created, and repeated when it is completed.
         """
         given = {}
         if self._checksums:
@@ -173,7 +173,7 @@ class S3Control:
         return Part(number, len(data), answer["ETag"])
 
     def list_parts(self, key: str, upload_id: str) -> Iterator[Part]:
-        """Return the parts that the server has, in the order of their numbers."""
+        """Return the parts on the server, in the order of their numbers."""
         parts: dict[int, Part] = {}
         marker = 0
         while True:
@@ -183,30 +183,31 @@ class S3Control:
             for part in page.get("Parts", ()):
                 number = part["PartNumber"]
                 parts[number] = Part(number, part["Size"], part["ETag"])
-            # SeaweedFS lists part 10,000 before 1,000, and takes all after it for listed.
+            # SeaweedFS lists part 10,000 before 1,000, and considers all parts after it listed.
             following = max((number for number in parts if number < MAX_PARTS), default=0)
             if not page.get("IsTruncated") or following <= marker:
                 return (parts[number] for number in sorted(parts))
             marker = following
 
     def complete_multipart(self, key: str, upload_id: str, parts: Sequence[Part]) -> str:
-        """Make an object of parts, unless the key has an object; return its ETag.
+        """Complete an upload unless the key has an object; return the ETag of the new object.
 
-        A server that knows no condition is asked without one; see `s3_completion.complete`.
+        If the server does not support conditional completion, the request is repeated without the
+        condition; see `completion.complete`.
         """
         named = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
-        asked = {"Key": key, "UploadId": upload_id, "MultipartUpload": {"Parts": named}}
+        request = {"Key": key, "UploadId": upload_id, "MultipartUpload": {"Parts": named}}
         complete = "complete_multipart_upload"
         try:
-            answer = self._ask(complete, "ETag", **asked, IfNoneMatch="*")
+            answer = self._ask(complete, "ETag", **request, IfNoneMatch="*")
         except S3Failure as failure:
             if failure.code != "NotImplemented":
                 raise
-            answer = self._ask(complete, "ETag", **asked)
+            answer = self._ask(complete, "ETag", **request)
         return str(answer["ETag"])
 
     def head(self, key: str) -> Found | None:
-        """Describe the object of a key, or return None where there is none."""
+        """Return the size and ETag of an object, or None if it does not exist."""
         try:
             answer = self._ask("head_object", "ETag", "ContentLength", Key=key)
         except S3Failure as failure:
@@ -216,16 +217,16 @@ class S3Control:
         return Found(answer["ContentLength"], answer["ETag"])
 
     def abort(self, key: str, upload_id: str) -> None:
-        """End an upload and remove its parts."""
+        """Abort an upload and remove its parts."""
         self._ask("abort_multipart_upload", Key=key, UploadId=upload_id)
 
     # Objects.
 
     def objects(self, prefix: str, after: str | None = None) -> Iterator[Listed]:
-        """Yield the objects behind a prefix and after a key, in the order of their keys.
+        """Yield the objects with a prefix and after a key, in the order of their keys.
 
-        The keys are exactly those of the server: obstore trims slashes, and refuses some keys that
-        others may have made.
+        The keys are unchanged: obstore would trim slashes, and reject some keys that other programs
+        may have created.
         """
         options: dict[str, str] = {} if after is None else {"StartAfter": after}
         while True:
@@ -238,7 +239,7 @@ class S3Control:
             options = {"ContinuationToken": following}
 
     def create(self, key: str, content: bytes) -> bool:
-        """Store a small object unless there is one; return whether there was none."""
+        """Store a small object unless the key exists; return whether the object was stored."""
         try:
             self._ask("put_object", "ETag", Key=key, Body=content, IfNoneMatch="*")
         except S3Failure as failure:
@@ -248,7 +249,7 @@ class S3Control:
         return True
 
     def read(self, key: str) -> Kept | None:
-        """Return a small object, or None where there is none."""
+        """Return a small object, or None if it does not exist."""
         try:
             answer = self._ask("get_object", "LastModified", Key=key)
             with _explain_errors():
@@ -264,10 +265,10 @@ class S3Control:
         """Remove an object."""
         self._ask("delete_object", Key=key)
 
-    # Which sites' pages may use the bucket.
+    # Bucket rules.
 
     def cors(self) -> list[dict[str, Any]]:
-        """Give the rules of the bucket in S3's words; none where nobody has set any."""
+        """Return the CORS rules of the bucket in the format of S3; empty if none are set."""
         try:
             rules: list[dict[str, Any]] = self._ask("get_bucket_cors")["CORSRules"]
         except S3Failure as failure:
@@ -277,13 +278,13 @@ class S3Control:
         return rules
 
     def set_cors(self, rules: list[dict[str, Any]]) -> None:
-        """Replace all rules of the bucket."""
+        """Replace all CORS rules of the bucket."""
         self._ask("put_bucket_cors", CORSConfiguration={"CORSRules": rules})
 
     # Versions.
 
     def keeps_versions(self) -> bool:
-        """Tell whether the bucket keeps what is removed or replaced as an older version."""
+        """Return whether the bucket keeps removed and replaced objects as older versions."""
         try:
             return self._ask("get_bucket_versioning").get("Status") == "Enabled"
         except S3Failure as failure:
@@ -291,10 +292,10 @@ class S3Control:
                 return False
             raise
 
-    # How the server is asked.
+    # Requests.
 
     def _ask(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
-        """Send a request, until `timeout` has passed; an answer lacks nothing of `required`."""
+        """Send a request, retrying for `timeout` seconds; the result has the `required` fields."""
         deadline = _now() + self.timeout
         pause = FIRST_PAUSE
         while True:
@@ -307,17 +308,17 @@ class S3Control:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def ask_once(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
-        """Send a request of botocore's, and do not repeat it."""
+        """Call an operation of botocore, without retries."""
         with _explain_errors():
             client = self._client()
             answer: dict[str, Any] = getattr(client, operation)(Bucket=self._bucket, **arguments)
         if any(name not in answer for name in required):
-            raise S3Failure("MalformedAnswer", f"an answer without {', '.join(required)}")
+            raise S3Failure("MalformedAnswer", f"the response lacks one of {', '.join(required)}")
         return answer
 
     def _client(self) -> Any:
-        # Connections are not shared with the process that this one was forked from. Threads that
-        # come here at once make a client each, and one of them stays.
+        # A fork must not share connections with its parent. Concurrent threads may each make a
+        # client; the last client stays.
         process, client = self._made
         if process != os.getpid():
             client = self._make_client()
@@ -333,7 +334,7 @@ class S3Control:
         from botocore.parsers import ResponseParserFactory
         from botocore.session import Session
 
-        # Nothing in the environment or in the files of AWS may turn against our settings.
+        # Ignore the environment and the files of AWS, which could override our settings.
         defaults = {
             name: (None, None, default, None)
             for name, (_, _, default, _) in Session.SESSION_VARIABLES.items()
@@ -357,7 +358,7 @@ class S3Control:
             },
             use_dualstack_endpoint=False,
             use_fips_endpoint=False,
-            # Not every server knows the checksums that botocore would add.
+            # Not every server supports the checksums that botocore would add.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             user_agent="rex-attach",
@@ -374,12 +375,12 @@ class S3Control:
 
 
 def _stay(context: dict[str, Any], **_: object) -> None:
-    """Have botocore believe that it has followed a redirect already, so that it follows none."""
+    """Mark the request as redirected, so that botocore follows no redirect."""
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 class _Provider:
-    """What botocore asks for the keys of the moment."""
+    """The provider from which botocore gets the credentials."""
 
     def __init__(self, credentials: CredentialsProvider) -> None:
         self._credentials = credentials
@@ -389,25 +390,25 @@ class _Provider:
 
         ours = self._credentials
 
-        class Keys(Credentials):  # type: ignore[misc]  # botocore has no types
-            """Our keys as botocore takes them; they are asked for anew for each request."""
+        class Current(Credentials):  # type: ignore[misc]  # botocore has no types
+            """Credentials that are looked up for each request."""
 
             def get_frozen_credentials(self) -> ReadOnlyCredentials:
                 now = ours()
                 return ReadOnlyCredentials(now.access_key, now.secret_key, now.session_token)
 
-        # The two that are given here are never used.
-        return Keys("", "")
+        # These two arguments are never used.
+        return Current("", "")
 
 
 @contextmanager
 def _explain_errors() -> Iterator[None]:
-    """Turn what botocore raises into `S3Failure`, without what it knows of the request."""
+    """Convert exceptions of botocore to `S3Failure`, without data of the request."""
     try:
         yield
     except Error:
         raise
-    except Exception as failure:  # noqa: BLE001 - whatever botocore or a library below it raises
+    except Exception as failure:  # noqa: BLE001 - botocore and its libraries may raise any
         answer = getattr(failure, "response", None)
         if not isinstance(answer, dict):
             raise S3Failure(type(failure).__name__, is_passing=_is_of_network(failure)) from None
@@ -428,7 +429,7 @@ def _is_of_network(failure: Exception) -> bool:
 
 
 def _parse_time(text: str) -> datetime.datetime:
-    """Read a time; botocore's own parser takes most of the time of a listing."""
+    """Parse a time; the parser of botocore would take most of the time of a listing."""
     try:
         return datetime.datetime.fromisoformat(text)
     except (TypeError, ValueError):
@@ -452,4 +453,4 @@ _PASSING = frozenset(
         "SlowDown",
     }
 )
-"""The codes after which another try may help."""
+"""The codes after which a retry may succeed."""

@@ -1,4 +1,4 @@
-"""The examination of a bucket: what an S3 server has besides the verbs, and what to change."""
+"""The diagnosis of a bucket: the features of S3 besides the operations, and advice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BLOCKED = (403, 405)
 _PERMISSIONS = {
     "list": "s3:ListBucket",
     "write": "s3:PutObject",
-    "conditional write": "s3:GetObject",  # what is there is looked at
+    "conditional write": "s3:GetObject",  # after a conflict, put reads the existing object
     "post link": "s3:PutObject",
     "put link": "s3:PutObject",
     "read": "s3:GetObject",
@@ -44,26 +44,26 @@ _PERMISSIONS = {
     "get link": "s3:GetObject",
     "remove": "s3:DeleteObject",
 }
-_IN_PARTS = ("checksum", "multipart", "conditional completion")
-"""The steps that need one permission after another: see `S3Doctor._needed`."""
+_MULTIPART_STEPS = ("checksum", "multipart", "conditional completion")
+"""The steps that need several permissions in turn: see `S3Doctor._needed`."""
 _OF_BUCKET = ("s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketVersioning")
 _BY_METHOD = {"POST": "s3:PutObject", "PUT": "s3:PutObject", "GET": "s3:GetObject"}
 
 
 _PUBLIC = (
-    "attach_s3_public_endpoint must be the address at which clients, and this machine, reach the "
-    "server of attach_s3_endpoint"
+    "attach_s3_public_endpoint must be an address of the same server as attach_s3_endpoint, which "
+    "clients and this machine can reach"
 )
 _MISLED = {
-    "SignatureDoesNotMatch": ("something on the way changes the header Host", HOST_ADVICE),
-    "InvalidAccessKeyId": ("that is another S3 server", _PUBLIC),
-    "NoSuchBucket": ("that is another S3 server", _PUBLIC),
+    "SignatureDoesNotMatch": ("a proxy changes the header Host", HOST_ADVICE),
+    "InvalidAccessKeyId": ("that is a different S3 server", _PUBLIC),
+    "NoSuchBucket": ("that is a different S3 server", _PUBLIC),
 }
-"""What it means where a link is refused although our keys are right: a phrase, and advice."""
+"""The cause of a refused link by error code, provided that the credentials are right; advice."""
 
 
 class S3Doctor(S3SettingsDoctor):
-    """Examines a bucket, and what is configured of it."""
+    """Diagnoses a bucket and its configuration."""
 
     methods = METHODS
 
@@ -84,28 +84,32 @@ class S3Doctor(S3SettingsDoctor):
             Step("versions", self._versions, ("write",)),
         ]
 
-    # What S3 has besides the verbs.
+    # Features of S3 besides the operations.
 
     def _checksum(self, reserve: Callable[[], str]) -> Check:
-        """Send an object and a part that were damaged on the way, as far as the server can tell."""
+        """Send an object and a part with wrong checksums, as if damaged in transit."""
         self._needed = "s3:PutObject"
-        verified = "the server does not notice what is damaged on the way; rex attach verify does"
+        verified = "the server does not detect data damaged in transit; rex attach verify does"
         if not self._bucket.config.checksums:
-            return warn("no-checksums", "none are sent (attach_s3_checksums)", verified)
+            return warn("no-checksums", "checksums are disabled (attach_s3_checksums)", verified)
         handle = reserve()
         if self._send_with(reserve(), CONTENT, b"other").ok:
-            return warn("checksums-ignored", "a damaged object is taken", verified)
+            return warn("checksums-ignored", "the server accepts a damaged object", verified)
         if not self._send_with(handle, CONTENT, CONTENT).ok:
-            return fail("checksums-refused", "checksums are refused", "attach_s3_checksums=false")
+            return fail(
+                "checksums-refused",
+                "the server rejects requests with checksums",
+                "attach_s3_checksums=false",
+            )
         if self._takes_damaged_part(reserve()):
             return warn(
                 "part-checksums-ignored",
-                "a damaged object is refused, and a damaged part taken",
+                "the server rejects a damaged object, but accepts a damaged part",
                 verified,
             )
-        looked = self._send("HEAD", handle, {"x-amz-checksum-mode": "ENABLED"})
-        kept = "kept" if looked.headers.get("x-amz-checksum-sha256") else "not kept"
-        return ok(f"what is damaged on the way is refused; the SHA-256 is {kept}")
+        head = self._send("HEAD", handle, {"x-amz-checksum-mode": "ENABLED"})
+        stored = "stored" if head.headers.get("x-amz-checksum-sha256") else "not stored"
+        return ok(f"the server rejects damaged data; the SHA-256 is {stored}")
 
     def _takes_damaged_part(self, handle: str) -> bool:
         uploads, control = self._s3.multipart, self._bucket.control
@@ -121,7 +125,7 @@ class S3Doctor(S3SettingsDoctor):
         return True
 
     def _completion(self, reserve: Callable[[], str]) -> Check:
-        """Complete two uploads of one handle, as two clients at the same moment."""
+        """Complete two uploads of one handle, like two concurrent clients."""
         uploads, control, handle = self._s3.multipart, self._bucket.control, reserve()
         key = uploads.key(handle)
         begun: list[str] = []
@@ -138,11 +142,11 @@ class S3Doctor(S3SettingsDoctor):
         if is_replaced:
             return warn(
                 "completion-not-conditional",
-                "completing an upload is not conditional: of two uploads of more than 8 MiB to one "
-                "handle at the same moment, the later one replaces the other",
-                "give each upload a handle of its own, as add and all services of rex do",
+                "completion is not conditional: of two concurrent uploads of more than 8 MiB to "
+                "one handle, the later upload replaces the earlier one",
+                "use a new handle for each upload, as add and the service do",
             )
-        return ok("what is stored is not replaced by completing an upload")
+        return ok("completing an upload does not replace an existing object")
 
     def _send_with(self, handle: str, content: bytes, summed: bytes) -> Answer:
         digest = base64.b64encode(hashlib.sha256(summed).digest()).decode()
@@ -165,7 +169,7 @@ class S3Doctor(S3SettingsDoctor):
             return self.client.send(method, url, headers, content)
         except Unreachable as failure:
             raise Error(
-                "The S3 server does not answer",
+                "The S3 server does not respond",
                 failure,
                 kind=Kind.UNAVAILABLE,
                 code="server-unreachable",
@@ -182,8 +186,8 @@ class S3Doctor(S3SettingsDoctor):
                 part = control.upload_part(uploads.key(handle), begun[handle], 1, CONTENT)
             self._needed = "s3:ListMultipartUploadParts"
             if [part] != [*uploads.parts(handle, begun[handle])]:
-                return fail("part-not-listed", "the server does not list the part that was sent")
-            self._needed = "s3:GetObject"  # it is looked at, before and after
+                return fail("part-not-listed", "the server does not list the uploaded part")
+            self._needed = "s3:GetObject"  # completion reads the object before and after
             uploads.complete(handle, begun[handle], [(1, part.etag)])
             del begun[handle]
             begun[other] = uploads.create(other, "text/plain")
@@ -196,10 +200,10 @@ class S3Doctor(S3SettingsDoctor):
         finally:
             for each, upload_id in begun.items():
                 self._abort(each, upload_id)
-        return ok("an upload in parts was completed, and another aborted")
+        return ok("one multipart upload completed, and one aborted")
 
     def _abort(self, handle: str, upload_id: str) -> None:
-        """End an upload after a failure, which is what is told unless this fails too."""
+        """Abort an upload after a failure; an error here replaces that failure."""
         needed, self._needed = self._needed, "s3:AbortMultipartUpload"
         try:
             self._s3.multipart.abort(handle, upload_id)
@@ -209,7 +213,7 @@ class S3Doctor(S3SettingsDoctor):
         self._needed = needed
 
     def _completes(self, key: str, upload_id: str, etag: str) -> bool:
-        """Complete an upload although its key has an object, on the condition that it has none."""
+        """Return whether a conditional completion succeeds although the object exists."""
         try:
             self._bucket.control.ask_once(
                 "complete_multipart_upload",
@@ -225,40 +229,40 @@ class S3Doctor(S3SettingsDoctor):
     def _versions(self) -> Check:
         try:
             if not self._bucket.control.keeps_versions():
-                return ok("the bucket keeps none: what is removed is gone")
+                return ok("the bucket keeps no versions: a removed attachment is gone")
         except S3Failure as failure:
             if failure.kind is not Kind.DENIED:
                 raise
             permission = "s3:GetBucketVersioning"
             return warn(
-                "unknown", "whether the bucket keeps any is not known", *self._policy(permission)
+                "unknown", "reading the versioning of the bucket failed", *self._policy(permission)
             )
         return warn(
             "versions-kept",
-            "the bucket keeps versions: the bytes of a removed attachment stay, readable for "
-            "whoever has keys",
-            "let a lifecycle rule remove them, as data protection may demand:",
+            "the bucket keeps versions: the bytes of a removed attachment remain, readable with "
+            "credentials",
+            "add a lifecycle rule that deletes them, as data protection may require:",
             "$ rex attach sweep --lifecycle --noncurrent 1d",
         )
 
-    # What to change.
+    # Advice.
 
     def advice(self, step: str, error: Error) -> Sequence[str]:
-        permission = self._needed if step in _IN_PARTS else _PERMISSIONS.get(step)
+        permission = self._needed if step in _MULTIPART_STEPS else _PERMISSIONS.get(step)
         if step == "remove" and "s3:GetObject" in self._lacking:
-            permission = "s3:GetObject"  # it is looked at first
+            permission = "s3:GetObject"  # remove reads the object first
         if error.kind is Kind.DENIED and permission is not None:
-            remains = f"the upload in parts that was begun remains: {error.payload}"
+            remains = f"an unfinished multipart upload remains: {error.payload}"
             is_left = permission == "s3:AbortMultipartUpload"
             return (*self._policy(permission), *([remains] if is_left else []))
         if error.kind is Kind.UNSUPPORTED and step == "write":
-            return ("the server must know conditional writes (If-None-Match on PUT): update it",)
+            return ("update the server: it must support conditional writes (If-None-Match on PUT)",)
         return super().advice(step, error)
 
     def _policy(self, permission: str) -> Sequence[str]:
-        """Say what the policy of the keys lacks, in the words of IAM, and in full only once."""
+        """Return advice about a missing permission, with an IAM policy the first time."""
         if permission in self._lacking:
-            return (f"the keys lack the permission {permission}",)
+            return (f"the credentials lack the permission {permission}",)
         self._lacking.add(permission)
         arn = f"arn:aws:s3:::{self._bucket.name}"
         statement = {
@@ -267,13 +271,12 @@ class S3Doctor(S3SettingsDoctor):
             "Resource": arn if permission in _OF_BUCKET else f"{arn}/{self._bucket.prefix}*",
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        return f"the keys lack the permission {permission}; a policy that gives it:", policy
+        return f"the credentials lack the permission {permission}; this policy grants it:", policy
 
     def explain_refusal(self, method: str, answer: Answer) -> Check:
         code = element(answer.body, "Code")
-        found = (
-            f"a {method} to {self._bucket.public_url} is answered {answer.status} {code}".rstrip()
-        )
+        url = self._bucket.public_url
+        found = f"{method} to {url} returned the status {answer.status} {code}".rstrip()
         if code == "AccessDenied":
             return fail("no-permission", found, *self._policy(_BY_METHOD[method]))
         if code in _MISLED:
@@ -281,12 +284,12 @@ class S3Doctor(S3SettingsDoctor):
             return fail("link-refused", f"{found}: {meaning}", advice)
         if code:
             return fail("link-refused", f"{found}: {element(answer.body, 'Message')}")
-        found = f"{found}, which is no answer of an S3 server"
+        found = f"{found}, and the response is not from an S3 server"
         if answer.status == TOO_LARGE:
-            advice = "let the proxy take what attach_max_size permits (nginx: client_max_body_size)"
+            advice = "let the proxy accept bodies of attach_max_size (nginx: client_max_body_size)"
             return fail("proxy-limit", found, advice)
         if answer.status in BLOCKED and method != "GET":
-            advice = f"let the proxy or firewall before the server pass on {method}, or"
+            advice = f"the proxy or firewall in front of the server must allow {method}; or else,"
             return fail("proxy-blocks", found, advice, _PUBLIC)
         return fail("not-s3", found, _PUBLIC)
 
@@ -297,12 +300,12 @@ class S3Doctor(S3SettingsDoctor):
 
     def not_shared(self, origin: str) -> Sequence[str]:
         return (
-            "give the bucket the rule that is needed, and see that no proxy drops Origin:",
+            "add a CORS rule to the bucket, and check that no proxy removes the header Origin:",
             f"$ rex attach cors --origin {origin} --apply",
             json.dumps({"CORSRules": [self._s3.cors.make_rule([origin])]}),
         )
 
     def discard(self, handle: str) -> None:
-        # Unlike the verb, this needs no permission to look.
+        # Unlike `remove`, this needs no permission to read.
         with self._s3.map_errors(handle):
             self._bucket.delete(self._bucket.path(handle[1:]))

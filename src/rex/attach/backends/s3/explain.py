@@ -1,7 +1,7 @@
-"""How a link differs from the settings of a bucket, and which part its signature was not made for.
+"""Comparison of a link with the settings of a bucket and with its own signature.
 
-With the secret key, the signature is computed anew: over the link as it stands, and over the link
-with one part as it may have been before.
+The signature is recomputed with the secret key: for the link itself, and for variants of the link
+with one part as it may have been when it was signed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["compare"]
 USUAL_SECONDS = ("60", "300", "600", "900", "1800", "3600", "7200", "43200", "86400", "604800")
 SIGNATURE_LENGTH = 64
 MAX_EXTRA = 20
-"""Of so many added parameters, each is tried."""
+"""The number of added parameters to try."""
 
 
 def compare(
@@ -45,21 +45,21 @@ def compare(
     bucket_urls: Sequence[str],
     credentials: Credentials | None,
 ) -> Comparison:
-    """Compare a link with a bucket: where it is for clients, and then for the application."""
+    """Compare a link with a bucket; the first of `bucket_urls` is the address for clients."""
     reasons: list[Reason] = []
     checked = ["host, bucket and region against the settings"]
     method: str | None = None
     found: list[Reason] = []
     places = [_Place.of(url, bucket) for url in bucket_urls]
     if credentials is None:
-        checked.append("not the signature, since no keys are given in the settings")
+        checked.append("not the signature: the settings have no credentials")
     elif link.access_key and credentials.access_key != link.access_key:
         reasons.append(
             likely(
                 "other-access-key",
                 f"{part_of(link.access_key)} in the link, {part_of(credentials.access_key)} in the "
                 "setting attach_s3_access_key",
-                "Make a new link if the keys were changed; otherwise see who made this one.",
+                "If the credentials changed, create a new link; if not, find out who signed it.",
             )
         )
     elif link.is_well_formed and len(link["x-amz-signature"]) == SIGNATURE_LENGTH:
@@ -68,24 +68,22 @@ def compare(
         if method or found:
             checked.append("the signature, with the secret key of the settings")
         else:
-            checked.append("not the signature, for want of the signed headers (--header, --form)")
-    if all(
-        reason.code == _UNKNOWN.code for reason in found
-    ):  # where it was signed for is not known better
+            checked.append("not the signature: the signed headers are unknown (--header, --form)")
+    if all(reason.code == _UNKNOWN.code for reason in found):  # no better reason
         reasons += _place_reasons(link, places, bucket)
     if link.region and link.region != region:
         reasons.append(
             likely(
                 "wrong-region",
                 f"{cite(link.region, 40)} in the link, {region} in the setting attach_s3_region",
-                "Make a new link with the region of the bucket.",
+                "Create a new link with the region of the bucket.",
             )
         )
     return Comparison(reasons, checked, method, is_changed=bool(found) and not method)
 
 
 class _Place(NamedTuple):
-    """Where a bucket is: the host without its name, and whether the name is in the path."""
+    """The address of a bucket: the host without its name, and whether the path has the name."""
 
     host: str
     is_path: bool
@@ -98,7 +96,7 @@ class _Place(NamedTuple):
         return cls(host if slash else host.removeprefix(f"{bucket.lower()}."), bool(slash))
 
     def bucket_host(self, bucket: str) -> str:
-        """Give the host at which the bucket is asked."""
+        """Return the host of requests to the bucket."""
         return self.host if self.is_path else f"{bucket.lower()}.{self.host}"
 
 
@@ -109,8 +107,8 @@ def _place_reasons(link: SignedLink, places: Sequence[_Place], bucket: str) -> I
         yield likely(
             "other-host",
             f"{cite(link.host)} in the link, {expected} in the settings",
-            "Set attach_s3_public_endpoint (and attach_s3_addressing) to where clients reach the "
-            "server, and make a new link.",
+            "Set attach_s3_public_endpoint (and attach_s3_addressing) to the address at which "
+            "clients reach the server, and create a new link.",
         )
         return
     named = unquote(link.path.lstrip("/").partition("/")[0])
@@ -118,12 +116,12 @@ def _place_reasons(link: SignedLink, places: Sequence[_Place], bucket: str) -> I
         yield likely(
             "other-bucket",
             f"{cite(named, 63)} in the link, {bucket} in the setting attach_s3_bucket",
-            "Make a new link, or set the bucket right.",
+            "Create a new link, or correct attach_s3_bucket.",
         )
 
 
 class _Request(NamedTuple):
-    """What of a link is signed, besides its method."""
+    """The signed parts of a link, besides its method."""
 
     host: str
     path: str
@@ -134,48 +132,48 @@ class _Request(NamedTuple):
 def _verify(
     link: SignedLink, credentials: Credentials, bucket: str, places: Sequence[_Place]
 ) -> tuple[str | None, list[Reason]]:
-    """Give the method that the link is signed for as it stands, or else what was changed.
+    """Return the method that the link is signed for, or else reasons for the mismatch.
 
-    Nothing is said where the signed headers are not known: they alone may make the difference.
+    Without the signed headers, return neither: they alone may cause the mismatch.
     """
     if link.fields:
         now = link.signed_at
-        assert now is not None  # noqa: S101 - it is well formed
+        assert now is not None  # noqa: S101 - the link is well formed
         signature = sign_policy_text(
             link["policy"], credentials=credentials, region=link.region, now=now
         )
         return ("POST", []) if _same(signature, link) else (None, [_UNKNOWN])
-    asis = _Request(link.host, link.path, link.query, link.headers or link.sent or {})
-    # What the client sends may be missing; then it is what we sign.
-    ours = asis._replace(headers=_our_headers(link))
-    for request in (ours, asis) if link.headers is None else (asis,):
+    given = _Request(link.host, link.path, link.query, link.headers or link.sent or {})
+    # If the headers of the client are unknown, try those that we sign.
+    ours = given._replace(headers=_our_headers(link))
+    for request in (ours, given) if link.headers is None else (given,):
         method = _method(link, request, credentials)
         if method is not None:
             return method, [*_header_reasons(link, request)]
-    for base in (ours, asis):
+    for base in (ours, given):
         for request, reason in _before(link, base, bucket, places, credentials):
             if _method(link, request, credentials):
                 return None, [reason]
-    is_known = {"host", *asis.headers} >= {*link.signed_headers}
+    is_known = {"host", *given.headers} >= {*link.signed_headers}
     return None, [_UNKNOWN] if is_known else []
 
 
 _UNKNOWN = likely(
     "signature-mismatch",
-    "recomputed with the secret key of the settings, for each method, for each host of the "
-    "settings and without what may have been added",
-    "Compare the link with what was made. If it is the same, it was signed with another secret "
-    "key than attach_s3_secret_key.",
+    "recomputed with the secret key of the settings: for each method, for each host of the "
+    "settings, and without parameters that may have been added",
+    "Compare the link with the original. If they are equal, the link was signed with a different "
+    "secret key than attach_s3_secret_key.",
 )
 
 
 def _method(link: SignedLink, request: _Request, credentials: Credentials) -> str | None:
-    """Give the method for which this request was signed, if any."""
+    """Return the method for which the request is signed, or None."""
     headers = {name: request.headers.get(name, "") for name in link.signed_headers}
     headers = {name: " ".join(value.split()) for name, value in headers.items()}
     headers["host"] = request.host
     now = link.signed_at
-    assert now is not None  # noqa: S101 - it is well formed
+    assert now is not None  # noqa: S101 - the link is well formed
     for method in METHODS:
         text = canonical_request(method, request.path, request.query, headers)
         signed = sign_request(text, credentials=credentials, region=link.region, now=now)
@@ -197,19 +195,19 @@ def _our_headers(link: SignedLink) -> dict[str, str]:
     ours = {name.lower(): value for name, value in headers.items()} | {"if-none-match": "*"}
     if link.sent and "content-type" not in link.sent:
         return link.sent | ours
-    # The type alone may have been chosen by who made the link.
+    # Only the type may differ: the creator of the link chooses it.
     return ours
 
 
 def _header_reasons(link: SignedLink, signed: _Request) -> Iterator[Reason]:
-    """Tell what was sent otherwise than it is signed."""
+    """Yield a reason for each header that was sent with a value that is not signed."""
     for name in link.signed_headers:
         value = signed.headers.get(name, "")
         if name != "host" and link.sent and link.sent.get(name, value) != value:
             yield certain(
                 "header-changed",
                 f"signed: {cite(value, 100)}; sent: {cite(link.sent[name], 100)}",
-                "Send it just as the link says.",
+                "Send the header with the value in the link.",
                 cite(name, 40),
             )
 
@@ -221,16 +219,16 @@ def _before(
     places: Sequence[_Place],
     credentials: Credentials,
 ) -> Iterator[tuple[_Request, Reason]]:
-    """Give the request as it may have been before one part of it was changed."""
+    """Yield variants of the request, each with one part as it may have been when signed."""
     for host, path in _places(link, bucket, places):
         yield (
             request._replace(host=host, path=path),
             certain(
                 "signed-for-other-host",
-                f"it leads to {cite(link.host)}{_address(link.path)}, and its signature is for "
-                f"{host}{_address(path)}",
-                "Change no host in a link: have it made with attach_s3_public_endpoint (and "
-                "attach_s3_addressing), and have no proxy rewrite the header Host.",
+                f"the link leads to {cite(link.host)}{_address(link.path)}, and its signature is "
+                f"for {host}{_address(path)}",
+                "Do not change the host of a link: set attach_s3_public_endpoint (and "
+                "attach_s3_addressing) instead; and let no proxy rewrite the header Host.",
             ),
         )
     for path in _paths(link.path):
@@ -238,8 +236,8 @@ def _before(
             request._replace(path=path),
             certain(
                 "path-encoded",
-                f"its signature is for {_address(path)}",
-                "Use the path as it was made; neither decode nor encode it.",
+                f"the signature is for {_address(path)}",
+                "Use the path of the original link; do not decode or encode it.",
             ),
         )
     for name, query in _queries(link, credentials):
@@ -247,8 +245,8 @@ def _before(
             request._replace(query=query),
             certain(
                 "parameter-changed",
-                "with it as it was, the signature is right",
-                "Use the link as it was made; another time, name or type is given when it is made.",
+                "the signature is right with the original parameter",
+                "Use the original link; for a different time, name or type, create a new link.",
                 cite(name, 60),
             ),
         )

@@ -1,4 +1,4 @@
-"""What nobody finished on an S3 server: multipart uploads, and what is left of drafts."""
+"""Garbage in a bucket: abandoned multipart uploads, and remains of resumable uploads."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ RULE_ID = "rex-attach"
 def find_garbage(
     bucket: Bucket, before: datetime.datetime, lifetime: datetime.timedelta
 ) -> Iterator[Garbage]:
-    """Give what has been left since before a moment.
+    """Yield garbage older than `before`.
 
-    A multipart upload may take as long as any other, so it is of no use when that has passed; those
-    of drafts end with their drafts.
+    A multipart upload is garbage once its `lifetime` has passed, unless it belongs to a resumable
+    upload, with which it ends.
     """
     targets = set(S3Resumable(bucket).targets())
     control = bucket.control
@@ -43,13 +43,13 @@ def find_garbage(
             size = _size(control, path, upload_id)
             clear = partial(_abort, control, path, upload_id)
             yield Garbage(GarbageKind.PARTS, name, began + lifetime, size, clear)
-    yield from _of_drafts(bucket, before, lifetime)
+    yield from _find_remains(bucket, before, lifetime)
 
 
 def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
-    """Return the rules for a bucket that remove the same, days after it was begun.
+    """Return the lifecycle rules that remove abandoned uploads `days` after their start.
 
-    With `noncurrent` (days), also the versions that a bucket keeps of what was removed.
+    With `noncurrent` (days), the rules also remove the versions of removed attachments.
     """
     aborted = {"DaysAfterInitiation": days}
     versions = {
@@ -75,10 +75,10 @@ def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, 
     ]
 
 
-def _of_drafts(
+def _find_remains(
     bucket: Bucket, before: datetime.datetime, lifetime: datetime.timedelta
 ) -> Iterator[Garbage]:
-    """Find objects of drafts whose record is gone, or whose upload has ended long ago."""
+    """Yield objects of resumable uploads without a record, or whose upload ended long ago."""
     found = bucket.control.objects(bucket.path(f"{PLACE}/"))
     for folder, group in itertools.groupby(found, lambda each: each.key.rpartition("/")[0]):
         objects = {each.key: each for each in group}

@@ -1,4 +1,4 @@
-"""Links to a bucket, which bypass the application."""
+"""Presigned links to a bucket, which bypass the application."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["S3Links"]
 
 MAX_POST_BYTES = 5 * 1024**3
-"""The most that S3 takes in one form upload."""
+"""The largest form upload that S3 accepts."""
 ABSENT_FIELDS = ("acl", "Expires", "success_action_redirect", "redirect")
-"""Fields that some servers take into account although no condition of the policy names them."""
+"""Fields that some servers respect although no condition of the policy names them."""
 
 
 class S3Links(LinkSigner):
-    """Signs links with the keys of a bucket."""
+    """Signs links with the credentials of a bucket."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
     @property
     def is_offline(self) -> bool:
-        """Whether the keys are cached."""
+        """Whether the credentials are cached."""
         return self._bucket.has_keys
 
     def post(
@@ -62,9 +62,9 @@ class S3Links(LinkSigner):
         )
 
     def _conditions(self, fields: dict[str, str], max_size: int | None) -> list[Condition]:
-        """Pin every field that is in the form, and every one that could be added to it."""
+        """Return conditions that fix every field of the form and every possible extra field."""
         largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
-        # AWS refuses a field that no condition names, so there is nothing to add.
+        # AWS refuses a field that no condition names, so no field can be added.
         absent = () if self._bucket.is_aws else ABSENT_FIELDS
         return [
             {"bucket": self._bucket.name},
@@ -94,6 +94,6 @@ class S3Links(LinkSigner):
             bucket=bucket.name,
             region=bucket.region,
             bucket_urls=(bucket.public_url, bucket.url),
-            # Where they are not at hand, somebody would have to be asked.
+            # Comparing works offline, so use cached credentials only.
             credentials=bucket.credentials() if bucket.has_keys else None,
         )

@@ -1,4 +1,4 @@
-"""Uploads in parts on an S3 server: asked with botocore, signed with our own links."""
+"""Multipart uploads to a bucket: requests by botocore, and links by our own signer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["S3Multipart", "send_parts"]
 
 
 class S3Multipart(Multipart):
-    """The uploads in parts of one bucket."""
+    """The multipart uploads of one bucket."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -31,26 +31,26 @@ class S3Multipart(Multipart):
         self.prefix = bucket.prefix
 
     def create(self, key: str, content_type: str) -> str:
-        """Begin an upload."""
+        """Create an upload; return its id."""
         return self._control.create_multipart(
             self._bucket.path(key), object_headers(key, content_type)
         )
 
     def parts(self, key: str, upload_id: str) -> Iterator[Part]:
-        """Give the parts that are there, page by page."""
+        """Return the parts on the server, in the order of their numbers."""
         return self._control.list_parts(self._bucket.path(key), upload_id)
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        """Make the object, on the condition that there is none."""
+        """Complete an upload, unless the key has a different object."""
         complete(self._control, self._bucket.path(key), upload_id, parts)
 
     def is_made_of(self, key: str, etags: Sequence[str]) -> bool:
-        """Compare the ETag of the object with that of these parts."""
+        """Return whether the ETag of the object is that of an object with these parts."""
         found = self._control.head(self._bucket.path(key))
         return found is not None and found.etag == etag_of_parts(etags)
 
     def abort(self, key: str, upload_id: str) -> None:
-        """End an upload."""
+        """Abort an upload and remove its parts."""
         self._control.abort(self._bucket.path(key), upload_id)
 
     def sign_create(self, key: str, content_type: str, seconds: float) -> PresignedLink:
@@ -68,7 +68,7 @@ class S3Multipart(Multipart):
         return self._bucket.presign("GET", key, seconds, query={"uploadId": upload_id})
 
     def sign_complete(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
-        """Sign CompleteMultipartUpload, on the condition that there is no object."""
+        """Sign CompleteMultipartUpload, on the condition that the object does not exist."""
         headers = {"If-None-Match": "*"}
         return self._bucket.presign(
             "POST", key, seconds, headers=headers, query={"uploadId": upload_id}
@@ -80,16 +80,16 @@ class S3Multipart(Multipart):
 
 
 def send_parts(control: S3Control, path: str, upload_id: str, content: Content) -> list[Part]:
-    """Send all of the content in parts, a few at a time; it is read in the caller's thread."""
+    """Upload the content as parts, a few concurrently; read it in the thread of the caller."""
     sent: list[Part] = []
     with ThreadPoolExecutor(PARTS_IN_FLIGHT, "rex.attach.parts") as pool:
-        flying: collections.deque[Future[Part]] = collections.deque()
+        in_flight: collections.deque[Future[Part]] = collections.deque()
         try:
             for number, data in enumerate(_cut(content, part_size(content)), 1):
-                if len(flying) == PARTS_IN_FLIGHT:
-                    sent.append(flying.popleft().result())
-                flying.append(pool.submit(control.upload_part, path, upload_id, number, data))
-            sent += [part.result() for part in flying]
+                if len(in_flight) == PARTS_IN_FLIGHT:
+                    sent.append(in_flight.popleft().result())
+                in_flight.append(pool.submit(control.upload_part, path, upload_id, number, data))
+            sent += [part.result() for part in in_flight]
         finally:
             pool.shutdown(cancel_futures=True)
     return sent

@@ -1,4 +1,4 @@
-"""The proxy to an endpoint: one reading of the environment for every HTTP client."""
+"""The proxy to an endpoint, from the environment, for every HTTP client."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ __all__ = ["proxy_for"]
 
 
 def proxy_for(endpoint: str) -> str | None:
-    """Return the address of the proxy to an endpoint, or None to connect to it directly.
+    """Return the address of the proxy to an endpoint, or None for a direct connection.
 
-    As Python's own clients read ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``.
+    ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` have the meaning that they have
+    for the HTTP clients of Python.
     """
     parts = urlsplit(endpoint)
     if proxy_bypass(parts.netloc.rpartition("@")[2]):

@@ -1,10 +1,9 @@
-"""Attachments that arrive piece by piece, on S3: a multipart upload, its record, and its tail.
+"""Resumable uploads on S3: a multipart upload, a record and a tail.
 
-Beside the multipart upload stand, in a folder of their own, the record and the tail: what has come
-since the last part, too little for a part of its own. A tail is called by the number of parts
-before it and by its size. One that has gone into a part meanwhile does not count any more, and of
-several the longest does: whatever two servers write at once, what was told to be stored never
-becomes less.
+The record and the tail are objects in a folder of the upload. The tail has the bytes since the last
+part, too few for a part of their own. The name of a tail has the number of parts before it, and its
+size. A tail whose bytes have gone into a part no longer counts; of several tails, the longest
+counts. So the acknowledged offset never decreases, even if two servers write concurrently.
 """
 
 from __future__ import annotations
@@ -35,29 +34,29 @@ if TYPE_CHECKING:
 __all__ = ["RECORD", "S3Resumable"]
 
 RECORD = "record"
-"""The name of a draft's record in its folder; while it is there, so is the draft."""
+"""The name of the record in the folder of an upload; the upload exists while its record does."""
 
 WHOLE = 0
-"""The number of the one part of a draft that is an object of its own by now."""
+"""The part number of a partial upload that has been completed to an object."""
 
 PARTS_OF_A_SIZE = 2500
-"""After so many parts, the next ones are twice as large: 10,000 of them hold 293 GiB."""
+"""The number of parts after which the part size doubles: 10,000 parts hold 293 GiB."""
 
 
 class _State(NamedTuple):
-    """A draft as it stands on the server."""
+    """The state of a resumable upload on the server."""
 
     key: str
     record: bytes
     content_type: str
     partial: bool
     upload_id: str | None = None
-    """Of the multipart upload; none is begun before there is enough for a part."""
+    """The id of the multipart upload, which is created once there are enough bytes for a part."""
     parts: Sequence[Part] = ()
     tail: int = 0
     """The size of the tail in bytes."""
     upload_metadata: str = ""
-    """What the attachment will have recorded with it."""
+    """The upload metadata to record with the attachment."""
 
     @property
     def size(self) -> int:
@@ -65,19 +64,19 @@ class _State(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the multipart upload has been completed, to be read."""
+        """Whether the multipart upload has been completed, so that it can be read."""
         return [part.number for part in self.parts] == [WHOLE]
 
 
 class S3Resumable(Resumable):
-    """Drafts on an S3 server; small ones never become a multipart upload."""
+    """Resumable uploads to a bucket; a small upload never becomes a multipart upload."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._control = bucket.control
         self._holds = Holds()
         self._last: dict[str, tuple[_State, bytes]] = {}
-        """The drafts that are about to be published, and what came of them after the parts."""
+        """The complete uploads before `publish`, each with its bytes after the last part."""
 
     def create(
         self, key: str, record: bytes, content_type: str, *, partial: bool, upload_metadata: str
@@ -130,7 +129,7 @@ class S3Resumable(Resumable):
         self._remove(key)
 
     def _place(self, key: str, data: bytes, content_type: str, upload_metadata: str) -> None:
-        """Store what never became a multipart upload."""
+        """Store an upload that never became a multipart upload."""
         digest = hashlib.sha256(data).hexdigest()
         try:
             self._bucket.put_whole(
@@ -142,7 +141,7 @@ class S3Resumable(Resumable):
                 mode="create",
             )
         except (FileExistsError, AlreadyExistsError):
-            # An earlier try may have stored it, and died before it removed the record.
+            # An earlier attempt may have stored the object, and died before it removed the record.
             if self._bucket.head(key).digest != digest:
                 raise
 
@@ -157,7 +156,7 @@ class S3Resumable(Resumable):
             try:
                 self._control.abort(target, upload_id)
             except S3Failure as failure:
-                if failure.kind is not Kind.NOT_FOUND:  # complete, or ended by somebody else
+                if failure.kind is not Kind.NOT_FOUND:  # completed, or aborted by another client
                     raise
         self._remove(key)
         return True
@@ -166,11 +165,11 @@ class S3Resumable(Resumable):
         return (state.key for state in self._states())
 
     def targets(self) -> Iterator[str]:
-        """Give the paths of the objects that drafts will make of their multipart uploads."""
+        """Yield the paths of the objects that the multipart uploads will become."""
         return (self._bucket.path(_target(state)) for state in self._states())
 
     def is_over(self, path: str) -> bool:
-        """Tell whether the upload of a record, by its path, was completed or ended otherwise."""
+        """Return whether the upload of the record at `path` was completed or aborted."""
         try:
             self._state(self._read_state(path).key)
         except FileNotFoundError:
@@ -186,10 +185,10 @@ class S3Resumable(Resumable):
     # The multipart upload.
 
     def _send(self, state: _State, data: bytes) -> _State:
-        """Send a part; begin the upload before if it is the first."""
+        """Upload a part; create the multipart upload before the first part."""
         number = len(state.parts) + 1
         if number > MAX_PARTS:
-            raise Error("Attachment is too large for its parts", kind=Kind.TOO_LARGE)
+            raise Error(f"Attachment is too large for {MAX_PARTS} parts", kind=Kind.TOO_LARGE)
         target = self._bucket.path(_target(state))
         if state.upload_id is None:
             state = self._load_unchanged(state.key, state.size)
@@ -201,41 +200,44 @@ class S3Resumable(Resumable):
             ]
             state = state._replace(upload_id=begun[0])
             self._save(state)
-        assert state.upload_id is not None  # noqa: S101 - now there is one
+        assert state.upload_id is not None  # noqa: S101 - set above
         part = self._control.upload_part(target, state.upload_id, number, data)
         return state._replace(parts=[*state.parts, part], tail=0)
 
     def _find_begun(self, target: str) -> list[str]:
-        """Find what a process began that ended before it could note it; some may not look."""
+        """Return multipart uploads that a process created and did not record before it died.
+
+        Empty also if the credentials do not allow listing.
+        """
         with suppress(S3Failure):
             return self._control.list_multiparts(target)
         return []
 
     def _keep(self, state: _State, tail: bytes) -> None:
-        """Store what is too little for a part, unless somebody at another server has gone on."""
+        """Store the tail. Errors: `CONFLICT` if another server continued the upload."""
         before = self._load_unchanged(state.key, state.size)
         self._write(_tail(state._replace(tail=len(tail))), tail)
         if before.tail:
             self._bucket.delete(self._bucket.path(_tail(before)))
 
     def _complete(self, state: _State, rest: bytes) -> None:
-        """Make an object of the parts, and of what comes after them."""
+        """Complete the multipart upload, with the remaining bytes as its last part."""
         if rest:
             state = self._send(state, rest)
         assert state.upload_id is not None  # noqa: S101 - there are parts
         complete(self._control, self._bucket.path(_target(state)), state.upload_id, state.parts)
 
-    # What stands on the server.
+    # State on the server.
 
     def _load_unchanged(self, key: str, size: int) -> _State:
-        """Give a draft as it stands, unless somebody at another server has gone on with it."""
+        """Return the state of an upload. Errors: `CONFLICT` if another server continued it."""
         state = self._state(key)
         if state.size != size:
             raise _moved_error(key)
         return state
 
     def _states(self) -> Iterator[_State]:
-        """Yield all drafts by their records alone; one whose record is damaged is left out."""
+        """Yield all uploads from their records alone, without uploads whose record is damaged."""
         for found in self._control.objects(self._bucket.path(f"{PLACE}/")):
             if found.key.endswith(f"/{RECORD}"):
                 with suppress(FileNotFoundError, Error):
@@ -268,7 +270,7 @@ class S3Resumable(Resumable):
         return max((int(found[1]) for name in names if (found := form.fullmatch(name))), default=0)
 
     def _parts(self, state: _State) -> list[Part]:
-        assert state.upload_id is not None  # noqa: S101 - asked before
+        assert state.upload_id is not None  # noqa: S101 - the caller checks
         target = self._bucket.path(_target(state))
         try:
             return list(self._control.list_parts(target, state.upload_id))
@@ -280,11 +282,11 @@ class S3Resumable(Resumable):
             return [Part(WHOLE, size, "")]
         if state.upload_id in self._find_begun(target):
             raise Error(
-                "The server contradicts itself about the upload",
+                "The server lists the upload, but not its parts",
                 f"/{state.key}",
                 kind=Kind.UNAVAILABLE,
             )
-        # It was completed, or somebody else ended it. What is left of it is for sweep.
+        # It was completed, or another client aborted it. Sweep removes its remains.
         raise FileNotFoundError
 
     def _save(self, state: _State) -> None:
@@ -316,18 +318,18 @@ class S3Resumable(Resumable):
         return None if found is None else found.size
 
     def _paths(self, key: str) -> Iterator[str]:
-        """Yield the paths of the objects in the folder of a draft."""
+        """Yield the paths of the objects in the folder of an upload."""
         return (found.key for found in self._control.objects(self._bucket.path(f"{_place(key)}/")))
 
     def _remove(self, key: str) -> None:
-        # The record goes first: without it, the draft does not exist, and sweep finds the rest.
+        # The record first: without it, the upload does not exist, and sweep finds the rest.
         for path in sorted(self._paths(key), key=lambda path: not path.endswith(f"/{RECORD}")):
             self._bucket.delete(path)
 
 
 def _moved_error(key: str) -> Error:
     return Error(
-        "Somebody else has gone on with the upload",
+        "Another client has continued the upload",
         f"/{key}",
         kind=Kind.CONFLICT,
         code="upload-conflict",
@@ -343,7 +345,7 @@ def _tail(state: _State) -> str:
 
 
 def _target(state: _State) -> str:
-    """Give the key of the object that the multipart upload will make."""
+    """Return the key of the object that the multipart upload will become."""
     return f"{_place(state.key)}/data" if state.partial else state.key
 
 

@@ -1,4 +1,4 @@
-"""The examination of what the settings say of a bucket: keys, server, region, addressing."""
+"""The diagnosis of the settings of a bucket: credentials, server, region and addressing."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = ["HOST_ADVICE", "S3SettingsDoctor"]
 
 SKEW_WRONG = 5 * 60
 SKEW_WARNED = 30
-"""Seconds between the clocks; at 15 minutes, S3 refuses what is signed."""
+"""Seconds between the clocks; from 15 minutes on, S3 refuses signatures."""
 LONGEST_SECONDS = 10
 MIN_SHOWN = 8
-"""Of a shorter key or secret, nothing is shown, and nothing looked for in what is told."""
+"""The length below which an access key is hidden entirely, and a secret is not masked."""
 
 HOST_ADVICE = (
-    "the proxy must pass Host on as it comes (nginx: proxy_set_header Host $http_host;), or the "
-    "endpoint be the address that the server itself is given"
+    "the proxy must not change the header Host (nginx: proxy_set_header Host $http_host;), or the "
+    "endpoint must be the address to which the proxy forwards requests"
 )
 
 _BLAMED = {
@@ -44,11 +44,11 @@ _BLAMED = {
     "attach_s3_session_token": "keys",
     "attach_s3_bucket": "bucket",
 }
-"""The step that is wrong where the check of the bucket names a setting; else the endpoint is."""
+"""The step to blame by the setting that the check of the bucket names; by default, endpoint."""
 
 
 class S3SettingsDoctor(Doctor):
-    """Examines what was configured; nothing is stored."""
+    """Diagnoses the settings; stores nothing."""
 
     required = ("credentials", "endpoint", "clock", "region", "keys", "addressing", "bucket")
 
@@ -60,7 +60,7 @@ class S3SettingsDoctor(Doctor):
         self._known: Credentials | None = None
 
     def first(self) -> list[Step]:
-        looks = {
+        checks = {
             "credentials": self._credentials,
             "endpoint": self._endpoint,
             "clock": self._clock,
@@ -69,8 +69,8 @@ class S3SettingsDoctor(Doctor):
             "addressing": self._check_addressing,
             "bucket": self._find,
         }
-        names = [*looks]
-        return [Step(name, looks[name], names[:at][-1:]) for at, name in enumerate(names)]
+        names = [*checks]
+        return [Step(name, checks[name], names[:at][-1:]) for at, name in enumerate(names)]
 
     @functools.cached_property
     def client(self) -> Client:
@@ -82,7 +82,7 @@ class S3SettingsDoctor(Doctor):
         self._known = keys
         known = f"access key {_shorten(keys.access_key)}"
         if keys.session_token is not None:
-            known += f", temporary, until {keys.expires_at or 'nobody knows when'}"
+            known += f", temporary, until {keys.expires_at or 'an unknown time'}"
         if isinstance(provider, AwsChain):
             return ok(f"from the AWS chain ({provider.method}): {known}")
         if keys.session_token is None:
@@ -90,18 +90,18 @@ class S3SettingsDoctor(Doctor):
         return warn(
             "temporary-credentials",
             f"from the settings: {known}",
-            "nobody renews temporary keys that stand in settings, and links end with them: leave "
-            "the keys away where a role or a profile gives them (AWS chain)",
+            "temporary credentials in settings are not renewed, and links expire with them: remove "
+            "them from the settings if a role or a profile provides them (AWS chain)",
         )
 
     def _endpoint(self) -> Check:
-        client, began = self.client, time.perf_counter()  # which fails without its certificates
+        client, began = self.client, time.perf_counter()  # raises for wrong certificates
         try:
             answer = client.send("GET", f"{self._bucket.endpoint}/")
         except Unreachable as failure:
-            advice = "attach_s3_endpoint must be the address at which the server listens"
+            advice = "attach_s3_endpoint must be the address on which the server listens"
             if failure.is_certificate:
-                advice = "give the PEM file of its authority with attach_s3_ca_file"
+                advice = "set attach_s3_ca_file to the PEM file of its certificate authority"
             return fail(
                 "unreachable", f"{self._bucket.endpoint} cannot be reached: {failure}", advice
             )
@@ -109,14 +109,14 @@ class S3SettingsDoctor(Doctor):
         self._compare_clocks(answer)
         if self._step_to_blame == "endpoint":
             advice = (
-                "attach_s3_endpoint must be the address of the S3 service itself: not that of its "
-                "web console, and without the bucket"
+                "attach_s3_endpoint must be the address of the S3 API, not of the web console, and "
+                "must not contain the bucket"
             )
-            is_passing = self._refusal.kind is Kind.UNAVAILABLE
-            return fail_with(self._refusal, *(() if is_passing else (advice,)))
+            is_passing = self._error.kind is Kind.UNAVAILABLE
+            return fail_with(self._error, *(() if is_passing else (advice,)))
         server = answer.headers.get("Server")
         named = f" ({server})" if server else ""
-        return ok(f"{self._bucket.endpoint}{named} answers in {taken:.0f} ms")
+        return ok(f"{self._bucket.endpoint}{named} responds in {taken:.0f} ms")
 
     def _compare_clocks(self, answer: Answer) -> None:
         try:
@@ -127,43 +127,43 @@ class S3SettingsDoctor(Doctor):
             self._skew = None
 
     def _clock(self) -> Check:
-        advice = "have both set by NTP:", "$ timedatectl set-ntp true"
+        advice = "synchronise both clocks by NTP:", "$ timedatectl set-ntp true"
         if self._skew is None:
             if self._step_to_blame == "clock":
-                return fail_with(self._refusal, *advice)
-            return ok("the server does not tell its time")
+                return fail_with(self._error, *advice)
+            return ok("the server does not send its time")
         seconds = abs(self._skew)
         if seconds <= SKEW_WARNED and self._step_to_blame != "clock":
-            return ok(f"{seconds:.0f} s from that of the server")
+            return ok(f"{seconds:.0f} s from the clock of the server")
         direction = "ahead of" if self._skew > 0 else "behind"
-        found = f"the clock here is {seconds:.0f} s {direction} that of the server"
+        found = f"the clock of this machine is {seconds:.0f} s {direction} the clock of the server"
         is_wrong = seconds > SKEW_WRONG or self._step_to_blame == "clock"
         return (fail if is_wrong else warn)("clock-skew", found, *advice)
 
     def _region(self) -> Check:
         if self._step_to_blame != "region":
             return ok(self._bucket.region)
-        regions = self._refusal.payload
+        regions = self._error.payload
         expected = regions.expected if isinstance(regions, Regions) else ""
-        return fail_with(self._refusal, f"attach_s3_region={expected or '…'}")
+        return fail_with(self._error, f"attach_s3_region={expected or '…'}")
 
     def _keys(self) -> Check:
         if self._step_to_blame != "keys":
-            return ok("the server knows them")
-        if self._refusal.setting == "attach_s3_secret_key" and self._is_secret_right():
+            return ok("the server accepts them")
+        if self._error.setting == "attach_s3_secret_key" and self._is_secret_right():
             return fail(
                 "host-changed",
-                "the secret key is right, but requests do not arrive as they were signed: "
-                "something on the way changes the header Host",
+                "the secret key is right, but a proxy changes the header Host, so that requests do "
+                "not match their signatures",
                 HOST_ADVICE,
             )
-        advice = "give keys that the server knows; rex settings tells where they stand"
-        if self._refusal.code == "credentials-expired":
-            advice = "get new keys, or have the AWS chain renew them (leave them away)"
-        return fail_with(self._refusal, advice)
+        advice = "set credentials that the server accepts; rex settings shows where they are set"
+        if self._error.code == "credentials-expired":
+            advice = "get new credentials, or remove them so that the AWS chain renews them"
+        return fail_with(self._error, advice)
 
     def _is_secret_right(self) -> bool:
-        """Send a form that is too large: the signature of a form does not cover the host."""
+        """Upload a form above its size limit: its signature does not cover the host."""
         link = self._s3.upload_link(self._s3.reserve("doctor.txt"), max_size=0, expires=60)
         answer = self.client.upload(dataclasses.replace(link, url=f"{self._bucket.url}/"), b"x")
         return element(answer.body, "Code") == "EntityTooLarge"
@@ -171,25 +171,25 @@ class S3SettingsDoctor(Doctor):
     def _check_addressing(self) -> Check:
         if self._step_to_blame != "addressing":
             return ok(f"{self._bucket.addressing}: {self._bucket.url}")
-        return fail_with(self._refusal, f"attach_s3_addressing={self._other.addressing}")
+        return fail_with(self._error, f"attach_s3_addressing={self._other.addressing}")
 
     def _find(self) -> Check:
         bucket = self._bucket.name
         if self._step_to_blame == "list":
-            text = f"{bucket}: whether it is there is not told without s3:ListBucket"
+            text = f"{bucket}: without s3:ListBucket, the server does not tell whether it exists"
             return warn("unknown", text)
         if self._step_to_blame != "bucket":
             return ok(bucket)
         endpoint = shlex.quote(self._bucket.endpoint)
         return fail_with(
-            self._refusal,
-            "make the bucket, or give the name of another in attach_s3_bucket:",
+            self._error,
+            "create the bucket, or set attach_s3_bucket to an existing bucket:",
             f"$ aws s3api create-bucket --endpoint-url {endpoint} --bucket {bucket}",
         )
 
     @functools.cached_property
     def _failure(self) -> Error | None:
-        """What the check of the bucket says."""
+        """The error of the check of the bucket, or None."""
         try:
             self._bucket.check()
         except Error as error:
@@ -197,14 +197,14 @@ class S3SettingsDoctor(Doctor):
         return None
 
     @property
-    def _refusal(self) -> Error:
-        """The same, where something is to blame."""
-        assert self._failure is not None  # noqa: S101 - or nothing were to blame
+    def _error(self) -> Error:
+        """The error of the check of the bucket, if there is a step to blame."""
+        assert self._failure is not None  # noqa: S101 - there is a step to blame
         return self._failure
 
     @functools.cached_property
     def _step_to_blame(self) -> str:
-        """The step to which that belongs."""
+        """The step to which the error of the check belongs, or an empty string."""
         if self._failure is None:
             return ""
         if self._failure.kind is Kind.DENIED:
@@ -218,7 +218,7 @@ class S3SettingsDoctor(Doctor):
 
     @functools.cached_property
     def _other(self) -> Bucket:
-        """The bucket with its name in the other place."""
+        """The bucket with the other addressing."""
         return self._bucket.with_addressing(
             "path" if self._bucket.addressing == "virtual" else "virtual"
         )
@@ -240,5 +240,5 @@ class S3SettingsDoctor(Doctor):
 
 
 def _shorten(access_key: str) -> str:
-    """Show so much of an access key that one knows which it is."""
+    """Return the beginning of an access key, enough to recognise it."""
     return f"{access_key[:4]}…" if len(access_key) >= MIN_SHOWN else "…"

@@ -41,12 +41,12 @@ TOKENS_PURPOSE = b"rex.attach: the secret of tokens"
 
 
 class S3Storage(ObjectStorage):
-    """Attachments in a bucket of Amazon S3 or of a server that speaks its protocol."""
+    """Attachments in a bucket on Amazon S3 or on a compatible server."""
 
     _codes = S3_CODES
 
     def __init__(self, config: S3Config, **options: Unpack[StorageOptions]) -> None:
-        """Use a bucket; makes no request yet."""
+        """Use a bucket; make no request yet."""
         bucket_ = Bucket(config)
         super().__init__(bucket_, **options)
         self._bucket = bucket_
@@ -68,7 +68,7 @@ class S3Storage(ObjectStorage):
             parts = send_parts(control, path, upload_id, content)
             complete(control, path, upload_id, parts)
         except BaseException:
-            with suppress(S3Failure):  # it may be complete, and is over then
+            with suppress(S3Failure):  # the upload may be complete
                 control.abort(path, upload_id)
             raise
 
@@ -105,10 +105,10 @@ class S3Storage(ObjectStorage):
         return (S3Doctor(self, self._bucket),)
 
     def _own_secret(self) -> bytes:
-        keys = self._bucket.credentials
-        credentials = None if isinstance(keys, AwsChain) else keys()
+        provider = self._bucket.credentials
+        credentials = None if isinstance(provider, AwsChain) else provider()
         if credentials is None or credentials.session_token is not None:
-            # Keys that change are no secret that lasts.
+            # Credentials that change cannot derive a lasting secret.
             return super()._own_secret()
         return hmac.digest(credentials.secret_key.encode(), TOKENS_PURPOSE, hashlib.sha256)
 
@@ -116,7 +116,7 @@ class S3Storage(ObjectStorage):
         if isinstance(failure, S3Failure):
             return failure.meaning
         if isinstance(failure, UnauthenticatedError):
-            # It may be that no request was made: obstore does not say why there are no keys.
+            # Perhaps there are no credentials; obstore does not say why, so get them again.
             try:
                 self._bucket.credentials()
             except Error as error:
@@ -125,12 +125,12 @@ class S3Storage(ObjectStorage):
         return super()._explain(failure)
 
     def _check(self, *, create: bool) -> None:
-        del create  # nothing is made in a bucket
+        del create  # nothing needs to be created in a bucket
         self._bucket.check()
 
 
 class S3Rules(BucketRules):
-    """The rules of a bucket."""
+    """Reads and sets the rules of a bucket."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
