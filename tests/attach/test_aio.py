@@ -74,7 +74,7 @@ def test_adds_cancelled_at_random_moments_leave_nothing() -> None:
 def test_joins_do_not_keep_the_others_waiting() -> None:
     """However many there are: each takes as long as its parts are large."""
     storage = MemoryStorage()
-    drafts: Any = storage.uploads._drafts
+    drafts: Any = storage.uploads._backend
     read, go_on = drafts.read, threading.Event()
 
     def slow(key: str) -> Iterator[bytes]:

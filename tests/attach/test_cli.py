@@ -181,7 +181,7 @@ def test_all_are_removed_although_one_was_missing(
     ("arguments", "code", "said"),
     [
         (["get", "/../../etc/passwd"], 4, "Ill-formed attachment handle"),
-        (["ls", "--day", "yesterday"], 4, "Ill-formed day"),
+        (["ls", "--day", "yesterday"], 4, "day must be a date"),
         (["add", "/missing/file"], 2, "does not exist"),
         (["add", "--name", "a", "/dev/null", "/dev/null"], 2, "--name is for one file"),
         (["add"], 2, "Missing argument"),

@@ -109,7 +109,7 @@ def test_a_flipped_bit_is_refused(
             stored = [storage.open(handle).read() for handle in storage]
             wrong += sum(content not in (SMALL, LARGE) for content in stored)
             for handle in storage.uploads.list():
-                done = b"".join(storage.uploads._drafts.read(handle[1:]))
+                done = b"".join(storage.uploads._backend.read(handle[1:]))
                 wrong += not (SMALL.startswith(done) or LARGE.startswith(done))
             storage.close()
     assert flipped > 0

@@ -123,7 +123,7 @@ def test_what_somebody_holds_is_not_touched(
     """A file that is being written, and an upload that somebody appends to, whatever their age."""
     monkeypatch.setattr(directory, "_TMPFILE", None)
     upload = storage.uploads.create("held.bin", size=100)
-    drafts: Any = storage.uploads._drafts
+    drafts: Any = storage.uploads._backend
     now = later(9 * DAY)
     with (
         storage._tree.hold_open() as root,

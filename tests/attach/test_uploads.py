@@ -656,7 +656,7 @@ def test_what_was_told_to_be_stored_never_becomes_less(
 
     def look_and_wait(drafts: s3_drafts.S3Resumable, key: str, size: int) -> object:
         state = unchanged(drafts, key, size)
-        if size == 0 and drafts is s3.uploads._drafts and seen.pop():
+        if size == 0 and drafts is s3.uploads._backend and seen.pop():
             other.uploads.append(handle, 0, data[:20])
         return state
 
@@ -693,7 +693,7 @@ def test_what_another_server_stored_in_the_meantime_is_not_taken_for_ours(
     """The offset was right when it was looked at, and is not any more: nothing is stored twice."""
     handle = s3.uploads.create("a.bin", size=6).handle
     other = again(s3)
-    load = other.uploads._drafts.load
+    load = other.uploads._backend.load
 
     def late(key: str) -> Any:
         found = load(key)
@@ -701,7 +701,7 @@ def test_what_another_server_stored_in_the_meantime_is_not_taken_for_ours(
         s3.uploads.append(handle, 0, b"abc")
         return found
 
-    monkeypatch.setattr(other.uploads._drafts, "load", late)
+    monkeypatch.setattr(other.uploads._backend, "load", late)
     assert Kind.CONFLICT == failure_of(other.uploads.append, handle, 0, b"abc")
     assert 3 == other.uploads.info(handle).offset
     other.uploads.append(handle, 3, b"def")
@@ -827,7 +827,7 @@ def test_a_part_that_is_not_read_whole_is_not_joined(monkeypatch: pytest.MonkeyP
     part = storage.uploads.create("a.bin", size=7, partial=True).handle
     storage.uploads.append(part, 0, b"content")
     with monkeypatch.context() as patch:
-        patch.setattr(storage.uploads._drafts, "read", lambda _: iter([b"cont"]))
+        patch.setattr(storage.uploads._backend, "read", lambda _: iter([b"cont"]))
         with pytest.raises(Error) as caught:
             storage.uploads.join("b.bin", [part])
     assert Kind.CORRUPT == caught.value.kind

@@ -436,7 +436,7 @@ def test_a_piece_with_a_checksum_leaves_its_room(
     monkeypatch.setattr("rex.attach.web.checksum.ROOM", room)
     path = memory.create(5 if status == 413 else 6)
     if status == 409:
-        memory.storage.uploads._drafts.append = conflict  # type: ignore[assignment,method-assign]
+        memory.storage.uploads._backend.append = conflict  # type: ignore[assignment,method-assign]
     wrong = checksum(b"" if status == 460 else b"abcdef")
     answer = memory.patch(path, 0, chunks(b"abc", b"def"), Upload_Checksum=wrong)
     assert status == answer.status_code
@@ -767,7 +767,7 @@ def test_a_creation_that_breaks_off_leaves_nothing(then: Any, storage: Storage) 
 
 def test_a_creation_that_is_cancelled_at_its_end_leaves_nothing(memory: Client) -> None:
     """Not even the attachment that it has just become."""
-    drafts: Any = memory.storage.uploads._drafts
+    drafts: Any = memory.storage.uploads._backend
     publish, publishes, go_on = drafts.publish, threading.Event(), threading.Event()
 
     def published(*args: Any) -> None:
@@ -914,7 +914,7 @@ def test_what_breaks_in_the_storage_is_no_answer_of_the_protocol(memory: Client)
     def broken(*_: object) -> None:
         raise Error("It is broken", "the inside", kind=Kind.UNAVAILABLE)
 
-    uploads._drafts.load = broken
+    uploads._backend.load = broken
     answer = memory.ask("PATCH", path, headers={**PIECE, "Upload-Offset": "0"}, content=b"x")
     assert (503, "unavailable") == told(answer)
     assert "inside" not in answer.text

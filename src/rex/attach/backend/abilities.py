@@ -1,4 +1,4 @@
-"""What a storage can do besides storing: one value, with a field for each ability."""
+"""The optional abilities of a backend: one value, with a field for each ability."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ T = TypeVar("T")
 
 
 class LinkSigner(abc.ABC):
-    """Signs links; keys, types and seconds are valid.
+    """Signs links; its arguments are valid.
 
     A method may raise any exception: the operations make an `Error` of it, with `Backend._explain`.
     """
 
     is_service = False
-    """Whether the service answers the links, and not a server of the storage."""
+    """Whether the service answers the links, and not the server of the backend."""
     signs_uploads = True
-    """Whether there are links for uploads, and not for downloads alone."""
+    """Whether the signer also signs uploads, and not only downloads."""
 
     @property
     def is_offline(self) -> bool:
-        """Whether signing asks no server, so that an event loop may call it."""
+        """Whether signing needs no server, so that an event loop may call it."""
         return False
 
     @abc.abstractmethod
     def post(
         self, key: str, content_type: str, max_size: int | None, seconds: float
     ) -> PresignedLink:
-        """Sign a form upload; every field is pinned."""
+        """Sign a form upload; the client cannot change any field."""
 
     @abc.abstractmethod
     def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
@@ -59,16 +59,16 @@ class LinkSigner(abc.ABC):
     def get(
         self, key: str, content_disposition: str, content_type: str | None, seconds: float
     ) -> PresignedLink:
-        """Sign a download that is answered with this disposition and, if given, this type."""
+        """Sign a download whose response has this disposition and, if given, this type."""
 
     def compare(self, link: SignedLink) -> Comparison | None:
-        """Compare a link of S3 with the settings, asking no server; None without such settings."""
+        """Compare an S3 link with the settings, offline; return None without S3 settings."""
         del link
         return None
 
 
 class BucketRules(abc.ABC):
-    """The rules of a bucket, in S3's own words."""
+    """The rules of a bucket, in the format of S3."""
 
     @abc.abstractmethod
     def cors(self) -> list[dict[str, Any]]:
@@ -80,64 +80,64 @@ class BucketRules(abc.ABC):
 
     @abc.abstractmethod
     def lifecycle(self, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
-        """Return the lifecycle rules that remove abandoned uploads after days.
+        """Return the lifecycle rules that remove abandoned uploads after `days`.
 
-        With `noncurrent` (days), also older versions of removed attachments.
+        With `noncurrent` (days), the rules also remove the versions of removed attachments.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
-    """The abilities of a storage; None stands for what it cannot do.
+    """The abilities of a backend; None for an ability that it does not have.
 
-    A storage around another passes on what it does not change, with `dataclasses.replace`.
+    A backend around another one passes its abilities on, changed with `dataclasses.replace`.
     """
 
     links: LinkSigner | None = None
-    """Links for clients."""
+    """Signs links for clients."""
     resumable: Resumable | None = None
-    """Uploads that arrive piece by piece."""
+    """Stores resumable uploads."""
     multipart: Multipart | None = None
-    """Uploads in parts that clients send straight to a server."""
+    """Handles multipart uploads, which clients send directly to a server."""
     bucket: BucketRules | None = None
-    """A bucket with rules."""
+    """Reads and sets the rules of a bucket."""
     garbage: GarbageFinder | None = None
-    """Finds abandoned files and uploads that have been of no use since before a moment.
+    """Yields abandoned files and uploads, unused since before the given moment.
 
-    Expired resumable uploads are not among them, as long as their records exist. Each is cleared,
-    if at all, before the next is requested; a directory comes after its content.
+    It omits expired resumable uploads whose records exist. The caller clears an item, if at all,
+    before it requests the next; a directory comes after its content.
     """
     diagnostics: Diagnostics | None = None
-    """Returns what examines the storage, or each of those that it is made of."""
+    """Returns the doctor of the storage, or the doctors of those that it consists of."""
 
 
-_LACKING = {
+_UNSUPPORTED = {
     "links": partial(
         Error,
-        "This storage cannot make links",
-        "links need a server that a client can reach; say where the service is (setting "
-        "attach_url), or keep the attachments on an S3-compatible server",
+        "This storage cannot create links",
+        "links need a server that clients can reach: set attach_url to the address of the "
+        "service, or keep the attachments on an S3-compatible server",
         kind=Kind.UNSUPPORTED,
         code="no-links",
     ),
     "resumable": partial(
         Error,
-        "This storage takes no uploads in pieces",
-        "send the attachment in one request, or keep the attachments in a directory or on S3",
+        "This storage does not support resumable uploads",
+        "upload in one request, or keep the attachments in a directory or on S3",
         kind=Kind.UNSUPPORTED,
         code="no-resumable",
     ),
     "multipart": partial(
         Error,
-        "This storage takes no uploads in parts by links",
+        "This storage does not support multipart uploads",
         "keep the attachments on an S3-compatible server (attach_s3_bucket)",
         kind=Kind.UNSUPPORTED,
         code="no-multipart",
     ),
     "bucket": partial(
         Error,
-        "This storage has no bucket whose rules could be set",
-        "the service itself answers to the sites in attach_origins",
+        "This storage has no bucket with rules",
+        "for CORS, set attach_origins: the service applies it",
         kind=Kind.UNSUPPORTED,
         code="no-bucket-rules",
     ),
@@ -145,8 +145,8 @@ _LACKING = {
 
 
 def require(ability: T | None, name: str) -> T:
-    """Return an ability. Errors: `UNSUPPORTED` where the storage has it not."""
+    """Return an ability. Errors: `UNSUPPORTED` if the backend does not have it."""
     if ability is None:
-        error = _LACKING[name]()
+        error = _UNSUPPORTED[name]()
         raise error
     return ability

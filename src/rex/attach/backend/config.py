@@ -1,4 +1,4 @@
-"""How a backend declares its configuration, and how a URL or settings become its storage."""
+"""The configuration of a backend: its settings, its options, and its storage."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def option(
     setting: str | None = None,
     in_url: bool = False,
 ) -> Any:
-    """Declare a field of a backend's configuration, and with it the setting and the option.
+    """Declare a field of a backend's configuration, with its setting and its option.
 
-    Without `default`, the field selects the backend: a storage has it if the setting is given. The
-    setting is called `setting`, or else the backend's prefix and the name of the field. With
-    `in_url`, the URL of a storage says it by its host or path, and it is not an option. A `secret`
-    must not be in a URL.
+    A field without `default` selects the backend: the backend is used if the setting is given. The
+    name of the setting is `setting`, by default the backend's prefix and the name of the field.
+    With `in_url`, the host or path of a storage's URL gives the value, and there is no option. A
+    `secret` must not be in a URL.
     """
     declared = {"type": type_, "help": help, "secret": secret, "setting": setting, "in_url": in_url}
     return dataclasses.field(default=default, metadata=declared)
@@ -41,20 +41,20 @@ def option(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BackendSpec:
-    """A backend as the registry of `rex.attach.opening` has it; imports nothing of the backend."""
+    """The entry of a backend in the registry of `rex.attach.opening`; does not import it."""
 
     scheme: str
-    """The scheme of its URLs."""
+    """The scheme of the URLs of its storages."""
     example: str
     """A URL, for error messages."""
     config: type[Any]
     """A dataclass whose fields are declared with `option`."""
     prefix: str
-    """What the names of its settings begin with."""
+    """The prefix of the names of its settings."""
     read_url: Callable[[SplitResult], Mapping[str, str] | None]
-    """Returns the fields that a URL says by its host and path; None for a URL of another form."""
+    """Returns the fields in the host and path of a URL; None for an invalid URL."""
     factory: str
-    """``module:function``: takes a configuration and the options of every storage."""
+    """``module:function``, called with a configuration and the options of every storage."""
     extra: str | None = None
     """The extra of the distribution that installs what the backend needs."""
 
@@ -82,13 +82,13 @@ class BackendSpec:
 
     @property
     def options(self) -> dict[str, Setting[Any]]:
-        """The settings that a URL or a keyword gives, by the name of the option."""
+        """The settings that a URL or a keyword can give, by the name of the option."""
         fields = dataclasses.fields(self.config)
         names = [field.name for field in fields if not field.metadata["in_url"]]
         return {name: self.settings[name] for name in names}
 
     def open(self, settings: Settings, **options: Any) -> Any:
-        """Make the storage; `options` are those of every storage.
+        """Return the storage; `options` are those of every storage.
 
         Errors: `CONFIGURATION`, also if the packages that the backend needs are not installed.
         """

@@ -1,4 +1,4 @@
-"""What a kind of storage adds to its examination: its own steps, and what to change."""
+"""What a backend adds to the diagnosis: its own steps, and advice."""
 
 from __future__ import annotations
 
@@ -35,72 +35,72 @@ __all__ = [
 
 FORBIDDEN = 403
 MAX_ANSWER = 65536
-"""The bytes of an answer that are looked at; whoever gives it may be anyone."""
+"""The bytes of a response that are read; the server that sends it is not trusted."""
 MAX_TEXT = 600
 OK = "ok"
-"""The code of a finding where nothing is wrong."""
+"""The code of a check that found no problem."""
 
 
 class Verdict(enum.Enum):
-    """What was found in one step."""
+    """The verdict of a check."""
 
     OK = "ok"
-    """It works."""
+    """The step works."""
     WARN = "warn"
-    """It works, and there is something to know."""
+    """The step works, with a limitation that the operator should know."""
     FAIL = "fail"
     """An application would fail."""
     SKIP = "skip"
-    """It was not tried, for the reason given."""
+    """The step was skipped, for the given reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was found in one step of an examination."""
+    """The result of one step of a diagnosis."""
 
     step: str
     verdict: Verdict
     code: str
-    """What was found, for programs (docs/errors.md): `OK` if nothing is wrong."""
+    """The result for programs (docs/errors.md): `OK` if nothing is wrong."""
     text: str
-    """What was found, in one line."""
+    """The result, in one line."""
     advice: tuple[str, ...] = ()
-    """What to change, in lines; one that begins with ``$`` is a command."""
+    """What to change, in lines; a line that begins with ``$`` is a command."""
     storage: str = ""
-    """Which storage it is about."""
+    """The storage that was checked."""
 
 
 class Step(NamedTuple):
-    """One step of an examination."""
+    """One step of a diagnosis."""
 
     name: str
     look: Callable[[], Check]
     needs: Sequence[str] = ()
-    """The steps without which this one makes no sense."""
+    """The steps that must succeed before this step."""
 
 
 def ok(text: str) -> Check:
-    """Return the finding that something works."""
+    """Return a check with the verdict `OK`."""
     return Check("", Verdict.OK, OK, text)
 
 
 def warn(code: str, text: str, *advice: str) -> Check:
-    """Return a finding that the operator should know."""
+    """Return a check with the verdict `WARN`."""
     return Check("", Verdict.WARN, code, text, advice)
 
 
 def fail(code: str, text: str, *advice: str) -> Check:
-    """Return the finding that something does not work."""
+    """Return a check with the verdict `FAIL`."""
     return Check("", Verdict.FAIL, code, text, advice)
 
 
 def fail_with(error: Error, *advice: str) -> Check:
-    """Return the finding that a step failed with an error, under the code of that error."""
+    """Return a check with the verdict `FAIL`, and the code and text of an error."""
     return fail(error.code, one_line(error), *advice)
 
 
 def skip(code: str, reason: str) -> Check:
-    """Return the finding that a step was not tried, and why."""
+    """Return a check with the verdict `SKIP`."""
     return Check("", Verdict.SKIP, code, reason)
 
 
@@ -110,72 +110,72 @@ def one_line(error: Error) -> str:
 
 
 class Doctor:
-    """What is particular to one storage; whatever it raises is told as what is wrong.
+    """What is particular to one storage; an exception of a step becomes a failed check.
 
-    An `Error` that a step raises is a finding too, with `advice`.
+    An `Error` that a step raises becomes a check with `advice`.
     """
 
     required: Sequence[str] = ()
-    """The steps without which nothing can be tried."""
+    """The steps that must succeed before anything is stored."""
     methods: Sequence[str] = ("GET", "PUT", "POST")
-    """What the pages of other sites do with links."""
+    """The methods that pages of other origins use with links."""
     is_older = False
-    """Whether nothing new is stored here (setting attach_fallback)."""
+    """Whether this is the older storage, which gets nothing new (setting attach_fallback)."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
 
     def first(self) -> list[Step]:
-        """Give the steps before anything is stored."""
+        """Return the steps that run before anything is stored."""
         return []
 
     def more(self, reserve: Callable[[], str]) -> list[Step]:
-        """Give more steps, after those that every storage has.
+        """Return more steps, which run after those of every storage.
 
-        What they store, they store under handles that `reserve` gives; it is removed in the end.
+        They must store under handles from `reserve`, which are removed afterwards.
         """
         del reserve
         return []
 
     @functools.cached_property
     def client(self) -> Client:
-        """What sends requests as those do who have a link."""
+        """The client that follows links."""
         from rex.attach.links.client import Client
 
         return Client(most=MAX_ANSWER)
 
     def lacks_links(self) -> Check | None:
-        """Return the finding that no link can be tried, or None if links can be tried."""
+        """Return a skipped check if links cannot be tried, or None."""
         return None
 
     def advice(self, step: str, error: Error) -> Sequence[str]:
-        """Return what to change where a step failed with an error."""
+        """Return what to change after a step failed with an error."""
         del step
         is_full = error.code == "storage-full"
-        return ("make room, or give the storage more",) if is_full else ()
+        return ("free some space, or enlarge the storage",) if is_full else ()
 
     def explain_refusal(self, method: str, answer: Answer) -> Check:
-        """Say what is wrong where a link was answered with a refusal."""
-        advice = ["attach_url must be the address of the service of this very storage"]
+        """Return a check for a link that was refused."""
+        advice = ["attach_url must be the address of the service over this storage"]
         if answer.status == FORBIDDEN:
             advice.append("and the service must have the same secret (setting attach_secret)")
-        found = f"a {method} to {self.storage.url} is answered {answer.status}"
+        found = f"{method} to {self.storage.url} returned the status {answer.status}"
         return fail("link-refused", found, *advice)
 
     def unreachable(self, failure: Unreachable) -> Check:
-        """Say what is wrong where a link leads nowhere."""
+        """Return a check for a link whose server cannot be reached."""
         return fail(
             "unreachable",
             f"{self.storage.url} cannot be reached: {failure}",
-            "start the service (rex serve), or give its address in attach_url",
+            "start the service (rex serve), or correct its address in attach_url",
         )
 
     def not_shared(self, origin: str) -> Sequence[str]:
-        """Say what to do so that the pages of an origin may use the links."""
-        return (f"the service permits {origin} itself: a proxy before it must pass that on",)
+        """Return what to change so that pages of an origin may use the links."""
+        return (f"the service allows {origin}: a proxy in front of it must pass CORS headers on",)
 
     def discard(self, handle: str) -> None:
-        """Remove what may be stored under a handle; must not fail where nothing is."""
+        """Remove the attachment of a handle, if it exists."""
         from rex.core import Error
 
         try:
@@ -185,14 +185,14 @@ class Doctor:
                 raise
 
     def leave(self) -> None:
-        """Undo what `first` has made, at last."""
+        """Undo what `first` created."""
 
     def mask(self, text: str) -> str:
-        """Give a text without what is secret; all that is told comes through here."""
+        """Return a text without its secrets; every printed text passes through here."""
         return text
 
 
 def doctors_of(storage: Storage) -> Sequence[Doctor]:
-    """Return what examines a storage, or each of those that it is made of."""
+    """Return the doctor of a storage, or the doctors of those that it consists of."""
     diagnostics = storage.abilities.diagnostics
     return (Doctor(storage),) if diagnostics is None else diagnostics()

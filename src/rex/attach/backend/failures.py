@@ -1,4 +1,4 @@
-"""What failures mean: a kind, a code and a message for each error of the operating system."""
+"""The meaning of failures: kind, code and message for each operating system error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Meaning", "explain_os_error"]
 
 
 class Meaning(NamedTuple):
-    """What a failure means; the fields are those of the `Error` that is made of it."""
+    """The meaning of a failure: the fields of the `Error` to raise."""
 
     kind: Kind
     message: str
@@ -19,22 +19,20 @@ class Meaning(NamedTuple):
     setting: str | None = None
 
     def error(self, payload: object) -> Error:
-        """Return the error about this payload."""
+        """Return the error with this payload."""
         return Error(self.message, payload, kind=self.kind, code=self.code, setting=self.setting)
 
     def because(self, reason: str) -> Meaning:
-        """Return the same meaning with a reason after its message, if there is a reason."""
+        """Return the meaning with a reason after its message; unchanged without a reason."""
         return self._replace(message=f"{self.message} ({reason})") if reason else self
 
 
 _NO_ROOM = Meaning(Kind.UNAVAILABLE, "The storage is full", code="storage-full")
-_NOT_ALLOWED = Meaning(Kind.DENIED, "The storage does not permit this")
-_NOT_OURS = Meaning(
-    Kind.NOT_FOUND, "Attachment does not exist (something else stands in its place)"
-)
+_NOT_ALLOWED = Meaning(Kind.DENIED, "The storage denies access")
+_NOT_OURS = Meaning(Kind.NOT_FOUND, "Attachment does not exist (its path is not a regular file)")
 _BAD_DISK = Meaning(Kind.CORRUPT, "The disk cannot be read or written")
-_NO_ANSWER = Meaning(Kind.UNAVAILABLE, "The storage does not answer")
-_NO_SUPPORT = Meaning(Kind.UNSUPPORTED, "The file system cannot keep attachments")
+_NO_ANSWER = Meaning(Kind.UNAVAILABLE, "The storage does not respond")
+_NO_SUPPORT = Meaning(Kind.UNSUPPORTED, "The file system does not support attachments")
 
 _BY_ERRNO = {
     errno.ENOENT: Meaning(Kind.NOT_FOUND, "Attachment does not exist"),
@@ -49,7 +47,7 @@ _BY_ERRNO = {
     errno.ENOSPC: _NO_ROOM,
     errno.EDQUOT: _NO_ROOM,
     errno.EFBIG: Meaning(Kind.TOO_LARGE, "Attachment is too large for the file system"),
-    errno.ENAMETOOLONG: Meaning(Kind.UNSUPPORTED, "The file system cannot hold a name this long"),
+    errno.ENAMETOOLONG: Meaning(Kind.UNSUPPORTED, "The file name is too long for the file system"),
     errno.EIO: _BAD_DISK,
     errno.EUCLEAN: _BAD_DISK,
     errno.EBADMSG: _BAD_DISK,
@@ -61,9 +59,9 @@ _BY_ERRNO = {
 
 
 def explain_os_error(failure: OSError) -> Meaning:
-    """Return what an error of the system means.
+    """Return the meaning of an operating system error.
 
-    What is not in the table (too many open files, no memory, a server that went away, …) is a
-    state of the machine and not of the attachment, so trying again later may help.
+    An error that is not in the table (too many open files, out of memory, a lost server, …)
+    concerns the machine and not the attachment, so that a retry may succeed: `UNAVAILABLE`.
     """
     return _BY_ERRNO.get(failure.errno or 0, _NO_ANSWER).because(failure.strerror or "")

@@ -1,4 +1,4 @@
-"""What nobody finished: uploads, temporary files and the like, which a sweep may remove."""
+"""Garbage: abandoned uploads, temporary files and the like, which a sweep removes."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ __all__ = ["Garbage", "GarbageKind"]
 
 
 class GarbageKind(enum.Enum):
-    """What is left over."""
+    """The kind of garbage."""
 
     UPLOAD = "upload"
-    """An upload in pieces that has expired."""
+    """A resumable upload that has expired."""
     PARTS = "parts"
-    """An upload in parts (multipart) on a server, which nobody has completed or aborted."""
+    """A multipart upload on a server that was neither completed nor aborted."""
     FILE = "file"
-    """A temporary file or object, or one without what it belongs to."""
+    """A temporary file or object, or a file whose attachment or upload is missing."""
     DIRECTORY = "directory"
-    """A directory with nothing in it."""
+    """An empty directory."""
     ATTACHMENT = "attachment"
-    """An attachment that the application does not refer to."""
+    """An orphan: an attachment that the application does not refer to."""
     FAILED = "failed"
-    """It could not be removed or looked at, for the reason given."""
+    """Garbage that could not be inspected or removed, for the given reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """One thing that a storage has found."""
+    """An item of garbage that a backend has found."""
 
     kind: GarbageKind
     name: str
-    """Where it stands in the storage."""
+    """The path or key of the item in the storage."""
     since: datetime.datetime
-    """Since when it has been of no use (aware, UTC)."""
+    """The time since which the item is unused (aware, UTC)."""
     size: int
     """In bytes."""
     clear: Callable[[], bool]
-    """Remove it, unless it is in use after all: False then. May raise whatever a hook may."""
+    """Removes the item; returns False if the item is in use. May raise any exception."""

@@ -1,4 +1,4 @@
-"""What a kind of storage fills in for uploads that arrive piece by piece: see `uploads.py`."""
+"""What a backend implements for resumable uploads (`rex.attach.storage.resumable`)."""
 
 from __future__ import annotations
 
@@ -19,85 +19,85 @@ __all__ = ["Holds", "PartialUpload", "Resumable", "unreadable"]
 
 
 class PartialUpload(NamedTuple):
-    """What is stored of an attachment that is not complete."""
+    """The stored state of an unfinished upload."""
 
     record: bytes
-    """What is known of it: nothing that a storage has to understand."""
+    """The record of the upload, opaque to the backend."""
     size: int
-    """How many of its bytes are stored for good."""
+    """The number of durable bytes."""
 
 
 class Resumable(abc.ABC):
-    """Attachments that are not complete; none of them is listed or can be opened.
+    """Stores unfinished uploads, which cannot be listed or opened as attachments.
 
-    A key is well formed, and what is stored under it outlasts this process. A hook may raise what
-    it likes: the verbs make an `Error` of it.
+    A key is always well formed, and an upload outlasts this process. A method may raise any
+    exception: the operations make an `Error` of it.
     """
 
     @abc.abstractmethod
     def create(
         self, key: str, record: bytes, content_type: str, *, partial: bool, upload_metadata: str
     ) -> None:
-        """Begin an empty draft; a part is read later, and not published.
+        """Create an empty upload; a partial upload is read later and not published.
 
-        Content type and note are those that `publish` will name.
+        `publish` will receive the same content type and metadata.
         """
 
     @abc.abstractmethod
     def load(self, key: str) -> PartialUpload:
-        """Return a draft; must raise `FileNotFoundError` when there is none.
+        """Return an upload; must raise `FileNotFoundError` if it does not exist.
 
-        Its `size` counts what outlasts a power cut, whatever failed before. Nothing is removed.
+        Its `size` counts durable bytes only, also after earlier failures. Nothing is removed.
         """
 
     @abc.abstractmethod
     def save(self, key: str, record: bytes) -> None:
-        """Replace the record of a draft, wholly or not at all."""
+        """Replace the record of an upload, atomically."""
 
     @abc.abstractmethod
     def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
-        """Store all that the content gives at the end of the draft, for good.
+        """Append the content to the upload; must return once the bytes are durable.
 
-        The end was at `offset`; where another process may have gone on since, in spite of `hold`,
-        that has to be a `CONFLICT`. What cannot be made durable is cut off.
-        Where the content raises, what came before is stored all the same, and the exception
-        passes. When as many bytes come as are `remaining`, `publish` follows at once.
+        The upload must end at `offset`: raise `CONFLICT` if another process may have appended
+        since, in spite of `hold`. Truncate bytes that cannot be made durable. If the content
+        raises, store the bytes before that, and let the exception propagate. After `remaining`
+        bytes, the caller calls `publish` immediately.
         """
 
     @abc.abstractmethod
     def read(self, key: str) -> Iterator[bytes]:
-        """Give the bytes of a draft."""
+        """Yield the bytes of an upload."""
 
     @abc.abstractmethod
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
     ) -> None:
-        """Make a draft the attachment of its key, for good; it is no draft any more.
+        """Turn an upload into the attachment of its key; must return once it is durable.
 
-        `digest` is the SHA-256 of the whole, if known. `upload_metadata` is recorded with the
-        attachment if the storage can (`Metadata.upload_metadata`). Must raise `FileExistsError`
-        if there is an attachment already, unless it is this very upload, published before.
+        `digest` is the SHA-256 of the attachment, if known. `upload_metadata` is recorded with the
+        attachment if the backend can (`Metadata.upload_metadata`). Must raise `FileExistsError` if
+        the attachment exists, unless an earlier call published this upload.
         """
 
     @abc.abstractmethod
     def remove(self, key: str) -> bool:
-        """Remove a draft and its bytes; return False when there is none."""
+        """Remove an upload and its bytes; return False if it does not exist."""
 
     @abc.abstractmethod
     def keys(self) -> Iterator[str]:
-        """Give the keys of all drafts."""
+        """Yield the keys of all uploads."""
 
     @abc.abstractmethod
     def hold(self, key: str) -> AbstractContextManager[None]:
-        """Keep others from changing a draft; raises `BlockingIOError` while somebody else does.
+        """Lock an upload; raise `BlockingIOError` if it is locked already.
 
-        It is held as far as the storage can: on a directory against all processes, on a server
-        against the threads of this process.
+        The lock reaches as far as the backend can: in a directory to all processes, on a server to
+        the threads of this process.
         """
 
 
 class Holds:
-    """What the threads of this process hold, by key."""
+    """The keys that threads of this process have locked."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()
@@ -105,7 +105,7 @@ class Holds:
 
     @contextmanager
     def hold(self, key: str) -> Iterator[None]:
-        """Hold a key; raises `BlockingIOError` while somebody else does."""
+        """Lock a key; raise `BlockingIOError` if it is locked already."""
         with self._lock:
             if key in self._held:
                 raise BlockingIOError
@@ -117,5 +117,5 @@ class Holds:
 
 
 def unreadable(handle: str) -> Error:
-    """Return the error for a record that is damaged; the draft stays."""
+    """Return the error for a damaged record of an upload, which is not removed."""
     return Error("The record of the upload cannot be read", handle, kind=Kind.CORRUPT)

@@ -1,4 +1,4 @@
-"""The verbs of a storage as coroutines, over worker threads."""
+"""The operations of a storage as coroutines, over worker threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["AsyncReader", "AsyncStorage"]
 
 WORKERS = 32
 ADDERS = 1024
-"""Each waits for its content as long as it takes, and must not keep the others from theirs."""
+"""Threads that wait for content; so many that no add keeps another from its content."""
 PAGE_SIZE = 256
 
 
@@ -30,15 +30,16 @@ T = TypeVar("T")
 
 
 class AsyncStorage:
-    """The verbs of a storage, as coroutines of asyncio.
+    """The operations of a storage, as coroutines of asyncio.
 
-    Each runs the verb of the same name in a worker thread, and promises the same; see `Storage`.
+    Each runs the operation of the same name in a worker thread, with the same guarantees; see
+    `Storage`.
     """
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self._workers = Workers(WORKERS)
-        # What is added may come from what is read, which must not wait for it.
+        # An add may take its content from an open attachment, whose reads must not wait for it.
         self._adders = Workers(ADDERS)
 
     def __repr__(self) -> str:
@@ -53,10 +54,10 @@ class AsyncStorage:
         digest: str | None = None,
         owner: str | None = None,
     ) -> str:
-        """Store an attachment.
+        """Store an attachment; return its handle.
 
-        `content` may also be an asynchronous file, whose `read` is awaited (as that of FastAPI's
-        `UploadFile`), or an asynchronous iterable of bytes. When the task is cancelled, the
+        `content` may also be an asynchronous file, whose `read` is awaited (like FastAPI's
+        `UploadFile`), or an asynchronous iterable of bytes. If the task is cancelled, the
         attachment is not stored.
         """
         source = Source(content)
@@ -81,8 +82,8 @@ class AsyncStorage:
     ) -> None:
         """Store the attachment of a reserved handle; see `Storage.put`.
 
-        When the task is cancelled, the attachment may be stored or not: nothing is taken back,
-        since an earlier call may have stored it.
+        If the task is cancelled, the attachment may or may not be stored: it is not removed, since
+        an earlier call may have stored it.
         """
         source = Source(content)
         call = self._adders.submit(
@@ -97,11 +98,11 @@ class AsyncStorage:
 
     @property
     def uploads(self) -> AsyncUploads:
-        """Uploads piece by piece; see `Storage.uploads`."""
+        """Resumable uploads; see `Storage.uploads`."""
         return AsyncUploads(self.storage.uploads, self._workers, self._adders)
 
     async def reserve(self, name: str | None, *, owner: str | None = None) -> str:
-        """Make the handle of an attachment that will be stored later; see `Storage.reserve`."""
+        """Make a handle for an attachment to be stored later; see `Storage.reserve`."""
         if owner is None:
             return self.storage.reserve(name)
         return await self.run(self.storage.reserve, name, owner=owner)
@@ -111,33 +112,33 @@ class AsyncStorage:
         return await self.run(self.storage.is_owned_by, handle, owner)
 
     async def open(self, handle: str, *, start: int = 0, length: int | None = None) -> AsyncReader:
-        """Open an attachment for reading, from `start` on, at most `length` bytes."""
+        """Open an attachment for reading, from `start`, at most `length` bytes."""
         reader = await self.run(self.storage.open, handle, start=start, length=length)
         return AsyncReader(reader, self._workers)
 
     async def info(self, handle: str) -> Info:
-        """Tell what is known of an attachment."""
+        """Return the attachment's metadata."""
         return await self.run(self.storage.info, handle)
 
     async def stat(self, handle: str) -> os.stat_result:
-        """Tell size and times as `os.stat` does."""
+        """Return size and times in the form of `os.stat`."""
         return await self.run(self.storage.stat, handle)
 
     async def remove(self, handle: str) -> None:
-        """Remove an attachment for good."""
+        """Remove an attachment permanently."""
         await self.run(self.storage.remove, handle)
 
     async def list(
         self, *, day: datetime.date | str | None = None, after: str | None = None
     ) -> AsyncIterator[str]:
-        """List the handles of all attachments, page by page: ``async for handle in …``."""
+        """Yield the handles of all attachments: ``async for handle in …``."""
         handles = self.storage.list(day=day, after=after)
         while page := await self.run(lambda: [*itertools.islice(handles, PAGE_SIZE)]):
             for handle in page:
                 yield handle
 
     def __aiter__(self) -> AsyncIterator[str]:
-        """List the handles of all attachments: see `list`."""
+        """Yield the handles of all attachments: see `list`."""
         return self.list()
 
     async def upload_link(
@@ -149,7 +150,7 @@ class AsyncStorage:
         content_type: str | None = None,
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
-        """Permit somebody to upload the attachment of a reserved handle."""
+        """Create a link that allows uploading to a reserved handle."""
         return await self._sign(
             self.storage.upload_link,
             handle,
@@ -167,27 +168,27 @@ class AsyncStorage:
         inline: bool = False,
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
-        """Permit somebody to download an attachment."""
+        """Create a link that allows downloading an attachment."""
         return await self._sign(
             self.storage.download_link, handle, filename=filename, inline=inline, expires=expires
         )
 
-    async def _sign(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _sign(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         links = self.storage.abilities.links
         if links is None or links.is_offline:
-            return verb(*args, **kwargs)
-        return await self.run(verb, *args, **kwargs)
+            return operation(*args, **kwargs)
+        return await self.run(operation, *args, **kwargs)
 
     async def check(self) -> None:
-        """Make sure that the storage can be used."""
+        """Check that the storage is usable."""
         await self.run(self.storage.check)
 
     async def close(self) -> None:
-        """Let go of what the storage holds open, and of the worker threads."""
+        """Close the storage and its worker threads."""
         await self.run(self.storage.close)
 
     def stop(self) -> None:
-        """Let the worker threads end when they are done."""
+        """Stop the worker threads after their current calls."""
         self._workers.close()
         self._adders.close()
 
@@ -197,13 +198,13 @@ class AsyncStorage:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
-    async def run(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call any verb, as ``storage.multipart.abort``, in a worker thread."""
-        return await self._workers.run(verb, *args, **kwargs)
+    async def run(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call any operation, as ``storage.multipart.abort``, in a worker thread."""
+        return await self._workers.run(operation, *args, **kwargs)
 
 
 class AsyncUploads:
-    """The verbs of uploads piece by piece, as coroutines; see `Uploads`."""
+    """Resumable uploads as coroutines; see `Uploads`."""
 
     def __init__(self, uploads: Uploads, workers: Workers, appenders: Workers) -> None:
         self._uploads = uploads
@@ -220,7 +221,7 @@ class AsyncUploads:
         partial: bool = False,
         owner: str | None = None,
     ) -> Upload:
-        """Begin to upload a file."""
+        """Create an upload."""
         return await self._workers.run(
             self._uploads.create,
             name,
@@ -232,7 +233,7 @@ class AsyncUploads:
         )
 
     async def info(self, handle: str) -> Upload:
-        """Tell how far an upload is."""
+        """Return the state of an upload."""
         return await self._workers.run(self._uploads.info, handle)
 
     async def append(
@@ -243,7 +244,7 @@ class AsyncUploads:
         *,
         size: int | None = None,
     ) -> Upload:
-        """Store more of an upload; when the task is cancelled, what had come is stored."""
+        """Append content to an upload; if the task is cancelled, store what has arrived."""
         source = Source(content)
         call = self._appenders.submit(
             self._uploads.append, handle, offset, source.content, size=size
@@ -259,7 +260,7 @@ class AsyncUploads:
         metadata: str = "",
         owner: str | None = None,
     ) -> str:
-        """Store an attachment that consists of complete uploads made for that."""
+        """Store an attachment that consists of complete partial uploads; return its handle."""
         return await self._appenders.run(
             self._uploads.join,
             name,
@@ -270,42 +271,42 @@ class AsyncUploads:
         )
 
     async def remove(self, handle: str) -> None:
-        """Give up an upload."""
+        """Remove an unfinished upload."""
         await self._workers.run(self._uploads.remove, handle)
 
 
 class AsyncReader:
-    """An attachment open for reading, with coroutines; see `Reader`."""
+    """An attachment open for reading, as coroutines; see `Reader`."""
 
     def __init__(self, reader: Reader, workers: Workers) -> None:
         self._reader = reader
         self._stream = reader.stream
         self._workers = workers
         self._lock = threading.Lock()
-        """Held by the thread that reads: a task that is cancelled leaves it at work."""
+        """Held by the reading thread, which continues after its task is cancelled."""
 
     def __repr__(self) -> str:
         return f"Async{self._reader!r}"
 
     @property
     def info(self) -> Info:
-        """What is known of the attachment."""
+        """The attachment's metadata."""
         return self._reader.info
 
     @property
     def name(self) -> str:
-        """The name of the file, as a file has it."""
+        """The file name, as in a binary file."""
         return self._stream.name
 
     @property
     def mode(self) -> str:
-        """The mode, as a file has it."""
+        """The mode, as in a binary file."""
         return self._stream.mode
 
     async def read(self, size: int = -1) -> bytes:
-        """Read at most `size` bytes, or all that are left.
+        """Read at most `size` bytes, or the rest.
 
-        Where the task is cancelled meanwhile, the position afterwards is unknown.
+        The position is undefined after the task is cancelled.
         """
         if size < 0:
             return await self._workers.run(self._alone, self._stream.readall)
@@ -315,20 +316,20 @@ class AsyncReader:
         return await self._workers.run(self._alone, self._stream.read_full, size)
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to another position, in bytes."""
+        """Set the position, in bytes."""
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
-        """Tell the position, in bytes."""
+        """Return the position, in bytes."""
         return self._stream.tell()
 
     async def close(self) -> None:
-        """Close the attachment, once no thread reads it any more."""
+        """Close the attachment after any read in progress."""
         await self._workers.run(self._alone, self._reader.close)
 
-    def _alone(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _alone(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         with self._lock:
-            return verb(*args, **kwargs)
+            return operation(*args, **kwargs)
 
     async def __aenter__(self) -> Self:
         return self

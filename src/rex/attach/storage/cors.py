@@ -1,4 +1,4 @@
-"""Which sites' pages may use the links of a storage: the CORS rules of its bucket (Fetch)."""
+"""The CORS rules of a bucket, which let pages of other origins use the links (Fetch)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rule: TypeAlias = dict[str, Any]
 RULE_ID = "rex-attach"
 METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD")
 EXPOSED = ("ETag", "Location")
-"""What an uploader in a page has to read in the answers."""
+"""Response headers that an uploader in a page has to read."""
 MAX_AGE = 600
 
 _ORIGIN = re.compile(
@@ -29,7 +29,7 @@ _ORIGIN = re.compile(
 
 
 class BucketCors:
-    """The rules of a bucket, in S3's own words."""
+    """The CORS rules of a bucket, in the format of S3."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -39,20 +39,24 @@ class BucketCors:
 
     @final
     def rules(self) -> list[Rule]:
-        """Give the rules that the bucket has."""
+        """Return the CORS rules of the bucket."""
         with self._storage.map_errors(None):
             return require(self._storage.abilities.bucket, "bucket").cors()
 
     @final
     def make_rule(self, origins: Sequence[str]) -> Rule:
-        """Give the rule that pages of these origins (``https://example.org``) need.
+        """Return the rule that pages of these origins (``https://example.org``) need.
 
-        Errors: `ILL_FORMED` for what is no origin, or none.
+        Errors: `ILL_FORMED` without an origin, or for a text that is not an origin.
         """
         wrong = [origin for origin in origins if not _ORIGIN.fullmatch(origin)]
         if wrong or not origins:
             what = show(wrong[0]) if wrong else None
-            raise Error("An origin is like https://example.org", what, kind=Kind.ILL_FORMED)
+            raise Error(
+                "An origin must be a scheme and a host, as https://example.org",
+                what,
+                kind=Kind.ILL_FORMED,
+            )
         return {
             "ID": RULE_ID,
             "AllowedOrigins": sorted(set(origins)),
@@ -64,10 +68,10 @@ class BucketCors:
 
     @final
     def allow(self, origins: Sequence[str]) -> list[Rule]:
-        """Give the bucket the rule that these origins need; give all its rules as they are then.
+        """Set the rule that these origins need; return all rules of the bucket.
 
-        It takes the place of the one that was given here before. The rules of others stay, behind
-        it: a server goes by the first that fits.
+        The rule replaces the one that an earlier call set. Other rules are kept, after it: a
+        server applies the first rule that matches.
         """
         rule = self.make_rule(origins)
         others = [each for each in self.rules() if not _is_ours(each, rule)]
@@ -77,7 +81,7 @@ class BucketCors:
 
     @final
     def allows(self, origins: Sequence[str]) -> bool:
-        """Tell whether the bucket has the rule that these origins need."""
+        """Return whether the bucket has the rule that these origins need."""
         rule = _comparable(self.make_rule(origins))
         return any(_comparable(each) == rule for each in self.rules())
 
@@ -87,6 +91,6 @@ def _is_ours(rule: Rule, needed: Rule) -> bool:
 
 
 def _comparable(rule: Rule) -> dict[str, list[str]]:
-    """Give what a rule permits, apart from order; how long it is remembered does not matter."""
+    """Return what a rule allows, without the order and without its caching time."""
     names = ("AllowedOrigins", "AllowedMethods", "AllowedHeaders", "ExposeHeaders")
     return {name: sorted(rule.get(name, ())) for name in names}

@@ -1,4 +1,4 @@
-"""Uploads in parts that clients send straight to the server, in S3's own terms."""
+"""Multipart uploads, which clients send directly to the S3 server."""
 
 from __future__ import annotations
 
@@ -28,53 +28,53 @@ Expires: TypeAlias = float | datetime.timedelta | None
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part that the server has."""
+    """A part that the server has stored."""
 
     number: int
     size: int
     """In bytes."""
     etag: str
-    """What the server calls this content, in quotes."""
+    """The entity tag of the part, in quotes."""
 
 
 class Multipart(abc.ABC):
-    """What a kind of storage fills in for uploads in parts; keys, numbers and ids are well formed.
+    """What a backend implements for multipart uploads; keys, numbers and ids are well formed.
 
-    A hook may raise what it likes: the verbs make an `Error` of it, with `Backend._explain`.
+    A method may raise any exception: the operations make an `Error` of it, with `Backend._explain`.
     """
 
     bucket: str
     """The name of the bucket."""
     prefix: str
-    """What stands before every key in the bucket."""
+    """The prefix of every key in the bucket."""
 
     @abc.abstractmethod
     def create(self, key: str, content_type: str) -> str:
-        """Begin an upload; give its id."""
+        """Create an upload; return its id."""
 
     @abc.abstractmethod
     def parts(self, key: str, upload_id: str) -> Iterator[Part]:
-        """Give all parts that are there, in the order of their numbers."""
+        """Yield the stored parts in the order of their numbers."""
 
     @abc.abstractmethod
     def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        """Make the object of the parts; must raise `FileExistsError` where another one exists.
+        """Assemble the object; must raise `FileExistsError` if a different object exists.
 
-        What another client stored must stay, as far as the server makes completing conditional. A
-        repetition, after an answer that was lost, is a success.
+        An existing object must not be replaced, provided that the server supports conditional
+        completion. A repetition, after a lost response, succeeds.
         """
 
     @abc.abstractmethod
     def is_made_of(self, key: str, etags: Sequence[str]) -> bool:
-        """Tell whether the object is the one that parts with these ETags make, where it can."""
+        """Return whether the object is known to consist of parts with these ETags."""
 
     @abc.abstractmethod
     def abort(self, key: str, upload_id: str) -> None:
-        """End an upload and remove its parts."""
+        """Abort an upload and remove its parts."""
 
     @abc.abstractmethod
     def sign_create(self, key: str, content_type: str, seconds: float) -> PresignedLink:
-        """Sign the request that begins an upload; every header is signed."""
+        """Sign the request that creates an upload; every header is signed."""
 
     @abc.abstractmethod
     def sign_part(self, key: str, upload_id: str, number: int, seconds: float) -> PresignedLink:
@@ -86,26 +86,26 @@ class Multipart(abc.ABC):
 
     @abc.abstractmethod
     def sign_complete(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
-        """Sign the request that makes the object, unless there is one."""
+        """Sign the request that completes an upload, unless the object exists."""
 
     @abc.abstractmethod
     def sign_abort(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
-        """Sign the request that ends an upload."""
+        """Sign the request that aborts an upload."""
 
 
 class MultipartUploads:
-    """Uploads in parts: somebody sends the parts to the server with links, and we complete them.
+    """Multipart uploads: a client sends the parts to the server with links.
 
-    The parts are numbered from 1 to `MAX_PARTS`; each but the last has at least 5 MiB. An upload
-    is known by its handle and the id that the server gave it.
+    Parts are numbered from 1 to `MAX_PARTS`; each but the last has at least 5 MiB. A handle and
+    the id that the server assigned identify an upload.
 
-    Errors of every verb: `ILL_FORMED` for a handle, an id, a number or a type; `NOT_FOUND` when
-    there is no such upload.
+    Errors of every operation: `ILL_FORMED` for a handle, an id, a number or a type; `NOT_FOUND`
+    if the upload does not exist.
     """
 
-    def __init__(self, storage: Storage, hooks: Multipart) -> None:
+    def __init__(self, storage: Storage, backend: Multipart) -> None:
         self._storage = storage
-        self._hooks = hooks
+        self._backend = backend
 
     def __repr__(self) -> str:
         return f"{self._storage!r}.multipart"
@@ -113,53 +113,53 @@ class MultipartUploads:
     @property
     def bucket(self) -> str:
         """The name of the bucket."""
-        return self._hooks.bucket
+        return self._backend.bucket
 
     @final
     def key(self, handle: str) -> str:
-        """Give the key of an attachment as the server knows it."""
-        return self._hooks.prefix + key_of(handle)
+        """Return the key of an attachment in the bucket."""
+        return self._backend.prefix + key_of(handle)
 
     @final
     def handle(self, key: str) -> str:
-        """Give the handle of the attachment that the server keeps, or will keep, under a key.
+        """Return the handle of the attachment that has, or will have, this key in the bucket.
 
-        Errors: `ILL_FORMED` when the key is not one of ours.
+        Errors: `ILL_FORMED` for an unknown key.
         """
-        is_ours = isinstance(key, str) and key.startswith(self._hooks.prefix)
-        handle = handle_of(key.removeprefix(self._hooks.prefix)) if is_ours else None
+        is_ours = isinstance(key, str) and key.startswith(self._backend.prefix)
+        handle = handle_of(key.removeprefix(self._backend.prefix)) if is_ours else None
         if handle is None:
-            raise Error("This is no key of an attachment", show(key), kind=Kind.ILL_FORMED)
+            raise Error("Not the key of an attachment", show(key), kind=Kind.ILL_FORMED)
         return handle
 
     # An upload, step by step.
 
     @final
     def create(self, handle: str, content_type: str | None = None) -> str:
-        """Begin to upload the attachment of a reserved handle; give the upload's id.
+        """Create an upload to a reserved handle; return the upload's id.
 
-        It is served as `content_type`; without it, the name decides.
+        `content_type` defaults to the type of the name.
         """
         with Operation("multipart.create", self._storage, handle):
             key = key_of(handle)
             media_type = content_type_for(handle, content_type)
             with self._storage.map_errors(handle):
-                return self._hooks.create(key, media_type)
+                return self._backend.create(key, media_type)
 
     @final
     def link(
         self, handle: str, upload_id: str, number: int, *, expires: Expires = None
     ) -> PresignedLink:
-        """Permit somebody to upload one part with ``PUT``, without a content type."""
+        """Create a link that allows uploading one part: ``PUT``, without a content type."""
         with Operation("multipart.link", self._storage, handle):
             key = self._key_of_upload(handle, upload_id)
             _check_number(number)
             with self._storage.map_errors(handle):
-                return self._hooks.sign_part(key, upload_id, number, self._seconds(expires))
+                return self._backend.sign_part(key, upload_id, number, self._seconds(expires))
 
     @final
     def parts(self, handle: str, upload_id: str) -> Iterator[Part]:
-        """Give the parts that the server has, in the order of their numbers, as they are found."""
+        """Yield the parts that the server has stored, lazily, in the order of their numbers."""
         return self._list_parts(handle, self._key_of_upload(handle, upload_id), upload_id)
 
     @final
@@ -171,13 +171,13 @@ class MultipartUploads:
         *,
         max_size: int | None = None,
     ) -> None:
-        """Store the attachment that these parts (number and ETag) make.
+        """Store the attachment that consists of these parts (number and ETag).
 
-        What the server says of the parts counts. They may have `max_size` bytes together, or as
-        many as the storage's own limit; an upload over it is aborted.
+        The sizes of the parts are those that the server reports. Their sum is limited to
+        `max_size` bytes, or the storage's own limit; a larger upload is aborted.
 
-        Errors: `CONFLICT` when the server has not got one of the parts, or other content for it;
-        `TOO_LARGE`; `EXISTS` when the attachment is there already.
+        Errors: `CONFLICT` if a part is missing on the server or has a different ETag; `TOO_LARGE`;
+        `EXISTS` if the attachment exists.
         """
         with Operation("multipart.complete", self._storage, handle, INFO) as op:
             key = self._key_of_upload(handle, upload_id)
@@ -185,10 +185,10 @@ class MultipartUploads:
             try:
                 there = {part.number: part for part in self._parts(handle, key, upload_id)}
             except Error as error:
-                # An earlier call may have completed it, whose answer was lost.
+                # An earlier call, whose response was lost, may have completed the upload.
                 etags = [named[number] for number in sorted(named)]
                 with self._storage.map_errors(handle):
-                    if error.kind is Kind.NOT_FOUND and self._hooks.is_made_of(key, etags):
+                    if error.kind is Kind.NOT_FOUND and self._backend.is_made_of(key, etags):
                         return
                 raise
             missing = [
@@ -206,37 +206,37 @@ class MultipartUploads:
             size = op.size = sum(part.size for part in chosen)
             self._check_size(handle, upload_id, size, max_size)
             with self._storage.map_errors(handle):
-                self._hooks.complete(key, upload_id, chosen)
+                self._backend.complete(key, upload_id, chosen)
 
     @final
     def abort(self, handle: str, upload_id: str) -> None:
-        """End an upload that will not be completed, and remove its parts.
+        """Abort an upload and remove its parts.
 
-        Some servers say nothing when there is no such upload.
+        Some servers do not report an upload that does not exist.
         """
         with Operation("multipart.abort", self._storage, handle):
             self._abort_upload(handle, upload_id)
 
-    # The same steps for somebody who speaks S3 to the server.
+    # The same steps for a client that speaks S3 to the server.
 
     @final
     def create_link(
         self, handle: str, content_type: str | None = None, *, expires: Expires = None
     ) -> PresignedLink:
-        """Permit somebody to begin the upload: ``POST``, answered with the upload's id."""
+        """Create a link that allows creating an upload: ``POST``; the response has its id."""
         with Operation("multipart.create_link", self._storage, handle):
             key = key_of(handle)
             media_type = content_type_for(handle, content_type)
             with self._storage.map_errors(handle):
-                return self._hooks.sign_create(key, media_type, self._seconds(expires))
+                return self._backend.sign_create(key, media_type, self._seconds(expires))
 
     @final
     def parts_link(self, handle: str, upload_id: str, *, expires: Expires = None) -> PresignedLink:
-        """Permit somebody to list the parts: ``GET``."""
+        """Create a link that allows listing the parts: ``GET``."""
         with Operation("multipart.parts_link", self._storage, handle):
             key = self._key_of_upload(handle, upload_id)
             with self._storage.map_errors(handle):
-                return self._hooks.sign_parts(key, upload_id, self._seconds(expires))
+                return self._backend.sign_parts(key, upload_id, self._seconds(expires))
 
     @final
     def complete_link(
@@ -244,9 +244,8 @@ class MultipartUploads:
     ) -> PresignedLink:
         """Create a link that allows completing an upload: ``POST``.
 
-        Errors: `EXISTS` when the attachment is there already; `UNSUPPORTED` where the storage
-        limits the size, since parts that are sent after the link was made cannot be counted: use
-        `complete`.
+        Errors: `EXISTS` if the attachment exists; `UNSUPPORTED` if the storage limits the size,
+        since the link cannot count parts that are sent later: use `complete` instead.
         """
         with Operation("multipart.complete_link", self._storage, handle):
             key = self._key_of_upload(handle, upload_id)
@@ -259,24 +258,28 @@ class MultipartUploads:
                 )
             with self._storage.map_errors(handle):
                 self._check_new(key)
-                return self._hooks.sign_complete(key, upload_id, self._seconds(expires))
+                return self._backend.sign_complete(key, upload_id, self._seconds(expires))
 
     @final
     def abort_link(self, handle: str, upload_id: str, *, expires: Expires = None) -> PresignedLink:
-        """Permit somebody to end an upload: ``DELETE``."""
+        """Create a link that allows aborting an upload: ``DELETE``."""
         with Operation("multipart.abort_link", self._storage, handle):
             key = self._key_of_upload(handle, upload_id)
             with self._storage.map_errors(handle):
-                return self._hooks.sign_abort(key, upload_id, self._seconds(expires))
+                return self._backend.sign_abort(key, upload_id, self._seconds(expires))
 
-    # What the verbs share.
+    # Shared by the operations.
 
     def _key_of_upload(self, handle: str, upload_id: Any) -> str:
-        """Give the key of a handle that is well formed, as the id has to be."""
+        """Return the key of a handle. Errors: `ILL_FORMED` for the handle or the id."""
         key = key_of(handle)
         is_text = isinstance(upload_id, str) and 0 < len(upload_id) <= MAX_ID_LENGTH
         if not is_text or not (upload_id.isascii() and upload_id.isprintable()):
-            raise Error("Ill-formed id of an upload", show(upload_id), kind=Kind.ILL_FORMED)
+            raise Error(
+                "The id of an upload must be printable ASCII text",
+                show(upload_id),
+                kind=Kind.ILL_FORMED,
+            )
         return key
 
     def _seconds(self, expires: Expires) -> float:
@@ -289,11 +292,11 @@ class MultipartUploads:
     def _abort_upload(self, handle: str, upload_id: str) -> None:
         key = self._key_of_upload(handle, upload_id)
         with self._storage.map_errors(handle):
-            self._hooks.abort(key, upload_id)
+            self._backend.abort(key, upload_id)
 
     def _parts(self, handle: str, key: str, upload_id: str) -> Iterator[Part]:
         with self._storage.map_errors(handle):
-            yield from self._hooks.parts(key, upload_id)
+            yield from self._backend.parts(key, upload_id)
 
     def _check_size(self, handle: str, upload_id: str, size: int, max_size: int | None) -> None:
         limits = [limit for limit in (max_size, self._storage.max_size) if limit is not None]
@@ -311,21 +314,25 @@ class MultipartUploads:
 def _check_number(number: object) -> None:
     is_number = isinstance(number, int) and not isinstance(number, bool)
     if not is_number or not 1 <= number <= MAX_PARTS:  # type: ignore[operator]  # it is a number
-        raise Error(f"Parts are numbered from 1 to {MAX_PARTS}", show(number), kind=Kind.ILL_FORMED)
+        raise Error(
+            f"The number of a part must be from 1 to {MAX_PARTS}",
+            show(number),
+            kind=Kind.ILL_FORMED,
+        )
 
 
 def _etags_by_number(parts: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """Give the ETag of each part that was named, without its quotes."""
+    """Return the ETags of the parts by number, without quotes."""
     named: dict[int, str] = {}
     for number, etag in parts:
         _check_number(number)
         if number in named:
-            raise Error("A part is named twice", number, kind=Kind.ILL_FORMED)
+            raise Error("Every part may be named only once", number, kind=Kind.ILL_FORMED)
         if not isinstance(etag, str):
-            raise Error("The ETag of a part is a text", number, kind=Kind.ILL_FORMED)
+            raise Error("The ETag of a part must be a string", number, kind=Kind.ILL_FORMED)
         named[number] = _bare(etag)
     if not named:
-        raise Error("An upload has at least one part", kind=Kind.ILL_FORMED)
+        raise Error("An upload must have at least one part", kind=Kind.ILL_FORMED)
     return named
 
 

@@ -1,26 +1,24 @@
-"""Storage: the verbs that people call.
+"""The storage: the operations that applications call.
 
-All that must never be forgotten happens here, once, for every kind of storage: handles are
-checked before the storage is asked, limits hold, whatever fails is an `Error` with its kind.
+The guarantees of every backend are implemented here, once: an ill-formed handle never reaches the
+backend, limits hold, and every failure is an `Error` with a kind.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime  # noqa: TC003 - resolved at run time
 import functools
 import os  # noqa: TC003 - resolved at run time
-import re
-from collections.abc import Callable, Iterator, Sequence  # noqa: TC003 - resolved at run time
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, final
+from collections.abc import Iterator, Sequence  # noqa: TC003 - resolved at run time
+from typing import TYPE_CHECKING, Any, Self, Unpack, final
 
 from rex.attach.backend.abilities import Abilities, require
 from rex.attach.backend.base import Backend
 from rex.attach.content.comparison import compare
-from rex.attach.content.content import Content, ContentSource
-from rex.attach.content.formats import is_read_in_parts
+from rex.attach.content.content import Content, ContentSource  # noqa: TC001 - as above
 from rex.attach.content.media_type import content_type_for, disposition, is_inline_type, text_type
-from rex.attach.content.reader import MIN_REQUEST, Body, Reader, Stream
+from rex.attach.content.reader import Body, Reader, Stream
 from rex.attach.handle import (
     MARK_BYTES,
     handle_of,
@@ -32,6 +30,17 @@ from rex.attach.handle import (
 )
 from rex.attach.info import Info, Metadata
 from rex.attach.links.link import PresignedLink, link_seconds
+from rex.attach.storage.arguments import (
+    MAX_POSITION,
+    check_position,
+    choose_first_end,
+    choose_limit,
+    choose_media_type,
+    make_content,
+    parse_day,
+)
+from rex.attach.storage.error_map import ErrorMap
+from rex.attach.storage.options import StorageOptions, UploadMethod
 from rex.attach.telemetry.operation import INFO, Operation, report_bytes
 from rex.core import Error, Kind, Secret
 
@@ -45,45 +54,22 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_POSITION", "Storage", "StorageOptions", "UploadMethod"]
 
-UploadMethod = Literal["POST", "PUT"]
-
-_DIGEST = re.compile("[0-9a-f]{64}")
-
-MAX_POSITION = 2**63 - 1
-"""The furthest position that a binary file of Python can have."""
-
-
-class StorageOptions(TypedDict, total=False):
-    """What every kind of storage can be told."""
-
-    max_size: int | None
-    """The largest size of an attachment, in bytes; without it, there is no limit."""
-    link_expires: float
-    """How long a link lasts, in seconds."""
-    upload_expires: float
-    """How long an upload that is sent piece by piece may take, in seconds."""
-    max_uploads: int | None
-    """How many unfinished uploads an owner may have at a time; None: any number."""
-    url: str | None
-    """The address at which clients reach the service, for the links of a storage without any."""
-    secret: Secret | str | None
-    """What signs tokens; without it, the storage has a secret of its own."""
-
 
 class Storage(Backend):
-    """Where attachments live.
+    """A storage of attachments.
 
     An attachment is written once, read many times, and removed; it never changes. Its handle is
-    its permanent name. Every verb may be called from any thread, and raises `rex.core.Error`
-    whose `kind` tells what happened: besides those named below, `DENIED` (the storage refuses us),
-    `UNAVAILABLE` (it does not answer, or is full), `CONFIGURATION` (it is not there at all).
+    its permanent name. Every operation may be called from any thread, and raises `rex.core.Error`
+    with a `kind`. Besides the kinds named below, every operation may raise `DENIED` (the backend
+    refuses access), `UNAVAILABLE` (the backend does not respond, or is full) and `CONFIGURATION`
+    (the backend does not exist).
 
-    A kind of storage is a subclass that fills in the hooks (`rex.attach.backend.base`); see
-    `docs/writing-a-storage.md`. `storage.aio` has the same verbs as coroutines.
+    A backend is a subclass that implements the backend methods (`rex.attach.backend.base`); see
+    `docs/writing-a-storage.md`. `storage.aio` has the same operations as coroutines.
     """
 
     def __init__(self, **options: Unpack[StorageOptions]) -> None:
-        """Set what every kind of storage can be told: see `StorageOptions`."""
+        """Set the options of every backend: see `StorageOptions`."""
         self.max_size = options.get("max_size")
         self.link_expires = options.get("link_expires", 3600)
         self.upload_expires = options.get("upload_expires", 7 * 24 * 3600)
@@ -92,7 +78,7 @@ class Storage(Backend):
         secret = options.get("secret")
         self._secret = Secret(secret) if isinstance(secret, str) else secret
 
-    # The verbs.
+    # Operations.
 
     @final
     def add(
@@ -104,25 +90,24 @@ class Storage(Backend):
         digest: str | None = None,
         owner: str | None = None,
     ) -> str:
-        """Store an attachment; return its handle once it is stored for good.
+        """Store an attachment; return its handle once it is durable.
 
-        `name` is the name of the file, which is made harmless first; without a name (None), the
-        file is called ``attachment``. `content` is a string (stored as UTF-8), bytes, a file open
-        in binary mode (read from its position to its end, not closed), or an iterable of bytes.
-        `content_type` is what to serve it as; without it, the name decides, and the
-        text type of a string gets its charset. `digest` is the SHA-256 of the bytes in hexadecimal,
-        where it is known: other bytes are not stored. `owner` is that of `reserve`. When this
-        raises, nothing is left in the storage (a server that goes away in the middle may keep what
-        it had, since it cannot be told).
+        `name` is the file name, which is sanitised first; None means ``attachment``. `content` is
+        a string (stored as UTF-8), bytes, a file open in binary mode (read from its position to
+        its end, not closed), or an iterable of bytes. `content_type` defaults to the type of the
+        name; a text type gets a charset if the content is a string. `digest` is the expected
+        SHA-256 in hexadecimal: bytes with a different digest are not stored. `owner` is as in
+        `reserve`. When this operation raises, it leaves nothing in the storage (except that a
+        server that becomes unreachable may keep what it received).
 
-        Errors: `ILL_FORMED` (name, content, type, digest or owner); `TOO_LARGE`; `CORRUPT` for
-        another digest, or for a file that became shorter while it was stored; those of `reserve`.
-        What `content` raises propagates unchanged.
+        Errors: `ILL_FORMED` (name, content, type, digest or owner); `TOO_LARGE`; `CORRUPT` for a
+        different digest, or a file that shrank while it was read; those of `reserve`. Exceptions
+        raised by `content` propagate unchanged.
         """
         with Operation("add", self, None, INFO) as op:
             handle = op.handle = self._new_handle(name, owner)
             op.content = self._content(content, digest)
-            media_type = _media_type(handle, content, content_type)
+            media_type = choose_media_type(_name(handle), content, content_type)
             self._add(handle, op.content, media_type)
             return handle
 
@@ -138,20 +123,20 @@ class Storage(Backend):
     ) -> None:
         """Store the attachment of a reserved handle: see `add`.
 
-        An attachment never changes: where one exists, nothing is stored. If it has the same bytes
-        and the same type, that is a success all the same, so that a caller who does not know what
-        became of a first try (a time limit, a lost answer, a killed process) can try again. With
-        `idempotent` false, it is `EXISTS`, too. Of several who put different bytes at once, exactly
-        one succeeds, as far as the server makes storing conditional (`docs/operations.md`,
-        servers). When this raises anything but `EXISTS`, the attachment may be stored or not; it is
-        never stored in part, and what was there before is never removed.
+        An attachment never changes: if it exists already, nothing is stored. If the existing
+        attachment has the same bytes and content type, `put` succeeds nevertheless, so that a
+        caller can retry after a timeout, a lost response or a killed process; with `idempotent`
+        false, it raises `EXISTS`. If several callers put different bytes concurrently, exactly one
+        succeeds, provided that the server supports conditional writes (`docs/operations.md`,
+        servers). After any error but `EXISTS`, the attachment may or may not be stored; it is never
+        stored partially, and an existing attachment is never removed.
 
-        Errors: as `add`, and `EXISTS`.
+        Errors: those of `add`, and `EXISTS`.
         """
         with Operation("put", self, handle, INFO) as op:
             key = key_of(handle)
             stored = op.content = self._content(content, digest)
-            media_type = _media_type(handle, content, content_type)
+            media_type = choose_media_type(_name(handle), content, content_type)
             try:
                 with self.map_errors(handle, stored):
                     self._put(key, stored, media_type)
@@ -162,14 +147,14 @@ class Storage(Backend):
 
     @final
     def reserve(self, name: str | None, *, owner: str | None = None) -> str:
-        """Make the handle of an attachment that will be stored later, or uploaded with a link.
+        """Make a handle for an attachment to be stored later, or uploaded with a link.
 
-        Nothing is stored. With `owner`, a text that stands for one user of the application,
+        Nothing is stored. With `owner`, a string that identifies a user of the application,
         `is_owned_by` recognises the handle as that user's; the handle does not reveal the owner.
 
-        Errors: `ILL_FORMED` when `name` is neither a string nor None, or `owner` neither a text of
-        at least one character nor None; `UNSUPPORTED` for an owner where the storage has no secret
-        (setting attach_secret).
+        Errors: `ILL_FORMED` if `name` is neither a string nor None, or `owner` neither a non-empty
+        string nor None; `CONFIGURATION` for an owner if the storage has no secret (setting
+        attach_secret).
         """
         return self._new_handle(name, owner)
 
@@ -177,11 +162,11 @@ class Storage(Backend):
     def is_owned_by(self, handle: str, owner: str) -> bool:
         """Return whether a handle was made for this owner, with the secret of this storage.
 
-        Nothing is looked up: the handle need not exist, and a handle without an owner belongs to
-        none. After a change of the secret (setting attach_secret, or the S3 key where there is no
-        attach_secret), older handles belong to none either.
+        The attachment need not exist. A handle without an owner belongs to no owner; nor do older
+        handles after a change of the secret (setting attach_secret; without it, the S3 secret
+        key).
 
-        Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage has no secret.
+        Errors: `ILL_FORMED`; `CONFIGURATION` if the storage has no secret.
         """
         from hmac import compare_digest
 
@@ -192,21 +177,21 @@ class Storage(Backend):
     def open(self, handle: str, *, start: int = 0, length: int | None = None) -> Reader:
         """Open an attachment for reading, as a seekable binary file.
 
-        Its position is `start`, in bytes from the beginning: what comes before is not requested
-        unless the caller seeks back. Past the end there is nothing to read, as after a seek. With
-        `length`, reading ends after so many bytes, and one request is for just these; a length past
-        the end means all the rest. Without it, the first request is for all the rest, or for
-        64 KiB where the name is that of a format that libraries read in parts (zip, Parquet,
-        images: see `rex.attach.content.formats`). After a seek, requests are for what is read.
+        The file is positioned at `start`, in bytes; earlier bytes are not requested unless the
+        caller seeks back. A position past the end reads no bytes. With `length`, reading ends
+        after that many bytes, which are fetched in one request; a length past the end means the
+        rest. Without `length`, the first request is for the rest, or for 64 KiB if the name is
+        that of a format that libraries read at random (zip, Parquet, images: see
+        `rex.attach.content.formats`). After a seek, requests cover the bytes that are read.
 
-        Errors, raised here and not at the first read: `NOT_FOUND`, `ILL_FORMED`.
+        Errors, raised here and not by the first read: `NOT_FOUND`, `ILL_FORMED`.
         """
         with Operation("open", self, handle) as op:
             key = key_of(handle)
-            _check_position("start", start)
+            check_position("start", start)
             if length is not None:
-                _check_position("length", length)
-            end = _first_end(_name(handle), start, length)
+                check_position("length", length)
+            end = choose_first_end(_name(handle), start, length)
             with self.map_errors(handle):
                 body = self._get_body(key, start, end)
             info = _info(handle, body.metadata)
@@ -217,11 +202,11 @@ class Storage(Backend):
 
     @final
     def read_cached(self, handle: str) -> tuple[Info, bytes] | None:
-        """Give a small attachment and its bytes if they are in this machine's memory already.
+        """Return a small attachment from the page cache, or None if reading it might block.
 
-        Or else None, also where that cannot be known. This waits for no disk and no server, so
-        that an event loop may call it. Errors: as `open`, where they are found without waiting;
-        `CORRUPT` when the bytes do not have the SHA-256 that was recorded.
+        This operation waits for neither disk nor server, so that an event loop may call it.
+        Errors: those of `open`, if they can be found without waiting; `CORRUPT` if the bytes do
+        not match the recorded SHA-256.
         """
         with Operation("read_cached", self, handle) as op, self.map_errors(handle):
             cached = self._get_cached(key_of(handle))
@@ -237,7 +222,7 @@ class Storage(Backend):
 
     @final
     def info(self, handle: str) -> Info:
-        """Tell what is known of an attachment. Errors: `NOT_FOUND`, `ILL_FORMED`."""
+        """Return the attachment's metadata. Errors: `NOT_FOUND`, `ILL_FORMED`."""
         with Operation("info", self, handle) as op, self.map_errors(handle):
             info = _info(handle, self._head(key_of(handle)))
             op.size = info.size
@@ -245,7 +230,7 @@ class Storage(Backend):
 
     @final
     def stat(self, handle: str) -> os.stat_result:
-        """Tell size (bytes) and times (seconds) as `os.stat` does.
+        """Return size (bytes) and times (seconds) in the form of `os.stat`.
 
         Errors: `NOT_FOUND`, `ILL_FORMED`.
         """
@@ -253,10 +238,10 @@ class Storage(Backend):
 
     @final
     def remove(self, handle: str) -> None:
-        """Remove an attachment for good. Errors: `NOT_FOUND`, `ILL_FORMED`.
+        """Remove an attachment permanently. Errors: `NOT_FOUND`, `ILL_FORMED`.
 
-        A bucket that keeps versions keeps its bytes as an older version, until a lifecycle rule
-        removes it.
+        A bucket with versioning keeps the bytes as a noncurrent version until a lifecycle rule
+        removes that version.
         """
         with Operation("remove", self, handle, INFO), self.map_errors(handle):
             self._delete(key_of(handle))
@@ -265,31 +250,32 @@ class Storage(Backend):
     def list(
         self, *, day: datetime.date | str | None = None, after: str | None = None
     ) -> Iterator[str]:
-        """List the handles of all attachments, in the order of their text, as they are found.
+        """Yield the handles of all attachments lazily, in lexicographical order.
 
-        `day` (a date, or ``YYYY-MM-DD``) restricts it to the handles made on that day (UTC);
-        `after` is a handle, which need not exist, after which to begin. What is added or removed
-        meanwhile may be listed or not. Errors: `ILL_FORMED`.
+        `day` (a date, or ``YYYY-MM-DD``) selects the handles made on that day (UTC). The listing
+        begins after the handle `after`, which need not exist. An attachment that is added or
+        removed meanwhile may or may not be listed. Errors: `ILL_FORMED`, raised here and not by
+        the first step of the iteration.
         """
-        date = None if day is None else _date(day)
+        date = None if day is None else parse_day(day)
         return self._handles(date, None if after is None else key_of(after))
 
     @final
     def unknown_keys(self) -> Iterator[str]:
-        """List the keys of what others put where attachments are, exactly as they named it.
+        """Yield the unknown keys, unchanged: those of objects that are not attachments.
 
-        No other operation touches it. A key may hold any character: see `rex.core.printable` before
-        showing it.
+        No other operation touches these objects. A key may contain any character: pass it through
+        `rex.core.printable` before showing it.
         """
         with self.map_errors(None):
             yield from self._unknown_keys()
 
     @final
     def garbage(self, before: datetime.datetime) -> Iterator[Garbage]:
-        """List what nobody finished and has been of no use since before a moment (aware).
+        """Yield abandoned uploads, temporary files and the like, unused since before `before`.
 
-        What it finds, it removes when it is told to, and before the next is asked for; see
-        `rex.attach.maintenance.sweep`.
+        `before` is an aware datetime. Call `clear` of an item, if at all, before requesting the
+        next; see `rex.attach.maintenance.sweep`.
         """
         find = self.abilities.garbage
         if find is None:
@@ -300,23 +286,23 @@ class Storage(Backend):
 
     @final
     def lifecycle(self, days: int, noncurrent: int | None = None) -> Sequence[dict[str, Any]]:
-        """Return the rules with which a bucket removes abandoned uploads after days.
+        """Return the lifecycle rules with which a bucket removes abandoned uploads after `days`.
 
-        With `noncurrent` (days), also the versions that it keeps of removed attachments. They are
-        those of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
+        With `noncurrent` (days), the rules also remove the versions of removed attachments. Their
+        format is that of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
         """
         return require(self.abilities.bucket, "bucket").lifecycle(days, noncurrent)
 
     @final
     def __iter__(self) -> Iterator[str]:
-        """List the handles of all attachments: see `list`."""
+        """Yield the handles of all attachments: see `list`."""
         return self.list()
 
     @final
     def __contains__(self, handle: object) -> bool:
-        """Tell whether there is such an attachment; what is no handle is not there."""
+        """Return whether the attachment exists; False for anything that is not a handle."""
         try:
-            self.info(handle)  # type: ignore[arg-type]  # whatever it is
+            self.info(handle)  # type: ignore[arg-type]  # anything may be given
         except Error as error:
             if error.kind in (Kind.NOT_FOUND, Kind.ILL_FORMED):
                 return False
@@ -333,30 +319,30 @@ class Storage(Backend):
         content_type: str | None = None,
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
-        """Permit somebody to upload the attachment of a reserved handle.
+        """Create a link that allows uploading to a reserved handle.
 
         With ``POST`` the client sends a form: the link's `fields`, then the part ``file``. The
-        size may be at most `max_size` bytes, or the storage's own limit. With ``PUT`` the client
-        sends the bytes with the link's `headers`; that works once and cannot limit the size.
-        `content_type` is what the client has to send it as; without it, the name decides.
-        `expires` is in seconds (or a timedelta), at most 7 days.
+        form is limited to `max_size` bytes, or the storage's own limit. With ``PUT`` the client
+        sends the bytes with the link's `headers`; the link works once and cannot limit the size.
+        The client must send `content_type`, by default the type of the name. `expires` is in
+        seconds (or a timedelta), at most 7 days.
 
-        Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links, and for a limit
-        of the size with ``PUT``.
+        Errors: `ILL_FORMED`; `UNSUPPORTED` if the storage cannot sign links, and for a size limit
+        with ``PUT``.
         """
         with Operation("upload_link", self, handle), self.map_errors(handle):
             key = key_of(handle)
             name = _name(handle)
             if method not in ("POST", "PUT"):
                 raise Error(
-                    "The method of an upload link is POST or PUT",
+                    "method must be POST or PUT",
                     show(method),
                     kind=Kind.ILL_FORMED,
                 )
-            limit = _tighter(max_size, self.max_size)
+            limit = choose_limit(max_size, self.max_size)
             if method == "PUT" and limit is not None:
                 raise Error(
-                    "A PUT link cannot limit the size of the upload",
+                    "A PUT link cannot limit the size of an upload",
                     f"use a POST link for at most {limit} bytes",
                     kind=Kind.UNSUPPORTED,
                     code="unlimited-link",
@@ -377,14 +363,14 @@ class Storage(Backend):
         inline: bool = False,
         expires: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
-        """Permit somebody to download an attachment; whether it exists is not asked.
+        """Create a link that allows downloading an attachment, without checking that it exists.
 
-        It is downloaded as `filename`, or as the name in the handle. With `inline`, a browser
-        may show it in place if it is of a type that cannot carry a script (judged by the name in
-        the handle: images but SVG, audio, video, PDF, plain text); any other is downloaded all
-        the same. `expires` is in seconds (or a timedelta), at most 7 days.
+        The file is downloaded as `filename`, by default the name in the handle. With `inline`, a
+        browser may show the file if its type cannot carry a script (by the name in the handle:
+        images but SVG, audio, video, PDF, plain text); any other type is downloaded nevertheless.
+        `expires` is in seconds (or a timedelta), at most 7 days.
 
-        Errors: `ILL_FORMED`; `UNSUPPORTED` where the storage cannot sign links.
+        Errors: `ILL_FORMED`; `UNSUPPORTED` if the storage cannot sign links.
         """
         with Operation("download_link", self, handle), self.map_errors(handle):
             key = key_of(handle)
@@ -402,29 +388,29 @@ class Storage(Backend):
 
     @final
     def check(self, *, create: bool = True) -> None:
-        """Make sure that the storage can be used, as an application does when it starts.
+        """Check that the storage is usable, as an application does when it starts.
 
-        A directory is made if only its last component is missing, and gets its marker if it is new
-        or holds attachments. With `create` false, as for maintenance, nothing is made.
+        A directory is created if only its last component is missing, and gets its marker if it is
+        new or contains attachments. With `create` false, as for maintenance, nothing is created.
 
-        Errors: the `kind` says what is wrong, and the message names the setting to change. With
-        `create` false also `ABSENT`, where the directory or bucket does not exist, and `EMPTY` for
-        an empty directory without a marker, which may be the mount point of a disk.
+        Errors: the message names the setting to change. With `create` false also `ABSENT` if the
+        directory or bucket does not exist, and `EMPTY` for an empty directory without a marker,
+        which may be the mount point of a disk.
         """
         with Operation("check", self), self.map_errors(None):
             self._check(create=create)
 
     @final
     def is_untouched(self) -> bool:
-        """Tell whether nothing is in the storage, and a directory has no marker either."""
+        """Return whether the storage is empty, and a directory has no marker either."""
         with self.map_errors(None):
             return self._is_untouched()
 
     @final
     def init(self) -> bool:
-        """Make the directory of a storage and its marker; return whether anything was missing.
+        """Create the directory of a storage and its marker; return whether either was missing.
 
-        Other storages need nothing made.
+        Other backends have nothing to create.
         """
         with self.map_errors(None):
             return self._init()
@@ -432,7 +418,7 @@ class Storage(Backend):
     @final
     @functools.cached_property
     def tokens(self) -> TokenSigner:
-        """What signs and reads the permissions that clients carry."""
+        """The signer of the tokens that clients carry."""
         from rex.attach.links.token import TokenSigner
 
         with self.map_errors(None):
@@ -442,13 +428,13 @@ class Storage(Backend):
     @final
     @functools.cached_property
     def abilities(self) -> Abilities:
-        """What the storage can do besides storing."""
+        """The optional abilities of the backend."""
         return self._abilities()
 
     @final
     @functools.cached_property
     def uploads(self) -> Uploads:
-        """Uploads piece by piece. Errors: `UNSUPPORTED` where the storage has none."""
+        """Resumable uploads. Errors: `UNSUPPORTED` if the backend does not have them."""
         from rex.attach.storage.resumable import Uploads
 
         return Uploads(self, require(self.abilities.resumable, "resumable"))
@@ -456,7 +442,7 @@ class Storage(Backend):
     @final
     @functools.cached_property
     def multipart(self) -> MultipartUploads:
-        """Uploads in parts, by links. Errors: `UNSUPPORTED` where the storage has none."""
+        """Multipart uploads with links. Errors: `UNSUPPORTED` if the backend does not have them."""
         from rex.attach.storage.multipart import MultipartUploads
 
         return MultipartUploads(self, require(self.abilities.multipart, "multipart"))
@@ -464,7 +450,7 @@ class Storage(Backend):
     @final
     @functools.cached_property
     def cors(self) -> BucketCors:
-        """Which sites' pages may use the links."""
+        """The CORS rules that let pages of other origins use the links."""
         from rex.attach.storage.cors import BucketCors
 
         return BucketCors(self)
@@ -472,13 +458,13 @@ class Storage(Backend):
     @final
     @functools.cached_property
     def aio(self) -> AsyncStorage:
-        """The same verbs as coroutines, over worker threads."""
+        """The same operations as coroutines, over worker threads."""
         from rex.attach.storage.aio import AsyncStorage
 
         return AsyncStorage(self)
 
     def close(self) -> None:
-        """Let go of what the storage holds open; it must not be used afterwards."""
+        """Close the storage and release its resources."""
         aio = self.__dict__.pop("aio", None)
         if aio is not None:
             aio.stop()
@@ -491,12 +477,10 @@ class Storage(Backend):
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    # What the verbs share.
+    # Shared by the operations.
 
     def _content(self, content: ContentSource, digest: str | None = None) -> Content:
-        if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
-            raise Error("Ill-formed SHA-256", show(digest), kind=Kind.ILL_FORMED)
-        return Content(content, max_size=self.max_size, digest=digest)
+        return make_content(content, self.max_size, digest)
 
     def _new_handle(self, name: str | None, owner: str | None) -> str:
         return make_handle(name, None if owner is None else functools.partial(self._mark, owner))
@@ -504,17 +488,17 @@ class Storage(Backend):
     def _mark(self, owner: str, place: bytes) -> bytes:
         """Compute the mark of an owner in a handle (`make_handle`)."""
         if not isinstance(owner, str) or not owner:
-            raise Error("An owner is a text of at least one character", kind=Kind.ILL_FORMED)
+            raise Error("owner must be a non-empty string", kind=Kind.ILL_FORMED)
         return self.tokens.mac("owner", owner, place)[:MARK_BYTES]
 
     def _add(self, handle: str, content: Content, content_type: str | None) -> None:
-        """Store under a handle that was just made."""
+        """Store content under a new handle."""
         media_type = content_type_for(_name(handle), content_type)
         with self.map_errors(handle, content):
             self._put_new(handle[1:], content, media_type)
 
     def _is_stored(self, handle: str, content: Content, media_type: str) -> bool:
-        """Compare content, of which some may have been read, with the attachment of a handle."""
+        """Return whether an attachment has this content, of which some may have been read."""
         with self.map_errors(handle, content):
             try:
                 metadata = self._head(handle[1:])
@@ -531,7 +515,7 @@ class Storage(Backend):
             return content.digest == (metadata.digest or self._compute_digest(handle[1:]))
 
     def _compute_digest(self, key: str) -> str:
-        """Compute the SHA-256 of an object whose digest was not recorded."""
+        """Compute the SHA-256 of an object without a recorded digest."""
         from hashlib import sha256
 
         digest, body = sha256(), self._get(key, 0, None)
@@ -540,13 +524,13 @@ class Storage(Backend):
         return digest.hexdigest()
 
     def _get_body(self, key: str, start: int, end: int | None) -> Body:
-        """Give the object and its bytes from `start`, which may be past the end."""
+        """Return the object and its bytes from `start`, which may be past the end."""
         try:
             return self._get(key, start, end)
         except FileNotFoundError:
             raise
         except Exception:
-            # A server refuses to begin past the end (RFC 9110, section 15.5.17).
+            # A server refuses a range that begins past the end (RFC 9110, section 15.5.17).
             metadata = None if start == 0 and end is None else self._head(key)
             if metadata is None or start < metadata.size:
                 raise
@@ -564,13 +548,12 @@ class Storage(Backend):
                     yield handle
 
     @final
-    def map_errors(self, handle: str | None, content: Content | None = None) -> _Mapped:
-        """Return a context manager that makes an `Error` about a handle of what a backend raises.
+    def map_errors(self, handle: str | None, content: Content | None = None) -> ErrorMap:
+        """Return a context manager that makes an `Error` of a backend's exception.
 
-        For the parts of a storage in files of their own. Exceptions raised by `content` propagate
-        unchanged.
+        The error names `handle`. Exceptions raised by `content` propagate unchanged.
         """
-        return _Mapped(self._translate, handle, content)
+        return ErrorMap(self._translate, handle, content)
 
     def _translate(self, failure: Exception, handle: str | None) -> Error | None:
         if isinstance(failure, Error):
@@ -585,55 +568,9 @@ class Storage(Backend):
         return explained.error(handle or repr(self))
 
 
-class _Mapped:
-    """See `Storage.map_errors`; a class, since a generator takes longer than what it guards."""
-
-    __slots__ = ("_content", "_handle", "_translate")
-
-    def __init__(
-        self,
-        translated: Callable[[Exception, str | None], Error | None],
-        handle: str | None,
-        content: Content | None,
-    ) -> None:
-        self._translate = translated
-        self._handle = handle
-        self._content = content
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, _: object, failure: BaseException | None, __: object) -> None:
-        if not isinstance(failure, Exception):
-            return
-        own = None if self._content is None else self._content.failure
-        error = self._translate(failure, self._handle) if own is None else own
-        if error is not None and error is not failure:
-            raise error from failure
-
-
 def _name(handle: str) -> str:
-    """Give the name of the file in a handle that is known to be well formed."""
+    """Return the file name in a well-formed handle."""
     return handle.rpartition("/")[2]
-
-
-def _check_position(what: str, given: int) -> None:
-    if not isinstance(given, int) or not 0 <= given <= MAX_POSITION:
-        raise Error(f"The {what} is a number of bytes", show(given), kind=Kind.ILL_FORMED)
-
-
-def _first_end(name: str, start: int, length: int | None) -> int | None:
-    """Choose where the first request ends; None is the end of the attachment."""
-    if length is not None:
-        end = start + max(length, 1)  # no request is for nothing
-        return end if end < MAX_POSITION else None
-    return start + MIN_REQUEST if is_read_in_parts(name) else None
-
-
-def _media_type(handle: str, content: ContentSource, given: str | None) -> str:
-    """Return the type to store content with; what is encoded here is in UTF-8."""
-    media_type = content_type_for(_name(handle), given)
-    return text_type(media_type) if isinstance(content, str) else media_type
 
 
 def _info(handle: str, metadata: Metadata) -> Info:
@@ -647,23 +584,3 @@ def _info(handle: str, metadata: Metadata) -> Info:
         digest=metadata.digest,
         content_encoding=metadata.content_encoding,
     )
-
-
-def _date(day: datetime.date | str) -> datetime.date:
-    if isinstance(day, datetime.datetime):
-        raise Error("A day is a date without a time", show(day), kind=Kind.ILL_FORMED)
-    if isinstance(day, datetime.date):
-        return day
-    try:
-        date = datetime.date.fromisoformat(day)
-    except (TypeError, ValueError):
-        date = None
-    if date is None or date.isoformat() != day:  # ISO 8601 has other forms too
-        raise Error("Ill-formed day (YYYY-MM-DD)", show(day), kind=Kind.ILL_FORMED)
-    return date
-
-
-def _tighter(asked: int | None, own: int | None) -> int | None:
-    if asked is not None and (not isinstance(asked, int) or asked < 0):
-        raise Error("The largest size is a number of bytes", show(asked), kind=Kind.ILL_FORMED)
-    return min((limit for limit in (asked, own) if limit is not None), default=None)

@@ -1,4 +1,4 @@
-"""Worker threads, and content on its way to them from a task of asyncio."""
+"""Worker threads, and the content that an asyncio task passes to them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def feed_call(
     workers: Workers,
     undo: Callable[[T], object] = bool,
 ) -> T:
-    """Answer what the call asks of its source; undo what was done although we are cancelled."""
+    """Serve a call's requests for content; undo the call if the task is cancelled."""
     call.add_done_callback(source.finish)
     try:
         await source.feed()
@@ -45,7 +45,7 @@ async def feed_call(
 
 
 async def _end_of(future: asyncio.Future[None]) -> None:
-    """Wait until it is done, however often we are cancelled meanwhile."""
+    """Wait until the future is done, even if the task is cancelled repeatedly."""
     cancelled = None
     while not future.done():
         try:
@@ -63,7 +63,7 @@ def _undo(call: concurrent.futures.Future[T], undo: Callable[[T], object]) -> No
 
 
 class Workers:
-    """Worker threads, made when first needed, and anew in a forked process."""
+    """Worker threads, started on first use, and again in a forked process."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -71,21 +71,21 @@ class Workers:
         self._pid = 0
 
     def submit(
-        self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+        self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> concurrent.futures.Future[T]:
-        """Have a verb called in a thread, with the context of the caller."""
+        """Submit a call to a thread, with the context of the caller."""
         if self._pool is None or self._pid != os.getpid():
             self._pid = os.getpid()
             self._pool = concurrent.futures.ThreadPoolExecutor(self._size, "rex.attach")
         context = contextvars.copy_context()
-        return self._pool.submit(functools.partial(context.run, verb, *args, **kwargs))
+        return self._pool.submit(functools.partial(context.run, operation, *args, **kwargs))
 
-    async def run(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Have a verb called in a thread, and wait for what it gives."""
-        return await asyncio.wrap_future(self.submit(verb, *args, **kwargs))
+    async def run(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call an operation in a thread; return its result."""
+        return await asyncio.wrap_future(self.submit(operation, *args, **kwargs))
 
     def close(self) -> None:
-        """Let the threads end when they are done."""
+        """Stop the threads after their current calls."""
         if self._pool is not None:
             self._pool.shutdown(wait=False)
             self._pool = None
@@ -105,10 +105,10 @@ class _FileChunks(AsyncIterator[bytes]):
 
 
 class Source:
-    """Content on its way from a task to a worker thread, which can be cut off.
+    """Content that a task passes to a worker thread, and that can be cut off.
 
-    What is asynchronous is awaited by the task itself: the thread asks for each chunk, and the
-    task, in `feed`, answers. All that concerns the loop happens in its own thread.
+    The task itself awaits asynchronous content: the thread requests each chunk, and the task
+    answers in `feed`. Everything that concerns the event loop runs in the loop's own thread.
     """
 
     def __init__(self, content: AsyncContentSource) -> None:
@@ -122,7 +122,7 @@ class Source:
 
     @property
     def content(self) -> ContentSource:
-        """What to give to `Storage.add`."""
+        """The content to pass to `Storage.add`."""
         if isinstance(self._content, AsyncIterable):
             return self._pull()
         if hasattr(self._content, "read"):
@@ -133,25 +133,25 @@ class Source:
         return content
 
     async def feed(self) -> None:
-        """Answer what the thread asks for, until it has finished."""
+        """Answer the thread's requests until it has finished."""
         chunks = aiter(self._content) if isinstance(self._content, AsyncIterable) else None
         while (request := await self._requests.get()) is not None:
             try:
                 chunk = None if chunks is None else await anext(chunks, None)
             except asyncio.CancelledError:
-                raise  # which ends in `cancel`
+                raise  # `feed_call` then calls `cancel`
             except BaseException as failure:  # noqa: BLE001 - it comes out of the thread again
                 request.set_exception(failure)
             else:
                 request.set_result(chunk)
 
     def finish(self, _: object) -> None:
-        """Tell the task that the thread has finished; called in the thread."""
-        with suppress(RuntimeError):  # the loop is closed, and nobody waits
+        """Notify the task that the thread has finished; called in the thread."""
+        with suppress(RuntimeError):  # the loop is closed, so that no task waits
             self._loop.call_soon_threadsafe(self._requests.put_nowait, None)
 
     def cancel(self) -> None:
-        """Make whoever reads the content fail, now or at the next chunk, with or without a loop."""
+        """Make the reading thread fail, now or at the next chunk, even after the loop is closed."""
         with self._lock:
             self._cancelled = True
             request = self._asked_for
@@ -159,7 +159,7 @@ class Source:
             request.set_exception(concurrent.futures.CancelledError())
 
     def read(self, size: int, /) -> bytes:
-        """Read from the caller's file, unless it was cut off."""
+        """Read from the caller's file, unless the content was cut off."""
         self._check()
         data: bytes = self._content.read(size)
         return data
