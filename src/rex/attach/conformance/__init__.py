@@ -1,7 +1,7 @@
-"""The promises of every storage, as a suite for the authors of storages.
+"""The conformance suite: the promises of every storage, for the authors of backends.
 
-Tell the suite about a kind of storage with a `Harness`, and run the promises with any test
-framework, here pytest::
+Describe a backend to the suite with a `Harness`, and run the promises with any test framework,
+for example pytest::
 
     class MyHarness(Harness):
         def open(self, *, max_size=None):
@@ -11,7 +11,7 @@ framework, here pytest::
     def test_my_storage_keeps_its_promises(promise):
         promise(MyHarness())
 
-or with none: ``for failure in failures(MyHarness()): print(failure)``.
+or without one: ``for failure in failures(MyHarness()): print(failure)``.
 """
 
 from rex.attach.conformance import (
@@ -55,7 +55,7 @@ themes = (
     resumable,
     resumable_together,
 )
-"""The modules in which the promises stand, in the order in which to read them."""
+"""The modules that contain the promises, in reading order."""
 
 promises: tuple[Promise, ...] = tuple(
     dict.fromkeys(
@@ -66,4 +66,4 @@ promises: tuple[Promise, ...] = tuple(
         )
     )
 )
-"""All promises there are, whatever a storage can and cannot."""
+"""All promises, whichever abilities a backend has."""

@@ -1,4 +1,4 @@
-"""The client that the promises on links are tried with."""
+"""The client that follows links in the promises on links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises on `storage.aio`: the same verbs as coroutines, and content that can be cut off."""
+"""Promises on `storage.aio`: the operations as coroutines, and content that can be cut off."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 HANGS = 30
-"""After so many seconds, a coroutine does not wait but hang."""
+"""Seconds after which a coroutine is considered to hang."""
 
 P = ParamSpec("P")
 
 
 @promise
 def coroutines_do_what_the_verbs_do(harness: Harness) -> None:
-    """What is stored by `storage.aio` is there for the verbs, and the other way round."""
+    """`storage.aio` and the synchronous operations see the same attachments."""
 
     async def live(aio: AsyncStorage) -> None:
         handle = await aio.add("a.txt", b"data", content_type="x/special")
@@ -48,13 +48,13 @@ def coroutines_do_what_the_verbs_do(harness: Harness) -> None:
 
 @promise
 def coroutines_refuse_what_the_verbs_refuse(harness: Harness) -> None:
-    """Errors come out of the coroutines with their kinds."""
+    """Coroutines raise the same errors as the operations."""
 
     async def live(aio: AsyncStorage) -> None:
         missing = aio.storage.reserve("a.txt")
-        for verb in (aio.open, aio.info, aio.stat, aio.remove):
-            await _expect_kind(Kind.NOT_FOUND, verb, missing)
-            await _expect_kind(Kind.ILL_FORMED, verb, "/a.txt")
+        for operation in (aio.open, aio.info, aio.stat, aio.remove):
+            await _expect_kind(Kind.NOT_FOUND, operation, missing)
+            await _expect_kind(Kind.ILL_FORMED, operation, "/a.txt")
         await _expect_kind(Kind.ILL_FORMED, aio.upload_link, "/a.txt")
         await _expect_kind(Kind.ILL_FORMED, aio.download_link, "/a.txt")
         text: Any = io.StringIO("text")
@@ -65,7 +65,7 @@ def coroutines_refuse_what_the_verbs_refuse(harness: Harness) -> None:
 
 @promise
 def every_content_can_be_added_by_coroutine(harness: Harness) -> None:
-    """`aio.add` takes what `add` takes, and asynchronous iterables of bytes."""
+    """`aio.add` accepts the content that `add` accepts, and asynchronous iterables of bytes."""
     data = sample(9 * MIB)
 
     async def live(aio: AsyncStorage) -> None:
@@ -87,7 +87,7 @@ def every_content_can_be_added_by_coroutine(harness: Harness) -> None:
 
 @promise
 def an_asynchronous_file_can_be_added(harness: Harness) -> None:
-    """A file whose `read` is awaited is read to its end, for `add`, `put` and `append`."""
+    """`add`, `put` and `append` read a file with an asynchronous `read` to its end."""
     data = sample(9 * MIB)
 
     async def live(aio: AsyncStorage) -> None:
@@ -103,7 +103,7 @@ def an_asynchronous_file_can_be_added(harness: Harness) -> None:
         try:
             await aio.add("a.bin", _AsyncFile(data, failure))
         except OSError as raised:
-            expect_true("what the file raises comes out as it is", raised is failure)
+            expect_true("the exception of the file propagates unchanged", raised is failure)
         else:
             raise AssertionError("a file that fails was stored")
 
@@ -112,7 +112,7 @@ def an_asynchronous_file_can_be_added(harness: Harness) -> None:
 
 @promise
 def an_asynchronous_reader_can_seek(harness: Harness) -> None:
-    """`aio.open` gives a reader that reads, seeks and tells."""
+    """`aio.open` returns a reader that can read, seek and tell its position."""
     data = sample(2 * MIB)
 
     async def live(aio: AsyncStorage) -> None:
@@ -131,7 +131,7 @@ def an_asynchronous_reader_can_seek(harness: Harness) -> None:
 
 @promise
 def coroutines_run_side_by_side(harness: Harness) -> None:
-    """Many coroutines at once store, read and remove, each its own."""
+    """Concurrent coroutines store, read and remove attachments independently."""
 
     async def live(aio: AsyncStorage) -> None:
         async def one(number: int) -> None:
@@ -148,7 +148,7 @@ def coroutines_run_side_by_side(harness: Harness) -> None:
 
 @promise
 def what_asynchronous_content_raises_comes_out_as_it_is(harness: Harness) -> None:
-    """The exception of an iterable, asynchronous or not, passes; nothing is left."""
+    """The exception of an iterable, asynchronous or not, propagates; nothing is stored."""
 
     async def live(aio: AsyncStorage) -> None:
         for failure in (ValueError("mine"), FileNotFoundError(2, "mine")):
@@ -156,7 +156,7 @@ def what_asynchronous_content_raises_comes_out_as_it_is(harness: Harness) -> Non
                 try:
                     await aio.add("a.bin", content)
                 except (ValueError, FileNotFoundError) as raised:
-                    expect_true("it is that very exception", raised is failure)
+                    expect_true("the same exception object is raised", raised is failure)
                 else:
                     raise AssertionError("content that fails was stored")
 
@@ -165,7 +165,7 @@ def what_asynchronous_content_raises_comes_out_as_it_is(harness: Harness) -> Non
 
 @promise
 def many_copies_at_once_do_not_wait_for_each_other(harness: Harness) -> None:
-    """Adds whose content is read from the same storage all finish, however many there are."""
+    """Any number of concurrent adds that read from the same storage finish."""
 
     async def live(aio: AsyncStorage) -> None:
         original = await aio.add("a.txt", b"data")
@@ -188,7 +188,7 @@ def many_copies_at_once_do_not_wait_for_each_other(harness: Harness) -> None:
 
 @promise
 def a_cancelled_add_leaves_nothing(harness: Harness) -> None:
-    """Cancelled while it waits for asynchronous content, an add stores nothing."""
+    """An add that is cancelled while it waits for asynchronous content stores nothing."""
 
     async def live(aio: AsyncStorage) -> None:
         for size in (0, 10, 10 * MIB):
@@ -203,7 +203,7 @@ def a_cancelled_add_leaves_nothing(harness: Harness) -> None:
 
 @promise
 def a_cancelled_add_stops_reading(harness: Harness) -> None:
-    """Cancelled while a thread reads an iterable without an end, an add stops for good."""
+    """An add that is cancelled while a thread reads an endless iterable stops."""
 
     async def live(aio: AsyncStorage) -> None:
         loop, reading = asyncio.get_running_loop(), asyncio.Event()
@@ -224,7 +224,7 @@ def a_cancelled_add_stops_reading(harness: Harness) -> None:
 
 @promise
 def a_cancelled_add_is_undone_where_it_cannot_be_stopped(harness: Harness) -> None:
-    """When content ends before the cancellation is noticed, the attachment is removed again."""
+    """An attachment is removed again if its content ends before the cancellation is noticed."""
 
     async def live(aio: AsyncStorage) -> None:
         loop = asyncio.get_running_loop()
@@ -243,15 +243,15 @@ def a_cancelled_add_is_undone_where_it_cannot_be_stopped(harness: Harness) -> No
 
 
 def _run(harness: Harness, live: Callable[[AsyncStorage], Coroutine[None, None, None]]) -> None:
-    """Run a promise on `storage.aio`; what it added is removed, and nothing else may be left."""
+    """Run a promise on `storage.aio`; remove its attachments, and expect nothing else."""
     with harness.storage() as storage:
 
         async def run() -> None:
-            complaints: list[str] = []
+            reports: list[str] = []
             loop = asyncio.get_running_loop()
-            loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
+            loop.set_exception_handler(lambda _, context: reports.append(context["message"]))
             await live(storage.aio)
-            expect("complaints of the event loop", [], complaints)
+            expect("reports of the event loop", [], reports)
 
         asyncio.run(run())
         for handle in list(storage):
@@ -260,10 +260,10 @@ def _run(harness: Harness, live: Callable[[AsyncStorage], Coroutine[None, None, 
 
 
 async def _expect_kind(
-    kind: Kind, verb: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
+    kind: Kind, operation: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
 ) -> None:
     try:
-        await verb(*args, **kwargs)
+        await operation(*args, **kwargs)
     except Error as error:
         expect("kind of the error", kind, error.kind)
     else:
@@ -273,7 +273,7 @@ async def _expect_kind(
 async def _expect_cancelled(add: asyncio.Task[str]) -> None:
     done, _ = await asyncio.wait({add}, timeout=HANGS)
     expect_true("a cancelled add ends", add in done)
-    expect_true("an add that was cancelled says so", add.cancelled())
+    expect_true("a cancelled add reports its cancellation", add.cancelled())
 
 
 async def _later(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -283,7 +283,7 @@ async def _later(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class _AsyncFile:
-    """A file whose `read` has to be awaited, and may fail where another would end."""
+    """A file with an asynchronous `read`, which may raise at its end."""
 
     def __init__(self, data: bytes, failure: Exception | None = None) -> None:
         self._file = io.BytesIO(data)
@@ -298,7 +298,7 @@ class _AsyncFile:
 
 
 async def _stuck(size: int, waiting: asyncio.Event) -> AsyncIterator[bytes]:
-    """Give so many bytes, and then no more and no end."""
+    """Yield `size` bytes, then wait forever."""
     for chunk in split_chunks(sample(size), MIB):
         yield chunk
     waiting.set()
@@ -306,7 +306,7 @@ async def _stuck(size: int, waiting: asyncio.Event) -> AsyncIterator[bytes]:
 
 
 class _Waiting:
-    """An iterable that tells when it is read, and gives its only chunk after the cancellation."""
+    """An iterable that signals its first read, and yields its only chunk after a cancellation."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, reading: asyncio.Event, cancelled: threading.Event
@@ -322,7 +322,7 @@ class _Waiting:
 
 
 def _endless(waiting: _Waiting, after: int) -> Iterator[bytes]:
-    """Give some chunks, wait for the cancellation, and go on for ever."""
+    """Yield `after` chunks, wait for the cancellation, then yield chunks forever."""
     yield from itertools.repeat(bytes(MIB), after)
     yield from waiting
     yield from itertools.repeat(bytes(MIB))

@@ -1,4 +1,4 @@
-"""Promises on download links: what a browser gets, and what it may do with it."""
+"""Promises on download links: the responses that a browser receives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINUTE = 60
 
 @link_promise(supported=True)
 def a_download_link_gives_the_bytes(harness: Harness) -> None:
-    """A plain GET of the link's URL gives the content, its type, and its name to save it under."""
+    """GET of a link's URL returns the content, its type, and the name to save it as."""
     with harness.storage() as storage:
         for size in (0, 10, 9 * MIB):
             handle = storage.add("scan 1.png", sample(size))
@@ -33,7 +33,7 @@ def a_download_link_gives_the_bytes(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def a_download_can_get_another_name(harness: Harness) -> None:
-    """`filename` is what the download is saved as, made harmless like any name."""
+    """`filename` is the name that the download is saved as, sanitised like any file name."""
     with harness.storage() as storage:
         handle = storage.add("a.txt", b"data")
         for given, expected in (("Bericht März.txt", "Bericht März.txt"), ("../../x.txt", "x.txt")):
@@ -44,7 +44,7 @@ def a_download_can_get_another_name(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def only_what_is_safe_is_shown_in_place(harness: Harness) -> None:
-    """`inline` holds for types without scripts; all else is an attachment all the same."""
+    """`inline` applies to types without scripts; other types are downloaded nevertheless."""
     with harness.storage() as storage:
         for name, expected in (
             ("a.png", "inline"),
@@ -66,7 +66,7 @@ def only_what_is_safe_is_shown_in_place(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def what_claims_to_be_a_page_is_not_shown_as_one(harness: Harness) -> None:
-    """Shown in place, an attachment has the type of its name, whatever it was stored as."""
+    """An attachment shown inline has the type of its name, not its stored type."""
     with harness.storage() as storage:
         handle = storage.add("a.png", b"<script>", content_type="text/html")
         answer = fetch(storage.download_link(handle, inline=True))
@@ -75,7 +75,7 @@ def what_claims_to_be_a_page_is_not_shown_as_one(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def a_text_shown_in_place_says_how_it_is_encoded(harness: Harness) -> None:
-    """In UTF-8, as most are: a browser that has to guess takes another encoding."""
+    """The content type names UTF-8: a browser that has to guess uses a different encoding."""
     with harness.storage() as storage:
         for content in ("Grüße", "Grüße".encode()):
             answer = fetch(storage.download_link(storage.add("a.txt", content), inline=True))
@@ -85,7 +85,7 @@ def a_text_shown_in_place_says_how_it_is_encoded(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def a_download_is_kept_no_longer_than_its_link_lasts(harness: Harness) -> None:
-    """A browser that has an answer may show it again without asking until the link ends."""
+    """A browser may cache a response no longer than the link is valid."""
     with harness.storage() as storage:
         link = storage.download_link(storage.add("a.txt", b"data"), expires=MINUTE)
         headers = fetch(link).headers
@@ -93,18 +93,20 @@ def a_download_is_kept_no_longer_than_its_link_lasts(harness: Harness) -> None:
         age = re.search(r"max-age=(\d+)", caching)
         expires = headers.get("Expires")
         if age is not None:
-            expect_true(f"{caching} is no longer than the link", int(age[1]) <= MINUTE)
+            expect_true(
+                f"{caching} does not exceed the lifetime of the link", int(age[1]) <= MINUTE
+            )
         elif not re.search("no-store|no-cache", caching):
             end = link.expires_at
             expect_true(
-                f"{expires} is not after the end of the link, {end}",
+                f"{expires} is not after the expiry of the link, {end}",
                 expires is not None and parsedate_to_datetime(expires) <= end,
             )
 
 
 @link_promise(supported=True)
 def a_download_link_of_nothing_is_answered_404(harness: Harness) -> None:
-    """Making a download link asks nothing; following it finds that there is nothing."""
+    """A download link can be created for a missing attachment; following the link returns 404."""
     with harness.storage() as storage:
         answer = fetch(storage.download_link(storage.reserve("a.txt")))
         expect("status", 404, answer.status)

@@ -1,4 +1,4 @@
-"""What a promise demands, and the messages when it is not so."""
+"""Assertions of the promises, with their messages."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ _MAX_LINE = 1000
 
 
 def expect(what: str, expected: object, actual: object) -> None:
-    """Demand that two values are equal."""
+    """Assert that two values are equal."""
     if expected != actual:
         raise AssertionError(f"{what}: {_difference(expected, actual)}")
 
 
 def expect_true(what: str, holds: object) -> None:
-    """Demand that something holds; `what` says what."""
+    """Assert that a condition holds; `what` describes the condition."""
     if not holds:
-        raise AssertionError(f"this does not hold: {what}")
+        raise AssertionError(f"does not hold: {what}")
 
 
 def expect_raises(
-    wanted: type[X], what: str, verb: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    wanted: type[X], what: str, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
 ) -> X:
-    """Demand that this call raises an exception of the class; give the exception."""
+    """Assert that a call raises an exception of the class; return the exception."""
     try:
-        result = verb(*args, **kwargs)
+        result = call(*args, **kwargs)
     except wanted as failure:
         return failure
     except Exception as failure:
@@ -58,10 +58,10 @@ def expect_raises(
 
 
 def expect_error(
-    kind: Kind, what: str, verb: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    kind: Kind, what: str, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
 ) -> Error:
-    """Demand that this call raises an `Error` of this kind, fit to be printed; give the error."""
-    error = expect_raises(Error, what, verb, *args, **kwargs)
+    """Assert that a call raises a printable `Error` of this kind; return the error."""
+    error = expect_raises(Error, what, call, *args, **kwargs)
     expect(f"kind of the error of {what} ({error.message})", kind, error.kind)
     expect_true(f"the error of {what} has a message", error.message)
     for line in str(error).splitlines():
@@ -71,23 +71,23 @@ def expect_error(
 
 
 def expect_nothing_stored(harness: Harness, storage: Storage) -> None:
-    """Demand that there is nothing in the storage, and no traces either."""
+    """Assert that the storage contains neither attachments nor garbage."""
     expect("attachments left in the storage", [], list(storage))
-    expect("other things left in the storage", [], harness.garbage(storage))
+    expect("garbage left in the storage", [], harness.garbage(storage))
 
 
 def expect_round_trip(storage: Storage, content: ContentSource, expected: bytes) -> str:
-    """Demand that content is stored as these bytes; give the handle."""
+    """Store content and assert that it comes back as these bytes; return the handle."""
     handle = storage.add("sample.bin", content)
     with storage.open(handle) as stream:
         expect("content read back", expected, stream.read())
-        expect("size told by the open attachment", len(expected), stream.info.size)
-    expect("size told by stat", len(expected), storage.stat(handle).st_size)
+        expect("size of the open attachment", len(expected), stream.info.size)
+    expect("size in stat", len(expected), storage.stat(handle).st_size)
     return handle
 
 
 def expect_content(storage: Storage, handle: str, expected: bytes) -> None:
-    """Demand that these bytes are stored."""
+    """Assert that an attachment has these bytes."""
     with storage.open(handle) as stream:
         expect("content stored", expected, stream.read())
 

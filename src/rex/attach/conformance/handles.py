@@ -1,4 +1,4 @@
-"""Promises on handles that are none: refused by every verb, before the storage is asked."""
+"""Promises on ill-formed handles: every operation refuses them before the backend is called."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ ILL_FORMED: tuple[Any, ...] = (
     (),
     object(),
 )
-"""What is no handle."""
+"""Values that are not handles."""
 
 MESSAGE_AND_LINE = 2
 MAX_SHOWN = 500
@@ -96,7 +96,7 @@ MAX_SHOWN = 500
 
 @promise
 def a_handle_that_is_none_is_not_read(harness: Harness) -> None:
-    """`open`, `info` and `stat` refuse what no storage could have given out."""
+    """`open`, `info` and `stat` refuse an ill-formed handle."""
     with harness.storage() as storage:
         for name in ("open", "info", "stat"):
             _expect_all_refused(name, getattr(storage, name))
@@ -104,7 +104,7 @@ def a_handle_that_is_none_is_not_read(harness: Harness) -> None:
 
 @promise
 def a_handle_that_is_none_removes_nothing(harness: Harness) -> None:
-    """`remove` refuses it, and all that is stored stays."""
+    """`remove` refuses an ill-formed handle and removes nothing."""
     with harness.storage() as storage:
         handle = storage.add("a.txt", b"data")
         _expect_all_refused("remove", storage.remove)
@@ -113,7 +113,7 @@ def a_handle_that_is_none_removes_nothing(harness: Harness) -> None:
 
 @promise
 def a_handle_that_is_none_is_not_listed_after(harness: Harness) -> None:
-    """`list` refuses it as its `after`."""
+    """`list` refuses an ill-formed handle as `after`."""
     with harness.storage() as storage:
         wrong = [handle for handle in ILL_FORMED if handle is not None]
         _expect_all_refused("list", lambda handle: storage.list(after=handle), wrong)
@@ -121,7 +121,7 @@ def a_handle_that_is_none_is_not_listed_after(harness: Harness) -> None:
 
 @promise
 def a_handle_that_is_none_gets_no_link(harness: Harness) -> None:
-    """Both sorts of links are refused as ill-formed, also where there are no links at all."""
+    """Links to an ill-formed handle are `ILL_FORMED`, even if the storage cannot create links."""
     with harness.storage() as storage:
         _expect_all_refused("download_link", storage.download_link)
         _expect_all_refused("upload_link", storage.upload_link)
@@ -130,7 +130,7 @@ def a_handle_that_is_none_gets_no_link(harness: Harness) -> None:
 
 @promise
 def a_handle_stays_good_for_every_day(harness: Harness) -> None:
-    """Any handle that another storage could have given out is well formed: nothing is there."""
+    """A handle of any day is well formed: its attachment is `NOT_FOUND`."""
     with harness.storage() as storage:
         for handle in (
             f"{FOLDER}/a.txt",
@@ -144,24 +144,29 @@ def a_handle_stays_good_for_every_day(harness: Harness) -> None:
 
 
 def _expect_missing(storage: Storage, name: str, handle: str) -> None:
-    verb = getattr(storage, name)
-    expect_error(Kind.NOT_FOUND, f"{name}({handle[:60]})", verb, handle)
+    operation = getattr(storage, name)
+    expect_error(Kind.NOT_FOUND, f"{name}({handle[:60]})", operation, handle)
 
 
 def _expect_all_refused(
-    name: str, verb: Callable[[Any], object], handles: tuple[Any, ...] | list[Any] = ILL_FORMED
+    name: str, operation: Callable[[Any], object], handles: tuple[Any, ...] | list[Any] = ILL_FORMED
 ) -> None:
     for handle in handles:
         what = f"{name}({show(handle)[:60]!a})"
-        error = expect_error(Kind.ILL_FORMED, what, verb, handle)
+        error = expect_error(Kind.ILL_FORMED, what, operation, handle)
         text = str(error.payload)
-        expect_true("it is a message and a line", len(str(error).splitlines()) <= MESSAGE_AND_LINE)
-        expect_true(f"{what} shows the handle in bounds", len(text) <= MAX_SHOWN)
+        expect_true(
+            "the error is a message and one line", len(str(error).splitlines()) <= MESSAGE_AND_LINE
+        )
+        expect_true(
+            f"the error of {what} shows at most {MAX_SHOWN} characters of the handle",
+            len(text) <= MAX_SHOWN,
+        )
 
 
 @promise
 def a_handle_belongs_to_its_owner_alone(harness: Harness) -> None:
-    """However the handle was made; one without an owner belongs to none."""
+    """A handle belongs to the owner it was made for; a handle without an owner to no owner."""
     with harness.storage() as storage:
         made = [storage.reserve("a.txt"), storage.add("a.txt", b"a")]
         expect_error(Kind.ILL_FORMED, "an owner without a name", storage.reserve, "a", owner="")

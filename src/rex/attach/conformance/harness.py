@@ -1,4 +1,4 @@
-"""The harness: what the suite has to be told about a kind of storage."""
+"""The harness: the description of a backend for the suite."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ __all__ = ["Harness"]
 
 
 class Harness(abc.ABC):
-    """What the suite has to be told about a kind of storage; `open` is all that must be.
+    """The description of a backend; only `open` is required.
 
-    It uses no test framework. A promise may ask for more than one storage, one after another.
+    A harness uses no test framework. A promise may open several storages, one after another.
     """
 
     links: bool = False
-    """Whether the storage can sign links, and a server answers them."""
+    """Whether the storage signs links and a server answers them."""
 
     uploads: bool = True
-    """Whether the storage takes uploads in pieces: `storage.uploads`."""
+    """Whether the storage supports resumable uploads: `storage.uploads`."""
 
     many: int = 1200
-    """How many attachments a long listing has: more than the server gives in one page."""
+    """The length of a long listing: more attachments than the server returns in one page."""
 
     @abc.abstractmethod
     def open(self, *, max_size: int | None = None) -> Storage:
-        """Give a storage with nothing in it: a new directory, bucket or prefix."""
+        """Open an empty storage: a new directory, bucket or prefix."""
 
     def again(self, storage: Storage) -> Storage:
-        """Give another storage over the same place, as another process would have it.
+        """Open a second storage over the same place, as another process would.
 
-        The storage itself, where there is no other, as in memory.
+        Return the given storage if that is impossible, as in memory.
         """
         return storage
 
-    def garbage(self, storage: Storage) -> list[str]:  # noqa: ARG002 - for those who override it
-        """Name what lies in the storage and is no attachment.
+    def garbage(self, storage: Storage) -> list[str]:  # noqa: ARG002 - for subclasses
+        """Return the names of everything in the storage that is not an attachment.
 
-        Such are temporary files, empty directories, unfinished uploads in parts.
+        Examples are temporary files, empty directories and unfinished multipart uploads.
         """
         return []
 
     def damage(self, storage: Storage, handle: str) -> bool:  # noqa: ARG002 - as above
-        """Change one byte of what is stored, behind the storage's back, and nothing else.
+        """Change one stored byte of an attachment without the storage's knowledge.
 
-        Return whether that was done; False means that it cannot be done.
+        Return False if that is impossible.
         """
         return False
 
     def clean(self, storage: Storage) -> None:
-        """Let go of a storage, and remove what is in it where that does not go by itself."""
+        """Close a storage, and remove its content unless that happens automatically."""
         storage.close()
 
     @contextmanager
     def storage(self, *, max_size: int | None = None) -> Iterator[Storage]:
-        """Give a storage with nothing in it, for as long as the ``with`` statement lasts."""
+        """Open an empty storage for the duration of a ``with`` statement."""
         storage = self.open(max_size=max_size)
         try:
             yield storage

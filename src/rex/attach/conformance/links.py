@@ -1,4 +1,4 @@
-"""Promises on links: a client without any key does one thing, once permitted, and no other."""
+"""Promises on links: a link allows a client without credentials one request and no other."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 MINUTE = 60
 WEEK = 7 * 24 * 3600
 SIGNATURE = 43
-"""The length of a SHA-256 in base64; only a part of an address that holds one is so long here."""
+"""The length of a SHA-256 in base64: a shorter part of an address is not a signature."""
 
 
 @link_promise(supported=False)
 def links_that_cannot_be_made_are_refused(harness: Harness) -> None:
-    """A storage that cannot sign says so, and what would make it possible."""
+    """A storage that cannot sign links says so, and what would make links possible."""
     with harness.storage() as storage:
         handle = storage.add("a.txt", b"data")
         for what, link in (
@@ -32,20 +32,20 @@ def links_that_cannot_be_made_are_refused(harness: Harness) -> None:
             ("download_link", lambda: storage.download_link(handle)),
         ):
             error = expect_error(Kind.UNSUPPORTED, what, link)
-            expect_true(f"the error of {what} explains itself", error.payload)
+            expect_true(f"the error of {what} has an explanation", error.payload)
 
 
 @promise
 def arguments_of_links_are_checked_first(harness: Harness) -> None:
-    """Ill-formed arguments are `ILL_FORMED` on every storage, whether it can sign or not."""
+    """Ill-formed arguments are `ILL_FORMED`, even if the storage cannot sign links."""
     with harness.storage() as storage:
         loose: Any = storage
         handle = storage.reserve("a.txt")
         too_long = datetime.timedelta(days=7, seconds=1)
         for expires in (0, -1, 0.5, WEEK + 1, float("nan"), float("inf"), "1h", too_long, [60]):
             for name in ("upload_link", "download_link"):
-                verb, what = getattr(loose, name), f"{name}(expires={expires!r})"
-                expect_error(Kind.ILL_FORMED, what, verb, handle, expires=expires)
+                operation, what = getattr(loose, name), f"{name}(expires={expires!r})"
+                expect_error(Kind.ILL_FORMED, what, operation, handle, expires=expires)
         for wrong in (
             {"method": "GET"},
             {"method": "post"},
@@ -64,7 +64,7 @@ def arguments_of_links_are_checked_first(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def a_link_is_a_value(harness: Harness) -> None:
-    """A link tells its method, URL, headers, fields and honest end, and can be given as JSON."""
+    """A link has a method, URL, headers, fields and a true expiry, and can be written as JSON."""
     with harness.storage() as storage:
         handle = storage.reserve("a.txt")
         for method, link in (
@@ -74,30 +74,33 @@ def a_link_is_a_value(harness: Harness) -> None:
         ):
             expect("method", method, link.method)
             expect_true(f"{link.url} is a URL", link.url.startswith(("http://", "https://")))
-            expect("whether it has fields", method == "POST", bool(link.fields))
+            expect("whether the link has fields", method == "POST", bool(link.fields))
             left = (link.expires_at - datetime.datetime.now(datetime.UTC)).total_seconds()
-            expect_true(f"it lasts 10 minutes, not much less: {left} s", 0 <= 600 - left < MINUTE)
+            expect_true(
+                f"the link is valid for 10 minutes, not much less: {left} s",
+                0 <= 600 - left < MINUTE,
+            )
             expect("URL in JSON", link.url, json.loads(json.dumps(link.as_dict()))["url"])
             shown = repr(link)
             path, _, query = link.url.partition("?")
             tokens = [part for part in path.split("/") if len(part) >= SIGNATURE]
             secrets = [query or "?", *tokens, *link.fields.values()]
             told = [text for text in secrets if text != "204" and text in shown]
-            expect("what repr tells of the secrets", [], told)
+            expect("secrets in repr", [], told)
         for seconds in (1, WEEK):
             storage.download_link(handle, expires=seconds)
 
 
 @link_promise(supported=True)
 def a_link_permits_nothing_else(harness: Harness) -> None:
-    """With another method, another handle or a changed signature, a link is refused."""
+    """A link is refused with a different method, a different handle or a changed signature."""
     with harness.storage() as storage:
         handle, other = storage.add("a.txt", b"first"), storage.add("b.txt", b"other")
         link = storage.download_link(handle)
         last = "0" if link.url[-1] != "0" else "1"
-        expect_true("another method is refused", put(link, b"second").refused)
+        expect_true("a different method is refused", put(link, b"second").refused)
         another = dataclasses.replace(link, url=link.url.replace(handle[1:], other[1:]))
-        expect_true("another handle is refused", fetch(another).refused)
+        expect_true("a different handle is refused", fetch(another).refused)
         changed = dataclasses.replace(link, url=link.url[:-1] + last)
         expect_true("a changed signature is refused", fetch(changed).refused)
         unsigned = dataclasses.replace(link, url=link.url.partition("?")[0])

@@ -1,4 +1,4 @@
-"""Promises on listing: every attachment once, in order, as they are found."""
+"""Promises on listing: a listing yields each attachment once, in order, lazily."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAY = datetime.timedelta(days=1)
 
 @promise
 def an_empty_storage_lists_nothing(harness: Harness) -> None:
-    """A storage with nothing in it can be listed, with every argument."""
+    """An empty storage can be listed, with every argument."""
     with harness.storage() as storage:
         expect("all", [], list(storage))
         expect("of a day", [], list(storage.list(day="2026-11-23")))
@@ -33,7 +33,7 @@ def an_empty_storage_lists_nothing(harness: Harness) -> None:
 
 @promise
 def attachments_are_listed_in_the_order_of_their_handles(harness: Harness) -> None:
-    """Iterating gives every handle once, in the order of their text."""
+    """A listing yields each handle once, in lexicographical order."""
     with harness.storage() as storage:
         handles = [storage.add(f"{number}.txt", b"data") for number in range(30)]
         expect("all", sorted(handles), list(storage))
@@ -42,7 +42,7 @@ def attachments_are_listed_in_the_order_of_their_handles(harness: Harness) -> No
 
 @promise
 def a_long_listing_is_whole(harness: Harness) -> None:
-    """More attachments than fit into one page are listed, each once, in order, from anywhere."""
+    """A listing of several pages yields each handle once, in order, from any handle on."""
     with harness.storage() as storage:
         with ThreadPoolExecutor(16) as pool:
             handles = sorted(pool.map(lambda n: storage.add(f"{n}", b""), range(harness.many)))
@@ -55,19 +55,19 @@ def a_long_listing_is_whole(harness: Harness) -> None:
 
 @promise
 def a_listing_is_an_iterator(harness: Harness) -> None:
-    """The handles come one by one; who has seen enough stops."""
+    """A listing yields handles one by one, and may be abandoned."""
     with harness.storage() as storage:
         handles = sorted(storage.add("a.txt", b"data") for _ in range(3))
         for listing in (storage.list(), iter(storage)):
-            expect_true("it is an iterator", isinstance(listing, Iterator))
+            expect_true("the listing is an iterator", isinstance(listing, Iterator))
             expect("first", handles[0], next(listing))
             expect("second", handles[1], next(listing))
-        expect("listed anew", handles, list(storage))
+        expect("listed again", handles, list(storage))
 
 
 @promise
 def a_listing_after_a_handle_begins_behind_it(harness: Harness) -> None:
-    """`after` leaves out the handle itself and all before it, whether it exists or not."""
+    """`after` omits the handle itself and all handles before it, whether it exists or not."""
     with harness.storage() as storage:
         handles = sorted(storage.add("b.txt", b"data") for _ in range(10))
         for at, handle in enumerate(handles):
@@ -78,12 +78,12 @@ def a_listing_after_a_handle_begins_behind_it(harness: Harness) -> None:
         expect("after a day before", handles, list_after(storage, BEFORE_ALL))
         expect("after a day to come", [], list_after(storage, AFTER_ALL))
         storage.remove(handles[4])
-        expect("after one removed", handles[5:], list_after(storage, handles[4]))
+        expect("after a removed handle", handles[5:], list_after(storage, handles[4]))
 
 
 @promise
 def a_listing_of_a_day_has_that_day_alone(harness: Harness) -> None:
-    """`day`, a date or its text, restricts the listing to the handles made on it."""
+    """`day`, a date or a string, restricts a listing to the handles made on that day."""
     with harness.storage() as storage:
         handles = sorted(storage.add("a.txt", b"data") for _ in range(5))
         expect("of today and its neighbours", handles, sorted(_list_days(storage, handles)))
@@ -97,7 +97,7 @@ def a_listing_of_a_day_has_that_day_alone(harness: Harness) -> None:
 
 @promise
 def day_and_after_hold_together(harness: Harness) -> None:
-    """Given both `day` and `after`, a handle is listed when it satisfies both."""
+    """With both `day` and `after`, a listing yields the handles that satisfy both."""
     with harness.storage() as storage:
         handles = sorted(storage.add("a.txt", b"data") for _ in range(5))
         day = _day(handles[0])
@@ -105,12 +105,12 @@ def day_and_after_hold_together(harness: Harness) -> None:
         expect("after the first", same[1:], list(storage.list(day=day, after=same[0])))
         expect("after a day before", same, list(storage.list(day=day, after=BEFORE_ALL)))
         expect("after a day to come", [], list(storage.list(day=day, after=AFTER_ALL)))
-        expect("of another day", [], list(storage.list(day=day - DAY, after=BEFORE_ALL)))
+        expect("of a different day", [], list(storage.list(day=day - DAY, after=BEFORE_ALL)))
 
 
 @promise
 def an_ill_formed_listing_is_refused_at_once(harness: Harness) -> None:
-    """`list` itself refuses what is no day and no handle, not the first step of the iteration."""
+    """`list` itself raises `ILL_FORMED`, not the first step of the iteration."""
     with harness.storage() as storage:
         loose: Any = storage
         now = datetime.datetime.now(datetime.UTC)
@@ -135,17 +135,17 @@ def an_ill_formed_listing_is_refused_at_once(harness: Harness) -> None:
 
 @promise
 def what_is_reserved_is_not_listed(harness: Harness) -> None:
-    """`reserve` stores nothing."""
+    """`reserve` makes a new handle and stores nothing."""
     with harness.storage() as storage:
         handles = {storage.reserve("same.txt") for _ in range(10)}
         expect("different handles", 10, len(handles))
         expect("attachments listed", [], list(storage))
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
 
 
 @promise
 def a_listing_goes_on_while_others_add_and_remove(harness: Harness) -> None:
-    """What comes and goes meanwhile may be listed or not; what stays is, and nothing fails."""
+    """Concurrent adds and removals neither break a listing nor hide other attachments."""
     with harness.storage() as storage:
         steady = sorted(storage.add("steady.txt", b"data") for _ in range(40))
         stop = threading.Event()
@@ -165,7 +165,7 @@ def a_listing_goes_on_while_others_add_and_remove(harness: Harness) -> None:
 
 @promise
 def a_listing_survives_the_removal_of_what_it_lists(harness: Harness) -> None:
-    """Who removes what it lists, one by one, gets to all of them."""
+    """A caller that removes each attachment as it is listed reaches all of them."""
     with harness.storage() as storage:
         handles = sorted(storage.add("a.txt", b"data") for _ in range(20))
         listed = []
@@ -177,14 +177,14 @@ def a_listing_survives_the_removal_of_what_it_lists(harness: Harness) -> None:
 
 
 def list_after(storage: Storage, handle: str) -> list[str]:
-    """List what is after a handle."""
+    """Return the handles after a handle."""
     return list(storage.list(after=handle))
 
 
 def expect_same(what: str, expected: list[str], actual: list[str]) -> None:
-    """Demand that two long listings are equal; tell what is missing and what is too much."""
+    """Assert that two long listings are equal; show missing and unexpected handles."""
     expect(f"{what}: missing", [], sorted({*expected} - {*actual})[:3])
-    expect(f"{what}: too much", [], sorted({*actual} - {*expected})[:3])
+    expect(f"{what}: unexpected", [], sorted({*actual} - {*expected})[:3])
     expect(f"{what}: number", len(expected), len(actual))
     expect_true(f"{what}: is in order", expected == actual)
 
@@ -194,7 +194,7 @@ def _day(handle: str) -> datetime.date:
 
 
 def _list_days(storage: Storage, handles: list[str]) -> Iterator[str]:
-    """List the days of the handles, and those beside them, one after another."""
+    """Yield the listings of the days of the handles, and of the days before and after."""
     days = {_day(handle) + offset for handle in handles for offset in (-DAY, 0 * DAY, DAY)}
     for day in days:
         yield from storage.list(day=day)

@@ -1,4 +1,4 @@
-"""Promises on what is known of an attachment."""
+"""Promises on the metadata of an attachment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY = datetime.timedelta(days=1)
 
 @promise
 def the_size_is_known(harness: Harness) -> None:
-    """`info` and `stat` tell the size in bytes."""
+    """`info` and `stat` return the size in bytes."""
     with harness.storage() as storage:
         for size in (0, 1, 1000, 9 * MIB):
             handle = storage.add("a.bin", split_chunks(sample(size), MIB))
@@ -32,7 +32,7 @@ def the_size_is_known(harness: Harness) -> None:
 
 @promise
 def the_digest_is_the_sha_256_or_not_known(harness: Harness) -> None:
-    """Where a digest was recorded, it is the SHA-256 of the bytes, in hexadecimal."""
+    """A recorded digest is the SHA-256 of the bytes in hexadecimal."""
     with harness.storage() as storage:
         for size in (0, 1000, 9 * MIB):
             data = sample(size)
@@ -43,7 +43,7 @@ def the_digest_is_the_sha_256_or_not_known(harness: Harness) -> None:
 
 @promise
 def handle_and_name_are_known(harness: Harness) -> None:
-    """`info` tells the handle that it was asked for, and the name that stands in it."""
+    """`info` returns the handle, and the name in the handle."""
     with harness.storage() as storage:
         handle = storage.add("a/b/report 2.pdf", b"data")
         expect("handle in info", handle, storage.info(handle).handle)
@@ -52,7 +52,7 @@ def handle_and_name_are_known(harness: Harness) -> None:
 
 @promise
 def the_content_type_given_is_kept(harness: Harness) -> None:
-    """The content type given counts, whatever the name says, for small and large content."""
+    """A given content type is stored, not that of the name, for small and large content."""
     with harness.storage() as storage:
         for given in ("text/x-special", "image/png", 'text/plain; charset="utf-8"', "a/b+c;d=e"):
             handle = storage.add("page.html", b"data", content_type=given)
@@ -65,7 +65,7 @@ def the_content_type_given_is_kept(harness: Harness) -> None:
 
 @promise
 def the_content_type_follows_from_the_name(harness: Harness) -> None:
-    """Without a content type given, the name decides, the same on every storage."""
+    """The content type defaults to that of the name, equally on every storage."""
     with harness.storage() as storage:
         for name, expected in (
             ("a.txt", "text/plain"),
@@ -82,7 +82,7 @@ def the_content_type_follows_from_the_name(harness: Harness) -> None:
 
 @promise
 def a_string_is_stored_with_its_charset(harness: Harness) -> None:
-    """A text type without a charset gets one, so that a reader need not guess that it is UTF-8."""
+    """The text type of a string gets a charset, so that a reader need not guess UTF-8."""
     with harness.storage() as storage:
         for name, given, expected in (
             ("a.txt", None, "text/plain; charset=utf-8"),
@@ -102,7 +102,7 @@ def a_string_is_stored_with_its_charset(harness: Harness) -> None:
 
 @promise
 def when_it_was_stored_is_known(harness: Harness) -> None:
-    """`modified` is aware, in UTC, and about now: clocks may differ a little."""
+    """`modified` is aware, in UTC, and close to the current time."""
     with harness.storage() as storage:
         modified = storage.info(storage.add("a.bin", b"data")).modified
         expect("offset of the time from UTC", datetime.timedelta(0), modified.utcoffset())
@@ -111,7 +111,7 @@ def when_it_was_stored_is_known(harness: Harness) -> None:
 
 @promise
 def the_entity_tag_stands_for_the_content(harness: Harness) -> None:
-    """An entity tag has its quotes (RFC 9110), stays as it is, and differs where content does."""
+    """An entity tag has quotes (RFC 9110), never changes, and differs for different content."""
     with harness.storage() as storage:
         contents = (b"one", b"two", b"", sample(9 * MIB, "a"), sample(9 * MIB, "b"))
         handles = [storage.add("same.bin", content) for content in contents]
@@ -119,12 +119,12 @@ def the_entity_tag_stands_for_the_content(harness: Harness) -> None:
         for tag in tags:
             expect_true(f"{tag} is an entity tag", re.fullmatch(r'(?:W/)?"[!#-~]+"', tag))
         expect("different tags of different content", len(contents), len(set(tags)))
-        expect("tags asked for again", tags, [storage.info(handle).etag for handle in handles])
+        expect("the same tags again", tags, [storage.info(handle).etag for handle in handles])
 
 
 @promise
 def an_open_attachment_tells_the_same_as_info(harness: Harness) -> None:
-    """What `open` knows is what `info` tells, also for content stored in parts."""
+    """An open attachment has the metadata that `info` returns, also for multipart content."""
     with harness.storage() as storage:
         for size in (0, 10, 9 * MIB):
             handle = storage.add("a.txt", sample(size))
@@ -134,20 +134,20 @@ def an_open_attachment_tells_the_same_as_info(harness: Harness) -> None:
 
 @promise
 def stat_gives_a_real_stat_result(harness: Harness) -> None:
-    """`stat` gives an `os.stat_result` of a regular file, with its size and times."""
+    """`stat` returns the `os.stat_result` of a regular file, with size and times."""
     with harness.storage() as storage:
         handle = storage.add("a.txt", b"0123456789")
         status = storage.stat(handle)
-        expect("type of what stat gives", os.stat_result, type(status))
-        expect_true("it is a regular file", stat.S_ISREG(status.st_mode))
+        expect("type of the result of stat", os.stat_result, type(status))
+        expect_true("the result is that of a regular file", stat.S_ISREG(status.st_mode))
         expect("size in stat", 10, status.st_size)
         modified = storage.info(handle).modified.timestamp()
-        expect_true("its time is that in info", abs(status.st_mtime - modified) < 1)
+        expect_true("the time is that in info", abs(status.st_mtime - modified) < 1)
 
 
 @promise
 def info_can_be_given_as_json(harness: Harness) -> None:
-    """`Info.as_dict` gives what JSON takes."""
+    """`Info.as_dict` returns a value that can be written as JSON."""
     with harness.storage() as storage:
         info = storage.info(storage.add("a.txt", b"data"))
         told = json.loads(json.dumps(info.as_dict()))
@@ -157,13 +157,13 @@ def info_can_be_given_as_json(harness: Harness) -> None:
 
 @promise
 def a_storage_that_can_be_used_says_so(harness: Harness) -> None:
-    """`check` passes, and stores nothing; the storage is its own context manager."""
+    """`check` succeeds and stores nothing; the storage is its own context manager."""
     with harness.storage() as storage:
         storage.check()
         expect("attachments after a check", [], list(storage))
         expect_true("repr names the storage", type(storage).__name__ in repr(storage))
         with storage as entered:
-            expect_true("entering gives the storage itself", entered is storage)
+            expect_true("entering returns the storage itself", entered is storage)
 
 
 def _now() -> datetime.datetime:

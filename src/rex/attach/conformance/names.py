@@ -1,4 +1,4 @@
-"""Promises on names: every name is kept, made harmless, and the same on every storage."""
+"""Promises on file names: they are kept or sanitised, equally on every storage."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ KEPT = (
     "a" * 251 + ".txt",
     "名" * 85,
 )
-"""Names that stay just as they are."""
+"""Names that are kept unchanged."""
 
 CHANGED = {
     "../../x.txt": "x.txt",
@@ -88,12 +88,12 @@ CHANGED = {
     "${filename}": "_{filename}",
     "what?.txt": "what_.txt",
 }
-"""Names that are made harmless, and what becomes of them."""
+"""Names that are sanitised, and the results."""
 
 
 @promise
 def a_file_without_a_name_gets_one(harness: Harness) -> None:
-    """A name that is None, as forms can omit it, becomes ``attachment``."""
+    """A name that is None, since a form can omit it, becomes ``attachment``."""
     with harness.storage() as storage:
         for handle in (storage.add(None, b"data"), storage.reserve(None)):
             expect("name", "attachment", handle.rpartition("/")[2])
@@ -101,13 +101,13 @@ def a_file_without_a_name_gets_one(harness: Harness) -> None:
 
 @promise
 def a_handle_has_its_form(harness: Harness) -> None:
-    """A handle is ``/YYYY/MM/DD/<uuid4>/<name>``, of today (UTC), added or reserved."""
+    """A handle is ``/YYYY/MM/DD/<uuid4>/<name>`` with the current day (UTC)."""
     with harness.storage() as storage:
         for handle in (storage.add("a.txt", b"data"), storage.reserve("a.txt")):
             match = HANDLE.fullmatch(handle)
             expect("type of a handle", str, type(handle))
             if match is None:
-                raise AssertionError(f"this is no handle: {handle!r}")
+                raise AssertionError(f"not a handle: {handle!r}")
             year, month, day, name = match.groups()
             made = datetime.date(int(year), int(month), int(day))
             today = datetime.datetime.now(datetime.UTC).date()
@@ -117,7 +117,7 @@ def a_handle_has_its_form(harness: Harness) -> None:
 
 @promise
 def names_in_every_script_are_kept(harness: Harness) -> None:
-    """A name that does no harm is kept, and its attachment can be had by every verb."""
+    """A harmless name is kept, and every operation works with its handle."""
     with harness.storage() as storage:
         handles = {storage.add(name, name): name for name in KEPT}
         expect("names in the handles", list(KEPT), [_name(handle) for handle in handles])
@@ -129,12 +129,12 @@ def names_in_every_script_are_kept(harness: Harness) -> None:
                 expect(f"content of {name!r}", name.encode(), stream.read())
             storage.remove(handle)
         expect("attachments left", [], list(storage))
-        expect("other things left", [], harness.garbage(storage))
+        expect("garbage left", [], harness.garbage(storage))
 
 
 @promise
 def names_are_made_harmless(harness: Harness) -> None:
-    """A name that could do harm is changed by the same rules on every storage."""
+    """A harmful name is sanitised by the same rules on every storage."""
     with harness.storage() as storage:
         for given, expected in CHANGED.items():
             for handle in (storage.add(given, b"data"), storage.reserve(given)):
@@ -144,7 +144,7 @@ def names_are_made_harmless(harness: Harness) -> None:
 
 @promise
 def a_name_in_the_form_of_apple_is_the_same_name(harness: Harness) -> None:
-    """Names are normalised (NFC): a handle never has two spellings of one letter."""
+    """Names are normalised (NFC): a letter has one spelling in a handle."""
     with harness.storage() as storage:
         decomposed = unicodedata.normalize("NFD", "Über Café 한국.txt")
         handle = storage.add(decomposed, b"data")
@@ -156,7 +156,7 @@ def a_name_in_the_form_of_apple_is_the_same_name(harness: Harness) -> None:
 
 @promise
 def names_that_differ_in_case_are_different(harness: Harness) -> None:
-    """A handle in other letters is the handle of nothing."""
+    """A handle in a different case is `NOT_FOUND`."""
     with harness.storage() as storage:
         handle = storage.add("Report.txt", b"data")
         folder = handle.rpartition("/")[0]

@@ -1,4 +1,4 @@
-"""The promises that were written down, and the runner that tells which a storage breaks."""
+"""The registry of promises, and the runner that finds broken ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 Promise: TypeAlias = "Callable[[Harness], None]"
-"""A function that raises, mostly AssertionError, when the harness's storage breaks the promise."""
+"""A function that raises, usually AssertionError, if the harness's storage breaks it."""
 
 _GENERAL: list[Promise] = []
 _WITH_LINKS: list[Promise] = []
@@ -35,9 +35,9 @@ class Failure:
     """A promise that a storage broke."""
 
     promise: str
-    """Its name, which is a sentence."""
+    """The name of the promise, a sentence."""
     how: str
-    """What was expected and what happened."""
+    """The expected and the actual result."""
     cause: BaseException
 
     def __str__(self) -> str:
@@ -45,13 +45,13 @@ class Failure:
 
 
 def promise(check: Promise) -> Promise:
-    """Add a promise that every storage makes."""
+    """Register a promise of every storage."""
     _GENERAL.append(check)
     return check
 
 
 def link_promise(*, supported: bool) -> Callable[[Promise], Promise]:
-    """Add a promise of the storages that can sign links, or of those that cannot."""
+    """Register a promise of storages that can sign links, or of those that cannot."""
 
     def add(check: Promise) -> Promise:
         (_WITH_LINKS if supported else _WITHOUT_LINKS).append(check)
@@ -61,7 +61,7 @@ def link_promise(*, supported: bool) -> Callable[[Promise], Promise]:
 
 
 def upload_promise(*, supported: bool) -> Callable[[Promise], Promise]:
-    """Add a promise of the storages that take uploads in pieces, or of those that do not."""
+    """Register a promise of storages with resumable uploads, or of those without."""
 
     def add(check: Promise) -> Promise:
         (_WITH_UPLOADS if supported else _WITHOUT_UPLOADS).append(check)
@@ -71,7 +71,7 @@ def upload_promise(*, supported: bool) -> Callable[[Promise], Promise]:
 
 
 def promises_for(*, links: bool, uploads: bool = True) -> tuple[Promise, ...]:
-    """Give the promises of a storage that can sign links and takes uploads in pieces, or not."""
+    """Return the promises of a storage with or without links and resumable uploads."""
     return (
         *_GENERAL,
         *(_WITH_LINKS if links else _WITHOUT_LINKS),
@@ -80,12 +80,12 @@ def promises_for(*, links: bool, uploads: bool = True) -> tuple[Promise, ...]:
 
 
 def failures(harness: Harness, promises: tuple[Promise, ...] | None = None) -> list[Failure]:
-    """Put all promises, or those given, to the test; tell which were broken, and how."""
+    """Test all promises, or the given ones; return those that are broken."""
     broken = []
     for check in _promises_of(harness) if promises is None else promises:
         try:
             check(harness)
-        except Exception as failure:  # noqa: BLE001 - whatever comes out breaks the promise
+        except Exception as failure:  # noqa: BLE001 - any exception breaks the promise
             how = str(failure) or repr(failure)
             if not isinstance(failure, AssertionError):
                 how = f"{type(failure).__name__}: {how}"

@@ -1,4 +1,4 @@
-"""Promises on `put`: an attachment never changes, and a caller may try again."""
+"""Promises on `put`: an attachment never changes, and a caller may retry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rex.attach.conformance.promise import promise, upload_promise
 from rex.attach.conformance.samples import MIB, at_once, fail_after, sample, split_chunks
 from rex.core import Error, Kind
 
-# An answer is lost between the storage's own method and the operation that calls it.
+# One promise loses a response between the backend method and the operation.
 # ruff: noqa: SLF001
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from rex.attach.storage import Storage
 
 SIZES = (1000, 9 * MIB)
-"""In bytes: what a server takes in one request, and more."""
+"""In bytes: content for one request to a server, and for several."""
 
 HANGS = 30
-"""Seconds after which a thread does not wait but hang."""
+"""Seconds after which a thread is considered to hang."""
 
 
 @promise
 def what_is_put_under_a_reserved_handle_comes_back(harness: Harness) -> None:
-    """It is an attachment like one that was added, of the type that was given."""
+    """`put` stores an attachment like `add`, with the given content type."""
     with harness.storage() as storage:
         for size in (0, *SIZES):
             handle, data = storage.reserve("a b.png"), sample(size)
@@ -51,7 +51,7 @@ def what_is_put_under_a_reserved_handle_comes_back(harness: Harness) -> None:
 
 @promise
 def other_bytes_are_not_put_over_an_attachment(harness: Harness) -> None:
-    """They are refused with `EXISTS`, whatever the sizes are, and nothing changes."""
+    """`put` of different bytes of any size is `EXISTS`, and changes nothing."""
     with harness.storage() as storage:
         for size in SIZES:
             handle, data = storage.reserve("a.bin"), sample(size)
@@ -61,16 +61,16 @@ def other_bytes_are_not_put_over_an_attachment(harness: Harness) -> None:
                 for content in (other, split_chunks(other, MIB)):
                     expect_error(Kind.EXISTS, "put", storage.put, handle, content)
             expect_content(storage, handle, data)
-            expect("what is known of it", before, storage.info(handle))
+            expect("metadata", before, storage.info(handle))
         added = storage.add("a.bin", b"data")
-        expect_error(Kind.EXISTS, "put over what was added", storage.put, added, b"other")
+        expect_error(Kind.EXISTS, "put over an added attachment", storage.put, added, b"other")
         expect_content(storage, added, b"data")
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
 
 
 @promise
 def the_same_bytes_can_be_put_again(harness: Harness) -> None:
-    """That is a success, which changes nothing: a caller who lost an answer tries again."""
+    """`put` of the same bytes succeeds and changes nothing: a caller may retry."""
     with harness.storage() as storage:
         for size in (0, *SIZES):
             handle, data = storage.reserve("a.bin"), sample(size)
@@ -80,13 +80,13 @@ def the_same_bytes_can_be_put_again(harness: Harness) -> None:
                 storage.put(handle, content)
             harness.again(storage).put(handle, data)
             expect_content(storage, handle, data)
-            expect("what is known of it", before, storage.info(handle))
-        expect("other things in the storage", [], harness.garbage(storage))
+            expect("metadata", before, storage.info(handle))
+        expect("garbage in the storage", [], harness.garbage(storage))
 
 
 @promise
 def the_same_bytes_of_another_type_exist_already(harness: Harness) -> None:
-    """The type belongs to an attachment, which never changes."""
+    """`put` of the same bytes with a different content type is `EXISTS`."""
     with harness.storage() as storage:
         for size in SIZES:
             handle, data = storage.reserve("a.bin"), sample(size)
@@ -97,7 +97,7 @@ def the_same_bytes_of_another_type_exist_already(harness: Harness) -> None:
 
 @promise
 def a_put_that_is_not_idempotent_takes_place_once(harness: Harness) -> None:
-    """Then the same bytes are refused, too, as a link that works once refuses them."""
+    """With `idempotent` false, the same bytes are `EXISTS`: a link works once."""
     with harness.storage() as storage:
         for size in SIZES:
             handle, data = storage.reserve("a.bin"), sample(size)
@@ -108,7 +108,7 @@ def a_put_that_is_not_idempotent_takes_place_once(harness: Harness) -> None:
 
 @promise
 def of_several_who_put_at_once_one_succeeds(harness: Harness) -> None:
-    """The others are told `EXISTS`, and what is stored is what was acknowledged."""
+    """Of concurrent puts, one succeeds and the others are `EXISTS`; its bytes are stored."""
     with harness.storage() as storage:
         large, small = 9 * MIB, 1000
         for sizes in ((small,) * 4, (large, large), (large, large + 1), (large, small)) * 2:
@@ -120,24 +120,24 @@ def of_several_who_put_at_once_one_succeeds(harness: Harness) -> None:
             kinds = {getattr(outcome, "kind", outcome) for outcome in outcomes}
             expect("outcomes", {None, Kind.EXISTS}, kinds)
             expect_content(storage, handle, contents[winners[0]])
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
 
 
 @promise
 def all_who_put_the_same_bytes_at_once_succeed(harness: Harness) -> None:
-    """What each of them was told is true."""
+    """Concurrent puts of the same bytes all succeed."""
     with harness.storage() as storage:
         for size in SIZES:
             handle, data = storage.reserve("a.bin"), sample(size)
             outcomes = at_once([_make_putter(storage, handle, data) for _ in range(3)])
             expect("outcomes", [None] * 3, outcomes)
             expect_content(storage, handle, data)
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
 
 
 @promise
 def a_put_whose_answer_was_lost_can_be_repeated(harness: Harness) -> None:
-    """It was stored, and the caller learned only of a failure."""
+    """A caller that gets an error although the attachment was stored can repeat the put."""
     with harness.storage() as storage:
         for size in SIZES:
             handle, data = storage.reserve("a.bin"), sample(size)
@@ -146,7 +146,7 @@ def a_put_whose_answer_was_lost_can_be_repeated(harness: Harness) -> None:
 
             def lost(*arguments: Any, put: Callable[..., None] = put) -> None:
                 put(*arguments)
-                raise Error("The answer was lost", kind=Kind.UNAVAILABLE)
+                raise Error("The response was lost", kind=Kind.UNAVAILABLE)
 
             loose._put = lost
             try:
@@ -160,7 +160,7 @@ def a_put_whose_answer_was_lost_can_be_repeated(harness: Harness) -> None:
 
 @promise
 def a_put_that_fails_takes_nothing_away(harness: Harness) -> None:
-    """Where its content fails, what was there stays, and where nothing was, nothing is left."""
+    """A put whose content fails leaves an existing attachment, and otherwise nothing."""
     with harness.storage() as storage:
         for size in SIZES:
             handle, failure = storage.reserve("a.bin"), ValueError("broken")
@@ -172,13 +172,13 @@ def a_put_that_fails_takes_nothing_away(harness: Harness) -> None:
                 expect_raises(Exception, "put", storage.put, handle, content)
             expect_error(Kind.CORRUPT, "put", storage.put, handle, data, digest="0" * 64)
             expect_content(storage, handle, data)
-            expect("other things in the storage", [], harness.garbage(storage))
+            expect("garbage in the storage", [], harness.garbage(storage))
             storage.remove(handle)
 
 
 @promise
 def a_put_that_is_cancelled_takes_nothing_back(harness: Harness) -> None:
-    """It may be a repetition, and what the first one has stored was acknowledged."""
+    """A cancelled put removes nothing: an earlier put may have stored the attachment."""
     with harness.storage() as storage:
         for size in SIZES:
             handle, data = storage.reserve("a.bin"), sample(size)
@@ -189,7 +189,7 @@ def a_put_that_is_cancelled_takes_nothing_back(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def an_upload_in_pieces_does_not_replace_what_was_put(harness: Harness) -> None:
-    """Who comes second is told `EXISTS`, be it the upload or the put."""
+    """Of a resumable upload and a put, the second one is `EXISTS`."""
     with harness.storage() as storage:
         for size in SIZES:
             data, other = sample(size), sample(size, "other")
@@ -210,7 +210,7 @@ def an_upload_in_pieces_does_not_replace_what_was_put(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def of_an_upload_and_a_put_at_once_one_succeeds(harness: Harness) -> None:
-    """What is stored is what was acknowledged."""
+    """Of a concurrent resumable upload and put, one succeeds; its bytes are stored."""
     with harness.storage() as storage:
         for size in (*SIZES, *SIZES):
             contents = [sample(size, "upload"), sample(size, "put")]
@@ -228,7 +228,7 @@ def of_an_upload_and_a_put_at_once_one_succeeds(harness: Harness) -> None:
             expect_content(storage, handle, contents[winners[0]])
             if winners == [1]:
                 storage.uploads.remove(handle)
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
 
 
 def _make_putter(storage: Storage, handle: str, content: bytes) -> Callable[[], None]:
@@ -236,7 +236,7 @@ def _make_putter(storage: Storage, handle: str, content: bytes) -> Callable[[], 
 
 
 async def _cancel_put(storage: Storage, handle: str, data: bytes) -> None:
-    """Put in a task that is cancelled when the storage is done, and the caller not told yet."""
+    """Put in a task that is cancelled after the attachment is stored, before `put` returns."""
     loop, done, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
     loose: Any = storage
     put = storage.put
@@ -256,6 +256,8 @@ async def _cancel_put(storage: Storage, handle: str, data: bytes) -> None:
         await asyncio.sleep(0)
         go_on.set()
         (outcome,) = await asyncio.gather(putting, return_exceptions=True)
-        expect_true("a cancelled put says so", isinstance(outcome, asyncio.CancelledError))
+        expect_true(
+            "a cancelled put reports its cancellation", isinstance(outcome, asyncio.CancelledError)
+        )
     finally:
         del loose.put

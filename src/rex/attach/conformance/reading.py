@@ -1,4 +1,4 @@
-"""Promises on reading: an open attachment is a binary file like any other."""
+"""Promises on reading: an open attachment is a binary file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @promise
 def opening_what_is_not_there_fails_at_once(harness: Harness) -> None:
-    """`open` raises `NOT_FOUND` itself, not the first read, and names the handle."""
+    """`open` itself raises `NOT_FOUND`, not the first read; the error names the handle."""
     with harness.storage() as storage:
         handle = storage.reserve("a.txt")
         error = expect_error(Kind.NOT_FOUND, "open", storage.open, handle)
@@ -31,7 +31,7 @@ def opening_what_is_not_there_fails_at_once(harness: Harness) -> None:
 
 @promise
 def an_attachment_can_be_opened_in_the_middle(harness: Harness) -> None:
-    """Opened at a position, it stands there, and is known as a whole; one can seek back."""
+    """`open` with a start sets the position; the metadata is complete, and seeking back works."""
     data = sample(3 * MIB + 5)
     with harness.storage() as storage:
         handle = storage.add("a", data)
@@ -47,7 +47,7 @@ def an_attachment_can_be_opened_in_the_middle(harness: Harness) -> None:
 
 @promise
 def a_part_can_be_opened_by_its_length(harness: Harness) -> None:
-    """Opened with a length, reading ends after it or at the end, and the info is of the whole."""
+    """`open` with a length ends reading there or at the end; the metadata is complete."""
     data = sample(MIB + 5)
     with harness.storage() as storage:
         for name in ("a", "a.zip"):
@@ -57,7 +57,7 @@ def a_part_can_be_opened_by_its_length(harness: Harness) -> None:
                 with storage.open(handle, start=start, length=length) as stream:
                     expect(f"read after open of {what}", data[start:][:length], stream.read())
                     expect(f"read again after {what}", b"", stream.read(1))
-                    expect(f"size told after open of {what}", len(data), stream.info.size)
+                    expect(f"size after open of {what}", len(data), stream.info.size)
                     expect("seek back to the start", 0, stream.seek(0))
                     expect("read after seek back", data[: start + length][:10], stream.read(10))
         for length in (-1, 2**63):
@@ -67,7 +67,7 @@ def a_part_can_be_opened_by_its_length(harness: Harness) -> None:
 
 @promise
 def opening_past_the_end_reads_nothing(harness: Harness) -> None:
-    """A start past the end is a position without bytes; one that no file can have is refused."""
+    """A start past the end reads no bytes; an impossible position is `ILL_FORMED`."""
     with harness.storage() as storage:
         for data in (b"0123456789", b""):
             handle = storage.add("a", data)
@@ -76,7 +76,7 @@ def opening_past_the_end_reads_nothing(harness: Harness) -> None:
                     expect("read after open past the end", b"", stream.read())
                     expect("size of what is open past the end", len(data), stream.info.size)
                     stream.seek(0)
-                    expect("read after coming back", data, stream.read())
+                    expect("read after seeking back", data, stream.read())
             for start in (-1, 2**63, 10**400):
                 expect_error(Kind.ILL_FORMED, f"open at {start}", storage.open, handle, start=start)
         missing = storage.reserve("a")
@@ -85,19 +85,19 @@ def opening_past_the_end_reads_nothing(harness: Harness) -> None:
 
 @promise
 def an_attachment_can_be_read_piece_by_piece(harness: Harness) -> None:
-    """`read(n)` gives n bytes until there are fewer left, and then none."""
+    """`read(n)` returns n bytes, then the rest, then none."""
     data = sample(3 * MIB + 5)
     with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
         parts = list(iter(lambda: stream.read(100_003), b""))
-        expect("pieces joined", data, b"".join(parts))
-        expect("size of a piece", {100_003}, {len(part) for part in parts[:-1]})
+        expect("chunks joined", data, b"".join(parts))
+        expect("size of a chunk", {100_003}, {len(part) for part in parts[:-1]})
         expect("read at the end", b"", stream.read(1))
         expect("read all at the end", b"", stream.read())
 
 
 @promise
 def reading_into_a_buffer_fills_it(harness: Harness) -> None:
-    """`readinto` and `readinto1` give bytes and say how many; an empty buffer gets none."""
+    """`readinto` and `readinto1` fill a buffer and return the number of bytes."""
     data = sample(MIB + 100)
     with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
         expect("bytes read into no buffer", 0, stream.readinto(bytearray()))
@@ -105,8 +105,8 @@ def reading_into_a_buffer_fills_it(harness: Harness) -> None:
         expect("bytes read into the buffer", MIB, stream.readinto(buffer))
         expect("the buffer", data[:MIB], bytes(buffer))
         size = stream.readinto1(buffer)
-        expect_true("readinto1 gives some of the rest", size)
-        expect("what readinto1 gives", data[MIB:][:size], bytes(buffer[:size]))
+        expect_true("readinto1 reads some of the rest", size)
+        expect("the bytes of readinto1", data[MIB:][:size], bytes(buffer[:size]))
 
 
 @promise
@@ -125,7 +125,7 @@ def lines_can_be_read(harness: Harness) -> None:
 
 @promise
 def seeking_goes_where_it_is_told(harness: Harness) -> None:
-    """`seek` takes positions from the start, from here and from the end, and tells the new one."""
+    """`seek` accepts all values of `whence`, and returns the new position."""
     data = sample(100_000)
     with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
         expect_true("an attachment is seekable", stream.seekable() and stream.readable())
@@ -140,12 +140,12 @@ def seeking_goes_where_it_is_told(harness: Harness) -> None:
         expect("seek back", 30_000, stream.seek(30_000))
         expect("read after seek back", data[30_000:30_100], stream.read(100))
         expect("seek back to the start", 0, stream.seek(0))
-        expect("read anew", data, stream.read())
+        expect("read again", data, stream.read())
 
 
 @promise
 def seeking_past_the_end_reads_nothing(harness: Harness) -> None:
-    """A position past the end is one, where nothing is to be read; one can come back."""
+    """Reading past the end returns no bytes; seeking back works."""
     with harness.storage() as storage:
         for data in (b"0123456789", b""):
             with storage.open(storage.add("a", data)) as stream:
@@ -154,7 +154,7 @@ def seeking_past_the_end_reads_nothing(harness: Harness) -> None:
                 expect("read some past the end", b"", stream.read(5))
                 expect("position past the end", 1000, stream.tell())
                 stream.seek(0)
-                expect("read after coming back", data, stream.read())
+                expect("read after seeking back", data, stream.read())
 
 
 @promise
@@ -172,7 +172,7 @@ def seeking_before_the_start_is_refused(harness: Harness) -> None:
 
 @promise
 def random_seeks_read_as_in_a_file_in_memory(harness: Harness) -> None:
-    """Seeks and reads in any order give the same as with `io.BytesIO`, under any name."""
+    """Seeks and reads in any order have the results of `io.BytesIO`, for any file name."""
     data = sample(5 * MIB)
     chance = random.Random(20261123)  # noqa: S311 - the same steps each time, no secret
     with harness.storage() as storage:
@@ -192,7 +192,7 @@ def random_seeks_read_as_in_a_file_in_memory(harness: Harness) -> None:
 
 @promise
 def large_attachments_can_be_read_from_anywhere(harness: Harness) -> None:
-    """Around every border of 1 MiB and 8 MiB, the bytes at a position are those at it."""
+    """Reads around the boundaries of 1 MiB and 8 MiB return the right bytes."""
     data = sample(17 * MIB)
     with harness.storage() as storage, storage.open(storage.add("a", data)) as stream:
         for border in (16 * MIB, 8 * MIB, MIB, 2 * MIB):
@@ -205,12 +205,12 @@ def large_attachments_can_be_read_from_anywhere(harness: Harness) -> None:
 
 @promise
 def a_closed_attachment_cannot_be_read(harness: Harness) -> None:
-    """After `close`, or ``with``, reading and seeking is a ValueError; closing again is fine."""
+    """Reading and seeking after `close` or ``with`` is a ValueError; closing again is allowed."""
     with harness.storage() as storage:
         handle = storage.add("a", b"0123456789")
         stream = storage.open(handle)
         with stream as entered:
-            expect_true("entering gives the stream itself", entered is stream)
+            expect_true("entering returns the stream itself", entered is stream)
             stream.read(1)
         expect_true("it is closed after with", stream.closed)
         for what in ("read", "readline", "tell"):
@@ -222,7 +222,7 @@ def a_closed_attachment_cannot_be_read(harness: Harness) -> None:
 
 @promise
 def an_attachment_cannot_be_written_to(harness: Harness) -> None:
-    """An attachment never changes: its stream is not writable."""
+    """An open attachment is not writable."""
     with harness.storage() as storage:
         handle = storage.add("a", b"0123456789")
         with storage.open(handle) as stream:
@@ -236,25 +236,25 @@ def an_attachment_cannot_be_written_to(harness: Harness) -> None:
 
 @promise
 def an_open_attachment_has_the_attributes_of_a_file(harness: Harness) -> None:
-    """Its name is that of the file, and its mode that of a binary file open for reading."""
+    """An open attachment has the name of the file, and the mode of a binary file."""
     with harness.storage() as storage, storage.open(storage.add("ä b.txt", b"x")) as stream:
         expect("name", "ä b.txt", stream.name)
         expect("mode", "rb", stream.mode)
-        expect_true("a terminal is something else", not stream.isatty())
+        expect_true("the attachment is not a terminal", not stream.isatty())
 
 
 @promise
 def what_is_missing_can_be_caught_as_a_missing_file(harness: Harness) -> None:
-    """An error of `NOT_FOUND` is a FileNotFoundError too, whichever verb raises it."""
+    """A `NOT_FOUND` error of any operation is also a FileNotFoundError."""
     with harness.storage() as storage:
         handle = storage.reserve("a.txt")
-        for verb in (storage.open, storage.info, storage.stat, storage.remove):
-            expect_raises(FileNotFoundError, verb.__name__, verb, handle)
+        for operation in (storage.open, storage.info, storage.stat, storage.remove):
+            expect_raises(FileNotFoundError, operation.__name__, operation, handle)
 
 
 @promise
 def damage_is_noticed_before_the_last_byte_is_read(harness: Harness) -> None:
-    """Reading in order to the end raises `CORRUPT` unless the SHA-256 is the recorded one."""
+    """Reading sequentially to the end raises `CORRUPT` unless the recorded SHA-256 matches."""
     with harness.storage() as storage:
         for size in (1, 100_000, 3 * MIB):
             handle = storage.add("a.bin", sample(size))
@@ -268,13 +268,13 @@ def damage_is_noticed_before_the_last_byte_is_read(harness: Harness) -> None:
             with storage.open(handle) as stream:
                 got = bytearray()
                 expect_error(Kind.CORRUPT, "readinto", _read_to_the_end, stream, got)
-                expect_true("the last bytes are not given", len(got) < size)
+                expect_true("the last bytes are withheld", len(got) < size)
                 expect_error(Kind.CORRUPT, "another read", stream.read)
 
 
 @promise
 def two_readers_do_not_disturb_each_other(harness: Harness) -> None:
-    """Each opening has its own position and its own end."""
+    """Two open readers of one attachment have independent positions."""
     data = sample(2 * MIB)
     with harness.storage() as storage:
         handle = storage.add("a", data)
@@ -287,7 +287,7 @@ def two_readers_do_not_disturb_each_other(harness: Harness) -> None:
 
 @promise
 def a_reader_that_is_dropped_does_no_harm(harness: Harness) -> None:
-    """A stream may be closed or forgotten before its end; all else goes on."""
+    """A reader may be closed or dropped before its end without harm."""
     data = sample(3 * MIB)
     with harness.storage() as storage:
         handle = storage.add("a", data)
@@ -300,7 +300,7 @@ def a_reader_that_is_dropped_does_no_harm(harness: Harness) -> None:
 
 @promise
 def an_archive_can_be_read_in_place(harness: Harness) -> None:
-    """`zipfile` and `hashlib.file_digest` take an open attachment as they take a file."""
+    """`zipfile` and `hashlib.file_digest` accept an open attachment like a file."""
     files = {f"file-{number}.bin": sample(300_000, str(number)) for number in range(5)}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as written:

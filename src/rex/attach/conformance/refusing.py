@@ -1,4 +1,4 @@
-"""Promises on content that cannot be stored: a clear error, and nothing left."""
+"""Promises on content that cannot be stored: a clear error, and nothing stored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LIMIT = 10_000
 
 @promise
 def a_text_file_is_refused(harness: Harness) -> None:
-    """A file in text mode gives no bytes, which is said and not guessed at."""
+    """A file in text mode is refused: its encoding is not guessed."""
     with harness.storage() as storage:
         for text in ("some text", ""):
             _expect_refused(storage, io.StringIO(text))
@@ -45,7 +45,7 @@ def a_text_file_is_refused(harness: Harness) -> None:
 
 @promise
 def a_file_that_has_nothing_to_give_yet_is_refused(harness: Harness) -> None:
-    """`read` giving None (a file that does not block) is not taken for the end."""
+    """A non-blocking file whose `read` returns None is refused, not treated as ended."""
     with harness.storage() as storage:
         _expect_refused(storage, _NothingYet())
         expect_nothing_stored(harness, storage)
@@ -53,7 +53,7 @@ def a_file_that_has_nothing_to_give_yet_is_refused(harness: Harness) -> None:
 
 @promise
 def what_is_no_content_is_refused(harness: Harness) -> None:
-    """Content is a string, bytes, a binary file or an iterable of bytes, and nothing else."""
+    """Content other than a string, bytes, a binary file or an iterable of bytes is refused."""
     with harness.storage() as storage:
         for wrong in (
             None,
@@ -77,7 +77,7 @@ def what_is_no_content_is_refused(harness: Harness) -> None:
 
 @promise
 def text_without_an_encoding_is_refused(harness: Harness) -> None:
-    """A string with half of a surrogate pair has no UTF-8."""
+    """A string with a lone surrogate, which has no UTF-8 encoding, is refused."""
     with harness.storage() as storage:
         _expect_refused(storage, "half \ud800 of a pair")
         expect_nothing_stored(harness, storage)
@@ -85,7 +85,7 @@ def text_without_an_encoding_is_refused(harness: Harness) -> None:
 
 @promise
 def a_name_that_is_no_string_is_refused(harness: Harness) -> None:
-    """The name of a file is a string, for adding and for reserving."""
+    """`add` and `reserve` refuse a name that is not a string."""
     with harness.storage() as storage:
         loose: Any = storage
         for wrong in (7, b"name.txt", pathlib.Path("name.txt"), ["name.txt"]):
@@ -96,7 +96,7 @@ def a_name_that_is_no_string_is_refused(harness: Harness) -> None:
 
 @promise
 def an_ill_formed_content_type_is_refused(harness: Harness) -> None:
-    """A content type is one that browsers read; nothing can be smuggled into a header with it."""
+    """A content type that browsers cannot parse, or that would inject a header, is refused."""
     with harness.storage() as storage:
         loose: Any = storage
         for wrong in (
@@ -120,7 +120,7 @@ def an_ill_formed_content_type_is_refused(harness: Harness) -> None:
 
 @promise
 def what_the_content_raises_comes_out_as_it_is(harness: Harness) -> None:
-    """The caller's own exception is not wrapped, and not mistaken for one of the storage."""
+    """Exceptions raised by the content propagate unchanged, of any class."""
     with harness.storage() as storage:
         for failure in (
             ValueError("mine"),
@@ -139,7 +139,7 @@ def what_the_content_raises_comes_out_as_it_is(harness: Harness) -> None:
 
 @promise
 def content_that_fails_late_leaves_nothing(harness: Harness) -> None:
-    """When 20 MiB have been read already, a failure still leaves nothing behind."""
+    """Content that fails after 20 MiB leaves nothing in the storage."""
     with harness.storage() as storage:
         for failure in (ValueError("late"), FileNotFoundError(2, "late")):
             _expect_own(storage, failure, fail_after(failure, 20 * MIB))
@@ -149,7 +149,7 @@ def content_that_fails_late_leaves_nothing(harness: Harness) -> None:
 
 @promise
 def an_interrupt_leaves_nothing(harness: Harness) -> None:
-    """Ctrl-C and the like pass through, early and late, and leave nothing behind."""
+    """KeyboardInterrupt and SystemExit propagate, early and late, and leave nothing."""
     with harness.storage() as storage:
         for interrupt in (KeyboardInterrupt(), SystemExit(3)):
             for size in (0, MIB, 10 * MIB):
@@ -159,7 +159,7 @@ def an_interrupt_leaves_nothing(harness: Harness) -> None:
 
 @promise
 def the_largest_size_allowed_is_allowed(harness: Harness) -> None:
-    """Content of `max_size` bytes is stored, whether its size is known beforehand or not."""
+    """Content of `max_size` bytes is stored, of known or unknown size."""
     data = sample(LIMIT)
     with harness.storage(max_size=LIMIT) as storage:
         expect_round_trip(storage, data, data)
@@ -169,19 +169,19 @@ def the_largest_size_allowed_is_allowed(harness: Harness) -> None:
 
 @promise
 def one_byte_over_the_largest_size_is_refused(harness: Harness) -> None:
-    """Content of `max_size` + 1 bytes is `TOO_LARGE`, and nothing of it is left."""
+    """Content of `max_size` + 1 bytes is `TOO_LARGE`, and leaves nothing."""
     data = sample(LIMIT + 1)
     with harness.storage(max_size=LIMIT) as storage:
         for content in (data, io.BytesIO(data), split_chunks(data, 999), ShortFile(data, 999)):
             what = f"add of {LIMIT + 1} bytes"
             error = expect_error(Kind.TOO_LARGE, what, storage.add, "a", content)
-            expect_true("the error tells the limit", str(LIMIT) in str(error))
+            expect_true("the error names the limit", str(LIMIT) in str(error))
         expect_nothing_stored(harness, storage)
 
 
 @promise
 def endless_content_is_cut_off_at_the_largest_size(harness: Harness) -> None:
-    """Content without an end is refused as soon as it is over `max_size`."""
+    """Endless content is refused as soon as it exceeds `max_size`."""
     with harness.storage(max_size=9 * MIB) as storage:
         endless = iter(lambda: bytes(MIB), b"")
         expect_error(Kind.TOO_LARGE, "add without an end", storage.add, "a", endless)
@@ -189,10 +189,10 @@ def endless_content_is_cut_off_at_the_largest_size(harness: Harness) -> None:
 
 
 class _NothingYet:
-    """A file that does not block, when there is nothing to read yet."""
+    """A non-blocking file without available bytes."""
 
     def read(self, size: int, /) -> None:
-        """Give None."""
+        """Return None."""
 
 
 async def _async_chunks() -> AsyncIterator[bytes]:
@@ -210,5 +210,5 @@ def _expect_own(storage: Storage, failure: BaseException, content: Any) -> None:
         raised = expect_raises(type(failure), what, storage.add, "sample.bin", content)
     except Error as error:
         raise AssertionError(f"{what}: got {error!r}") from error
-    expect_true(f"{what} raises that very exception, not {raised!r}", raised is failure)
+    expect_true(f"{what} raises the same exception object, not {raised!r}", raised is failure)
     expect("name of the exception", type(failure), type(raised))

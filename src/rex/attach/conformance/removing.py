@@ -1,4 +1,4 @@
-"""Promises on removing: gone is gone, for everybody and without a trace."""
+"""Promises on removing: a removed attachment is gone, without a trace."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @promise
 def what_is_removed_is_gone(harness: Harness) -> None:
-    """After `remove`, every verb says `NOT_FOUND` with the handle, and so does `remove`."""
+    """After `remove`, every operation raises `NOT_FOUND` with the handle, also `remove`."""
     with harness.storage() as storage:
         handle = storage.add("a.txt", b"data")
         storage.remove(handle)
@@ -32,7 +32,7 @@ def what_is_removed_is_gone(harness: Harness) -> None:
 
 @promise
 def a_storage_tells_whether_it_has_an_attachment(harness: Harness) -> None:
-    """`in` is True for what is there, and False for what was removed or is no handle."""
+    """`in` is True for an attachment, and False for a removed one or for anything else."""
     with harness.storage() as storage:
         handle = storage.add("a.txt", b"data")
         expect("in, when stored", True, handle in storage)
@@ -43,7 +43,7 @@ def a_storage_tells_whether_it_has_an_attachment(harness: Harness) -> None:
 
 @promise
 def what_never_was_is_not_found(harness: Harness) -> None:
-    """A well-formed handle of nothing is `NOT_FOUND`, also beside an attachment."""
+    """A handle without an attachment is `NOT_FOUND`, even next to an attachment."""
     with harness.storage() as storage:
         handle = storage.add("a.txt", b"data")
         folder = handle.rpartition("/")[0]
@@ -54,7 +54,7 @@ def what_never_was_is_not_found(harness: Harness) -> None:
 
 @promise
 def removing_one_leaves_the_others(harness: Harness) -> None:
-    """Only what the handle names is removed."""
+    """`remove` removes only the attachment of its handle."""
     with harness.storage() as storage:
         handles = sorted(storage.add("same.txt", str(number)) for number in range(6))
         for handle in handles[::2]:
@@ -67,19 +67,19 @@ def removing_one_leaves_the_others(harness: Harness) -> None:
 
 @promise
 def removing_leaves_no_traces(harness: Harness) -> None:
-    """When all are removed, nothing is left of them: no directories, no parts, no records."""
+    """Removed attachments leave neither directories nor parts nor records."""
     with harness.storage() as storage:
         handles = [storage.add(f"{size}.bin", sample(size)) for size in (0, 10, 9 * MIB)]
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
         for handle in handles:
             storage.remove(handle)
         expect_nothing_stored(harness, storage)
-        expect_true("it can be added to again", storage.add("a.txt", b"data"))
+        expect_true("the storage accepts attachments again", storage.add("a.txt", b"data"))
 
 
 @promise
 def of_two_removers_at_least_one_succeeds(harness: Harness) -> None:
-    """Who removes at the same time as another either succeeds or is told `NOT_FOUND`."""
+    """Concurrent removals of one attachment succeed or raise `NOT_FOUND`."""
     with harness.storage() as storage:
         for number in range(6):
             handle = storage.add(f"{number}.txt", b"data")
@@ -93,7 +93,7 @@ def of_two_removers_at_least_one_succeeds(harness: Harness) -> None:
 
 @promise
 def adding_and_removing_at_once_loses_nothing(harness: Harness) -> None:
-    """Removing the last attachment of a day does not disturb one who adds to that day."""
+    """Removing the last attachment of a day does not disturb a concurrent add."""
     with harness.storage() as storage:
 
         def add_and_remove() -> None:
@@ -109,6 +109,6 @@ def adding_and_removing_at_once_loses_nothing(harness: Harness) -> None:
 
 def _expect_not_there(storage: Storage, handle: str) -> None:
     for name in ("open", "info", "stat", "remove"):
-        verb = getattr(storage, name)
-        error = expect_error(Kind.NOT_FOUND, name, verb, handle)
+        operation = getattr(storage, name)
+        error = expect_error(Kind.NOT_FOUND, name, operation, handle)
         expect_true(f"the error of {name} names the handle", handle in str(error))

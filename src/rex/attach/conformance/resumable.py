@@ -1,4 +1,4 @@
-"""Promises on uploads in pieces: what has come is kept, and the last piece makes an attachment."""
+"""Promises on resumable uploads: stored bytes are kept, and the last one completes."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from rex.attach.storage import Storage
 
 LARGE = 9 * MIB
-"""More than a server takes in one request."""
+"""More bytes than a server gets in one request."""
 
 
 @upload_promise(supported=False)
 def uploads_in_pieces_that_cannot_be_taken_are_refused(harness: Harness) -> None:
-    """A storage that takes no uploads in pieces says so."""
+    """A storage without resumable uploads says so."""
     with harness.storage() as storage:
         error = expect_error(Kind.UNSUPPORTED, "uploads", lambda: storage.uploads)
-        expect_true("the error explains itself", error.payload)
+        expect_true("the error has an explanation", error.payload)
 
 
 @upload_promise(supported=True)
 def an_upload_in_pieces_becomes_an_attachment(harness: Harness) -> None:
-    """Pieces of any size, in order, are the bytes of the attachment; nothing else is left."""
+    """Chunks of any size, appended in order, become the attachment; no garbage is left."""
     with harness.storage() as storage:
         for size, piece in ((1, 1), (1000, 7), (3 * MIB, MIB), (2 * LARGE + 1, LARGE - 1)):
             data = sample(size)
@@ -56,13 +56,13 @@ def an_upload_in_pieces_becomes_an_attachment(harness: Harness) -> None:
             digest = hashlib.sha256(data).hexdigest()
             expect_true("a digest that is recorded is right", info.digest in (None, digest))
             expect("listed", [handle], list(storage))
-            expect("other things in the storage", [], harness.garbage(storage))
+            expect("garbage in the storage", [], harness.garbage(storage))
             storage.remove(handle)
 
 
 @upload_promise(supported=True)
 def an_upload_in_one_piece_has_all_that_is_known(harness: Harness) -> None:
-    """One that is small is like an attachment that was added."""
+    """A small upload has the same metadata as an added attachment."""
     with harness.storage() as storage:
         added = storage.info(storage.add("a.bin", b"data", content_type="x/special"))
         upload = storage.uploads.create("a.bin", size=4, content_type="x/special")
@@ -74,7 +74,7 @@ def an_upload_in_one_piece_has_all_that_is_known(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def an_upload_is_no_attachment_before_it_is_complete(harness: Harness) -> None:
-    """It is neither listed nor opened, nor can it be removed as one."""
+    """An unfinished upload cannot be listed, opened or removed as an attachment."""
     with harness.storage() as storage:
         for size, partial in ((10, False), (LARGE, False), (10, True), (LARGE, True)):
             upload = storage.uploads.create("a.bin", size=size + 1, partial=partial)
@@ -85,51 +85,55 @@ def an_upload_is_no_attachment_before_it_is_complete(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def an_upload_tells_how_far_it_is(harness: Harness) -> None:
-    """Handle, offset, size, type, note and end are told, by `info` as by `create` and `append`."""
+    """`info`, `create` and `append` return the complete state of an upload."""
     with harness.storage() as storage:
-        note = "filename YS50eHQ=,größe " + "x" * 4000
-        made = storage.uploads.create("a.txt", size=10, content_type="x/special", metadata=note)
-        expect("what info tells", made, storage.uploads.info(made.handle))
+        metadata = "filename YS50eHQ=,größe " + "x" * 4000
+        made = storage.uploads.create("a.txt", size=10, content_type="x/special", metadata=metadata)
+        expect("result of info", made, storage.uploads.info(made.handle))
         expect(
-            "what is told",
-            (0, 10, "x/special", note, False),
+            "state",
+            (0, 10, "x/special", metadata, False),
             dataclasses.astuple(made)[1:6],
         )
-        expect_true("it ends", made.expires_at is not None)
+        expect_true("the upload has an expiry", made.expires_at is not None)
         appended = storage.uploads.append(made.handle, 0, b"abc")
-        expect("what append tells", dataclasses.replace(made, offset=3), appended)
-        expect("what info tells", appended, storage.uploads.info(made.handle))
+        expect("result of append", dataclasses.replace(made, offset=3), appended)
+        expect("result of info", appended, storage.uploads.info(made.handle))
         finished = storage.uploads.append(made.handle, 3, b"defghij")
         expect("offset and size", (10, 10), (finished.offset, finished.size))
-        expect("its end", None, finished.expires_at)
+        expect("expiry", None, finished.expires_at)
         told = storage.uploads.info(made.handle)
-        expect("what info tells of an attachment", (10, 10), (told.offset, told.size))
-        expect("its end", None, told.expires_at)
+        expect("result of info for an attachment", (10, 10), (told.offset, told.size))
+        expect("expiry", None, told.expires_at)
 
 
 @upload_promise(supported=True)
 def a_complete_upload_has_its_note_or_none(harness: Harness) -> None:
-    """A storage that keeps metadata keeps at most `MAX_KEPT_METADATA_BYTES` of UTF-8."""
+    """A complete upload has metadata up to `MAX_KEPT_METADATA_BYTES` of UTF-8, or none."""
     with harness.storage() as storage:
         for size in (0, 10, LARGE):
-            for note in (f"größe {size}", "ü" * (MAX_KEPT_METADATA_BYTES // 2 + 1)):
-                kept = (note, "") if len(note.encode()) <= MAX_KEPT_METADATA_BYTES else ("",)
-                made = storage.uploads.create("a.bin", size=size, metadata=note)
+            for metadata in (f"größe {size}", "ü" * (MAX_KEPT_METADATA_BYTES // 2 + 1)):
+                kept = (
+                    (metadata, "") if len(metadata.encode()) <= MAX_KEPT_METADATA_BYTES else ("",)
+                )
+                made = storage.uploads.create("a.bin", size=size, metadata=metadata)
                 finished = storage.uploads.append(made.handle, 0, sample(size))
                 part = storage.uploads.create("b.bin", size=size, metadata="a part", partial=True)
                 storage.uploads.append(part.handle, 0, sample(size))
-                joined = storage.uploads.join("c.bin", [part.handle], metadata=note)
+                joined = storage.uploads.join("c.bin", [part.handle], metadata=metadata)
                 infos = map(storage.uploads.info, (made.handle, joined))
                 for told in (finished, *infos):
-                    expect_true(f"note of {size} bytes: {told.metadata!r}", told.metadata in kept)
+                    expect_true(
+                        f"metadata of {size} bytes: {told.metadata!r}", told.metadata in kept
+                    )
             plain = storage.uploads.create("a.bin", size=size).handle
             storage.uploads.append(plain, 0, sample(size))
-            expect("note of one without", "", storage.uploads.info(plain).metadata)
+            expect("metadata of an upload without", "", storage.uploads.info(plain).metadata)
 
 
 @upload_promise(supported=True)
 def what_comes_before_a_failure_is_kept(harness: Harness) -> None:
-    """The exception passes as it stands, and the upload goes on where the content broke off."""
+    """The exception of the content propagates unchanged; the bytes before it are stored."""
     with harness.storage() as storage:
         for size, failure in (
             (0, ValueError("broken")),
@@ -145,7 +149,7 @@ def what_comes_before_a_failure_is_kept(harness: Harness) -> None:
                 raised = expect_raises(
                     type(failure), "append", storage.uploads.append, handle, start, content
                 )
-                expect_true("what the content raised is what comes out", raised is failure)
+                expect_true("the same exception object is raised", raised is failure)
                 expect("offset", start + size, storage.uploads.info(handle).offset)
             storage.uploads.append(handle, 2 * size, rest)
             expect_content(storage, handle, data + data + rest)
@@ -153,7 +157,7 @@ def what_comes_before_a_failure_is_kept(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def what_came_of_a_piece_that_became_shorter_is_kept(harness: Harness) -> None:
-    """A file that became shorter while it was appended is `CORRUPT`; what it had is stored."""
+    """A file that shrinks while it is appended is `CORRUPT`; its bytes so far are stored."""
     with harness.storage() as storage:
         for size, cut in ((2 * MIB, MIB), (2 * LARGE, LARGE)):
             data = sample(size)
@@ -167,7 +171,7 @@ def what_came_of_a_piece_that_became_shorter_is_kept(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def a_wrong_offset_is_a_conflict(harness: Harness) -> None:
-    """Nothing is stored then."""
+    """An append at a wrong offset is a `CONFLICT` and stores nothing."""
     with harness.storage() as storage:
         handle = storage.uploads.create("a.bin", size=6).handle
         storage.uploads.append(handle, 0, b"abc")
@@ -184,7 +188,7 @@ def a_wrong_offset_is_a_conflict(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def more_than_an_upload_lacks_is_refused(harness: Harness) -> None:
-    """What came before is kept where the size could not be known; the rest may still come."""
+    """Content beyond the size of an upload is `TOO_LARGE`; bytes up to the size are kept."""
     with harness.storage() as storage:
         handle = storage.uploads.create("a.bin", size=6).handle
         append = storage.uploads.append
@@ -200,7 +204,7 @@ def more_than_an_upload_lacks_is_refused(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def the_limit_holds_for_uploads_in_pieces(harness: Harness) -> None:
-    """The largest size is allowed, and not one byte more, whenever the size is known."""
+    """`max_size` bytes are allowed and one more is not, for a known and an unknown size."""
     with harness.storage(max_size=1000) as storage:
         create, append = storage.uploads.create, storage.uploads.append
         expect_error(Kind.TOO_LARGE, "create", create, "a.bin", size=1001)
@@ -220,44 +224,44 @@ def the_limit_holds_for_uploads_in_pieces(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def the_size_of_an_upload_can_be_told_later(harness: Harness) -> None:
-    """Before, with or after the last piece; once told, it stays."""
+    """The size may be announced before, with or after the last chunk, and then stays."""
     with harness.storage() as storage:
         create, append = storage.uploads.create, storage.uploads.append
         for size in (6, LARGE):
             data = sample(size)
-            for told in (1, 3, size):
+            for at in (1, 3, size):
                 handle = create("a.bin").handle
                 expect("size", None, storage.uploads.info(handle).size)
-                append(handle, 0, data[:told])
-                expect_error(Kind.CONFLICT, "less", append, handle, told, b"", size=told - 1)
-                append(handle, told, data[told:], size=size)
+                append(handle, 0, data[:at])
+                expect_error(Kind.CONFLICT, "less", append, handle, at, b"", size=at - 1)
+                append(handle, at, data[at:], size=size)
                 expect_content(storage, handle, data)
         handle = create("a.bin").handle
         append(handle, 0, b"abc", size=6)
         expect("size", 6, storage.uploads.info(handle).size)
-        expect_error(Kind.CONFLICT, "another size", append, handle, 3, b"", size=7)
+        expect_error(Kind.CONFLICT, "a different size", append, handle, 3, b"", size=7)
         append(handle, 3, b"def", size=6)
         expect_content(storage, handle, b"abcdef")
 
 
 @upload_promise(supported=True)
 def an_upload_of_nothing_is_complete_at_once(harness: Harness) -> None:
-    """An empty file is an attachment as soon as it is begun, or said to be empty."""
+    """An empty upload is complete once its size is known."""
     with harness.storage() as storage:
         upload = storage.uploads.create("a.txt", size=0)
-        expect("its end", None, upload.expires_at)
+        expect("expiry", None, upload.expires_at)
         expect_content(storage, upload.handle, b"")
         later = storage.uploads.create("b.txt")
         expect("whether it is complete", False, later.is_complete)
         storage.uploads.append(later.handle, 0, b"", size=0)
         expect_content(storage, later.handle, b"")
         expect("listed", sorted([upload.handle, later.handle]), list(storage))
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
 
 
 @upload_promise(supported=True)
 def an_upload_that_is_complete_takes_nothing_more(harness: Harness) -> None:
-    """Nothing can be added to its attachment, nor is it removed as an upload."""
+    """A complete upload can neither be appended to nor removed as an upload."""
     with harness.storage() as storage:
         handle = storage.uploads.create("a.bin", size=4).handle
         storage.uploads.append(handle, 0, b"data")
@@ -271,7 +275,7 @@ def an_upload_that_is_complete_takes_nothing_more(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def an_upload_that_is_removed_leaves_nothing(harness: Harness) -> None:
-    """Whatever has come of it."""
+    """A removed upload of any size leaves nothing."""
     with harness.storage() as storage:
         uploads = storage.uploads
         for size, partial in itertools.product((0, 10, LARGE), (False, True)):
@@ -287,7 +291,7 @@ def an_upload_that_is_removed_leaves_nothing(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def uploads_are_listed_until_they_are_complete(harness: Harness) -> None:
-    """Parts are listed until they are joined or removed."""
+    """Partial uploads are listed until they are joined or removed."""
     with harness.storage() as storage:
         storage.add("a.bin", b"data")
         begun = [storage.uploads.create(f"{number}.bin", size=4).handle for number in range(5)]
@@ -300,7 +304,7 @@ def uploads_are_listed_until_they_are_complete(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def an_upload_that_has_expired_takes_nothing_more(harness: Harness) -> None:
-    """It is not found; only what removes it on purpose removes it, for a clock may be wrong."""
+    """An expired upload is `NOT_FOUND`, but not removed: a clock may be wrong."""
     with harness.storage() as storage:
         uploads, lifetime = storage.uploads, storage.upload_expires
         finished = uploads.create("a.bin", size=4).handle
@@ -309,7 +313,7 @@ def an_upload_that_has_expired_takes_nothing_more(harness: Harness) -> None:
             data = sample(size)
             storage.upload_expires = 0
             upload = uploads.create("a.bin", size=size)
-            expect_true("its end is told", upload.expires_at is not None)
+            expect_true("the upload has an expiry", upload.expires_at is not None)
             expect_error(Kind.NOT_FOUND, "info", uploads.info, upload.handle)
             expect_error(Kind.NOT_FOUND, "append", uploads.append, upload.handle, 0, data)
             expect("uploads", [upload.handle], list(uploads.list()))
@@ -318,12 +322,12 @@ def an_upload_that_has_expired_takes_nothing_more(harness: Harness) -> None:
             storage.upload_expires = lifetime
         expect_content(storage, finished, b"data")
         expect("offset", 4, uploads.info(finished).offset)
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
 
 
 @upload_promise(supported=True)
 def a_handle_that_is_no_upload_is_refused(harness: Harness) -> None:
-    """One that is none is ill-formed; one that differs in its name alone is another's."""
+    """An unknown handle is `NOT_FOUND`, also with just a different name; others `ILL_FORMED`."""
     with harness.storage() as storage:
         uploads = storage.uploads
         upload = uploads.create("a.bin", size=4)
@@ -339,12 +343,12 @@ def a_handle_that_is_no_upload_is_refused(harness: Harness) -> None:
             expect_error(kind, f"info of {wrong!r}", uploads.info, wrong)
             expect_error(kind, f"append to {wrong!r}", uploads.append, wrong, 0, b"x")
             expect_error(kind, f"remove of {wrong!r}", uploads.remove, wrong)
-        expect("what is told of the upload", upload, uploads.info(upload.handle))
+        expect("state of the upload", upload, uploads.info(upload.handle))
 
 
 @upload_promise(supported=True)
 def arguments_of_uploads_are_checked_first(harness: Harness) -> None:
-    """What is ill-formed is refused, and nothing is begun."""
+    """Ill-formed arguments are refused, and no upload is created."""
     with harness.storage() as storage:
         loose: Any = storage.uploads
         for wrong in (
@@ -366,23 +370,23 @@ def arguments_of_uploads_are_checked_first(harness: Harness) -> None:
 
 
 def upload_part(storage: Storage, content: bytes) -> str:
-    """Upload a part; give its handle."""
+    """Store a complete partial upload; return its handle."""
     handle = storage.uploads.create("part", size=len(content), partial=True).handle
     storage.uploads.append(handle, 0, split_chunks(content, MIB))
     return handle
 
 
 def expect_no_attachment(storage: Storage, handle: str) -> None:
-    """Expect that there is no attachment at all, and none of this handle."""
+    """Assert that the storage has no attachments, and none of this handle."""
     expect("listed", [], list(storage))
-    expect("whether it is there", False, handle in storage)
-    for verb in (storage.open, storage.info, storage.remove):
-        expect_error(Kind.NOT_FOUND, "an attachment", verb, handle)
+    expect("whether it exists", False, handle in storage)
+    for operation in (storage.open, storage.info, storage.remove):
+        expect_error(Kind.NOT_FOUND, "an attachment", operation, handle)
 
 
 @upload_promise(supported=True)
 def an_upload_belongs_to_its_owner_alone(harness: Harness) -> None:
-    """From its beginning on, and what is joined of parts, too; the number of uploads is limited."""
+    """An upload, also a joined one, belongs to its owner, whose uploads are limited."""
     with harness.storage() as storage:
         storage.max_uploads = 2
         uploads = storage.uploads

@@ -1,4 +1,4 @@
-"""Promises on uploads in pieces where there are several: parts, threads, storages, coroutines."""
+"""Promises on several resumable uploads: partial uploads, threads, processes, coroutines."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from rex.attach.storage import Storage
 
 HANGS = 30
-"""After so many seconds, a thread does not wait but hang."""
+"""Seconds after which a thread is considered to hang."""
 
 
 @upload_promise(supported=True)
 def a_part_is_never_an_attachment(harness: Harness) -> None:
-    """Not even when all of it has come; it tells that it is a part."""
+    """A partial upload never becomes an attachment, even when complete."""
     with harness.storage() as storage:
         for size in (0, 10, LARGE):
             handle = upload_part(storage, sample(size))
             expect_no_attachment(storage, handle)
             upload = storage.uploads.info(handle)
-            expect("whether it is a part", True, upload.partial)
+            expect("whether it is partial", True, upload.partial)
             expect("whether it is complete", True, upload.is_complete)
             storage.uploads.remove(handle)
         expect_nothing_stored(harness, storage)
@@ -48,7 +48,7 @@ def a_part_is_never_an_attachment(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def uploads_made_as_parts_are_joined(harness: Harness) -> None:
-    """The attachment has the bytes of the parts in the order given, one of them twice."""
+    """Joining stores the bytes of partial uploads in the given order, with repetitions."""
     with harness.storage() as storage:
         contents = [sample(size, "part") for size in (LARGE + 1, 0, 5, LARGE)]
         parts = [upload_part(storage, content) for content in contents]
@@ -60,14 +60,14 @@ def uploads_made_as_parts_are_joined(harness: Harness) -> None:
         info = storage.info(handle)
         expect("name and type", ("a b.png", "x/special"), (info.name, info.content_type))
         expect("listed", [handle], list(storage))
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
         for part in parts:
             expect_error(Kind.NOT_FOUND, "info of a part", storage.uploads.info, part)
 
 
 @upload_promise(supported=True)
 def only_complete_parts_are_joined(harness: Harness) -> None:
-    """Anything else is refused, and the parts stay as they are."""
+    """Joining anything but complete partial uploads is refused, and changes nothing."""
     with harness.storage() as storage:
         part = upload_part(storage, b"abc")
         short = storage.uploads.create("a.bin", size=4, partial=True).handle
@@ -90,34 +90,34 @@ def only_complete_parts_are_joined(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def only_one_appends_at_a_time(harness: Harness) -> None:
-    """While one does, others are told that it is busy, and how far it is."""
+    """During an append, other changes are `BUSY`, and `info` works."""
     with harness.storage() as storage:
         handle = storage.uploads.create("a.bin", size=6).handle
         with _slow_append(storage, handle, [b"abc", b"def"]):
             append = storage.uploads.append
             expect_error(Kind.BUSY, "append", append, handle, 0, b"xyz")
             expect_error(Kind.BUSY, "remove", storage.uploads.remove, handle)
-            expect_true("info tells how far", storage.uploads.info(handle).offset in (0, 3))
+            expect_true("info returns the offset", storage.uploads.info(handle).offset in (0, 3))
             another = storage.uploads.create("b.bin", size=3).handle
-            expect("offset of another", 3, append(another, 0, b"abc").offset)
+            expect("offset of another upload", 3, append(another, 0, b"abc").offset)
         expect_content(storage, handle, b"abcdef")
 
 
 @upload_promise(supported=True)
 def another_storage_goes_on_with_an_upload(harness: Harness) -> None:
-    """As another process would, over the same place; each sees what the other did."""
+    """A second storage over the same place continues an upload of the first."""
     with harness.storage() as storage:
         other = harness.again(storage)
         pieces = [sample(size, "piece") for size in (10, LARGE, 3, 7)]
         whole = b"".join(pieces)
         for partial in (False, True):
             made = storage.uploads.create(
-                "a.bin", size=len(whole), metadata="a note", partial=partial
+                "a.bin", size=len(whole), metadata="some metadata", partial=partial
             )
             offset = 0
             for piece, turn in zip(pieces, itertools.cycle((other, storage)), strict=False):
                 told = turn.uploads.info(made.handle)
-                expect("what it is told", dataclasses.replace(made, offset=offset), told)
+                expect("state", dataclasses.replace(made, offset=offset), told)
                 expect("uploads", [made.handle], list(turn.uploads.list()))
                 turn.uploads.append(made.handle, offset, piece)
                 offset += len(piece)
@@ -131,7 +131,7 @@ def another_storage_goes_on_with_an_upload(harness: Harness) -> None:
 
 @upload_promise(supported=True)
 def many_uploads_in_pieces_do_not_get_mixed_up(harness: Harness) -> None:
-    """Each of those that come at the same time gets its own bytes."""
+    """Concurrent uploads each get their own bytes."""
     with harness.storage() as storage, ThreadPoolExecutor(8) as pool:
 
         def live(number: int) -> tuple[str, bytes]:
@@ -146,12 +146,12 @@ def many_uploads_in_pieces_do_not_get_mixed_up(harness: Harness) -> None:
         for handle, data in pool.map(live, range(8)):
             expect_content(storage, handle, data)
         expect("uploads", [], list(storage.uploads.list()))
-        expect("other things in the storage", [], harness.garbage(storage))
+        expect("garbage in the storage", [], harness.garbage(storage))
 
 
 @upload_promise(supported=True)
 def coroutines_take_uploads_in_pieces(harness: Harness) -> None:
-    """They do what the verbs do; what had come before a task was cancelled is stored."""
+    """Coroutines upload like the operations; a cancelled append stores the bytes so far."""
     data = sample(LARGE)
 
     async def live(storage: Storage) -> None:
@@ -188,7 +188,7 @@ def coroutines_take_uploads_in_pieces(harness: Harness) -> None:
 
 @contextmanager
 def _slow_append(storage: Storage, handle: str, chunks: list[bytes]) -> Iterator[None]:
-    """Append in another thread, which waits before its last chunk until the block ends."""
+    """Append in a thread that waits before the last chunk until the block ends."""
     waits, go_on = threading.Event(), threading.Event()
 
     def slow() -> Iterator[bytes]:
@@ -200,7 +200,7 @@ def _slow_append(storage: Storage, handle: str, chunks: list[bytes]) -> Iterator
     with ThreadPoolExecutor(1) as pool:
         appending = pool.submit(storage.uploads.append, handle, 0, slow())
         try:
-            expect_true("it has begun", waits.wait(HANGS))
+            expect_true("the append has begun", waits.wait(HANGS))
             yield
         finally:
             go_on.set()

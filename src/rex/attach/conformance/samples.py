@@ -1,4 +1,4 @@
-"""Content for the suite: bytes that tell every place apart, and sources that misbehave."""
+"""Content for the suite: random bytes, and misbehaving sources."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ MIB = 1024 * 1024
 
 
 def sample(size: int, seed: str = "") -> bytes:
-    """Give the same random bytes for the same arguments."""
+    """Return random bytes, the same for the same arguments."""
     return random.Random(f"{seed}{size}").randbytes(size)  # noqa: S311 - content, no secret
 
 
 def split_chunks(data: bytes, size: int) -> Iterator[bytes]:
-    """Give the data in chunks of a size; how much there is cannot be known beforehand."""
+    """Yield the data in chunks of `size` bytes; an iterator hides the total."""
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
 def fail_after(failure: BaseException, size: int) -> Iterator[bytes]:
-    """Give so many bytes, and then fail."""
+    """Yield `size` bytes, then raise."""
     yield from split_chunks(sample(size), MIB)
     raise failure
 
 
 def at_once(acts: Sequence[Callable[[], object]]) -> list[BaseException | None]:
-    """Call in threads that begin together; return what each raised."""
+    """Call functions in threads that start together; return their exceptions."""
     barrier = threading.Barrier(len(acts))
 
     def run(act: Callable[[], object]) -> BaseException | None:
         barrier.wait()
         try:
             act()
-        except Exception as failure:  # noqa: BLE001 - it is the outcome
+        except Exception as failure:  # noqa: BLE001 - the outcome
             return failure
         return None
 
@@ -58,26 +58,26 @@ def at_once(acts: Sequence[Callable[[], object]]) -> list[BaseException | None]:
 
 
 class ShortFile:
-    """A file that can only be read, and gives less than it is asked for."""
+    """A file that can only be read, in short reads."""
 
     def __init__(self, data: bytes, most: int) -> None:
         self._file = io.BytesIO(data)
         self._most = most
 
     def read(self, size: int, /) -> bytes:
-        """Give at most `size` bytes, and never more than `most`."""
+        """Return at most `size` bytes, and never more than `most`."""
         return self._file.read(min(size, self._most))
 
 
 class FailingFile(ShortFile):
-    """A file that fails where another would end."""
+    """A file that raises at its end."""
 
     def __init__(self, failure: BaseException, size: int) -> None:
         super().__init__(sample(size), MIB)
         self._failure = failure
 
     def read(self, size: int, /) -> bytes:
-        """Give at most `size` bytes, or fail when there are no more."""
+        """Return at most `size` bytes; raise at the end."""
         chunk = super().read(size)
         if not chunk:
             raise self._failure
@@ -85,7 +85,7 @@ class FailingFile(ShortFile):
 
 
 class CutFile(io.BytesIO):
-    """A file whose end is elsewhere from the second read on."""
+    """A file whose size changes before the second read."""
 
     def __init__(self, data: bytes, size: int) -> None:
         super().__init__(data)
@@ -93,7 +93,7 @@ class CutFile(io.BytesIO):
         self._reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read, and move the end before the second time."""
+        """Read; change the size before the second read."""
         self._reads += 1
         if self._reads == 2:  # noqa: PLR2004 - the second
             grown = sample(max(self._new_size - len(self.getvalue()), 0))

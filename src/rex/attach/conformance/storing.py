@@ -1,4 +1,4 @@
-"""Promises on storing: whatever is given comes back, byte for byte."""
+"""Promises on storing: content comes back byte for byte."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @promise
 def an_empty_attachment_comes_back_empty(harness: Harness) -> None:
-    """No bytes are content too, of whatever sort they are none."""
+    """Empty content of every type comes back empty."""
     with harness.storage() as storage:
         sorts: list[Any] = [b"", "", bytearray(), memoryview(b""), io.BytesIO(), [], iter([b""])]
         for nothing in sorts:
@@ -39,7 +39,7 @@ def an_empty_attachment_comes_back_empty(harness: Harness) -> None:
 
 @promise
 def a_single_byte_comes_back(harness: Harness) -> None:
-    """The smallest content that is any comes back."""
+    """A single byte comes back."""
     with harness.storage() as storage:
         expect_round_trip(storage, b"\0", b"\0")
         expect_round_trip(storage, iter([b"\xff"]), b"\xff")
@@ -47,7 +47,7 @@ def a_single_byte_comes_back(harness: Harness) -> None:
 
 @promise
 def every_byte_comes_back_as_it_is(harness: Harness) -> None:
-    """Nothing is decoded, translated, compressed or stripped on the way."""
+    """No byte is decoded, translated, compressed or stripped."""
     with harness.storage() as storage:
         data = bytes(range(256)) + b"\r\n\n\r \t\0\x1a" + b"\x1f\x8b\x08"
         expect_round_trip(storage, data, data)
@@ -55,7 +55,7 @@ def every_byte_comes_back_as_it_is(harness: Harness) -> None:
 
 @promise
 def content_around_a_mebibyte_comes_back(harness: Harness) -> None:
-    """The border of a chunk neither loses nor doubles a byte."""
+    """The boundary of a chunk neither loses nor repeats a byte."""
     with harness.storage() as storage:
         for size in (MIB - 1, MIB, MIB + 1):
             data = sample(size)
@@ -65,7 +65,7 @@ def content_around_a_mebibyte_comes_back(harness: Harness) -> None:
 
 @promise
 def content_around_eight_mebibytes_comes_back(harness: Harness) -> None:
-    """The border of a part neither loses nor doubles a byte."""
+    """The boundary of a part neither loses nor repeats a byte."""
     with harness.storage() as storage:
         for size in (8 * MIB - 1, 8 * MIB, 8 * MIB + 1):
             data = sample(size)
@@ -75,7 +75,7 @@ def content_around_eight_mebibytes_comes_back(harness: Harness) -> None:
 
 @promise
 def twenty_mebibytes_come_back(harness: Harness) -> None:
-    """Large content comes back whole and in order, whether its size is known or not."""
+    """Large content comes back complete, of known or unknown size."""
     with harness.storage() as storage:
         data = sample(20 * MIB)
         expect_round_trip(storage, io.BytesIO(data), data)
@@ -84,7 +84,7 @@ def twenty_mebibytes_come_back(harness: Harness) -> None:
 
 @promise
 def a_string_is_stored_as_utf_8(harness: Harness) -> None:
-    """A string is stored as UTF-8, without a mark in front, its line ends as they are."""
+    """A string is stored as UTF-8, without a byte order mark, with unchanged line endings."""
     with harness.storage() as storage:
         text = "naïve 中文 \N{GRINNING FACE}\r\nline\n"
         expect_round_trip(storage, text, text.encode())
@@ -101,7 +101,7 @@ def bytes_of_every_type_are_stored_alike(harness: Harness) -> None:
 
 @promise
 def a_view_of_larger_items_is_stored_as_its_bytes(harness: Harness) -> None:
-    """A `memoryview` counts in bytes, whatever its items and its strides are."""
+    """A `memoryview` of any items and strides is stored as its bytes."""
     with harness.storage() as storage:
         numbers = array.array("I", range(1000))
         expect_round_trip(storage, memoryview(numbers), numbers.tobytes())
@@ -113,7 +113,7 @@ def a_view_of_larger_items_is_stored_as_its_bytes(harness: Harness) -> None:
 
 @promise
 def a_file_is_read_from_where_it_stands(harness: Harness) -> None:
-    """A file is read from its position to its end; what is before is not stored."""
+    """A file is stored from its position to its end."""
     with harness.storage() as storage:
         data = sample(2 * MIB)
         for position in (0, 1, MIB, len(data), len(data) + 5):
@@ -124,7 +124,7 @@ def a_file_is_read_from_where_it_stands(harness: Harness) -> None:
 
 @promise
 def a_file_is_left_open_and_at_its_end(harness: Harness) -> None:
-    """The caller's file is neither closed nor set back."""
+    """The caller's file is neither closed nor rewound."""
     with harness.storage() as storage:
         file = io.BytesIO(sample(100_000))
         file.seek(10)
@@ -135,7 +135,7 @@ def a_file_is_left_open_and_at_its_end(harness: Harness) -> None:
 
 @promise
 def a_file_on_disk_is_stored(harness: Harness) -> None:
-    """A file that `open` gave is stored, buffered or not."""
+    """A file from `open` is stored, buffered or not."""
     data = sample(3 * MIB + 17)
     with harness.storage() as storage, tempfile.TemporaryFile(buffering=0) as raw:
         for start in range(0, len(data), MIB):
@@ -149,7 +149,7 @@ def a_file_on_disk_is_stored(harness: Harness) -> None:
 
 @promise
 def a_pipe_is_stored_to_its_end(harness: Harness) -> None:
-    """A file need not be seekable, nor have a size, nor give all that it is asked for."""
+    """A file without a size, without seeking and with short reads is stored completely."""
     data = sample(2 * MIB + 3)
     with harness.storage() as storage:
         for buffering in (-1, 0):
@@ -163,7 +163,7 @@ def a_pipe_is_stored_to_its_end(harness: Harness) -> None:
 
 @promise
 def a_file_that_gives_little_at_a_time_is_stored_whole(harness: Harness) -> None:
-    """A read shorter than asked for is not the end; `read` is all that a file needs."""
+    """A short read is not the end; a file needs only `read`."""
     with harness.storage() as storage:
         data = sample(40_000)
         expect_round_trip(storage, ShortFile(data, 777), data)
@@ -171,7 +171,7 @@ def a_file_that_gives_little_at_a_time_is_stored_whole(harness: Harness) -> None
 
 @promise
 def a_file_that_became_shorter_is_refused(harness: Harness) -> None:
-    """A file that ends before where it ended at first is `CORRUPT`, and nothing is stored."""
+    """A file that shrinks while it is read is `CORRUPT`, and nothing is stored."""
     with harness.storage() as storage:
         for size, cut in ((2 * MIB, MIB), (6 * MIB, MIB + 1), (20 * MIB, 5 * MIB), (2 * MIB, 0)):
             what = f"{size} bytes cut to {cut}"
@@ -183,7 +183,7 @@ def a_file_that_became_shorter_is_refused(harness: Harness) -> None:
 
 @promise
 def a_file_that_grows_is_stored_to_its_end(harness: Harness) -> None:
-    """What is written to a file while it is read is stored too."""
+    """A file that grows while it is read is stored up to its new end."""
     with harness.storage() as storage:
         for size, more in ((2 * MIB, 3), (6 * MIB, 5 * MIB), (20 * MIB, MIB)):
             file = CutFile(sample(size), size + more)
@@ -193,7 +193,7 @@ def a_file_that_grows_is_stored_to_its_end(harness: Harness) -> None:
 
 @promise
 def chunks_of_any_size_are_joined(harness: Harness) -> None:
-    """The chunks of an iterable are joined, the empty ones too, whatever bytes they are."""
+    """The chunks of an iterable are joined, of any size and bytes-like type."""
     with harness.storage() as storage:
         data = sample(5000)
         chunks: list[Any] = [
@@ -210,7 +210,7 @@ def chunks_of_any_size_are_joined(harness: Harness) -> None:
 
 @promise
 def one_huge_chunk_is_stored_whole(harness: Harness) -> None:
-    """An iterable may give all in one chunk, or a small one and then a huge one."""
+    """An iterable may yield one huge chunk, or a small one and then a huge one."""
     with harness.storage() as storage:
         data = sample(9 * MIB)
         expect_round_trip(storage, iter([data]), data)
@@ -219,7 +219,7 @@ def one_huge_chunk_is_stored_whole(harness: Harness) -> None:
 
 @promise
 def a_buffer_may_be_used_again_for_the_next_chunk(harness: Harness) -> None:
-    """What an iterable does to a chunk after giving it does not change what is stored."""
+    """An iterable may reuse the buffer of a chunk for the next one."""
     with harness.storage() as storage:
         for data in (sample(10_000), sample(10 * MIB)):
             size = -(-len(data) // 7)
@@ -228,7 +228,7 @@ def a_buffer_may_be_used_again_for_the_next_chunk(harness: Harness) -> None:
 
 @promise
 def equal_content_is_stored_each_time(harness: Harness) -> None:
-    """Adding never overwrites: the same name and content make another attachment."""
+    """`add` never overwrites: the same name and content make a new attachment."""
     with harness.storage() as storage:
         handles = [storage.add("same.txt", b"same") for _ in range(5)]
         expect("different handles", 5, len(set(handles)))
@@ -236,7 +236,7 @@ def equal_content_is_stored_each_time(harness: Harness) -> None:
 
 
 def _write(fd: int, data: bytes) -> None:
-    # A storage that does not read to the end is told of where its content is compared.
+    # A storage that does not read to the end fails later, where its content is compared.
     with suppress(BrokenPipeError), os.fdopen(fd, "wb") as file:
         file.write(data)
 
@@ -251,19 +251,17 @@ def _from_one_buffer(data: bytes, size: int) -> Iterator[memoryview]:
 
 @promise
 def content_of_another_digest_is_refused(harness: Harness) -> None:
-    """What is not what the caller knows it should be is not stored."""
+    """Content that does not match the given digest is `CORRUPT`, and is not stored."""
     other = hashlib.sha256(b"other").hexdigest()
     with harness.storage() as storage:
         for size in (0, 1, 9 * MIB):
             data = sample(size)
             digest = hashlib.sha256(data).hexdigest()
             handle = storage.add("a.bin", io.BytesIO(data), digest=digest)
-            expect_true(
-                "a digest is recorded rightly", storage.info(handle).digest in (None, digest)
-            )
+            expect_true("a recorded digest is right", storage.info(handle).digest in (None, digest))
             storage.remove(handle)
             for content in (data, split_chunks(data, 300_007)):
-                what = f"{size} bytes of another digest"
+                what = f"{size} bytes with a different digest"
                 expect_error(Kind.CORRUPT, what, storage.add, "a.bin", content, digest=other)
         for ill_formed in ("", other[1:], other.upper()):
             what = f"the digest {ill_formed!r}"

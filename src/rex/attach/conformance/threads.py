@@ -1,4 +1,4 @@
-"""Promises on many threads: every verb may be called from any of them, at any time."""
+"""Promises on threads: every operation may be called from any thread at any time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THREADS = 16
 
 @promise
 def many_threads_can_add_at_once(harness: Harness) -> None:
-    """Attachments added by 16 threads that begin together are all there, each with its own."""
+    """Attachments that 16 threads add concurrently are all stored, with their own bytes."""
     with harness.storage() as storage, ThreadPoolExecutor(THREADS) as pool:
         barrier = threading.Barrier(THREADS)
 
@@ -39,7 +39,7 @@ def many_threads_can_add_at_once(harness: Harness) -> None:
 
 @promise
 def large_attachments_can_be_added_at_once(harness: Harness) -> None:
-    """What is sent in parts does not get mixed up with what others send."""
+    """Concurrent multipart content does not get mixed up."""
     with harness.storage() as storage, ThreadPoolExecutor(4) as pool:
         contents = [sample(9 * MIB + number) for number in range(4)]
         handles = pool.map(lambda data: storage.add("a.bin", split_chunks(data, MIB)), contents)
@@ -50,7 +50,7 @@ def large_attachments_can_be_added_at_once(harness: Harness) -> None:
 
 @promise
 def many_threads_can_read_at_once(harness: Harness) -> None:
-    """One attachment read by 16 threads, each from another place, is the same for all."""
+    """16 threads read one attachment concurrently from different positions."""
     data = sample(2 * MIB)
     with harness.storage() as storage, ThreadPoolExecutor(THREADS) as pool:
         handle = storage.add("a.bin", data)
@@ -66,7 +66,7 @@ def many_threads_can_read_at_once(harness: Harness) -> None:
 
 @promise
 def many_threads_can_do_different_things_at_once(harness: Harness) -> None:
-    """Adding, reading, listing and removing by many threads does not disturb any of them."""
+    """Threads add, read, list and remove concurrently without disturbing each other."""
     with harness.storage() as storage, ThreadPoolExecutor(THREADS) as pool:
 
         def live(number: int) -> str:

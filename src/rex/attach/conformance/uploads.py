@@ -1,4 +1,4 @@
-"""Promises on upload links: what a client may send, and how it is stored."""
+"""Promises on upload links: what a client may upload, and how it is stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @promise
 def a_put_link_does_not_promise_a_limit(harness: Harness) -> None:
-    """A PUT link cannot limit the size: asked to, or on a storage with a limit, it is refused."""
+    """A PUT link with a size limit, its own or that of the storage, is `UNSUPPORTED`."""
     with harness.storage() as storage:
         handle = storage.reserve("a.txt")
         expect_error(
@@ -32,13 +32,13 @@ def a_put_link_does_not_promise_a_limit(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def a_form_upload_becomes_the_attachment(harness: Harness) -> None:
-    """What is uploaded with a POST link is there, as if it had been added."""
+    """An upload with a POST link becomes an attachment, as with `add`."""
     with harness.storage() as storage:
         for size in (0, 1, 9 * MIB):
             data = sample(size)
             handle = storage.reserve("scan.png")
             answer = upload(storage.upload_link(handle), data)
-            expect("answer to the upload", 204, answer.status)
+            expect("status of the upload", 204, answer.status)
             expect("content type", "image/png", storage.info(handle).content_type)
             expect("size", size, storage.stat(handle).st_size)
             expect_content(storage, handle, data)
@@ -46,11 +46,11 @@ def a_form_upload_becomes_the_attachment(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def a_form_upload_under_any_name_works(harness: Harness) -> None:
-    """Links work for names in every script and with every sign, and so do their downloads."""
+    """Upload and download links work for names in any script and with any character."""
     with harness.storage() as storage:
         for name in ("中文 file.txt", "עברית.txt", "a+b & c=d;e%41#f.txt", "it's {0} $(id).txt"):
             handle = storage.reserve(name)
-            expect("answer to POST", 204, upload(storage.upload_link(handle), b"form").status)
+            expect("status of POST", 204, upload(storage.upload_link(handle), b"form").status)
             expect_content(storage, handle, b"form")
             answer = fetch(storage.download_link(handle))
             expect("download", (200, b"form"), (answer.status, answer.body))
@@ -63,7 +63,7 @@ def a_form_upload_under_any_name_works(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def a_form_upload_keeps_to_its_limit(harness: Harness) -> None:
-    """Up to `max_size` bytes are taken; one more is refused, and nothing stored."""
+    """A form upload of up to `max_size` bytes is stored; one byte more is refused."""
     with harness.storage() as storage:
         for max_size in (10, 0, MIB):
             handle = storage.reserve("a.bin")
@@ -71,19 +71,19 @@ def a_form_upload_keeps_to_its_limit(harness: Harness) -> None:
             _expect_refused(
                 storage, handle, "an upload over the limit", upload(link, bytes(max_size + 1))
             )
-            expect("answer to the limit", 204, upload(link, sample(max_size)).status)
+            expect("status of an upload at the limit", 204, upload(link, sample(max_size)).status)
             expect_content(storage, handle, sample(max_size))
 
 
 @link_promise(supported=True)
 def the_limit_of_the_storage_holds_for_links(harness: Harness) -> None:
-    """A link permits no more than the storage itself takes, whatever is asked for."""
+    """A link allows no more bytes than the storage, regardless of `max_size`."""
     with harness.storage(max_size=10) as storage:
         for max_size in (None, 1000):
             handle = storage.reserve("a.bin")
             link = storage.upload_link(handle, max_size=max_size)
             _expect_refused(storage, handle, "an upload over the limit", upload(link, bytes(11)))
-            expect("answer to the limit", 204, upload(link, bytes(10)).status)
+            expect("status of an upload at the limit", 204, upload(link, bytes(10)).status)
         handle = storage.reserve("a.bin")
         link = storage.upload_link(handle, max_size=5)
         _expect_refused(storage, handle, "an upload over its own limit", upload(link, bytes(6)))
@@ -91,24 +91,24 @@ def the_limit_of_the_storage_holds_for_links(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def every_field_of_a_form_is_pinned(harness: Harness) -> None:
-    """A client can change no field, and leave none out: refused, and nothing stored."""
+    """A form with a changed or missing field is refused, and nothing is stored."""
     with harness.storage() as storage:
         handle = storage.reserve("a.txt")
         link = storage.upload_link(handle)
         for name, value in link.fields.items():
             changed = {**link.fields, name: f"{value}x"}
             answer = upload(dataclasses.replace(link, fields=changed), b"data")
-            _expect_refused(storage, handle, f"a form with another {name}", answer)
+            _expect_refused(storage, handle, f"a form with a different {name}", answer)
             less = {other: field for other, field in link.fields.items() if other != name}
             answer = upload(dataclasses.replace(link, fields=less), b"data")
             _expect_refused(storage, handle, f"a form without {name}", answer)
         expect("attachments stored", [], list(storage))
-        expect("answer to the form as it was", 204, upload(link, b"data").status)
+        expect("status of the unchanged form", 204, upload(link, b"data").status)
 
 
 @link_promise(supported=True)
 def a_form_takes_no_other_fields(harness: Harness) -> None:
-    """A client cannot add a field that changes what is stored, how it is served, or the answer."""
+    """A form with an added field that would change content, headers or response is refused."""
     with harness.storage() as storage:
         handle = storage.reserve("a.txt")
         link = storage.upload_link(handle)
@@ -121,30 +121,30 @@ def a_form_takes_no_other_fields(harness: Harness) -> None:
         ):
             answer = upload(dataclasses.replace(link, fields={**link.fields, name: value}), b"data")
             _expect_refused(storage, handle, f"a form with {name} added", answer)
-        expect("answer to the form as it was", 204, upload(link, b"data").status)
+        expect("status of the unchanged form", 204, upload(link, b"data").status)
 
 
 @link_promise(supported=True)
 def the_content_type_of_an_upload_is_pinned(harness: Harness) -> None:
-    """The client sends the type that the link was made for, given or of the name."""
+    """A client must send the content type of the link, given or by the name."""
     with harness.storage() as storage:
         for given, expected in ((None, "text/plain"), ("image/png", "image/png")):
             handle = storage.reserve("a.txt")
             form = storage.upload_link(handle, content_type=given)
             fields = {**form.fields, "Content-Type": "text/html"}
             answer = upload(dataclasses.replace(form, fields=fields), b"data")
-            _expect_refused(storage, handle, "a form with another type", answer)
+            _expect_refused(storage, handle, "a form with a different type", answer)
             link = storage.upload_link(handle, method="PUT", content_type=given)
             headers = {**link.headers, "Content-Type": "text/html"}
             answer = put(dataclasses.replace(link, headers=headers), b"data")
-            _expect_refused(storage, handle, "a PUT with another type", answer)
+            _expect_refused(storage, handle, "a PUT with a different type", answer)
             expect_true("PUT with the type is accepted", put(link, b"data").ok)
             expect("content type", expected, storage.info(handle).content_type)
 
 
 @link_promise(supported=True)
 def an_upload_in_a_coding_is_refused(harness: Harness) -> None:
-    """A client cannot store bytes that some readers decode and others do not."""
+    """An upload with a content coding, which not every client decodes, is refused."""
     with harness.storage() as storage:
         handle = storage.reserve("a.txt")
         form, link = storage.upload_link(handle), storage.upload_link(handle, method="PUT")
@@ -162,7 +162,7 @@ def an_upload_in_a_coding_is_refused(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def a_put_link_works_once(harness: Harness) -> None:
-    """The first upload is stored; the second is refused, and changes nothing."""
+    """The first upload with a PUT link is stored; the second is refused."""
     with harness.storage() as storage:
         for size in (0, 9 * MIB):
             handle = storage.reserve("a.txt")
@@ -174,17 +174,17 @@ def a_put_link_works_once(harness: Harness) -> None:
 
 @link_promise(supported=True)
 def a_put_link_does_not_overwrite(harness: Harness) -> None:
-    """Where there is an attachment already, a PUT link does nothing."""
+    """A PUT link does not overwrite an existing attachment."""
     with harness.storage() as storage:
         handle = storage.add("a.txt", b"first")
         answer = put(storage.upload_link(handle, method="PUT"), b"second")
-        expect_true("it is refused", answer.refused)
+        expect_true("the upload is refused", answer.refused)
         expect_content(storage, handle, b"first")
 
 
 @link_promise(supported=True)
 def a_put_link_needs_its_headers(harness: Harness) -> None:
-    """Whoever leaves out a header, or changes it, is refused."""
+    """A PUT with a missing or changed header is refused."""
     with harness.storage() as storage:
         handle = storage.reserve("a.txt")
         link = storage.upload_link(handle, method="PUT")
@@ -196,5 +196,5 @@ def a_put_link_needs_its_headers(harness: Harness) -> None:
 
 
 def _expect_refused(storage: Storage, handle: str, what: str, answer: Answer) -> None:
-    expect_true(f"{what} is refused, not answered {answer.status}", answer.refused)
+    expect_true(f"{what} is refused (status {answer.status})", answer.refused)
     expect_error(Kind.NOT_FOUND, f"info after {what}", storage.info, handle)
