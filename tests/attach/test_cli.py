@@ -112,7 +112,9 @@ def test_a_damaged_attachment_leaves_no_file(
     for output in ("a.bin", "-"):
         result = rex("attach", "get", "-o", output, handle)
         assert 11 == result.returncode
-        assert f"rex: Attachment is damaged:\n    {handle}: its" in result.stderr.decode()
+        assert (
+            f"rex: Attachment is damaged:\n    {handle}: expected SHA-256" in result.stderr.decode()
+        )
         assert len(result.stdout) < 3_000_000
     assert [] == [*(tmp_path / "work").iterdir()]
 
@@ -183,9 +185,9 @@ def test_all_are_removed_although_one_was_missing(
         (["get", "/../../etc/passwd"], 4, "Ill-formed attachment handle"),
         (["ls", "--day", "yesterday"], 4, "day must be a date"),
         (["add", "/missing/file"], 2, "does not exist"),
-        (["add", "--name", "a", "/dev/null", "/dev/null"], 2, "--name is for one file"),
+        (["add", "--name", "a", "/dev/null", "/dev/null"], 2, "--name requires exactly one file"),
         (["add"], 2, "Missing argument"),
-        (["link", "--inline", "--upload", "/x"], 2, "--inline and --filename do not"),
+        (["link", "--inline", "--upload", "/x"], 2, "--inline and --filename exclude it"),
         (["link", "--expires", "soon", "/x"], 2, "expected a duration"),
         (["nonsense"], 2, "No such command"),
     ],

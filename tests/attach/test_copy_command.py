@@ -53,7 +53,7 @@ def test_named_storages_are_copied(rex: Run, tmp_path: Path) -> None:
     handles = fill(tmp_path, 20)
     first, second = (rex("attach", "copy", "old", "new") for _ in range(2))
     assert (0, b"20 copied (190 bytes)\n", b"") == (first.returncode, first.stdout, first.stderr)
-    assert (0, b"0 copied, 20 same (0 bytes)\n") == (second.returncode, second.stdout)
+    assert (0, b"0 copied, 20 already there (0 bytes)\n") == (second.returncode, second.stdout)
     with open_storage(f"file://{tmp_path}/new") as new:
         assert sorted(handles) == [*new]
 
@@ -83,7 +83,7 @@ def test_what_is_wrong_is_told_and_ends_in_11(rex: Run, tmp_path: Path) -> None:
     assert 11 == done.returncode
     assert f"differs  {handles[0]}: 5 bytes, not 0" in done.stdout.decode()
     assert f"failed  {large}: Attachment is too large" in done.stdout.decode()
-    assert done.stdout.endswith(b"2 copied, 1 differs, 1 failed (3 bytes)\n")
+    assert done.stdout.endswith(b"2 copied, 1 different, 1 failed (3 bytes)\n")
 
 
 def test_removing_what_is_extra_is_asked_for(rex: Run, tmp_path: Path) -> None:
@@ -94,10 +94,10 @@ def test_removing_what_is_extra_is_asked_for(rex: Run, tmp_path: Path) -> None:
         extra = new.add("extra.txt", b"extra")
         asked = rex("attach", "copy", "old", "new", "--delete-extra")
         assert 130 == asked.returncode
-        assert b"Remove from new whatever is not in old?" in asked.stderr
+        assert b"Remove all attachments from new that are not in old?" in asked.stderr
         assert [extra] == [*new]
         done = rex("attach", "copy", "old", "new", "--delete-extra", "--yes")
-        assert b"1 copied, 1 removed (0 bytes)\n" == done.stdout
+        assert b"1 copied, 1 removed from DEST (0 bytes)\n" == done.stdout
         assert extra not in new
 
 
@@ -105,8 +105,8 @@ def test_removing_what_is_extra_is_asked_for(rex: Run, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("odl", "new"), "odl; did you mean old?"),
-        (("old", "ftp://there"), "The URL of a storage is"),
-        (("old", "broken"), "A storage in rex.toml is a URL"),
+        (("old", "ftp://there"), "The URL of a storage must be"),
+        (("old", "broken"), "A storage in rex.toml must be a URL"),
     ],
 )
 def test_a_storage_that_is_none_is_told(
@@ -165,4 +165,4 @@ def test_a_terminal_is_shown_how_far_it_is(tmp_path: Path) -> None:
     assert [tmp_path / "new" / MARKER] == [*(tmp_path / "new").rglob(".*")]
     done = run(*command)
     assert f"{3000 - begun:,} copied" in done.stdout
-    assert f"{begun:,} same" in done.stdout
+    assert f"{begun:,} already there" in done.stdout

@@ -122,7 +122,7 @@ def test_an_origin_is_a_scheme_and_a_host(storage: S3Storage, origin: str) -> No
 def test_the_command_shows_and_sets(storage: S3Storage) -> None:
     """Without --apply nothing is changed; afterwards nothing is missing."""
     code, shown = run(storage, "--origin", SITE)
-    assert (0, True, True) == (code, "has no rules" in shown, "Needed" in shown)
+    assert (0, True, True) == (code, "has no CORS rules" in shown, "Needed" in shown)
     assert [] == storage.cors.rules()
     code, shown = run(storage, "--origin", SITE, "--apply")
     assert (0, f"{SITE}  GET PUT POST DELETE HEAD  *  ETag Location\n") == (code, shown)

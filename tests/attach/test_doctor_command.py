@@ -50,7 +50,7 @@ def test_a_person_gets_a_line_for_each_step(tmp_path: Path) -> None:
     assert ["ok", "access", "none", "(setting", "attach_access)"] == access.split()
     assert f"LocalStorage({str(tmp_path)!r})" == third
     assert {"ok", "skip"} == {line[:8].strip() for line in steps}
-    assert "19 ok, 4 skip" == last
+    assert "19 ok, 4 skipped" == last
     assert [tmp_path / MARKER] == [*tmp_path.iterdir()]
 
 
@@ -75,7 +75,7 @@ def test_what_is_wrong_is_told_and_ends_in_11(seaweedfs: SeaweedFS) -> None:
     (at,) = (number for number, line in enumerate(lines) if line.startswith("FAIL "))
     assert "attach_s3_secret_key" in lines[at]
     assert lines[at + 1].startswith(" " * 10)
-    assert "1 fail" in lines[-1]
+    assert "1 failed" in lines[-1]
     for hidden in (secret, seaweedfs.access_key):
         assert hidden not in done.stdout
 
@@ -115,7 +115,7 @@ def test_settings_that_make_no_storage_are_the_first_finding(name: str) -> None:
     first, *_, last = done.stdout.splitlines()
     assert first.startswith("FAIL      settings ")
     assert words in done.stdout
-    assert "1 fail" == last
+    assert "1 failed" == last
 
 
 def test_another_storage_is_examined(tmp_path: Path) -> None:

@@ -97,10 +97,11 @@ def test_the_exit_code_tells_whether_anything_was_found(rex: Run, seaweedfs: Sea
     url = signed(seaweedfs)
     fine = rex(url, **settings_of(seaweedfs))
     assert (0, "") == (fine.returncode, fine.stderr)
-    assert fine.stdout.startswith("Nothing is wrong with the link as it stands.\n    checked: ")
+    assert fine.stdout.startswith("No problem found with the link.\n    checked: ")
     unknown = rex(url, "--response", "-", given=b"HTTP/1.1 418 Teapot\n\n")
     assert (3, "") == (unknown.returncode, unknown.stderr)
-    assert unknown.stdout.startswith("No reason was found.\n    checked: ")
+    told = "The link was refused, but no reason was found.\n    checked: "
+    assert unknown.stdout.startswith(told)
     assert 4 == rex("nonsense").returncode
     assert 2 == rex().returncode
     assert 2 == rex("-", "--response", "-").returncode

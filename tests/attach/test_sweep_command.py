@@ -65,13 +65,13 @@ def test_it_tells_what_it_would_remove_and_does_when_told(rex: Run, tmp_path: Pa
     name = f".partial-{'a' * 32}"
     told = rex()
     assert (0, b"") == (told.returncode, told.stderr)
-    expected = f"file  {name}\nNothing was removed; would be: file: 1 (3 bytes)\n"
+    expected = f"file  {name}\nDry run, nothing deleted. Would delete: 1 file (3 bytes)\n"
     assert expected == told.stdout.decode()
     assert (tmp_path / "files" / name).exists()
     done = rex("--delete")
-    assert f"file  {name}\nfile: 1 (3 bytes)\n" == done.stdout.decode()
+    assert f"file  {name}\nDeleted: 1 file (3 bytes)\n" == done.stdout.decode()
     assert not (tmp_path / "files" / name).exists()
-    assert b"Nothing is left over.\n" == rex().stdout
+    assert b"No garbage found.\n" == rex().stdout
     assert set(handles) == kept(tmp_path)
 
 
@@ -113,7 +113,7 @@ def test_the_handles_come_from_where_the_application_keeps_them(
     }[way]
     done = rex("--delete", *arguments, **environment)
     assert (0, b"") == (done.returncode, done.stderr)
-    assert done.stdout.endswith(b"file: 1, attachment: 2 (13 bytes)\n")
+    assert done.stdout.endswith(b"Deleted: 1 file, 2 attachments (13 bytes)\n")
     assert set(referenced) == kept(tmp_path)
 
 
@@ -121,10 +121,10 @@ def test_the_handles_come_from_where_the_application_keeps_them(
     ("arguments", "code", "reason"),
     [
         (["--handles-from", "cat handles; false"], 10, b"exit code 1"),
-        (["--handles", "empty"], 9, b"refers to no attachment at all"),
+        (["--handles", "empty"], 9, b"list of referenced handles is empty"),
         (["--handles", "wrong"], 4, b":\n    42"),
         (["--query", "select 1"], 2, b"DATABASE_URL"),
-        (["--query", "select 1", "--handles", "empty"], 2, b"Only one of"),
+        (["--query", "select 1", "--handles", "empty"], 2, b"exclude each other"),
         (["--query", "nonsense", "--database", "sqlite:///app.db"], 10, b"syntax error"),
         (["--query", "select 1", "--database", "sqlite:///app.db"], 4, b":\n    1"),
         (["--query", "x", "--database", "no://u:secret@h/d"], 9, b"NoSuchModuleError"),
@@ -132,7 +132,7 @@ def test_the_handles_come_from_where_the_application_keeps_them(
         (["--query", "x", "--database", "sqlite:////no/secret.db"], 10, b"unable to open"),
         (["--grace", "1s"], 4, b"at least 60"),
         (["--lifecycle"], 8, b"no bucket"),
-        (["--lifecycle", "--handles", "handles"], 2, b"--lifecycle only prints"),
+        (["--lifecycle", "--handles", "handles"], 2, b"--lifecycle excludes"),
     ],
 )
 def test_what_is_wrong_is_told_and_nothing_is_removed(
@@ -166,7 +166,7 @@ def test_another_storage_is_swept_and_its_rules_are_printed(rex: Run, seaweedfs:
         url, access_key=options["access_key_id"], secret_key=options["secret_access_key"]
     ) as storage:
         storage.add("a.txt", b"a")
-    assert b"Nothing is left over.\n" == rex("--storage", url, **keys).stdout
+    assert b"No garbage found.\n" == rex("--storage", url, **keys).stdout
     rules = json.loads(rex("--storage", url, "--lifecycle", **keys).stdout)["Rules"]
     assert [{"Prefix": "swept/"}, {"Prefix": "swept/.drafts/"}] == [one["Filter"] for one in rules]
     assert {"DaysAfterInitiation": 8} == rules[0]["AbortIncompleteMultipartUpload"]

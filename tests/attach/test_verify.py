@@ -209,7 +209,7 @@ def test_an_interrupted_command_says_how_to_go_on(storage: LocalStorage) -> None
         verifying.send_signal(signal.SIGINT)
         _, said = verifying.communicate()
     assert 130 == verifying.returncode
-    assert "rex: go on with --after " in said
-    done = run(storage, *said.split("go on with ")[1].split())
+    assert "rex: interrupted; continue with --after " in said
+    done = run(storage, *said.split("continue with ")[1].split())
     assert 0 == done.returncode
     assert "2" in done.stdout

@@ -1,1 +1,1 @@
-"""The commands ``rex attach …``."""
+"""The commands `rex attach …`."""

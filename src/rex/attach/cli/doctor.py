@@ -1,4 +1,4 @@
-"""The command ``rex attach doctor``."""
+"""The command `rex attach doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rex.attach.backend.diagnostics import Verdict, fail_with, ok
-from rex.attach.cli.maintenance import storage_given, storage_option
+from rex.attach.cli.report import join_counts
+from rex.attach.cli.storages import storage_given, storage_option
 from rex.attach.maintenance.diagnosis import diagnose
 from rex.attach.opening import make_storage
 from rex.attach.settings import ACCESS, ACCESS_KEYS, check_rule, cors_origins
@@ -35,21 +36,27 @@ _LABELS = {
     Verdict.FAIL: "FAIL",
     Verdict.SKIP: "skip",
 }
+_SUMMARY = {"ok": "ok", "warn": "warning/warnings", "fail": "failed", "skip": "skipped"}
 
 
 @click.command()
 @storage_option
-@click.option("--origin", "origins", multiple=True, help="A site, as https://example.org.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    help="Origin whose pages use the links, as https://example.org (default: attach_origins).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_context
 def doctor(
     ctx: click.Context, *, given: str | None, origins: tuple[str, ...], as_json: bool
 ) -> None:
-    """Try what an application does with the storage, and tell what is wrong and what to change.
+    """Check the storage and its settings; say what to change.
 
-    What is stored for that is removed again. The storage is examined too where an application
-    would not start with it. With --origin, or the setting attach_origins, it is tried whether pages
-    of these sites may use the links. If anything is wrong, the exit code is 11.
+    The checks do what an application does, and remove what they stored. They also run on a storage
+    with which an application would not start. With --origin, or the setting attach_origins, they
+    include whether pages of these origins may use the links. The exit code is 11 if a check fails.
 
     STORAGE is a URL, or a name in the table [storages] of rex.toml; see `rex attach copy`.
 
@@ -61,8 +68,8 @@ def doctor(
     """  # noqa: D301 - click wants the character itself
     verdicts: collections.Counter[Verdict] = collections.Counter()
     storage = ""
-    with contextlib.closing(_findings(ctx, given, origins)) as findings:
-        for found in findings:
+    with contextlib.closing(_run_checks(ctx, given, origins)) as checks:
+        for found in checks:
             verdicts[found.verdict] += 1
             lines = [json.dumps(_as_dict(found))] if as_json else _lines(found)
             if not as_json and found.storage != storage:
@@ -74,15 +81,15 @@ def doctor(
     if as_json:
         click.echo(json.dumps({"summary": counts}))
     else:
-        click.echo(", ".join(f"{number} {name}" for name, number in counts.items() if number))
+        click.echo(join_counts(counts, _SUMMARY))
     if verdicts[Verdict.FAIL]:
         raise click.exceptions.Exit(EXIT_CODES[Kind.CORRUPT])
 
 
-def _findings(
+def _run_checks(
     ctx: click.Context, given: str | None, origins: Sequence[str]
 ) -> collections.abc.Generator[Check, None, None]:
-    """Begin with the settings, without which there is no storage."""
+    """Check the settings, then the storage that they name."""
     with contextlib.ExitStack() as stack:
         try:
             storage, found, configured = _open(ctx, given)
@@ -98,7 +105,7 @@ def _findings(
 
 
 def _open(ctx: click.Context, given: str | None) -> tuple[Storage, str, Sequence[str]]:
-    """Give the storage, where it is from, and the sites that are configured."""
+    """Return the storage, what names it, and the configured origins."""
     if given is not None:
         return storage_given(ctx.find_root().obj, given), "--storage can be opened", ()
     settings = application_settings(ctx)
@@ -107,12 +114,14 @@ def _open(ctx: click.Context, given: str | None) -> tuple[Storage, str, Sequence
 
 
 def _access(settings: Settings) -> Check:
-    """Check that the service can have the rule that the settings name."""
+    """Check that the access rule of the settings exists."""
     name = settings[ACCESS]
     try:
         check_rule(name, settings[ACCESS_KEYS])
     except Error as error:
-        advice = "`rex serve` would not start; a module is looked for as Python does (PYTHONPATH)"
+        advice = (
+            "`rex serve` would not start; Python must be able to import the module (PYTHONPATH)"
+        )
         return dataclasses.replace(fail_with(error, advice), step="access")
     return dataclasses.replace(ok(f"{name} (setting attach_access)"), step="access")
 

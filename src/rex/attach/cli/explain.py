@@ -1,4 +1,4 @@
-"""The command ``rex attach explain``: why a link is refused."""
+"""The command `rex attach explain`: why a link is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rex.attach.cli.maintenance import storage_given, storage_option
+from rex.attach.cli.options import json_summary_option
+from rex.attach.cli.storages import storage_given, storage_option
 from rex.attach.explain.explanation import MAX_LINK
 from rex.attach.explain.explanation import explain as explain_link
 from rex.attach.explain.response import MAX_ANSWER
@@ -31,25 +32,23 @@ __all__ = ["explain"]
 @click.option(
     "--form",
     metavar="FILE",
-    help="The link as rex attach link --json prints it, instead of LINK; - is standard input.",
+    help="Read the link from the output of `rex attach link --json`; - is standard input.",
 )
 @click.option(
     "--response",
     metavar="FILE",
-    help="What the server answered, perhaps with headers (curl -i); - is standard input.",
+    help="Read the server's response, with or without headers (curl -i); - is standard input.",
 )
-@click.option("--method", help="The method that the client asked with.")
+@click.option("--method", help="Method of the client's request.")
 @click.option(
     "--header",
     "headers",
     multiple=True,
     metavar="'NAME: VALUE'",
-    help="A header that the client sent; give all of them.",
+    help="Header of the client's request; give all of them.",
 )
 @storage_option
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object a line, and at last a sum."
-)
+@json_summary_option
 @click.pass_context
 def explain(
     ctx: click.Context,
@@ -62,15 +61,15 @@ def explain(
     given: str | None,
     as_json: bool,
 ) -> None:
-    """Say why a link is refused, and what to change.
+    """Explain why a link is refused, and what to change.
 
-    LINK is a presigned link of S3, or one of the service; put it in quotes, or give - and have it
-    read from standard input, where nobody sees it in a list of processes. No network is used:
-    all is computed from the link, the answer and the settings, if there are any.
+    LINK is a presigned link of S3 or a service link. Quote it, or give - to read it from standard
+    input, which keeps it out of the process list. The command uses no network: it compares the
+    link, the response and the settings, as far as they are given.
 
-    The surest reason comes first. Neither the signature nor any other secret is shown. The exit
-    code is 0 when a reason was found, or nothing is wrong; 3 when the link was refused and nothing
-    was found; 4 for what is no link.
+    The most certain reason comes first. The output contains no signature and no other secret. The
+    exit code is 0 if a reason was found or the link is valid, 3 if the link was refused for an
+    unknown reason, and 4 if LINK is not a link.
 
     \b
     Examples:
@@ -78,12 +77,12 @@ def explain(
       curl -is "$LINK" | rex attach explain "$LINK" --method GET --response -
       rex attach explain --form link.json --response answer.xml
     """  # noqa: D301 - click wants the character itself
-    # A link that is broken by white space, and not quoted, comes as several.
+    # An unquoted link with white space in it arrives as several arguments.
     words = " ".join(link)
     if bool(words) == bool(form):
-        raise click.UsageError("Give LINK or --form, one of them.")
+        raise click.UsageError("Expected either LINK or --form.")
     if [words, form, response].count("-") > 1:
-        raise click.UsageError("Standard input can be only one of them.")
+        raise click.UsageError("Only one of LINK, --form and --response can be standard input.")
     with contextlib.ExitStack() as stack:
         storage = _storage(ctx, given, stack)
         explanation = explain_link(
@@ -93,11 +92,11 @@ def explain(
             method=method,
             headers=dict(map(_header, headers)) if headers else None,
         )
-    _tell(explanation, as_json=as_json)
+    _print_explanation(explanation, as_json=as_json)
 
 
 def _storage(ctx: click.Context, given: str | None, stack: contextlib.ExitStack) -> Storage | None:
-    """Open the storage that is meant, if any, without asking whether it can be used."""
+    """Open the storage of the command, if there is one, without checking it."""
     if given is not None:
         return stack.enter_context(storage_given(ctx.find_root().obj, given))
     settings = application_settings(ctx)
@@ -105,7 +104,7 @@ def _storage(ctx: click.Context, given: str | None, stack: contextlib.ExitStack)
 
 
 def _text(path: str) -> str:
-    # One too many is told from as many as there may be.
+    # Read past the limit, so that the parser can tell a link that is too long.
     text = _read(path, MAX_LINK + 2).decode("utf-8", "replace")
     return text.removesuffix("\n").removesuffix("\r")
 
@@ -116,11 +115,11 @@ def _read(path: str, size: int) -> bytes:
             content: bytes = file.read(size)
             return content
     except OSError as failure:
-        # Its name is not shown: it may be a link that was given in the wrong place.
+        # The file name is not shown: it may be a link that was given as the wrong option.
         reason = failure.strerror or type(failure).__name__
-        raise Error("The link or the answer cannot be read", reason, kind=Kind.DENIED) from None
-    except ValueError:  # a null byte in its name
-        raise Error("This is no name of a file", kind=Kind.ILL_FORMED) from None
+        raise Error("Cannot read the link or the response", reason, kind=Kind.DENIED) from None
+    except ValueError:  # a null byte in the file name
+        raise Error("The file name contains a null byte", kind=Kind.ILL_FORMED) from None
 
 
 def _header(given: str) -> tuple[str, str]:
@@ -128,8 +127,8 @@ def _header(given: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _tell(explanation: Explanation, *, as_json: bool) -> None:
-    """Print the reasons; end with an exit code if there is none although there must be."""
+def _print_explanation(explanation: Explanation, *, as_json: bool) -> None:
+    """Print the reasons; exit with a code if a refused link has none."""
     for each in explanation.reasons:
         if as_json:
             click.echo(json.dumps({**dataclasses.asdict(each), "certainty": each.certainty.value}))
@@ -141,8 +140,8 @@ def _tell(explanation: Explanation, *, as_json: bool) -> None:
         summary = {"reasons": len(explanation.reasons), "checked": explanation.checked}
         click.echo(json.dumps({"summary": summary}))
     elif not explanation.reasons:
-        nothing = "Nothing is wrong with the link as it stands."
-        click.echo("No reason was found." if unexplained else nothing)
+        nothing = "No problem found with the link."
+        click.echo("The link was refused, but no reason was found." if unexplained else nothing)
         click.echo(f"    checked: {'; '.join(explanation.checked)}")
     if unexplained:
         raise click.exceptions.Exit(EXIT_CODES[Kind.NOT_FOUND])

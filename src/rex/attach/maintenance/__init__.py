@@ -1,4 +1,4 @@
-"""Long work over storages: copying, verifying, sweeping, diagnosis."""
+"""Maintenance of storages: copy, verify, sweep, diagnose."""
 
 from rex.attach.backend.garbage import GarbageKind
 from rex.attach.maintenance.copying import Copied, Outcome, copy

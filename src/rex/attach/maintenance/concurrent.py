@@ -1,4 +1,4 @@
-"""Many calls at once, whose results come as they are done."""
+"""Concurrent calls, whose results arrive as they complete."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 WAITING = 4
-"""How many items for each worker are taken from the iterable before their turn."""
+"""Items per worker that are taken from the iterable in advance."""
 
 SECONDS = 0.1
-"""The longest that a result lies about."""
+"""The longest time that a result waits to be taken."""
 
 
 def map_concurrently(
     call: Callable[[A], T], items: Iterable[A], workers: int
 ) -> Generator[T, None, None]:
-    """Call for each item in one of so many threads; give what comes out, in no order.
+    """Call a function for each item in a pool of threads; yield the results in any order.
 
-    No more items are taken than are worked on soon. What a call raises comes out here, and so does
-    what the items raise; then, and when the caller gives up, no other call is begun, and those that
-    have begun are waited for.
+    Items are taken from the iterable only shortly before their call. Exceptions of a call and of
+    the iterable propagate. After an exception, and when the caller closes the generator, no
+    further call begins, and the calls in progress are awaited.
     """
     results = _Results(call)
     pool = ThreadPoolExecutor(workers, "rex.attach.maintenance")
@@ -46,26 +46,26 @@ def map_concurrently(
 
 
 class _Results(Generic[A, T]):
-    """What comes out of the calls, taken in bunches: to be woken for each would take a while."""
+    """The results of the calls, taken in batches: a wake-up for each result would be slow."""
 
     def __init__(self, call: Callable[[A], T]) -> None:
         self.awaited = 0
-        """The items of which nothing has been taken."""
+        """The number of items without a taken result."""
         self._call = call
         self._made: collections.deque[tuple[T] | BaseException] = collections.deque()
         self._are_many = threading.Event()
 
     def make(self, item: A) -> None:
-        """Call, in one of the threads."""
+        """Call the function for an item; runs in a thread of the pool."""
         try:
             self._made.append((self._call(item),))
-        except BaseException as failure:  # noqa: BLE001 - it is raised where it is taken
+        except BaseException as failure:  # noqa: BLE001 - `take` raises it
             self._made.append(failure)
         if len(self._made) * 2 >= self.awaited:
             self._are_many.set()
 
     def take(self) -> Iterator[T]:
-        """Wait a moment, or until there are many; give what there is."""
+        """Wait for a batch of results, at most `SECONDS`; yield the results so far."""
         self._are_many.wait(SECONDS)
         self._are_many.clear()
         while self._made:

@@ -1,4 +1,4 @@
-"""All attachments of one storage, copied to another: handles, bytes and types stay the same."""
+"""Copying all attachments to another storage, with their handles, bytes and types."""
 
 from __future__ import annotations
 
@@ -29,47 +29,47 @@ __all__ = ["Copied", "Outcome", "copy"]
 WORKERS = 32
 
 LARGE = 8 * 1024 * 1024
-"""More bytes than this are sent in several parts at once, which takes memory."""
+"""The size in bytes above which a server gets several parts at a time, which takes memory."""
 
 _FIRST = "00000000-0000-4000-8000-000000000000/-"
-"""Comes before the handles of its day."""
+"""Sorts before every handle of its day."""
 
 
 class Outcome(enum.Enum):
-    """What became of one attachment."""
+    """The outcome for one attachment."""
 
     COPIED = "copied"
-    """It is in the other storage now."""
+    """The attachment was copied."""
     SAME = "same"
-    """It was there already, with the same bytes."""
+    """The destination had the attachment already, with the same bytes."""
     DIFFERS = "differs"
-    """Something else is there under its handle; that was left alone."""
+    """The destination has a different attachment under the handle, and keeps it."""
     GONE = "gone"
-    """It was removed from the source meanwhile, and is not in the other storage."""
+    """The attachment was removed from the source meanwhile, and was not copied."""
     EXTRA = "extra"
-    """It is in the other storage alone, and stays there."""
+    """Only the destination has the attachment, and keeps it."""
     REMOVED = "removed"
-    """It was in the other storage alone, and was removed from it."""
+    """Only the destination had the attachment; it was removed."""
     UNKNOWN = "unknown"
-    """The source has this under a key that is not a handle; it is not copied."""
+    """An unknown key of the source, whose object is not copied."""
     FAILED = "failed"
-    """It could not be copied, for the reason given."""
+    """The attachment could not be copied, for the given reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What became of one attachment, and why."""
+    """The outcome for one attachment, with its reason."""
 
     handle: str
-    """Its handle, or for `UNKNOWN` the key as the source has it."""
+    """The handle; for `UNKNOWN`, the key in the source."""
     outcome: Outcome
     size: int = 0
-    """The bytes that were copied."""
+    """The number of bytes copied."""
     reason: str = ""
 
     @property
     def is_fine(self) -> bool:
-        """Whether this is as it should be: copied, there already, or not an attachment."""
+        """Whether the outcome is neither `DIFFERS` nor `FAILED`."""
         return self.outcome not in (Outcome.DIFFERS, Outcome.FAILED)
 
 
@@ -83,21 +83,22 @@ def copy(
     rate: float | None = None,
     workers: int = WORKERS,
 ) -> Generator[Copied, None, None]:
-    """Copy all attachments; tell of each what became of it, as it is done, in no order.
+    """Copy all attachments; yield the outcome for each as it completes, in any order.
 
-    Content type and digest come along; bytes that are not those of the digest recorded in the
-    source are not stored. What is in both storages is compared (size and digest; the bytes, where a
-    digest was not recorded) and never overwritten. So a copy that was interrupted is begun again,
-    and sends nothing twice that is there already. With a storage in use, what is added or removed
-    meanwhile may be copied or not; what is removed from the source while it is copied is removed
-    again.
+    Content types and digests are copied; bytes that do not match the digest recorded in the
+    source are not stored. An attachment that both storages have is compared (size and digest, or
+    the bytes without a recorded digest) and never overwritten. So repeating an interrupted copy
+    sends no attachment twice. The storages may be in use: an attachment that is added or removed
+    meanwhile may or may not be copied; one that is removed from the source during its copy is
+    removed from the destination too.
 
-    `since` restricts it to the handles made on that day (UTC) or later. With `dry_run`, nothing is
-    changed, and `COPIED` is what would be. With `delete_extra`, what the source does not have is
-    removed from `dest`; an empty source removes nothing. `rate` is the most bytes a second, and
-    `workers` how many are copied at once; of those over 8 MiB, a quarter as many.
+    `since` selects the handles made on that day (UTC) or later. With `dry_run`, nothing is
+    changed, and the outcomes are those of a real run. With `delete_extra`, attachments that the
+    source does not have are removed from `dest`, unless the source is empty. `rate` is the largest
+    number of bytes per second. `workers` is the number of attachments copied at a time; of those
+    over 8 MiB, a quarter.
 
-    Errors: those of listing, raised as it goes; what fails for one attachment is told as `FAILED`.
+    Errors: those of listing; the failure of one attachment is the outcome `FAILED`.
     """
     large = threading.Semaphore(max(workers // 4, 1))
     job = _Job(source, dest, Throttle(rate), large, dry_run=dry_run, delete_extra=delete_extra)
@@ -105,7 +106,7 @@ def copy(
 
 
 class _Found(NamedTuple):
-    """A handle, and where it was listed."""
+    """A handle, and the storages that list it."""
 
     handle: str
     in_source: bool
@@ -132,16 +133,16 @@ class _Job:
         self._delete_extra = delete_extra
 
     def merge_lists(self, since: datetime.date | None) -> Iterator[_Found]:
-        """List both storages side by side; what is no handle comes last."""
+        """Yield the merged listings of both storages, then the unknown keys of the source."""
         if next(self._source.list(), None) is None:
-            self._delete_extra = False  # it may be a disk that is not mounted
+            self._delete_extra = False  # its disk may not be mounted
         after = None if since is None else f"/{since.isoformat().replace('-', '/')}/{_FIRST}"
         yield from _merge(self._source.list(after=after), self._dest.list(after=after))
         for key in self._source.unknown_keys():
             yield _Found(key, in_source=True, in_dest=False, is_handle=False)
 
     def settle(self, found: _Found) -> Copied:
-        """See to one attachment."""
+        """Copy, compare or remove one attachment; return the outcome."""
         handle = found.handle
         if not found.is_handle:
             return Copied(handle, Outcome.UNKNOWN, reason="not an attachment")
@@ -155,7 +156,7 @@ class _Job:
             return Copied(handle, Outcome.FAILED, reason=str(error))
 
     def _is_gone(self, handle: str) -> bool:
-        """Tell whether somebody has removed it, from the source and maybe from the other, too."""
+        """Return whether the attachment was removed from the source meanwhile."""
         with suppress(Error):
             return handle not in self._source
         return False
@@ -175,13 +176,13 @@ class _Job:
             raise
         if handle in self._source:
             return Copied(handle, Outcome.COPIED, info.size)
-        # Whoever removed it does not expect to find it again.
+        # The attachment was removed during the copy, and must not reappear.
         self._dest.remove(handle)
         return Copied(handle, Outcome.GONE)
 
     @contextmanager
     def _open(self, handle: str) -> Iterator[tuple[Info, ContentSource]]:
-        """Give what is known of an attachment of the source, and its content."""
+        """Open an attachment of the source: its metadata and its content."""
         cached = self._source.read_cached(handle)
         if cached is not None:
             self._throttle.wait_for(len(cached[1]))
@@ -191,7 +192,7 @@ class _Job:
             if stream.info.size <= LARGE:
                 yield stream.info, Throttled(stream, self._throttle)
                 return
-        # Nothing is held open while it waits for its turn.
+        # Do not hold the attachment open while waiting for the semaphore.
         with self._large, self._source.open(handle, length=MAX_POSITION) as stream:
             yield stream.info, Throttled(stream, self._throttle)
 
@@ -200,7 +201,7 @@ class _Job:
         reason = _difference(ours, theirs)
         if not reason and None in (ours.digest, theirs.digest):
             digests = [_digest_of(storage, handle) for storage in (self._source, self._dest)]
-            reason = "" if digests[0] == digests[1] else "other bytes"
+            reason = "" if digests[0] == digests[1] else "different bytes"
         outcome = Outcome.DIFFERS if reason else Outcome.SAME
         return Copied(handle, outcome, reason=reason)
 
@@ -213,11 +214,11 @@ class _Job:
 
 
 def _merge(ours: Iterator[str], theirs: Iterator[str]) -> Iterator[_Found]:
-    """Go through two listings at once, which have the same order."""
+    """Merge two listings in the same order."""
     one, other = next(ours, None), next(theirs, None)
     while one is not None or other is not None:
         if other is None or (one is not None and one < other):
-            assert one is not None  # noqa: S101 - or the loop had ended
+            assert one is not None  # noqa: S101 - else the loop has ended
             yield _Found(one, in_source=True, in_dest=False)
             one = next(ours, None)
         elif one is None or other < one:
@@ -229,10 +230,10 @@ def _merge(ours: Iterator[str], theirs: Iterator[str]) -> Iterator[_Found]:
 
 
 def _check_not_encoded(info: Info) -> None:
-    """Check that a copy is all that the attachment is: no storage of ours records a coding."""
+    """Check that the attachment has no content coding, which no backend records."""
     if info.content_encoding is not None:
         raise Error(
-            "The attachment was stored in a coding, which a copy would lose",
+            "The attachment has a content coding, which a copy would lose",
             f"{info.handle}: Content-Encoding: {info.content_encoding}",
             kind=Kind.UNSUPPORTED,
         )
@@ -242,7 +243,7 @@ def _difference(ours: Info, theirs: Info) -> str:
     if ours.size != theirs.size:
         return f"{theirs.size} bytes, not {ours.size}"
     known = (ours.digest, theirs.digest)
-    return "another digest" if None not in known and known[0] != known[1] else ""
+    return "different digest" if None not in known and known[0] != known[1] else ""
 
 
 def _digest_of(storage: Storage, handle: str) -> str:

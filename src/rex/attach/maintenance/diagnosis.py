@@ -1,4 +1,4 @@
-"""Trying on a storage what an application will do, and telling of each step what is wrong."""
+"""The diagnosis of a storage: checks that do what an application does."""
 
 from __future__ import annotations
 
@@ -41,32 +41,32 @@ SIZE = 4096
 NAME = "doctor.txt"
 CONTENT_TYPE = "text/plain"
 HEADERS = "cache-control,content-disposition,content-encoding,content-type,if-none-match"
-"""What a page sends along with an upload."""
+"""The request headers that a page sends with an upload."""
 _OLDER = (
-    "nothing new is stored in the older storage, so this may be meant; reading and removing could "
-    "not be tried"
+    "the older storage gets no new attachments, so this may be intended; reading and removing "
+    "could not be tried"
 )
 
 
 def diagnose(storage: Storage, origins: Sequence[str] = ()) -> Generator[Check, None, None]:
-    """Try what an application will do with a storage; tell what was found, step by step.
+    """Try what an application does with a storage; yield a check for each step.
 
-    The storage may be one that `check` refuses. After a failure it goes on wherever the next step
-    still makes sense. What it stores, under handles that it reserves, is removed in the end, also
-    when the caller gives up. `origins` are the sites (``https://example.org``) whose pages are to
-    use the links.
+    The storage need not pass `Storage.check`. After a failure, the steps that do not depend on it
+    still run. Attachments stored by the diagnosis are removed afterwards, also if the caller
+    closes the generator. `origins` (as ``https://example.org``) are those whose pages are to use
+    the links.
 
-    Nothing is raised for what is wrong: that is a `Check` whose verdict is `FAIL`.
+    A failure is a `Check` with the verdict `FAIL`, never an exception.
     """
     for doctor in doctors_of(storage):
-        yield from _Examination(doctor, origins).findings()
+        yield from _Diagnosis(doctor, origins).run()
 
 
-class _Examination:
-    """Of one storage.
+class _Diagnosis:
+    """The diagnosis of one storage.
 
-    The steps run in a thread of their own, so that one that has begun is ended before what it
-    stored is removed, whenever the caller is interrupted.
+    The steps run in a separate thread, so that after an interrupt the current step ends before
+    the attachments that it stored are removed.
     """
 
     def __init__(self, doctor: Doctor, origins: Sequence[str]) -> None:
@@ -82,8 +82,8 @@ class _Examination:
         self._verdicts: dict[str, Verdict] = {}
         self._working: set[str] = set()
 
-    def findings(self) -> Generator[Check, None, None]:
-        """Take all the steps, and clean up."""
+    def run(self) -> Generator[Check, None, None]:
+        """Run all steps, then clean up."""
         pool = ThreadPoolExecutor(1, "rex.attach.backend.diagnostics")
         left = None
         try:
@@ -114,7 +114,7 @@ class _Examination:
         tried.append(Step("get link", self._get_link, written))
         if not self._origins:
             tried.append(
-                Step("cors", lambda: skip("no-origin", "no site was given (--origin)"), required)
+                Step("cors", lambda: skip("no-origin", "no origin was given (--origin)"), required)
             )
         tried += [
             Step("cors", functools.partial(self._cors, origin), required)
@@ -133,7 +133,7 @@ class _Examination:
         return found
 
     def _look(self, step: Step) -> Check:
-        from rex.attach.links.client import Unreachable  # which takes a while
+        from rex.attach.links.client import Unreachable  # the import is slow
 
         try:
             return step.look()
@@ -144,11 +144,11 @@ class _Examination:
             if error.kind is Kind.UNSUPPORTED and step.name.endswith("link"):
                 return skip(error.code, one_line(error))
             return fail_with(error, *self._doctor.advice(step.name, error))
-        except Exception as failure:  # noqa: BLE001 - the other steps are worth taking all the same
+        except Exception as failure:  # noqa: BLE001 - the other steps run nevertheless
             return fail("unexpected", f"unexpected {type(failure).__name__}: {failure}")
 
     def _label(self, found: Check, name: str) -> Check:
-        """Name the step and the storage; show no secret, and nothing that a terminal would do."""
+        """Name the step and the storage; mask secrets, and replace control characters."""
         text = self._show(found.text)
         advice = tuple(self._show(line) for line in found.advice)
         return dataclasses.replace(
@@ -160,23 +160,23 @@ class _Examination:
         shown = "".join(char if char.isprintable() else "?" for char in masked)
         return shown if len(shown) <= MAX_TEXT else f"{shown[:MAX_TEXT]}…"
 
-    # What is stored, and removed.
+    # Attachments that the diagnosis stores and removes.
 
     def _reserve(self) -> str:
-        """Make a handle that is removed in the end, whatever comes to be stored under it."""
+        """Reserve a handle whose attachment is removed afterwards."""
         handle = self._storage.reserve(NAME)
         self._handles.append(handle)
         return handle
 
     def _clean_up(self) -> Check | None:
-        """Remove everything; tell what could not be removed and is there."""
+        """Remove all attachments; return a check if some could not be removed."""
         remaining = []
         for handle in self._handles:
             try:
                 self._doctor.discard(handle)
-            except Exception as failure:  # noqa: BLE001 - the others are to go all the same
+            except Exception as failure:  # noqa: BLE001 - remove the others nevertheless
                 reason = one_line(failure) if isinstance(failure, Error) else repr(failure)
-                with contextlib.suppress(Exception):  # then nobody can tell
+                with contextlib.suppress(Exception):  # then this is unknown
                     if handle in self._storage:
                         remaining.append((handle, reason))
         self._doctor.leave()
@@ -185,17 +185,17 @@ class _Examination:
         handles = shlex.join(handle for handle, _ in remaining)
         return fail(
             "not-removed",
-            f"{len(remaining)} attachments of this examination could not be removed: "
-            f"{remaining[0][1]}",
-            "remove them when that can be done:",
+            f"attachments of the diagnosis that could not be removed: {len(remaining)} "
+            f"({remaining[0][1]})",
+            "remove them later:",
             f"$ rex attach rm {handles}",
         )
 
-    # The verbs.
+    # Operations.
 
     def _list(self) -> Check:
         found = next(self._storage.list(), None)
-        return ok("there are attachments" if found is not None else "there is no attachment yet")
+        return ok("the storage has attachments" if found is not None else "no attachments yet")
 
     def _write(self) -> Check:
         self._handle = self._reserve()
@@ -208,14 +208,14 @@ class _Examination:
             self._storage.put(self._handle, self._other)
         except Error as error:
             if error.kind is Kind.EXISTS:
-                return ok("what is stored is not overwritten")
+                return ok("an existing attachment is not overwritten")
             raise
         self._storage.remove(self._handle)
         self._storage.put(self._handle, self._content, content_type=CONTENT_TYPE)
         return warn(
             "condition-ignored",
-            "the server ignores the condition: nothing is protected against being overwritten",
-            "use a server that knows If-None-Match on PUT, and give no link twice until then",
+            "the server ignores If-None-Match, so attachments can be overwritten",
+            "use a server that supports If-None-Match on PUT; until then, use each link once only",
         )
 
     def _read(self) -> Check:
@@ -224,7 +224,7 @@ class _Examination:
             given = stream.read()
         if given != self._content:
             return fail(
-                "other-content", f"{len(given)} bytes were read, and not those that were stored"
+                "other-content", f"the {len(given)} bytes read are not the bytes that were stored"
             )
         return ok(f"{_size(given)} read in {_since(began)}")
 
@@ -235,10 +235,10 @@ class _Examination:
         if given != self._content[start:]:
             return fail(
                 "range-ignored",
-                f"{len(given)} bytes were read from byte {start} on, and not those that are there",
-                "a proxy before the server must pass on the header Range, and cache nothing",
+                f"the {len(given)} bytes read from byte {start} are not the bytes that were stored",
+                "a proxy in front of the server must pass the header Range on, and not cache",
             )
-        return ok(f"from byte {start} on")
+        return ok(f"read from byte {start}")
 
     def _info(self) -> Check:
         info = self._storage.info(self._handle)
@@ -248,26 +248,26 @@ class _Examination:
                 "headers-changed",
                 f"{info.size} bytes of {info.content_type}, not {len(self._content)} of "
                 f"{CONTENT_TYPE}",
-                "a proxy before the server must not change headers",
+                "a proxy in front of the server must not change headers",
             )
         if info.digest != digest:
             return warn(
                 "digest-not-kept",
-                "the SHA-256 was not kept, so damage cannot be found",
-                "a proxy before the server must pass on the headers x-amz-meta-*",
+                "the SHA-256 is not recorded, so damage cannot be detected",
+                "a proxy in front of the server must pass the headers x-amz-meta-* on",
             )
-        return ok("size, content type and SHA-256 are kept")
+        return ok("size, content type and SHA-256 are recorded")
 
     def _remove(self) -> Check:
         self._storage.remove(self._handle)
         if self._handle in self._storage:
-            return fail("still-there", "what was removed is still there")
-        return ok("what was removed is gone")
+            return fail("still-there", "a removed attachment still exists")
+        return ok("a removed attachment no longer exists")
 
-    # Links, used as somebody does who has nothing else.
+    # Links, used as a client without credentials uses them.
 
     def _lacks_links(self) -> Check | None:
-        unanswered = skip("unreachable", "nobody answers links")
+        unanswered = skip("unreachable", "the server of the links cannot be reached")
         return self._doctor.lacks_links() or (unanswered if self._is_unreachable else None)
 
     def _post_link(self) -> Check:
@@ -284,12 +284,11 @@ class _Examination:
         if self._doctor.client.upload(other, self._content + b"x").ok:
             return fail(
                 "size-limit-ignored",
-                f"a form of {len(self._content) + 1} bytes was taken, though its link permits "
+                f"a form of {len(self._content) + 1} bytes was accepted, but its link allows "
                 f"{len(self._content)}",
-                "the server ignores content-length-range: let nobody upload by POST who is not "
-                "trusted with the space",
+                "the server ignores content-length-range: give POST links to trusted clients only",
             )
-        return ok(f"{_place(link)}: {_size(self._content)} uploaded, and one byte more refused")
+        return ok(f"{_place(link)}: {_size(self._content)} uploaded; one byte more is refused")
 
     def _put_link(self) -> Check:
         if remaining := self._lacks_links():
@@ -305,10 +304,10 @@ class _Examination:
             verdict = warn if self._verdicts["conditional write"] is Verdict.WARN else fail
             return verdict(
                 "link-works-twice",
-                "the link worked twice, and the second upload took the place of the first",
-                "a proxy before the server must pass on the header If-None-Match",
+                "the link worked twice, and the second upload replaced the first",
+                "a proxy in front of the server must pass the header If-None-Match on",
             )
-        return ok(f"{_place(link)}: {_size(self._content)} uploaded, and a second time refused")
+        return ok(f"{_place(link)}: {_size(self._content)} uploaded; a second upload is refused")
 
     def _get_link(self) -> Check:
         if remaining := self._lacks_links():
@@ -318,26 +317,26 @@ class _Examination:
         if not answer.ok:
             return self._doctor.explain_refusal("GET", answer)
         if answer.body != self._content:
-            return fail("other-content", "the link gives other bytes than were stored")
+            return fail("other-content", "the bytes downloaded are not the bytes that were stored")
         if (answer.disposition, answer.filename) != ("attachment", NAME):
             return fail(
                 "disposition-ignored",
-                "the link does not say that it is a download, and under which name",
-                "a proxy before the server must pass on the header Content-Disposition",
+                "the response lacks Content-Disposition: attachment with the file name",
+                "a proxy in front of the server must pass the header Content-Disposition on",
             )
         return ok(f"{_place(link)}: {_size(answer.body)} downloaded")
 
     def _compare(self, handle: str) -> Check | None:
-        """Compare what somebody uploaded, unless it is known that it cannot be read."""
+        """Compare an uploaded attachment, unless the step `read` failed."""
         if self._verdicts.get("read") is Verdict.FAIL:
             return None
         with self._storage.open(handle) as stream:
             if stream.read() == self._content:
                 return None
-        return fail("other-content", "what is stored is not what was uploaded")
+        return fail("other-content", "the bytes stored are not the bytes that were uploaded")
 
     def _cors(self, origin: str) -> Check:
-        """Ask what a browser asks before it lets a page of this origin send and read (Fetch)."""
+        """Send the preflight requests of a browser for a page of this origin (Fetch)."""
         if remaining := self._lacks_links():
             return remaining
         if self._verdicts["get link"] is Verdict.FAIL:
@@ -348,7 +347,7 @@ class _Examination:
         except Error as error:
             return skip(error.code, one_line(error))
         methods = self._doctor.methods
-        missing = [method for method in methods if not self._permits(link, origin, method)]
+        missing = [method for method in methods if not self._allows(link, origin, method)]
         if missing:
             what = "use the links" if len(missing) == len(methods) else f"send {', '.join(missing)}"
             return fail(
@@ -361,13 +360,13 @@ class _Examination:
         if not {"etag", "*"} & exposed:
             return fail(
                 "etag-hidden",
-                f"pages of {origin} cannot read the ETag of the answers, which uploads in parts "
+                f"pages of {origin} cannot read the response header ETag, which multipart uploads "
                 "need",
                 *self._doctor.not_shared(origin),
             )
         return ok(f"pages of {origin} may use the links")
 
-    def _permits(self, link: PresignedLink, origin: str, method: str) -> bool:
+    def _allows(self, link: PresignedLink, origin: str, method: str) -> bool:
         asked = {
             "Origin": origin,
             "Access-Control-Request-Method": method,
@@ -389,7 +388,7 @@ class _Examination:
 
 
 def _needs(step: str) -> Check:
-    return skip("step-failed", f"it needs {step!r}")
+    return skip("step-failed", f"requires the step {step!r}")
 
 
 def _words(values: Sequence[str] | None) -> set[str]:

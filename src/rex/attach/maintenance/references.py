@@ -1,4 +1,4 @@
-"""The handles that an application refers to, from wherever it keeps them."""
+"""The handles that an application refers to: from a file, a command or a database."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["from_command", "from_database", "from_lines"]
 
 
 def from_lines(lines: Iterable[str]) -> Iterator[str]:
-    """Give the handles of a text with one a line; empty lines are passed over."""
+    """Yield the handles of a text with one handle per line; skip empty lines."""
     return (handle for line in lines if (handle := line.rstrip("\r\n")))
 
 
 def from_command(command: str) -> Iterator[str]:
-    """Give the handles that a command of the shell prints, one a line.
+    """Yield the handles that a shell command prints, one per line.
 
-    Errors: `UNAVAILABLE` when it fails, after all that it printed.
+    Errors: `UNAVAILABLE` if the command fails, raised after its output.
     """
-    with subprocess.Popen(  # noqa: S602 - it is the operator's own, given for that
+    with subprocess.Popen(  # noqa: S602 - the operator gives the command
         command, shell=True, stdout=subprocess.PIPE, text=True, encoding="utf-8"
     ) as process:
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        assert process.stdout is not None  # noqa: S101 - a pipe
         yield from from_lines(process.stdout)
     if process.returncode:
         reason = f"exit code {process.returncode}"
@@ -35,22 +35,22 @@ def from_command(command: str) -> Iterator[str]:
 
 
 def from_database(url: str, query: str) -> Iterator[str]:
-    """Give the first column of what a database answers to a query in SQL; NULL is passed over.
+    """Yield the first column of an SQL query; skip NULL.
 
-    `url` is SQLAlchemy's, as ``postgresql+psycopg://user@host/database``. Errors: `CONFIGURATION`
-    without SQLAlchemy, or for a wrong URL; `UNAVAILABLE` when the database answers otherwise.
+    `url` is an SQLAlchemy URL, as ``postgresql+psycopg://user@host/database``. Errors:
+    `CONFIGURATION` without SQLAlchemy, or for an invalid URL; `UNAVAILABLE` if the query fails.
     """
     try:
         import sqlalchemy
         from sqlalchemy.exc import SQLAlchemyError
     except ImportError as missing:
-        reason = "Asking a database needs more packages: pip install 'rex-attach[sql]'"
+        reason = "Database queries need SQLAlchemy: pip install 'rex-attach[sql]'"
         raise Error(reason, missing, kind=Kind.CONFIGURATION) from None
     try:
         engine = sqlalchemy.create_engine(url)
     except (SQLAlchemyError, ImportError, ValueError) as failure:
-        # What it says may hold the URL, and that a password.
-        reason = "The URL of the database cannot be used"
+        # The message may contain the URL, and the URL a password.
+        reason = "The database URL must be a valid SQLAlchemy URL"
         raise Error(reason, type(failure).__name__, kind=Kind.CONFIGURATION) from None
     try:
         with engine.connect() as connection:
@@ -62,8 +62,6 @@ def from_database(url: str, query: str) -> Iterator[str]:
         said = str(getattr(failure, "orig", None) or type(failure).__name__).partition("\n")[0]
         password = engine.url.password
         reason = said.replace(password, "…") if password else said
-        raise Error(
-            "The database does not answer with handles", show(reason), kind=Kind.UNAVAILABLE
-        ) from None
+        raise Error("The database query failed", show(reason), kind=Kind.UNAVAILABLE) from None
     finally:
         engine.dispose()

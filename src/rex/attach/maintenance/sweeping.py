@@ -1,4 +1,4 @@
-"""What nobody finished, and what nobody refers to: found, and removed when it is told to."""
+"""Sweeping a storage: finding and removing garbage and orphans."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ __all__ = ["GRACE", "Swept", "lifecycle", "sweep"]
 WORKERS = 32
 GRACE = 24 * 3600.0
 MIN_GRACE = 60.0
-"""What is younger may be in the middle of being made, with nothing yet to tell."""
+"""Seconds: a younger file may still be in the process of being written."""
 DAY = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """One thing that is left over; it is removed by now if that was asked for."""
+    """An item of garbage; removed if `sweep` was called with `delete`."""
 
     handle: str
-    """Its handle, or where it stands in the storage."""
+    """The handle, or the path or key in the storage."""
     kind: GarbageKind
     size: int = 0
     """In bytes."""
     since: datetime.datetime | None = None
-    """Since when it has been of no use (aware, UTC)."""
+    """The time since which the item is unused (aware, UTC)."""
     reason: str = ""
-    """Why it could not be removed, for `FAILED`."""
+    """The reason of `FAILED`."""
 
     @property
     def is_fine(self) -> bool:
-        """Whether it could be looked at, and removed."""
+        """Whether no failure occurred."""
         return self.kind is not GarbageKind.FAILED
 
 
@@ -55,24 +55,23 @@ def sweep(
     workers: int = WORKERS,
     now: datetime.datetime | None = None,
 ) -> Generator[Swept, None, None]:
-    """Find what is left over, and with `delete` remove it; tell each, as it is found.
+    """Find garbage, and with `delete` remove it; yield each item as it is found.
 
-    That is what has been of no use for `grace` seconds, at least 60: uploads since they have
-    expired (`Storage.upload_expires`), temporary files and empty directories since they were last
-    changed. What is younger, or in use, is not touched.
+    Garbage has been unused for `grace` seconds, at least 60: uploads since they expired
+    (`Storage.upload_expires`), temporary files and empty directories since their last change.
+    Anything younger or in use is kept.
 
-    `referenced` are all handles that the application still refers to. Given these, attachments
-    that are not among them and were stored longer than `grace` ago are left over, too: `grace` has
-    to be longer than what may pass between storing an attachment and referring to it. They are
-    read before anything else is. `workers` is how many attachments are looked at at once, and `now`
-    (aware) what to take for the time.
+    `referenced` must be all handles that the application refers to. If given, all other
+    attachments that were stored more than `grace` ago are garbage too: `grace` must be longer than
+    the time between storing an attachment and referring to it. `referenced` is read first.
+    `workers` is the number of attachments processed at a time, and `now` (aware) the current time.
 
-    Errors, before anything is removed: `ILL_FORMED` for a grace that is too short, and for what is
-    no handle in `referenced`; `CONFIGURATION` when it is empty, or none of it is in a storage that
-    has attachments. Later, those of listing.
+    Errors, before anything is removed: `ILL_FORMED` for a grace that is too short, and for an
+    ill-formed handle in `referenced`; `CONFIGURATION` if `referenced` is empty, or if a storage
+    with attachments has none of them. Later, those of listing.
     """
     if not grace >= MIN_GRACE:
-        reason = f"The grace is a number of seconds, at least {MIN_GRACE:.0f}"
+        reason = f"grace must be a number of seconds, at least {MIN_GRACE:.0f}"
         raise Error(reason, show(grace), kind=Kind.ILL_FORMED)
     before = (now or datetime.datetime.now(datetime.UTC)) - datetime.timedelta(seconds=grace)
     handles = None if referenced is None else _check_handles(storage, referenced)
@@ -85,10 +84,9 @@ def lifecycle(
 ) -> Sequence[dict[str, Any]]:
     """Return the lifecycle rules with which a bucket removes abandoned uploads.
 
-    They leave an upload as long as it may take and `grace` seconds more. With `noncurrent`
-    (seconds), the bucket also removes the versions that it keeps of removed attachments. All is in
-    whole days. The rules are those of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED`
-    without a bucket.
+    The rules keep an upload for `Storage.upload_expires` and `grace` seconds. With `noncurrent`
+    (seconds), they also remove the versions of removed attachments. Times are rounded up to days.
+    The format is that of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
     """
     days = _days(storage.upload_expires + grace)
     return storage.lifecycle(days, None if noncurrent is None else max(1, _days(noncurrent)))
@@ -99,15 +97,15 @@ def _days(seconds: float) -> int:
 
 
 def _check_handles(storage: Storage, referenced: Iterable[str]) -> set[str]:
-    """Make sure that these are handles of this storage: all others would be removed."""
+    """Return the handles. Errors: `CONFIGURATION` unless they are those of this storage."""
     handles = set()
     for handle in referenced:
         parse_handle(handle)
         handles.add(handle)
     if not handles:
         raise Error(
-            "The application refers to no attachment at all, so none is removed",
-            "leave the handles out to sweep the rest",
+            "The list of referenced handles is empty, so nothing is removed",
+            "omit the list to sweep everything but attachments",
             kind=Kind.CONFIGURATION,
             code="no-references",
         )
@@ -115,8 +113,8 @@ def _check_handles(storage: Storage, referenced: Iterable[str]) -> set[str]:
     first = next(listed, None)
     if first is not None and first not in handles and handles.isdisjoint(listed):
         raise Error(
-            "None of the attachments that the application refers to is in this storage",
-            f"{storage!r} may be another one, so nothing is removed",
+            "The storage has none of the attachments that the application refers to",
+            f"{storage!r} may be the wrong storage, so nothing is removed",
             kind=Kind.CONFIGURATION,
             code="no-references",
         )
@@ -130,14 +128,14 @@ class _Job:
         self._delete = delete
 
     def all(self, referenced: set[str] | None, workers: int) -> Generator[Swept, None, None]:
-        """Find everything."""
+        """Yield garbage, then orphans."""
         yield from self._uploads()
         yield from self._clear_garbage()
         if referenced is not None:
             yield from self._orphans(referenced, workers)
 
     def _uploads(self) -> Iterator[Swept]:
-        """Find uploads in pieces that have expired."""
+        """Yield expired resumable uploads."""
         if self._storage.abilities.resumable is None:
             return
         uploads = self._storage.uploads
@@ -155,7 +153,7 @@ class _Job:
                 yield Swept(handle, GarbageKind.UPLOAD, upload.offset, upload.expires_at)
 
     def _clear_garbage(self) -> Iterator[Swept]:
-        """Find what the storage itself knows of."""
+        """Yield the garbage that the backend finds."""
         for found in self._storage.garbage(self._before):
             swept = Swept(found.name, found.kind, found.size, found.since)
             try:
@@ -167,7 +165,7 @@ class _Job:
                 )
 
     def _orphans(self, referenced: set[str], workers: int) -> Iterator[Swept]:
-        """Find attachments that nobody refers to."""
+        """Yield attachments that the application does not refer to."""
         others = (handle for handle in self._storage if handle not in referenced)
         for swept in map_concurrently(self._orphan, others, workers):
             if swept is not None:

@@ -1,4 +1,4 @@
-"""Bytes that pass at a limited rate, whoever sends them."""
+"""A limit on the bytes per second, shared by threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Throttle", "Throttled"]
 
 
 class Throttle:
-    """Lets so many bytes a second pass, all threads together; all of them without a rate."""
+    """Limits the bytes per second of all threads together; unlimited without a rate."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Throttle:
         self._free_at = clock()
 
     def wait_for(self, size: int) -> None:
-        """Wait until what has passed before leaves room for so many bytes more."""
+        """Wait until the rate allows `size` more bytes."""
         if self._rate is None:
             return
         with self._lock:
@@ -41,14 +41,14 @@ class Throttle:
 
 
 class Throttled:
-    """A file that is read at the rate of a throttle."""
+    """A file that is read at a throttled rate."""
 
     def __init__(self, file: BinaryIO, throttle: Throttle) -> None:
         self._file = file
         self._throttle = throttle
 
     def read(self, size: int, /) -> bytes:
-        """Read, and wait for what was read to be let pass."""
+        """Read at most `size` bytes, then wait as the throttle demands."""
         chunk = self._file.read(size)
         self._throttle.wait_for(len(chunk))
         return chunk

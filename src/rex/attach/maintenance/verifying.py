@@ -1,4 +1,4 @@
-"""All attachments of a storage, read and compared with the digests recorded of them."""
+"""Verifying attachments: reading and comparing them with their recorded digests."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ class State(enum.Enum):
     """The state of one attachment."""
 
     OK = "ok"
-    """All of it was read, and its SHA-256 or MD5 is the one recorded."""
+    """The bytes match the recorded SHA-256 or MD5."""
     READABLE = "readable"
-    """All of it was read; neither was recorded of it."""
+    """The bytes can be read, but no digest was recorded."""
     CORRUPT = "corrupt"
-    """Its bytes are not those that were stored, or not all of them are there."""
+    """The bytes are not those that were stored, or some are missing."""
     MISSING = "missing"
-    """There is no such attachment, though somebody refers to it."""
+    """The application refers to the attachment, but it does not exist."""
     UNREADABLE = "unreadable"
-    """It could not be read, for the reason given."""
+    """The attachment could not be read, for the given reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The state of one attachment, and why."""
+    """The state of one attachment, with its reason."""
 
     handle: str
     state: State
     size: int = 0
-    """The bytes that were read."""
+    """The number of bytes read."""
     reason: str = ""
     done_to: str | None = None
-    """All attachments up to this handle, in the order of the listing, have been told by now."""
+    """All attachments up to this handle, in the order of the listing, have been yielded."""
 
     @property
     def is_fine(self) -> bool:
-        """Whether nothing is known to be wrong."""
+        """Whether no damage was found."""
         return self.state in (State.OK, State.READABLE)
 
 
@@ -70,25 +70,25 @@ def verify(
     rate: float | None = None,
     workers: int = WORKERS,
 ) -> Generator[Verified, None, None]:
-    """Read all attachments; tell the state of each, as it is known, in no order.
+    """Read all attachments; yield the state of each as it is known, in any order.
 
-    `handles` are those to read instead of all that the storage lists: the application's own tell
-    what is `MISSING`. `after` is a handle after which to begin, as the `done_to` of a run that was
-    interrupted. `sample` is the fraction to read, chosen at random: 0.01 reads one of a hundred.
-    `rate` is the most bytes a second, and `workers` how many are read at once. What is removed
-    meanwhile is not told.
+    `handles` replaces the listing of the storage: with the handles that the application refers
+    to, missing attachments are found. `after` is the handle after which to begin, as the `done_to`
+    of an interrupted run. `sample` is the fraction of the attachments to read, chosen at random.
+    `rate` is the largest number of bytes per second, and `workers` the number of attachments read
+    at a time. A listed attachment that is removed meanwhile is omitted.
 
-    Errors: `ILL_FORMED` for a fraction that is none, and those of listing, raised as it goes.
+    Errors: `ILL_FORMED` for `sample`; those of listing.
     """
     if not 0 < sample <= 1:
-        reason = "The sample is a fraction, more than 0 and at most 1"
+        reason = "sample must be a fraction above 0, at most 1"
         raise Error(reason, sample, kind=Kind.ILL_FORMED)
     asked = storage.list(after=after) if handles is None else _list_after(handles, after)
     chosen = (handle for handle in asked if random.random() < sample)  # noqa: S311 - no secret
-    results = _in_turn(partial(_look_at, storage, Throttle(rate)), chosen, after, workers)
+    results = _verify_all(partial(_verify_one, storage, Throttle(rate)), chosen, after, workers)
     if handles is not None:
         return results
-    # What was listed and is not there has been removed since.
+    # A listed attachment that is missing has been removed meanwhile.
     return (result for result in results if result.state is not State.MISSING)
 
 
@@ -96,10 +96,10 @@ def _list_after(handles: Iterable[str], after: str | None) -> Iterator[str]:
     return (handle for handle in handles if after is None or handle > after)
 
 
-def _in_turn(
-    look_at: Callable[[str], Verified], handles: Iterator[str], after: str | None, workers: int
+def _verify_all(
+    verify_one: Callable[[str], Verified], handles: Iterator[str], after: str | None, workers: int
 ) -> Generator[Verified, None, None]:
-    """Look at all, and note up to where all have been looked at."""
+    """Verify all handles; add `done_to` to the results."""
     begun: collections.deque[str] = collections.deque()
     done: set[str] = set()
 
@@ -108,7 +108,7 @@ def _in_turn(
             begun.append(handle)
             yield handle
 
-    with contextlib.closing(map_concurrently(look_at, note_begun(), workers)) as results:
+    with contextlib.closing(map_concurrently(verify_one, note_begun(), workers)) as results:
         for result in results:
             done.add(result.handle)
             while begun and begun[0] in done:
@@ -117,10 +117,10 @@ def _in_turn(
             yield dataclasses.replace(result, done_to=after)
 
 
-def _look_at(storage: Storage, throttle: Throttle, handle: str) -> Verified:
+def _verify_one(storage: Storage, throttle: Throttle, handle: str) -> Verified:
     size = 0
     try:
-        with storage.open(handle, length=MAX_POSITION) as stream:  # which compares the SHA-256
+        with storage.open(handle, length=MAX_POSITION) as stream:  # reading compares the SHA-256
             info = stream.info
             md5 = hashlib.md5(usedforsecurity=False)
             for chunk in iter(partial(stream.read, CHUNK_SIZE), b""):
@@ -133,8 +133,8 @@ def _look_at(storage: Storage, throttle: Throttle, handle: str) -> Verified:
         return Verified(handle, states.get(error.kind, State.UNREADABLE), size, str(error))
     if info.digest is not None:
         return Verified(handle, State.OK, size)
-    # What S3 stored in one piece has its MD5 as entity tag, unless it is encrypted with a key
-    # of its own; so another tag tells nothing.
+    # S3 uses the MD5 as the entity tag of an object sent in one request, unless the object is
+    # encrypted with its own key; so a different tag proves nothing.
     is_equal = info.etag == f'"{md5.hexdigest()}"'
     state = State.OK if is_equal else State.READABLE
     return Verified(handle, state, size, "" if is_equal else "no digest was recorded")
