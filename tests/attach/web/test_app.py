@@ -215,7 +215,7 @@ def test_paths_that_are_no_handles_are_not_found(path: str) -> None:
 )
 def test_a_wrong_method_is_told_the_right_ones(method: str, path: str, allow: str) -> None:
     """With `Allow` (RFC 9110, section 15.5.6)."""
-    answer = ask(attachments(MemoryStorage(), ANYBODY), method, path)
+    answer = ask(attachments(MemoryStorage(url="http://here"), ANYBODY), method, path)
     assert (405, allow) == (answer.status_code, answer.headers["Allow"])
 
 
@@ -234,7 +234,7 @@ def test_a_wrong_method_is_told_the_right_ones(method: str, path: str, allow: st
 )
 def test_a_wrong_wish_for_a_link_is_refused(options: dict[str, Any], status: int) -> None:
     """The problem says what is expected."""
-    app = attachments(MemoryStorage(max_size=10), ANYBODY)
+    app = attachments(MemoryStorage(max_size=10, url="http://here"), ANYBODY)
     assert status == ask(app, "POST", "/links", **options).status_code
 
 
@@ -448,7 +448,7 @@ def test_an_unexpected_failure_is_logged_and_not_told(caplog: pytest.LogCaptureF
     answer = ask(attachments(Broken(), ANYBODY), "HEAD", f"{FOLDER}/a.txt")
     assert 500 == answer.status_code
     assert "ZeroDivisionError" in caplog.text
-    answer = ask(attachments(Broken(), ANYBODY), "GET", f"{FOLDER}/a.txt?link")
+    answer = ask(attachments(Broken(url="http://here"), ANYBODY), "GET", f"{FOLDER}/a.txt?link")
     assert "Internal server error." == answer.json()["detail"]
 
 
@@ -777,7 +777,7 @@ def test_a_listing_looked_at_has_no_body() -> None:
 
 def test_a_wish_for_a_link_that_stalls_is_cut() -> None:
     """As an upload is."""
-    app = attachments(MemoryStorage(), ANYBODY, Options(stall_seconds=0.05))
+    app = attachments(MemoryStorage(url="http://here"), ANYBODY, Options(stall_seconds=0.05))
 
     async def stuck() -> AsyncIterator[bytes]:
         yield b"{"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 SERVICE = "http://here/attach"
-OPEN_DOORS = {("get", "/openapi.json")}
+OPEN_DOORS = {("get", "/openapi.json"), ("head", "/openapi.json")}
 """What needs no permission: the description, which holds nothing of the storage."""
 FORM = ("content-type", "multipart/form-data; boundary=b")
 
@@ -73,7 +73,7 @@ def ask(
 def filled(path: str, handle: str) -> str:
     """Put a handle and unknown ids into a path of the description."""
     path = path.replace("/{year}/{month}/{day}/{id}/{name}", handle)
-    return path.format(uploadId="x", part="1", token="x.y")
+    return path.format(upload_id="x", part="1", token="x.y")
 
 
 @pytest.mark.parametrize(("method", "path"), sorted({*operations()} - OPEN_DOORS))

@@ -39,6 +39,8 @@ class LinkSigner(abc.ABC):
     """Whether the service answers the links, and not the server of the backend."""
     signs_uploads = True
     """Whether the signer also signs uploads, and not only downloads."""
+    signs_downloads = True
+    """Whether the signer signs downloads of all attachments, and not only of some."""
 
     @property
     def is_offline(self) -> bool:

@@ -166,6 +166,12 @@ class _Links(LinkSigner):
         links = self._new.abilities.links
         return links is not None and links.signs_uploads
 
+    @property
+    def signs_downloads(self) -> bool:  # type: ignore[override]  # it depends on both storages
+        """Whether both storages have links for all their attachments."""
+        both = [storage.abilities.links for storage in self._both]
+        return all(links is not None and links.signs_downloads for links in both)
+
     def post(
         self, key: str, content_type: str, max_size: int | None, seconds: float
     ) -> PresignedLink:

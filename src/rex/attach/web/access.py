@@ -17,7 +17,7 @@ from starlette.requests import Request  # noqa: TC002 - resolved at run time
 from rex.attach.handle import parse_handle, show
 from rex.attach.settings import bearer_keys, import_rule
 from rex.attach.storage import Storage  # noqa: TC001 - resolved at run time
-from rex.attach.web.section import EXPOSED
+from rex.attach.web.cors import EXPOSED
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -113,11 +113,15 @@ class Access:
     async def check_upload(
         self, request: Request, action: Action, storage: Storage, handle: str
     ) -> None:
-        """Check that a request may go on with an upload that has begun.
+        """Check that a request may continue an upload: by the rule and by the owner.
 
-        The rule is asked, and a handle that was made for a user takes no other. Errors: `DENIED`.
+        Errors: `DENIED`.
         """
         await self.check(request, action, handle)
+        await self.check_owner(request, storage, handle)
+
+    async def check_owner(self, request: Request, storage: Storage, handle: str) -> None:
+        """Check that a handle was not made for another user. Errors: `DENIED`."""
         if parse_handle(handle).is_marked:
             owner = self.owner(request)
             if owner is None or not await storage.aio.is_owned_by(handle, owner):

@@ -6,9 +6,7 @@ import datetime
 import json
 import re
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote
 
 from starlette.responses import JSONResponse
 
@@ -16,19 +14,16 @@ from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import show
 from rex.attach.web.body import read_json
 from rex.attach.web.errors import answer_failure
-from rex.attach.web.section import GuardedSection, preflight_headers
+from rex.attach.web.section import Section
 from rex.core import Error, Kind
-from rex.core.web import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from rex.attach.links.link import PresignedLink
-
-    Endpoint = Callable[[Request], Awaitable[Response]]
 
 __all__ = ["Companion", "media_type_of"]
 
@@ -47,19 +42,19 @@ class _Upload(NamedTuple):
     max_size: int | None
 
 
-class Companion(GuardedSection):
+class Companion(Section):
     """Links for the parts of an upload, to a browser that has no key of the server.
 
     What the browser takes for the id of an upload is a token, signed over its handle, the server's
     id, the largest size and the time by which it has to be completed.
     """
 
-    preflight = preflight_headers("GET, POST, DELETE")
+    prefix = "/s3"
 
-    async def answer(self, request: Request, path: str) -> Response:
-        """Answer one request; what Uppy shows of an error is its ``message``."""
+    async def respond(self, request: Request, answer: Awaitable[Response]) -> Response:
+        """Await the response of a handler; Uppy shows the ``message`` of an error."""
         try:
-            return await self._answer(request, path)
+            return await answer
         except Error as failure:
             response = await answer_failure(request, failure, self._access)
             content = json.loads(bytes(response.body))
@@ -67,39 +62,10 @@ class Companion(GuardedSection):
             response.headers["Content-Length"] = str(len(response.body))
             return response
 
-    async def _answer(self, request: Request, path: str) -> Response:
-        endpoints = self._endpoints([unquote(part) for part in path.split("/")[1:]])
-        endpoint = endpoints.get(request.method)
-        if endpoint is not None:
-            return await endpoint(request)
-        await self._access.check(request, "link")
-        if not endpoints:
-            raise Error("There is nothing here", kind=Kind.NOT_FOUND)
-        allow = ", ".join(sorted(endpoints))
-        return problem(405, f"Use {allow}.", "method-not-allowed", {"Allow": allow})
-
-    def _endpoints(self, parts: list[str]) -> dict[str, Endpoint]:
-        endpoints: dict[str, Endpoint] = {}
-        match parts:
-            case ["params"]:
-                endpoints["GET"] = self._params
-            case ["multipart"]:
-                endpoints["POST"] = self._create
-            case ["multipart", token]:
-                endpoints["GET"] = partial(self._list, token)
-                endpoints["DELETE"] = partial(self._abort, token)
-            case ["multipart", token, "batch"]:
-                endpoints["GET"] = partial(self._sign_parts, token)
-            case ["multipart", token, "complete"]:
-                endpoints["POST"] = partial(self._complete, token)
-            case ["multipart", token, number]:
-                endpoints["GET"] = partial(self._sign_part, token, number)
-        return endpoints
-
     # An upload in one piece.
 
-    async def _params(self, request: Request) -> Response:
-        await self._access.check(request, "link")
+    async def params(self, request: Request) -> Response:
+        """Reserve a handle and create an upload form (Uppy)."""
         handle = await self._reserve(request, request.query_params.get("filename"))
         link = await self._storage.aio.upload_link(
             handle, content_type=media_type_of(request.query_params.get("type"))
@@ -116,8 +82,8 @@ class Companion(GuardedSection):
 
     # An upload in parts.
 
-    async def _create(self, request: Request) -> Response:
-        await self._access.check(request, "link")
+    async def create(self, request: Request) -> Response:
+        """Begin a multipart upload (Uppy)."""
         multipart = self._storage.multipart
         wanted = await read_json(request, stall_seconds=self._stall_seconds)
         handle = await self._reserve(request, wanted.get("filename"))
@@ -139,8 +105,9 @@ class Companion(GuardedSection):
             }
         )
 
-    async def _list(self, token: str, request: Request) -> Response:
-        upload = await self._open_token(token, request)
+    async def list_parts(self, request: Request, upload_id: str) -> Response:
+        """List the parts of a multipart upload."""
+        upload = await self._open_token(request, upload_id)
 
         def parts() -> list[dict[str, object]]:
             return [
@@ -150,21 +117,24 @@ class Companion(GuardedSection):
 
         return _json(await self._storage.aio.run(parts))
 
-    async def _sign_part(self, token: str, number: str, request: Request) -> Response:
-        upload = await self._open_token(token, request)
-        link = await self._part_link(upload, number)
+    async def sign_part(self, request: Request, upload_id: str, part: str) -> Response:
+        """Create the upload link of a part."""
+        upload = await self._open_token(request, upload_id)
+        link = await self._part_link(upload, part)
         return _json({"url": link.url, "expires": _seconds_left(link)})
 
-    async def _sign_parts(self, token: str, request: Request) -> Response:
-        upload = await self._open_token(token, request)
+    async def sign_parts(self, request: Request, upload_id: str) -> Response:
+        """Create the upload links of several parts."""
+        upload = await self._open_token(request, upload_id)
         numbers = request.query_params.get("partNumbers", "").split(",")
         if len(numbers) > MAX_BATCH:
             raise Error(f"Ask for at most {MAX_BATCH} parts at once", kind=Kind.ILL_FORMED)
         urls = {number: (await self._part_link(upload, number)).url for number in numbers}
         return _json({"presignedUrls": urls})
 
-    async def _complete(self, token: str, request: Request) -> Response:
-        upload = await self._open_token(token, request)
+    async def complete(self, request: Request, upload_id: str) -> Response:
+        """Complete a multipart upload."""
+        upload = await self._open_token(request, upload_id)
         wanted = await read_json(
             request, stall_seconds=self._stall_seconds, max_size=MAX_COMPLETE_BYTES
         )
@@ -186,8 +156,9 @@ class Companion(GuardedSection):
             }
         )
 
-    async def _abort(self, token: str, request: Request) -> Response:
-        upload = await self._open_token(token, request)
+    async def abort(self, request: Request, upload_id: str) -> Response:
+        """Abort a multipart upload."""
+        upload = await self._open_token(request, upload_id)
         await self._storage.aio.run(self._storage.multipart.abort, upload.handle, upload.id)
         return _json({})
 
@@ -200,9 +171,8 @@ class Companion(GuardedSection):
         await self._access.check(request, "link", handle)
         return handle
 
-    async def _open_token(self, token: str, request: Request) -> _Upload:
-        """Return the upload of a token. Errors: `DENIED` for another user than who began it."""
-        await self._access.check(request, "link")
+    async def _open_token(self, request: Request, token: str) -> _Upload:
+        """Return the upload of a token. Errors: `DENIED` for a user who did not begin it."""
         multipart = self._storage.multipart
         claims = self._storage.tokens.read(PURPOSE, token)
         upload = _Upload(claims["handle"], claims["id"], claims["max"])

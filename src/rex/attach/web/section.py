@@ -1,64 +1,176 @@
-"""A part of the service's paths, in a file of its own."""
+"""A route of the service, and the handlers of the routes below one prefix."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from urllib.parse import unquote
+
+from rex.attach.backend.abilities import require
+from rex.attach.web.cors import preflight_headers
+from rex.attach.web.paths import handle_of
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from rex.attach.storage import Storage
-    from rex.attach.web.access import Access
+    from rex.attach.web.access import Access, Action
 
-__all__ = ["EXPOSED", "GuardedSection", "Section", "preflight_headers"]
+    Handler = Callable[..., Awaitable[Response]]
 
-EXPOSED = (
-    "Accept-Encoding, Accept-Ranges, Allow, Content-Disposition, Content-Encoding, "
-    "Content-Length, Content-Location, Content-Range, ETag, Last-Modified, Location, Retry-After, "
-    "Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, "
-    "Upload-Concat, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, "
-    "Upload-Offset, WWW-Authenticate"
-)
-"""What a page of another site may read of an answer (Fetch, Access-Control-Expose-Headers)."""
+__all__ = ["Options", "Route", "Section", "Service"]
+
+_PATTERNS = {"handle": "/.*", "token": "[A-Za-z0-9_.-]+"}
+"""The parameters of paths that are not a segment of any text."""
 
 
-class Section(Protocol):
-    """What answers under one part of the service's paths."""
+class Options(NamedTuple):
+    """How the service behaves."""
+
+    redirect: bool = False
+    """Answer a download with a redirect to a download link, where the storage makes links."""
+    stall_seconds: float = 30
+    """How long to wait for a client that neither sends nor reads anything."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """An entry in the table of routes, and all that is derived from it."""
+
+    methods: str
+    """Separated by spaces."""
+    path: str
+    """Below the mount; `{handle}` stands for a handle with its first slash."""  # words: ok
+    handler: Handler
+    """A method of the section, called with the request and the parameters of the path."""
+    action: Action | None
+    """Checked with the access rule before the handler runs; None: public, or a token decides."""
+    answers: Mapping[str, Any]
+    """The OpenAPI responses by status, other than problems."""
+    needs: str = field(default="", kw_only=True)
+    """The ability that the storage must have, or its property: ``links.is_service``."""
+    query: str = field(default="", kw_only=True)
+    """The parameter of the query that selects this route among those of its method and path."""
+    option: str = field(default="", kw_only=True)
+    """The option of the service that must be set."""
+    parameters: tuple[Any, ...] = field(default=(), kw_only=True)
+    """The OpenAPI parameters besides those of the path."""
+    body: Mapping[str, Any] | None = field(default=None, kw_only=True)
+    """The OpenAPI content of the request, by media type."""
 
     @property
-    def preflight(self) -> Mapping[str, str]:
-        """What a page of another site that may read the answers is told beforehand."""
+    def summary(self) -> str:
+        """The description of the route: the first line of its handler's documentation."""
+        return (self.handler.__doc__ or "").partition("\n")[0].rstrip(".")
 
-    def cors(self, request: Request) -> dict[str, str]:
-        """Give the headers that let such a page read an answer, if it may."""
 
-    async def answer(self, request: Request, path: str) -> Response:
-        """Answer a request for a path below the section, as it was sent: ``/…`` or nothing.
+@dataclass(frozen=True)
+class Service:
+    """What all handlers share."""
 
-        What is raised is answered by the service.
+    storage: Storage
+    access: Access
+    options: Options
+    sections: Mapping[type[Section], Sequence[Route]]
+
+    @property
+    def routes(self) -> list[Route]:
+        """The routes that exist here."""
+        return [each for routes in self.sections.values() for each in routes if self.has(each)]
+
+    def has(self, route: Route) -> bool:
+        """Check whether a route exists, by the options and the storage's abilities."""
+        found: Any = not route.option or getattr(self.options, route.option)
+        if found and route.needs:
+            found = self.storage.abilities
+            for name in route.needs.split("."):
+                found = found and getattr(found, name)
+        return bool(found)
+
+    def require(self, route: Route) -> None:
+        """Check that a route exists.
+
+        Errors: `UNSUPPORTED` with the code of the ability; `DENIED` where a token would decide.
         """
+        if not self.has(route):
+            try:
+                require(None, route.needs.partition(".")[0])
+            except Error as error:
+                if route.action is not None:
+                    raise
+                raise Error(error.message, kind=Kind.DENIED, code=error.code) from None
 
 
-class GuardedSection:
-    """A section for which the access rule is asked, and that only some other sites may use."""
+class Section:
+    """The handlers of the routes below a prefix."""
 
-    def __init__(self, storage: Storage, access: Access, *, stall_seconds: float) -> None:
-        self._storage = storage
-        self._access = access
-        self._stall_seconds = stall_seconds
+    prefix: ClassVar[str] = ""
+    allowed_headers: ClassVar[str] = "*, Authorization"
+    """The request headers that a preflight allows."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.routes = service.sections[type(self)]
+        self._storage = service.storage
+        self._access = service.access
+        self._stall_seconds = service.options.stall_seconds
+
+    @cached_property
+    def paths(self) -> list[tuple[re.Pattern[str], list[Route]]]:
+        """The routes of the section by path; a path with fewer parameters comes first."""
+        found: dict[str, list[Route]] = {}
+        for route in self.routes:
+            found.setdefault(route.path, []).append(route)
+        ordered = sorted(found, key=lambda path: ("{handle}" in path, path.count("{")))
+        return [(self._compile(path), found[path]) for path in ordered]
+
+    def _compile(self, path: str) -> re.Pattern[str]:
+        """Compile a path with parameters; the root of a section may lack its last slash."""
+        if path.rstrip("/") == self.prefix:
+            return re.compile(re.escape(self.prefix) + "/?")
+        return re.compile(
+            re.sub(
+                r"\\{(\w+)\\}",
+                lambda found: f"(?P<{found[1]}>{_PATTERNS.get(found[1], '[^/]+')})",
+                re.escape(path),
+            )
+        )
+
+    def find(self, path: str) -> tuple[list[Route], dict[str, str]]:
+        """Return the routes of a path, as it was sent, and its parameters, decoded.
+
+        Errors: `NOT_FOUND` for a handle that is ill-formed.
+        """
+        for pattern, routes in self.paths:
+            if (match := pattern.fullmatch(path)) is not None:
+                return routes, {
+                    name: handle_of(value) if name == "handle" else unquote(value)
+                    for name, value in match.groupdict().items()
+                }
+        return [], {}
+
+    def method(self, request: Request) -> str:
+        """Return the method that a request means."""
+        return request.method
 
     def cors(self, request: Request) -> dict[str, str]:
-        """Let the pages of the sites that may use the service read its answers."""
+        """Return the CORS headers of every response to a request."""
         return self._access.cors(request)
 
+    def preflight(self) -> dict[str, str]:
+        """Return the headers that answer a preflight request.
 
-def preflight_headers(methods: str, headers: str = "*, Authorization") -> dict[str, str]:
-    """Give what a page of another site is told of what it may send (Fetch, CORS)."""
-    return {
-        "Access-Control-Allow-Methods": methods,
-        "Access-Control-Allow-Headers": headers,
-        "Access-Control-Max-Age": "600",
-    }
+        They cover every route, so that a page can read why one does not exist here.
+        """
+        methods = " ".join(route.methods for route in self.routes).split()
+        return preflight_headers(methods, self.allowed_headers)
+
+    async def respond(self, _: Request, answer: Awaitable[Response]) -> Response:
+        """Await the response of a handler; a section may answer its errors in its own way."""
+        return await answer

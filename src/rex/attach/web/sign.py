@@ -10,10 +10,9 @@ from starlette.responses import JSONResponse
 from rex.attach.handle import show
 from rex.attach.web.body import read_json
 from rex.attach.web.companion import media_type_of
-from rex.attach.web.section import GuardedSection, preflight_headers
+from rex.attach.web.section import Section
 from rex.attach.web.sign_relay import SignRelay
 from rex.core import Error, Kind
-from rex.core.web import problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,34 +21,38 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from rex.attach.links.link import PresignedLink
-    from rex.attach.storage import Storage, UploadMethod
-    from rex.attach.web.access import Access
+    from rex.attach.storage import UploadMethod
+    from rex.attach.web.section import Service
 
 __all__ = ["Sign"]
 
 
-class Sign(GuardedSection):
-    """Links for the requests that the browser says it wants to make.
+class Sign(Section):
+    """Links for the requests that the browser is about to make.
 
-    Where an upload begins, the storage chooses the key. The requests that follow name a key of
-    ours and the id that the server gave to the browser. Links to the server are for the parts of an
-    upload, and for whole files of a client that sends the headers of a link; what begins and ends
-    an upload goes to the service (`SignRelay`), and so does a whole file where there is no link.
+    The storage chooses the key when an upload begins. The requests that follow name that key and
+    the id that the server gave to the browser. Links to the server are for the parts of a multipart
+    upload, and for whole files of a client that sends the headers of a link. The requests that
+    begin and complete a multipart upload go to the service (`SignRelay`), as does a whole file
+    where there is no link.
     """
 
-    preflight = preflight_headers("POST, PUT")
+    prefix = "/sign"
 
-    def __init__(self, storage: Storage, access: Access, *, stall_seconds: float) -> None:
-        super().__init__(storage, access, stall_seconds=stall_seconds)
-        self._relay = SignRelay(storage, stall_seconds=stall_seconds)
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._relay = SignRelay(self._storage, stall_seconds=self._stall_seconds)
 
-    async def answer(self, request: Request, path: str) -> Response:
-        """Answer with one link, and with the key and the handle that it is for."""
-        if path not in ("", "/"):
-            return await self._relay.answer(request, path)
-        await self._access.check(request, "link")
-        if request.method != "POST":
-            return problem(405, "Use POST.", "method-not-allowed", {"Allow": "POST"})
+    async def put(self, request: Request, handle: str) -> Response:
+        """Upload with a link from /sign."""
+        return await self._relay.answer(request, handle)
+
+    async def post(self, request: Request, handle: str) -> Response:
+        """Begin or complete a multipart upload with a link from /sign."""
+        return await self._relay.answer(request, handle)
+
+    async def sign(self, request: Request) -> Response:
+        """Sign a request to S3 (Uppy's signRequest)."""
         wanted = await read_json(request, stall_seconds=self._stall_seconds)
         if not isinstance(wanted.get("key"), str):
             raise Error("Ill-formed request: key is a text", kind=Kind.ILL_FORMED)

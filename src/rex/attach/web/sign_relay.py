@@ -20,7 +20,7 @@ from starlette.responses import Response
 from rex.attach.links.link import PresignedLink, link_seconds
 from rex.attach.web.body import Body
 from rex.attach.web.companion import media_type_of
-from rex.attach.web.paths import handle_of, root_of
+from rex.attach.web.paths import root_of
 from rex.core import Error, Kind
 from rex.core.web import problem
 
@@ -76,12 +76,12 @@ class SignRelay:
             expires_at=datetime.datetime.fromtimestamp(ends, datetime.UTC),
         )
 
-    async def answer(self, request: Request, path: str) -> Response:
+    async def answer(self, request: Request, handle: str) -> Response:
         """Do what a link permits. Errors: `DENIED` for anything else."""
         match = _QUERY.fullmatch(request.scope.get("query_string", b""))
         claims = self._storage.tokens.read(PURPOSE, match[1].decode() if match else "")
         step = self._steps.get((request.method, claims["step"]))
-        if step is None or handle_of(path) != claims["handle"]:
+        if step is None or handle != claims["handle"]:
             raise Error(
                 "The request is not the one that was permitted",
                 kind=Kind.DENIED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import suppress
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, BinaryIO
@@ -10,12 +11,12 @@ from urllib.parse import quote, urlsplit
 
 from starlette.responses import Response
 
+from rex.attach.web.attachments import Downloads
 from rex.attach.web.body import STOPPED_SENDING, Body
 from rex.attach.web.body_headers import check_whole
 from rex.attach.web.checksum import ChecksumError, NoRoomError, receive_verified
 from rex.attach.web.errors import answer_failure
 from rex.attach.web.paths import handle_of, root_of, url_of
-from rex.attach.web.section import GuardedSection, preflight_headers
 from rex.attach.web.tus_headers import (
     ALGORITHMS,
     FINAL,
@@ -31,13 +32,12 @@ from rex.core import Error, Kind
 from rex.core.web import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from starlette.requests import Request
 
-    from rex.attach.storage import Storage
     from rex.attach.storage.resumable import Upload
-    from rex.attach.web.access import Access
+    from rex.attach.web.section import Handler, Service
 
 __all__ = ["Tus"]
 
@@ -58,57 +58,76 @@ RETRY_SECONDS = 10
 """When a client may try again to send what had no room."""
 
 
-class Tus(GuardedSection):
+def _versioned(handler: Handler) -> Handler:
+    """Return a handler that answers requests of other versions of tus with 412."""
+
+    @functools.wraps(handler)
+    async def answer(self: Tus, request: Request, **parameters: str) -> Response:
+        if request.headers.get("tus-resumable") == VERSION:
+            return await handler(self, request, **parameters)
+        return problem(
+            412,
+            f"Tus-Resumable must be {VERSION}.",
+            "precondition-failed",
+            {"Tus-Version": VERSION},
+            code="unsupported-version",
+        )
+
+    return answer
+
+
+class Tus(Downloads):
     """The uploads of a storage, one at each path ``/tus/<handle>``.
 
-    A handle is reserved when an upload begins, so that the address of an upload tells the handle
-    that the attachment has as soon as it is complete; from then on, GET of the address is a
-    download of the attachment. What has arrived when a connection breaks is kept. A new request for
-    an upload ends one that still runs: its client has given it up.
+    A handle is reserved when an upload begins, so the address of the upload tells the handle of
+    the attachment; once the upload is complete, GET of the address is a download. The bytes that
+    arrived before a connection broke are kept. A new request for an upload ends a running one:
+    the client has given that up.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        access: Access,
-        *,
-        stall_seconds: float,
-        download: Callable[[Request, str], Awaitable[Response]],
-    ) -> None:
-        """Serve uploads; `download` answers a GET of an attachment, as the service does."""
-        super().__init__(storage, access, stall_seconds=stall_seconds)
-        self._download = download
+    prefix = "/tus"
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
         self._running: dict[str, asyncio.Task[Upload]] = {}
 
-    @property
+    def method(self, request: Request) -> str:
+        """Return the method of a request; X-HTTP-Method-Override counts for POST only."""
+        if request.method != "POST":
+            return request.method
+        return request.headers.get("x-http-method-override", "POST").upper()
+
     def preflight(self) -> dict[str, str]:
-        """What OPTIONS tells a page of another site."""
-        return {**preflight_headers("POST, HEAD, PATCH, OPTIONS, GET, DELETE"), **self._abilities()}
+        """Return the headers that answer a preflight request, with those of OPTIONS."""
+        return super().preflight() | self._extensions()
 
     def cors(self, request: Request) -> dict[str, str]:
-        """Let the pages of the sites that may use the service read its answers.
+        """Return the CORS headers of every response to a request.
 
-        A browser answers HEAD from the cached answer to a GET; one by a tus client is another.
+        A browser answers HEAD from a cached response to GET, which that of a tus client is not.
         """
         allowed = super().cors(request)
         varying = (allowed.get("Vary"), "Tus-Resumable")
         return {**allowed, "Vary": ", ".join(filter(None, varying))}
 
-    async def answer(self, request: Request, path: str) -> Response:
-        """Answer one request of the protocol."""
+    async def respond(self, request: Request, answer: Awaitable[Response]) -> Response:
+        """Await the response of a handler; answer errors as tus clients expect."""
         try:
-            response = await self._answer(request, path)
+            response = await answer
         except ChecksumError:
             response = problem(
-                460, "What came is not what was sent.", "checksum-mismatch", code="digest-mismatch"
+                460,
+                "The content does not match Upload-Checksum.",
+                "checksum-mismatch",
+                code="digest-mismatch",
             )
         except NoRoomError:
-            detail = "The service checks too much content at once; try again later."
+            detail = "The service verifies too much content at once; try again later."
             headers = {"Retry-After": str(RETRY_SECONDS), "Connection": "close"}
             response = problem(503, detail, Kind.UNAVAILABLE.value, headers)
         except Error as failure:
             if failure.code == STOPPED_SENDING:
-                # What clients take as a reason to ask for the offset and go on.
+                # Clients take a conflict as a reason to ask for the offset and go on.
                 headers = {"Connection": "close"}
                 response = problem(
                     409, failure.message, Kind.CONFLICT.value, headers, code=failure.code
@@ -119,44 +138,11 @@ class Tus(GuardedSection):
         response.headers.setdefault("Cache-Control", "no-store")  # a download may be cached
         return response
 
-    async def _answer(self, request: Request, path: str) -> Response:
-        method = request.method
-        if method == "POST":
-            method = request.headers.get("x-http-method-override", method).upper()
-        if method == "OPTIONS":
-            return Response(status_code=204, headers=self._abilities())
-        endpoints = self._endpoints(request, path)
-        if method not in endpoints:
-            await self._access.check(request, "upload")
-            allow = ", ".join(sorted([*endpoints, "OPTIONS"]))
-            return problem(405, f"Use {allow}.", "method-not-allowed", {"Allow": allow})
-        if method != "GET" and request.headers.get("tus-resumable") != VERSION:
-            await self._access.check(request, "upload")
-            headers = {"Tus-Version": VERSION}
-            return problem(
-                412,
-                f"This is tus {VERSION}.",
-                "precondition-failed",
-                headers,
-                code="unsupported-version",
-            )
-        return await endpoints[method]()
+    async def options(self, _: Request, **__: str) -> Response:
+        """Report the version and the extensions of tus."""
+        return Response(status_code=204, headers=self._extensions())
 
-    def _endpoints(
-        self, request: Request, path: str
-    ) -> dict[str, Callable[[], Awaitable[Response]]]:
-        if path in ("", "/"):
-            return {"POST": lambda: self._create(request)}
-        handle = handle_of(path)
-        return {
-            "GET": lambda: self._download(request, handle),
-            "HEAD": lambda: self._tell(request, handle),
-            "PATCH": lambda: self._append(request, handle),
-            "DELETE": lambda: self._end(request, handle),
-        }
-
-    def _abilities(self) -> dict[str, str]:
-        """Return the headers that tell a client what it may use."""
+    def _extensions(self) -> dict[str, str]:
         headers = {
             "Tus-Resumable": VERSION,
             "Tus-Version": VERSION,
@@ -167,8 +153,9 @@ class Tus(GuardedSection):
             headers["Tus-Max-Size"] = str(self._storage.max_size)
         return headers
 
-    async def _create(self, request: Request) -> Response:
-        await self._access.check(request, "upload")
+    @_versioned
+    async def create(self, request: Request) -> Response:
+        """Begin a resumable upload (tus 1.0)."""
         check_whole(request.headers)
         concat = request.headers.get("upload-concat", "").strip()
         kept = Headers(request.headers.get("upload-metadata", ""), concat)
@@ -247,10 +234,11 @@ class Tus(GuardedSection):
             path = ""
         return handle_of(path.removeprefix(self._url(request, "")))
 
-    async def _tell(self, request: Request, handle: str) -> Response:
-        await self._access.check_upload(request, "upload", self._storage, handle)
-        await self._interrupt(handle)
-        upload = await self._storage.aio.uploads.info(handle)
+    @_versioned
+    async def head(self, request: Request, handle: str) -> Response:
+        """Return the offset of an upload."""
+        await self._access.check_owner(request, self._storage, handle)
+        upload = await self._take_over(handle)
         headers = {"Upload-Offset": str(upload.offset)}
         if upload.size is None:
             headers["Upload-Defer-Length"] = "1"
@@ -261,16 +249,17 @@ class Tus(GuardedSection):
         del response.headers["Content-Length"]  # which would be that of GET (RFC 9110, section 8.6)
         return response
 
-    async def _append(self, request: Request, handle: str) -> Response:
-        await self._access.check_upload(request, "upload", self._storage, handle)
+    @_versioned
+    async def append(self, request: Request, handle: str) -> Response:
+        """Continue an upload."""
+        await self._access.check_owner(request, self._storage, handle)
         if request.headers.get("content-type", "").strip().lower() != CONTENT_TYPE:
             return problem(415, f"A piece is {CONTENT_TYPE}.", "unsupported-media-type")
         offset = number_of(request, "upload-offset")
         if offset is None:
             raise Error("A piece needs Upload-Offset", kind=Kind.ILL_FORMED)
         size = size_of(request, may_be_deferred=False)
-        await self._interrupt(handle)
-        upload = await self._storage.aio.uploads.info(handle)
+        upload = await self._take_over(handle)
         if Headers.of(upload).is_final:
             raise Error("A final upload takes no more content", handle, kind=Kind.DENIED)
         if upload.offset != offset:
@@ -328,6 +317,10 @@ class Tus(GuardedSection):
             if self._running.get(upload.handle) is running:
                 del self._running[upload.handle]
 
+    async def _take_over(self, handle: str) -> Upload:
+        await self._interrupt(handle)
+        return await self._storage.aio.uploads.info(handle)
+
     async def _interrupt(self, handle: str) -> None:
         """End the requests that still send to an upload."""
         while (running := self._running.get(handle)) is not None:
@@ -338,10 +331,11 @@ class Tus(GuardedSection):
             if self._running.get(handle) is running:
                 del self._running[handle]
 
-    async def _end(self, request: Request, handle: str) -> Response:
-        await self._access.check_upload(request, "upload", self._storage, handle)
-        await self._interrupt(handle)
-        upload = await self._storage.aio.uploads.info(handle)
+    @_versioned
+    async def terminate(self, request: Request, handle: str) -> Response:
+        """Remove an upload, or the attachment that it has become."""
+        await self._access.check_owner(request, self._storage, handle)
+        upload = await self._take_over(handle)
         if upload.expires_at is None:
             await self._access.check(request, "remove", handle)
         await self._remove(upload)
