@@ -1,7 +1,8 @@
 """Make the pages that are generated from the code: ``make reference``.
 
-docs/cli.md has the ``--help`` of each command, docs/settings.md each declared setting, and
-README.md the abilities of each backend. With a directory as argument, the pages are written there.
+docs/cli.md has the ``--help`` of each command, docs/settings.md each declared setting, docs/http.md
+the routes of the service, and README.md the abilities of each backend. With a directory as
+argument, the pages are written there.
 """
 
 # ruff: noqa: INP001 - a script
@@ -17,6 +18,8 @@ import click
 from rex.attach import open_storage
 from rex.attach.backend.abilities import LinkSigner
 from rex.attach.opening import BACKENDS as REGISTRY
+from rex.attach.web.openapi import SCHEMAS
+from rex.attach.web.routes import SECTIONS
 from rex.core import package as packages
 from rex.core.command import root
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
     from rex.attach import Storage
     from rex.attach.backend.config import BackendSpec
+    from rex.attach.web.openapi import Schema
+    from rex.attach.web.section import Route
     from rex.core import Package, Setting
 
 DOCS = Path(__file__).parent
@@ -70,11 +75,25 @@ ABILITIES = {
 }
 
 
+NEEDS = {
+    "": NONE,
+    "links": "links",
+    "links.is_service": "service links",
+    "links.signs_downloads": "links, `attach_redirect`",
+    "links.signs_uploads": "upload links",
+    "multipart": "multipart uploads",
+    "resumable": "resumable uploads",
+}
+"""The abilities that routes need."""
+
+
 def main() -> None:
     """Write the pages."""
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS
     (directory / "cli.md").write_text(CLI + command_reference(), "utf-8")
     (directory / "settings.md").write_text(SETTINGS + settings_reference(), "utf-8")
+    http = fill((DOCS / "http.md").read_text("utf-8"), "routes", route_table())
+    (directory / "http.md").write_text(http, "utf-8")
     readme = fill(README.read_text("utf-8"), "backends", backend_table())
     (directory / "README.md" if len(sys.argv) > 1 else README).write_text(readme, "utf-8")
 
@@ -84,6 +103,46 @@ def fill(page: str, name: str, text: str) -> str:
     head, begin, rest = page.partition(f"<!-- {name} -->\n")
     _, end, tail = rest.partition(f"<!-- /{name} -->")
     return f"{head}{begin}{text}{end}{tail}"
+
+
+def route_table() -> str:
+    """Return the table of the routes of the service."""
+    rows = [route_row(route) for routes in SECTIONS.values() for route in routes]
+    head = "| request | | response | action | needs |\n|---|---|---|---|---|\n"
+    return head + "".join(rows)
+
+
+def route_row(route: Route) -> str:
+    """Return the row of a route."""
+    request = f"{route.methods.replace(' ', ', ')} /attach{route.path}"
+    request += f"?{route.query}" if route.query else ""
+    for name in ("handle", "token", "upload_id", "part"):
+        request = request.replace(f"{{{name}}}", f"/<{name}>" if name == "handle" else f"<{name}>")
+    action = f"`{route.action}`" if route.action else NONE
+    answers = ", ".join(answer(status, each) for status, each in route.answers.items())
+    return f"| `{request}` | {route.summary} | {answers} | {action} | {NEEDS[route.needs]} |\n"
+
+
+def answer(status: str, described: Schema) -> str:
+    """Return a response: its status and the members of its JSON, or its description."""
+    schema = described.get("content", {}).get("application/json", {}).get("schema", {})
+    shown = members(schema)
+    return f"{status} `{shown}`" if shown else f"{status} {described['description']}"
+
+
+def members(schema: Schema) -> str:
+    """Return the names of the members in a schema, nested."""
+    if "$ref" in schema:
+        return members(SCHEMAS[schema["$ref"].rpartition("/")[2]])
+    if "items" in schema:
+        return f"[{members(schema['items']) or '…'}]"
+    if "properties" not in schema:
+        return ""
+    names = (
+        f"{name}: {members(each)}" if members(each) else name
+        for name, each in schema["properties"].items()
+    )
+    return f"{{{', '.join(names)}}}"
 
 
 def command_reference() -> str:

@@ -15,7 +15,8 @@ from rex.core import package as packages
 from rex.core.command import root
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"README.md": ROOT, "cli.md": ROOT / "docs", "settings.md": ROOT / "docs"}
+DOCS = ROOT / "docs"
+PAGES = {"README.md": ROOT, "cli.md": DOCS, "http.md": DOCS, "settings.md": DOCS}
 
 
 @pytest.fixture(scope="module")
