@@ -1,4 +1,4 @@
-"""Who may do what over HTTP."""
+"""Access control over HTTP: rules, hosts, origins and owners."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ log = logging.getLogger("rex.attach")
 Action = Literal["upload", "download", "remove", "list", "link"]
 
 NOT_ALLOWED = "access-denied"
-"""The code when the rule refuses a request."""
+"""The error code when the rule refuses a request."""
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+(?=[/?#]|\Z)")
 OTHER_HOST = "wrong-host"
-"""The code when a request is for another host, to be answered with 421 (RFC 9110, 15.5.20)."""
+"""The error code for an unknown host, answered with 421 (RFC 9110, section 15.5.20)."""
 
 _IDENTITIES = ("pk", "id", "sub", "uid", "user_id", "identity", "username", "email")
-"""What frameworks and tokens call that by which a user is known; the first that there is counts."""
+"""The attributes and claims that identify a user, in order of precedence."""
 
 Rule: TypeAlias = Callable[[Any, Action, str | None], bool | Awaitable[bool]]
 
 
 class Access:
-    """Asks a rule about each request, and sees to it that no other site makes one.
+    """Checks each request with a rule, and refuses cross-origin requests.
 
-    The rule gets the user whom the host application put into the ASGI scope (None when there is
-    none), the action, and the handle where there is one. An ``async`` rule is awaited. A plain rule
-    may block, as a database does, and is called in a worker thread, in the context of the request.
+    The rule receives the user that the host application put into the ASGI scope (or None), the
+    action, and the handle (or None). An ``async`` rule is awaited. A plain rule may block, as a
+    database query does: it runs in a worker thread, in the context of the request.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Access:
         self._hosts = frozenset(map(_host_name, hosts))
 
     def check_host(self, request: Request) -> None:
-        """Check that the request is for one of the hosts, if any are named. Errors: `DENIED`."""
+        """Check the host name of a request, if hosts are configured. Errors: `DENIED`."""
         given = request.headers.get("host", "")
         if self._hosts and _host_name(given) not in self._hosts:
             raise Error(
-                "The service is not known by this host name",
+                "Unknown host name",
                 show(given),
                 kind=Kind.DENIED,
                 code=OTHER_HOST,
@@ -72,10 +72,10 @@ class Access:
             )
 
     async def check(self, request: Request, action: Action, handle: str | None = None) -> None:
-        """Let the request pass. Errors: `DENIED`."""
+        """Check a request with the rule. Errors: `DENIED`."""
         self.check_host(request)
-        if action in ("upload", "remove", "link") and self._is_cross_site(request):
-            raise Error("Another site may not do this", kind=Kind.DENIED, code="cross-origin")
+        if action in ("upload", "remove", "link"):
+            self._check_origin(request)
         asked = self._user(request), action, handle
         if self._is_called_here:
             allowed = self._rule(*asked)
@@ -84,14 +84,14 @@ class Access:
         if inspect.isawaitable(allowed):
             allowed = await allowed
         if allowed is not True:
-            raise Error("You may not do this", kind=Kind.DENIED, code=NOT_ALLOWED)
+            raise Error("Access denied", kind=Kind.DENIED, code=NOT_ALLOWED)
 
     def owner(self, request: Request) -> str | None:
-        """Return a text for the user of a request, another for each user; None without a user.
+        """Return a string that identifies the user of a request; None without a user.
 
-        A user is a text, a number or a UUID, or has one of these under a known name: as an
-        attribute, or as an item where the user is a mapping (see `docs/http.md`). The text may be a
-        key, so it must not be shown. Errors: `DENIED` for a user who has none of that.
+        A user is a string, a number or a UUID, or has one of these as a known attribute (or item,
+        if the user is a mapping): see `docs/http.md`. The result may be an access key and must not
+        be shown. Errors: `DENIED` for a user without an identity.
         """
         user = self._user(request)
         if user is None or getattr(user, "is_authenticated", True) is False:
@@ -99,12 +99,12 @@ class Access:
         identity = user.key.decode() if isinstance(user, _Bearer) else _identity(user)
         if not identity:
             log.error(
-                "uploads of this user are refused: a user needs one of %s; it is a %s",
+                "upload refused: the user needs an identity, one of %s; the user is a %s",
                 ", ".join(_IDENTITIES),
                 type(user).__qualname__,
             )
             raise Error(
-                "The service cannot tell this user from another",
+                "The user has no identity",
                 kind=Kind.DENIED,
                 code="no-identity",
             )
@@ -130,12 +130,12 @@ class Access:
                 )
 
     def cors(self, request: Request) -> dict[str, str]:
-        """Return the headers that let pages of the sites that may use the service read an answer.
+        """Return the CORS headers of the response (Fetch, CORS protocol).
 
-        Such a page may send the user's cookies and other credentials, and is told which headers of
-        its own it may send (Fetch, CORS protocol). A page that shows a file in an image or a video
-        sends no Origin, unless it is told to: then Referer tells whether it may. Where there are
-        such sites, a browser must not give them what it keeps of an answer to another.
+        Pages of the allowed origins may send credentials and custom headers. A page that shows a
+        file as an image or a video sends no Origin unless it has ``crossorigin``: then the origin
+        of the Referer counts. ``Vary`` keeps a browser from reusing a response cached for another
+        origin.
         """
         if not self._origins:
             return {}
@@ -144,11 +144,11 @@ class Access:
         if origin in self._origins:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = EXPOSED
-            if origin != "null":  # which any site can be
+            if origin != "null":  # any site can have this origin
                 headers["Access-Control-Allow-Credentials"] = "true"
             asked = request.headers.get("access-control-request-headers")
             if asked is not None:
-                # To a request with credentials, an asterisk is a name as any other.
+                # With credentials, an asterisk is not a wildcard.
                 names = ["*", "Authorization", *_NAME.findall(asked)]
                 headers["Access-Control-Allow-Headers"] = ", ".join(names)
         if (_origin_of_page(request) if origin is None else origin) in self._origins:
@@ -157,24 +157,31 @@ class Access:
 
     @property
     def challenge(self) -> str | None:
-        """What to answer to somebody who has shown no key (RFC 9110, section 11.6.1)."""
+        """The challenge for a request without a key (RFC 9110, section 11.6.1)."""
         return "Bearer" if isinstance(self._rule, _Keys) else None
 
     def _user(self, request: Request) -> Any:
         return _Bearer(request) if isinstance(self._rule, _Keys) else request.scope.get("user")
 
-    def _is_cross_site(self, request: Request) -> bool:
-        """Tell whether a browser sent this from another site (Fetch, the Origin header)."""
+    def _check_origin(self, request: Request) -> None:
+        """Check that the request does not come from a page of another site (Fetch, Origin)."""
         origin = request.headers.get("origin")
-        # Pages cannot make up the second; older browsers do not send it.
+        # Pages cannot forge Sec-Fetch-Site; older browsers do not send it.
         site = request.headers.get("sec-fetch-site")
         if site == "same-origin" or origin in self._origins:
-            return False
-        if origin is None:
-            return site in ("cross-site", "same-site")
+            return
         host = request.headers.get("host", "")
         port = {"http": ":80", "https": ":443"}.get(request.url.scheme, "")
-        return origin != f"{request.url.scheme}://{host.removesuffix(port)}"
+        own = f"{request.url.scheme}://{host.removesuffix(port)}"
+        if site in ("cross-site", "same-site") if origin is None else origin != own:
+            page = "another origin" if origin is None else show(origin)
+            raise Error(
+                "Cross-origin request refused",
+                f"the page is from {page}, the service is {show(own)}; "
+                f"allow {page} with attach_origins",
+                kind=Kind.DENIED,
+                code="cross-origin",
+            )
 
 
 def _origin_of_page(request: Request) -> str | None:
@@ -184,12 +191,12 @@ def _origin_of_page(request: Request) -> str | None:
 
 
 def _host_name(host: str) -> str:
-    """Return a host without its port, as names are compared (RFC 3986, section 3.2.2)."""
+    """Return a host name normalised for comparison, without the port (RFC 3986, section 3.2.2)."""
     return re.sub(r":[0-9]*\Z", "", host).removesuffix(".").lower()
 
 
 def _identity(user: Any) -> str | None:
-    """Return what a user is known by, or None."""
+    """Return the identity of a user, or None."""
     if isinstance(user, str | int | UUID):
         return _fingerprint(user)
     for name in _IDENTITIES:
@@ -204,18 +211,18 @@ def _identity(user: Any) -> str | None:
 def _attribute(user: Any, name: str) -> Any:
     try:
         return getattr(user, name, None)
-    except NotImplementedError:  # as Starlette's BaseUser does
+    except NotImplementedError:  # raised by Starlette's BaseUser
         return None
 
 
 def _fingerprint(given: Any) -> str | None:
-    """Return a text that differs for identities that differ."""
+    """Return a string that is unique for an identity, or None for other values."""
     is_known = isinstance(given, str | int | UUID) and not isinstance(given, bool)
     return ascii(given) if is_known and given != "" else None
 
 
 class _Bearer:
-    """The key that a request shows (RFC 6750)."""
+    """The bearer key of a request (RFC 6750)."""
 
     def __init__(self, request: Request) -> None:
         found = re.fullmatch(r"(?i:bearer) +([!-~]+)", request.headers.get("authorization", ""))
@@ -223,11 +230,11 @@ class _Bearer:
 
 
 class _Immediate:
-    """A rule of our own, which does not wait for anything."""
+    """A built-in rule, which never blocks."""
 
 
 class _Always(_Immediate):
-    """A rule with one answer to all requests."""
+    """A rule that allows or denies every request."""
 
     def __init__(self, *, allowed: bool) -> None:
         self._allowed = allowed
@@ -237,18 +244,18 @@ class _Always(_Immediate):
 
 
 class _Keys(_Immediate):
-    """A rule: whoever shows one of the keys may do everything."""
+    """A rule that allows every request with one of the keys."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = [key.encode() for key in keys]
 
     def __call__(self, user: _Bearer, *_: object) -> bool:
-        # All are compared, so that the time tells nothing.
+        # Every key is compared, so that the time reveals nothing.
         return sum(hmac.compare_digest(key, user.key) for key in self._keys) > 0
 
 
 def _is_async(rule: Any) -> bool:
-    """Return whether a rule is asynchronous: calling it returns at once what is to be awaited."""
+    """Check whether a rule is asynchronous: calling it returns an awaitable immediately."""
     while isinstance(rule, functools.partial):
         rule = rule.func
     return inspect.iscoroutinefunction(rule) or inspect.iscoroutinefunction(
@@ -257,10 +264,10 @@ def _is_async(rule: Any) -> bool:
 
 
 def access_rule(name: str, keys: Secret | None) -> Rule:
-    """Find the rule that a setting names.
+    """Return the rule for a value of ``attach_access``.
 
-    ``none``, ``public``, ``bearer`` (whoever shows one of the `keys`, which are separated by
-    commas), or ``module:function``. Errors: `CONFIGURATION`.
+    The value is ``none``, ``public``, ``bearer`` (requests with one of the comma-separated `keys`)
+    or ``module:function``. Errors: `CONFIGURATION`.
     """
     if name == "none":
         return _Always(allowed=False)

@@ -1,4 +1,4 @@
-"""The body of a request as chunks of bytes, within limits of size and patience."""
+"""The body of a request as chunks of bytes, with limits of size and time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["STOPPED_SENDING", "WENT_AWAY", "Body", "read_json"]
 
 STOPPED_SENDING = "client-timeout"
-"""The code when a client stalls, to be answered with 408 (RFC 9110, section 15.5.9)."""
+"""The error code when a client stalls, answered with 408 (RFC 9110, section 15.5.9)."""
 
 WENT_AWAY = "client-disconnected"
-"""The code when a client closes its connection, or sends a body that a server cannot decode."""
+"""The error code when a client disconnects or sends a body that the server cannot decode."""
 
 MIN_BYTES = 1024
-"""How many bytes must arrive in each `stall_seconds`, unless the body ends."""
+"""The bytes that must arrive in each `stall_seconds`, unless the body ends."""
 
 MAX_JSON_BYTES = 65536
 
@@ -33,15 +33,15 @@ _LENGTH = re.compile(r"[0-9]{1,19}")
 
 
 class Body(AsyncIterator[bytes]):
-    """The bytes of a request, as they arrive; they can be had once.
+    """The bytes of a request as they arrive, for one iteration.
 
-    At most `max_size` bytes may come, and at least 1 KiB in each `stall_seconds` until the end. How
-    long the one who reads takes over a chunk does not count.
+    The body may have at most `max_size` bytes, and at least 1 KiB must arrive in each
+    `stall_seconds`. The time that the reader spends on a chunk does not count.
 
-    Errors: `TOO_LARGE`, raised here already where Content-Length tells it; `ILL_FORMED` for a
-    Content-Length that is no number (raised here) or is not what arrives, for a Content-Range
-    (raised here) and for a digest that is not that of what arrives; `UNSUPPORTED` for a
-    Content-Encoding (raised here); `UNAVAILABLE` with the code `STOPPED_SENDING` or `WENT_AWAY`.
+    Errors: `TOO_LARGE`; `ILL_FORMED` for a Content-Length that is malformed or differs from the
+    size of the body, for a Content-Range, and for a digest that does not match; `UNSUPPORTED` for a
+    Content-Encoding; `UNAVAILABLE` with the code `STOPPED_SENDING` or `WENT_AWAY`. The constructor
+    raises those that follow from the headers.
     """
 
     def __init__(self, request: Request, *, max_size: int | None, stall_seconds: float) -> None:
@@ -58,8 +58,8 @@ class Body(AsyncIterator[bytes]):
         if self._announced is not None:
             self._check_size(self._announced)
         elif "wsgi_environ" in request.scope and "transfer-encoding" in request.headers:
-            # Where WSGI is in between, a body of unknown length arrives as an empty one.
-            raise Error("Content-Length is missing", kind=Kind.ILL_FORMED)
+            # Through WSGI, a body of unknown length arrives empty.
+            raise Error("Content-Length is required", kind=Kind.ILL_FORMED)
 
     @property
     def content_length(self) -> int | None:
@@ -67,7 +67,7 @@ class Body(AsyncIterator[bytes]):
         return self._announced
 
     def limit(self, max_size: int) -> None:
-        """Lower the largest size. Errors: `TOO_LARGE` when it is known that more comes."""
+        """Lower the size limit. Errors: `TOO_LARGE` if the body is known to exceed it."""
         if self._max_size is None or max_size < self._max_size:
             self._max_size = max_size
         self._check_size(max(self._size, self._announced or 0))
@@ -85,28 +85,28 @@ class Body(AsyncIterator[bytes]):
         return chunk
 
     async def _next_chunk(self) -> bytes:
-        """Give the next bytes; none at the end."""
+        """Return the next bytes, or none at the end."""
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._patience):
                 while self._has_more:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
-                        raise Error("The client went away", kind=Kind.UNAVAILABLE, code=WENT_AWAY)
+                        raise Error("Client disconnected", kind=Kind.UNAVAILABLE, code=WENT_AWAY)
                     self._has_more = message.get("more_body", False)
                     chunk: bytes = message.get("body", b"")
-                    if chunk:  # a message with nothing in it is no sign of life
+                    if chunk:  # an empty message is not progress
                         self._begin_window(len(chunk), asyncio.get_running_loop().time() - began)
                         return chunk
         except TimeoutError:
-            reason = f"less than {MIN_BYTES} bytes came in {self._stall_seconds:g} seconds"
+            reason = f"less than {MIN_BYTES} bytes arrived in {self._stall_seconds:g} seconds"
             raise Error(
                 "The client stopped sending", reason, kind=Kind.UNAVAILABLE, code=STOPPED_SENDING
             ) from None
         return b""
 
     def _begin_window(self, size: int, waited: float) -> None:
-        """Begin a new window when all that was due in this one has come."""
+        """Begin a new window once all bytes due in the current window have arrived."""
         self._due -= size
         self._patience -= waited
         if self._due <= 0:
@@ -121,9 +121,9 @@ class Body(AsyncIterator[bytes]):
     def _check_announced(self, announced: int, *, is_end: bool) -> None:
         if self._size > announced or (is_end and self._size < announced):
             raise Error(
-                "Content-Length is not what was sent",
+                "Content-Length does not match the body",
                 f"{announced} bytes were announced, "
-                f"{'only' if is_end else 'at least'} {self._size} came",
+                f"{'only' if is_end else 'at least'} {self._size} arrived",
                 kind=Kind.ILL_FORMED,
             )
 
@@ -131,7 +131,7 @@ class Body(AsyncIterator[bytes]):
 async def read_json(
     request: Request, *, stall_seconds: float, max_size: int = MAX_JSON_BYTES
 ) -> dict[str, Any]:
-    """Read a body that is a JSON object of at most `max_size` bytes.
+    """Read a JSON object of at most `max_size` bytes.
 
     Errors: `ILL_FORMED`, and those of `Body`.
     """
@@ -142,7 +142,7 @@ async def read_json(
     except (ValueError, RecursionError):
         wanted = None
     if not isinstance(wanted, dict):
-        raise Error("Ill-formed request: it is a JSON object", kind=Kind.ILL_FORMED)
+        raise Error("The body must be a JSON object", kind=Kind.ILL_FORMED)
     return wanted
 
 

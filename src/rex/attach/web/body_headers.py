@@ -1,7 +1,7 @@
-"""What the headers of a request say of its body: the body is stored as it is, or refused.
+"""Headers that describe a request's body, which is stored unchanged or refused.
 
-A header that makes the bytes mean something else cannot be ignored: a later reader does not know of
-it (RFC 9110, sections 8.4 and 14.4). A digest (RFC 9530) is compared.
+A header that changes the meaning of the bytes cannot be ignored, since later readers do not see the
+header (RFC 9110, sections 8.4 and 14.4). Digests are verified (RFC 9530).
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 __all__ = ["ENCODED", "Digests", "check_not_encoded", "check_whole", "read_digests"]
 
 ENCODED = "unsupported-encoding"
-"""The code for a content coding, to be answered with 415 (RFC 9110, section 15.5.16)."""
+"""The error code for a content coding, answered with 415 (RFC 9110, section 15.5.16)."""
 
 _WHOLE = {
-    # There is no partial PUT here (RFC 9110, section 14.5), and no POST of a range.
+    # Partial PUT is not supported (RFC 9110, section 14.5), nor is POST of a range.
     "content-range": None,
-    # draft-ietf-httpbis-resumable-upload: its newer versions, and its older ones.
+    # Resumable Uploads for HTTP (IETF, httpbis): newer versions, then older ones.
     "upload-complete": "?1",
     "upload-incomplete": "?0",
 }
-"""The headers that announce a part of a file, and the value by which each announces the whole."""
+"""Headers that mark a body as part of a file, with the value that marks the whole."""
 
 _PARTIAL_TYPE = "application/partial-upload"
-"""The media type of a part (draft-ietf-httpbis-resumable-upload)."""
+"""The media type of part of a file (Resumable Uploads for HTTP)."""
 
 _DIGEST_HEADERS = ("content-digest", "repr-digest")
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
-"""The algorithms of RFC 9530 that withstand attacks, by name in `hashlib`; others are ignored."""
+"""The secure algorithms of RFC 9530, with their names in `hashlib`; others are ignored."""
 
 _BYTES = re.compile(r":([A-Za-z0-9+/]*={0,2}):(?:[ ]*;.*)?")
 
 
 def check_whole(headers: Headers) -> None:
-    """Check that a body is a whole representation, without a coding.
+    """Check that a body is a complete representation, without a content coding.
 
     Errors: `UNSUPPORTED` with the code `ENCODED` for a Content-Encoding other than identity;
-    `ILL_FORMED` for content that is announced as a part of a file.
+    `ILL_FORMED` for content that is marked as part of a file.
     """
     for value in headers.getlist("content-encoding"):
         check_not_encoded(value)
@@ -61,7 +61,7 @@ def check_whole(headers: Headers) -> None:
             announced.append(f"{name}: {show(', '.join(given))}")
     if announced:
         raise Error(
-            "The content must be the whole file; an upload in pieces needs tus 1.0",
+            "The body must be the complete file; resumable uploads use tus 1.0",
             "; ".join(announced),
             kind=Kind.ILL_FORMED,
         )
@@ -72,7 +72,7 @@ def check_not_encoded(content_encoding: str) -> None:
     codings = {coding.strip(" \t").lower() for coding in content_encoding.split(",")}
     if codings - {"", "identity"}:
         raise Error(
-            "The body of a request cannot be encoded; send it without Content-Encoding",
+            "Content-Encoding is not supported; send the body without a content coding",
             show(content_encoding),
             kind=Kind.UNSUPPORTED,
             code=ENCODED,
@@ -80,9 +80,9 @@ def check_not_encoded(content_encoding: str) -> None:
 
 
 def read_digests(headers: Headers) -> dict[str, list[bytes]]:
-    """Return the digests that a request tells of its body, by their names in `hashlib`.
+    """Return the digests in the headers of a request, by algorithm as in `hashlib`.
 
-    Errors: `ILL_FORMED` for a digest of an algorithm that is known, and which is not one.
+    Errors: `ILL_FORMED` for a malformed digest of a known algorithm.
     """
     digests: dict[str, list[bytes]] = {}
     for name in _DIGEST_HEADERS:
@@ -106,7 +106,7 @@ def _digest(header: str, algorithm: str, value: str) -> bytes:
 
 
 class Digests:
-    """The digests of a body while it passes, compared at its end with those that were given."""
+    """Digests computed while a body is read, and compared with the given ones at the end."""
 
     def __init__(self, given: Mapping[str, list[bytes]]) -> None:
         self._given = given
@@ -118,12 +118,12 @@ class Digests:
             found.update(chunk)
 
     def check(self) -> None:
-        """Compare, now that all has passed. Errors: `ILL_FORMED`."""
+        """Compare the digests at the end of the body. Errors: `ILL_FORMED`."""
         for name, digests in self._given.items():
             if any(digest != self._found[name].digest() for digest in digests):
                 raise Error(
                     "The body does not match its digest",
-                    f"the {name} of what came is {self._found[name].hexdigest()}",
+                    f"the {name} of the body is {self._found[name].hexdigest()}",
                     kind=Kind.ILL_FORMED,
                     code="digest-mismatch",
                 )

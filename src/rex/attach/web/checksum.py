@@ -1,4 +1,4 @@
-"""Content that is kept in a temporary file until its checksum is known to be right."""
+"""Content that is held in a temporary file until its checksum is verified."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ MAX_BYTES = GIB
 
 
 class ChecksumError(Exception):
-    """The content does not have its checksum."""
+    """The content does not match its checksum."""
 
 
 class NoRoomError(Exception):
-    """The temporary files of this process hold as much as they may; later there is room again."""
+    """The temporary files of this process have reached their size limit."""
 
 
 class Room:
-    """The bytes that all temporary files of a process may hold together."""
+    """The size limit of all temporary files of a process together."""
 
     def __init__(self, size: int) -> None:
         self._left = size
         self._lock = threading.Lock()
 
     def check(self, size: int) -> None:
-        """Check that so many bytes fit in now. Errors: `NoRoomError`."""
+        """Check that `size` bytes are available. Errors: `NoRoomError`."""
         if size > self._left:
             raise NoRoomError
 
     def take(self, size: int) -> None:
-        """Take some of the room; a negative size gives it back. Errors: `NoRoomError`."""
+        """Reserve `size` bytes; a negative size releases them. Errors: `NoRoomError`."""
         with self._lock:
             self.check(size)
             self._left -= size
@@ -56,7 +56,7 @@ ROOM = Room(2 * GIB)
 
 @asynccontextmanager
 async def receive_verified(body: Body, algorithm: str, digest: bytes) -> AsyncIterator[BinaryIO]:
-    """Receive a body, and yield a file with its bytes, from their start, if they have the digest.
+    """Receive a body and yield a file with its bytes, if they match the digest.
 
     Errors: `ChecksumError`, `NoRoomError`, those of `Body`; `TOO_LARGE` over `MAX_BYTES`.
     """
@@ -84,5 +84,7 @@ async def _write(file: BinaryIO, chunk: bytes) -> None:
         await asyncio.to_thread(file.write, chunk)
     except OSError as failure:
         raise Error(
-            "There is no room to check what comes", failure.strerror, kind=Kind.UNAVAILABLE
+            "Temporary file cannot be written",
+            failure.strerror,
+            kind=Kind.UNAVAILABLE,
         ) from failure

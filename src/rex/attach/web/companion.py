@@ -1,4 +1,4 @@
-"""Uppy's uploads to S3 as its server, Companion, answers them: the routes ``/s3/…``."""
+"""The routes ``/s3/…``: S3 uploads with the protocol of Companion, Uppy's server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NUMBER = re.compile(r"[0-9]{1,5}")
 
 
 class _Upload(NamedTuple):
-    """An upload in parts, as the token in its address tells it."""
+    """A multipart upload, as its token describes it."""
 
     handle: str
     id: str
@@ -43,10 +43,10 @@ class _Upload(NamedTuple):
 
 
 class Companion(Section):
-    """Links for the parts of an upload, to a browser that has no key of the server.
+    """Links for the parts of an upload, for a browser without S3 credentials.
 
-    What the browser takes for the id of an upload is a token, signed over its handle, the server's
-    id, the largest size and the time by which it has to be completed.
+    The upload id that the browser receives is a signed token with the handle, the server's upload
+    id, the size limit and the time by which the upload must be completed.
     """
 
     prefix = "/s3"
@@ -62,7 +62,7 @@ class Companion(Section):
             response.headers["Content-Length"] = str(len(response.body))
             return response
 
-    # An upload in one piece.
+    # An upload in one request.
 
     async def params(self, request: Request) -> Response:
         """Reserve a handle and create an upload form (Uppy)."""
@@ -80,7 +80,7 @@ class Companion(Section):
             }
         )
 
-    # An upload in parts.
+    # A multipart upload.
 
     async def create(self, request: Request) -> Response:
         """Begin a multipart upload (Uppy)."""
@@ -128,7 +128,7 @@ class Companion(Section):
         upload = await self._open_token(request, upload_id)
         numbers = request.query_params.get("partNumbers", "").split(",")
         if len(numbers) > MAX_BATCH:
-            raise Error(f"Ask for at most {MAX_BATCH} parts at once", kind=Kind.ILL_FORMED)
+            raise Error(f"partNumbers must name at most {MAX_BATCH} parts", kind=Kind.ILL_FORMED)
         urls = {number: (await self._part_link(upload, number)).url for number in numbers}
         return _json({"presignedUrls": urls})
 
@@ -166,7 +166,7 @@ class Companion(Section):
 
     async def _reserve(self, request: Request, filename: object) -> str:
         if not isinstance(filename, str):
-            raise Error("Ill-formed request: filename is a text", kind=Kind.ILL_FORMED)
+            raise Error("filename must be a string", kind=Kind.ILL_FORMED)
         handle = await self._storage.aio.reserve(filename, owner=self._access.owner(request))
         await self._access.check(request, "link", handle)
         return handle
@@ -178,19 +178,19 @@ class Companion(Section):
         upload = _Upload(claims["handle"], claims["id"], claims["max"])
         await self._access.check_upload(request, "link", self._storage, upload.handle)
         if request.query_params.get("key") != multipart.key(upload.handle):
-            raise Error("The key is not that of the upload", kind=Kind.DENIED)
+            raise Error("key is not the key of the upload", kind=Kind.DENIED)
         return upload
 
     async def _part_link(self, upload: _Upload, number: str) -> PresignedLink:
         if not _NUMBER.fullmatch(number):
-            raise Error("The number of a part is a number", show(number), kind=Kind.ILL_FORMED)
+            raise Error("partNumber must be an integer", show(number), kind=Kind.ILL_FORMED)
         return await self._storage.aio.run(
             self._storage.multipart.link, upload.handle, upload.id, int(number)
         )
 
 
 def media_type_of(given: object) -> str | None:
-    """Give the content type that a browser tells of a file; None where it knows none."""
+    """Return the content type that a browser sent for a file, or None if it is not valid."""
     try:
         return content_type_for("", given) if isinstance(given, str) else None
     except Error:
@@ -202,7 +202,7 @@ def _read_parts(given: Any) -> list[tuple[int, str]]:
         return [(part["PartNumber"], part["ETag"]) for part in given]
     except (TypeError, KeyError, IndexError):
         raise Error(
-            "Ill-formed request: parts are objects with PartNumber and ETag", kind=Kind.ILL_FORMED
+            "parts must be objects with PartNumber and ETag", kind=Kind.ILL_FORMED
         ) from None
 
 

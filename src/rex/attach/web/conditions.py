@@ -1,4 +1,4 @@
-"""Whether a conditional request is to be answered with content (RFC 9110, section 13)."""
+"""Conditional requests (RFC 9110, section 13)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["CONDITIONS", "NOT_EXPECTED", "Verdict", "judge", "may_be_partial", "pick_headers"]
 
 CONDITIONS = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-since")
-"""The headers that can make an answer without content."""
+"""The headers of conditions."""
 
-NOT_EXPECTED = "The attachment is not the one that was expected."
-"""What a failed precondition is answered with."""
+NOT_EXPECTED = "The attachment does not match the precondition of the request."
+"""The detail of a 412 response."""
 
 MAX_LENGTH = 8192
-"""Of a longer list of tags only this much is read, so that judging one takes no time."""
+"""Only this much of a list of entity tags is parsed, so that the time is bounded."""
 
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
@@ -29,7 +29,7 @@ _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 
-# The form that is sent today, and the two that must be understood (section 5.6.7).
+# IMF-fixdate, and the two obsolete formats that must be accepted (section 5.6.7).
 _DATES = (
     re.compile(rf"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"),
     re.compile(rf"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"),
@@ -38,7 +38,7 @@ _DATES = (
 
 
 class Verdict(enum.Enum):
-    """What a conditional request is answered with; the value is the status."""
+    """The result of a conditional request; the value is the status."""
 
     PROCEED = 200
     NOT_MODIFIED = 304
@@ -46,9 +46,9 @@ class Verdict(enum.Enum):
 
 
 def pick_headers(headers: Iterable[tuple[bytes, bytes]], names: Collection[str]) -> dict[str, str]:
-    """Return the named ones of a request's headers, as ASGI has them.
+    """Return the headers with these names from a request's ASGI headers.
 
-    Their names are in lower case, and what came in several lines is joined by commas (RFC 9110,
+    The names are in lower case; the values of repeated headers are joined by commas (RFC 9110,
     section 5.3).
     """
     found: dict[str, str] = {}
@@ -63,10 +63,10 @@ def pick_headers(headers: Iterable[tuple[bytes, bytes]], names: Collection[str])
 def judge(
     headers: Mapping[str, str], etag: str, modified: datetime.datetime, *, is_read: bool = True
 ) -> Verdict:
-    """Judge the conditions of a request for what exists, in the order of section 13.2.2.
+    """Evaluate the conditions of a request for an existing attachment (section 13.2.2).
 
-    The headers are those of `pick_headers`. A date that is not one is ignored. Unless the
-    attachment is read (GET, HEAD), what the client has already is a failed precondition, and
+    The headers are those of `pick_headers`. A malformed date is ignored. Unless the attachment is
+    read (GET, HEAD), a match of ``If-None-Match`` is a failed precondition, and
     ``If-Modified-Since`` is ignored (sections 13.1.2 and 13.1.3).
     """
     modified = modified.replace(microsecond=0)
@@ -88,10 +88,10 @@ def judge(
 
 
 def may_be_partial(headers: Mapping[str, str], etag: str, modified: datetime.datetime) -> bool:
-    """Tell whether a range may be answered with a part (section 13.1.5, ``If-Range``).
+    """Check whether ``If-Range`` allows a partial response (section 13.1.5).
 
-    A date counts when it is exactly that of the attachment: an attachment never changes, so its
-    date is a strong validator (section 8.8.2.2).
+    A date must be exactly that of the attachment: an attachment never changes, so its date is a
+    strong validator (section 8.8.2.2).
     """
     given = headers.get("if-range", "").strip(" \t")
     if not given:
@@ -113,7 +113,7 @@ def _is_listed(header: str, etag: str, *, weakly: bool) -> bool:
 
 
 def _date(header: str | None) -> datetime.datetime | None:
-    """Read an ``HTTP-date`` (section 5.6.7); None when it is none."""
+    """Parse an ``HTTP-date`` (section 5.6.7); return None if it is malformed."""
     if header is None:
         return None
     text = header.strip(" \t")
@@ -137,7 +137,7 @@ def _date(header: str | None) -> datetime.datetime | None:
 
 
 def _year(digits: str) -> int:
-    """Read a year; one of two digits is never more than 50 years ahead (section 5.6.7)."""
+    """Parse a year; two digits are never more than 50 years ahead (section 5.6.7)."""
     if len(digits) > len("94"):
         return int(digits)
     this = datetime.datetime.now(datetime.UTC).year

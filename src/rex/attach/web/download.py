@@ -1,4 +1,4 @@
-"""An attachment as the answer to a GET or HEAD (RFC 9110), streamed from any storage."""
+"""The response to a GET or HEAD of an attachment (RFC 9110), streamed from any storage."""
 
 from __future__ import annotations
 
@@ -52,47 +52,47 @@ SAFETY = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""What keeps a browser from running what somebody uploaded; sent with every answer here."""
+"""Headers of every response here: they keep a browser from running uploaded content."""
 
 PLAYED = {
     "Content-Security-Policy": "sandbox allow-same-origin; default-src 'none'; media-src 'self'; "
     "style-src 'unsafe-inline'"
 }
-"""The same for sound and videos in a tab or frame: Chromium makes a page of its own of them, which
-loads the file from this origin, and has its styles in it. Images and PDF need nothing of it."""
+"""The policy of audio and video: in a tab or frame, Chromium creates a page for them that loads the
+file from this origin and has inline styles. Images and PDF need no exception."""
 
 SCRIPT_TYPE = re.compile(
     r"(?:(?:text|application)/(?:x-)?(?:java|ecma)script"
     r"|text/(?:javascript1\.[0-5]|jscript|livescript)) *(?:;|$)",
     re.IGNORECASE,
 )
-"""The types that a browser runs if a page of ours is made to load them (MIME Sniffing)."""
+"""The types that a browser runs if a page loads them as a script (MIME Sniffing)."""
 
 HEADERS = frozenset((*CONDITIONS, "if-range", "range"))
-"""The headers that say what is asked for."""
+"""The headers that select the response."""
 
 ASKED_AGAIN = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
-"""How long to keep what a rule protects: it may be removed, and the user may be another by then."""
+"""Caching of protected content: it may be removed, and the user may change."""
 
 FIRST_CHUNK_SIZE = 128 * 1024
-"""In bytes: small, so that many clients that take nothing hold little memory."""
+"""In bytes: small, so that many stalled clients hold little memory."""
 TAKEN_SIZE = 8 * 1024 * 1024
-"""After so many bytes, more than buffers hold, the client does take them: chunks are large then."""
+"""After this many bytes, more than buffers hold, the client is receiving: chunks are large then."""
 PATIENCE_BYTES = 128 * 1024
-"""How many bytes a client must take in each `stall_seconds`, on average over a chunk."""
+"""The bytes that a client must receive in each `stall_seconds`, on average over a chunk."""
 
 log = logging.getLogger("rex.attach")
 
 
 class Presentation(NamedTuple):
-    """How an attachment is presented, where a link has settled that."""
+    """The headers of a download, where a link decides them."""
 
     disposition: str
     """The Content-Disposition (RFC 6266)."""
     content_type: str | None = None
-    """The type in place of the stored one."""
+    """The type that replaces the stored one."""
     expires: float | None = None
-    """When the permission ends that is in the address (seconds since 1970, UTC)."""
+    """When the link expires (seconds since 1970, UTC)."""
 
 
 async def serve(
@@ -104,13 +104,13 @@ async def serve(
     presentation: Presentation | None = None,
     stall_seconds: float = 30,
 ) -> Response:
-    """Answer a GET or HEAD with an attachment, a part of it, or why there is nothing to send.
+    """Return the response to a GET or HEAD of an attachment.
 
-    With `inline`, a browser may show it in place if its stored type cannot carry a script; a
-    `presentation` decides instead. A small attachment that is in memory is sent at once. Any other
-    is read a chunk at a time (128 KiB, after 8 MiB 256 KiB) as the client takes it; who takes less
-    of one than 128 KiB in `stall_seconds` is cut. Without content (HEAD, 304, 412), the storage is
-    asked for the info only.
+    With `inline`, a browser may display the attachment if its stored type cannot carry a script; a
+    `presentation` overrides that. A small attachment that is in memory is sent in one message. Any
+    other is streamed in chunks (128 KiB; after 8 MiB, 256 KiB) as the client receives them; a
+    client that receives less than 128 KiB in `stall_seconds` is disconnected. A response without
+    content (HEAD, 304, 412) needs only the attachment's metadata.
 
     Errors, raised before anything is sent: those of `Storage.open`.
     """
@@ -141,14 +141,14 @@ async def serve(
 
 
 class _Part(NamedTuple):
-    """A piece of the body: some bytes of the attachment, and what goes before them."""
+    """Part of the body: a byte range of the attachment, and the bytes that precede it."""
 
     head: bytes
     span: Span
 
 
 class _Answer(NamedTuple):
-    """An answer with content."""
+    """A response with content."""
 
     status: int
     headers: dict[str, str]
@@ -156,13 +156,13 @@ class _Answer(NamedTuple):
     end: bytes
 
     def of(self, content: bytes) -> Response:
-        """Give the whole answer, now that the whole attachment is at hand."""
+        """Return the response, with the bytes of the whole attachment."""
         pieces = [head + content[start:stop] for head, (start, stop) in self.parts]
         return Response(b"".join((*pieces, self.end)), self.status, self.headers)
 
 
 class _Asked:
-    """What a request asks for, as far as its headers tell."""
+    """The parts of a request that select the response."""
 
     def __init__(self, request: Request, presentation: Presentation | None) -> None:
         self._presentation = presentation
@@ -172,7 +172,7 @@ class _Asked:
 
     @property
     def range_start(self) -> int | None:
-        """Where to begin reading, or None when the info must be known first."""
+        """The position to read from, or None if the metadata is needed first."""
         if self._method == "HEAD" or any(name in self._headers for name in CONDITIONS):
             return None
         start = range_start(self._range)
@@ -180,16 +180,16 @@ class _Asked:
 
     @property
     def range_length(self) -> int | None:
-        """How many bytes to read from `range_start` on, or None when that is not known."""
+        """The number of bytes to read from `range_start`, or None if it is unknown."""
         if "if-range" in self._headers:
             return None
         length = range_length(self._range)
         return MAX_POSITION if length is None else min(length, MAX_POSITION)
 
     def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
-        """Return what to answer, now that the attachment is known."""
+        """Return the response for an attachment with this metadata."""
         content_type, shown_as = self._present(info, inline=inline)
-        # A date of modification is never in the future (section 8.8.2.1).
+        # Last-Modified must not be in the future (section 8.8.2.1).
         modified = min(info.modified, datetime.datetime.now(datetime.UTC))
         kept = {
             "ETag": info.etag,
@@ -211,7 +211,7 @@ class _Asked:
         if info.content_encoding is not None:
             headers["Content-Encoding"] = info.content_encoding
         info = dataclasses.replace(info, content_type=content_type)
-        if self._method == "HEAD":  # which has no ranges (section 14.2)
+        if self._method == "HEAD":  # ranges are for GET only (section 14.2)
             whole = _whole(info, headers)
             return Response(status_code=200, headers=whole.headers)
         partial = may_be_partial(self._headers, info.etag, modified)
@@ -227,7 +227,7 @@ class _Asked:
         return _safe_type(given), self._presentation.disposition
 
     def _cache_headers(self) -> dict[str, str]:
-        """Return how long to keep the answer: as long as the address is a permission."""
+        """Return the caching headers: a response to a link may be cached until the link expires."""
         if self._presentation is None or self._presentation.expires is None:
             return ASKED_AGAIN
         left = max(0, int(self._presentation.expires - time.time()))
@@ -237,9 +237,9 @@ class _Asked:
 def _content(
     info: Info, headers: dict[str, str], spans: tuple[Span, ...] | None
 ) -> _Answer | Response:
-    """Answer with the whole, a part, several, or that there is none (section 15.5.17)."""
+    """Return the whole attachment, its byte ranges, or 416 (section 15.5.17)."""
     if spans is None or (len(spans) > 1 and info.content_encoding is not None):
-        # The coding of several parts would be taken for that of what is around them.
+        # A coding of several ranges would seem to be that of the multipart body.
         return _whole(info, headers)
     if not spans:
         detail = f"The attachment has {info.size} bytes."
@@ -264,7 +264,7 @@ def _partial(info: Info, headers: dict[str, str], span: Span) -> _Answer:
 
 
 def _several(info: Info, headers: dict[str, str], spans: tuple[Span, ...]) -> _Answer:
-    """Answer with several parts (sections 14.6 and 15.3.7.2)."""
+    """Return several byte ranges (sections 14.6 and 15.3.7.2)."""
     boundary = secrets.token_hex(16)
     parts = [
         _Part(
@@ -298,7 +298,7 @@ def _is_played(content_type: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _safe_type(stored: str) -> str:
-    """Give the stored type, unless it is a script's; somebody else may have stored what is none."""
+    """Return the stored type, or the default if it is a script or, from other writers, invalid."""
     try:
         content_type = content_type_for("", stored)
     except Error:
@@ -307,14 +307,14 @@ def _safe_type(stored: str) -> str:
 
 
 class _NotTakenError(Exception):
-    """The client does not take what it asked for."""
+    """The client does not receive the response."""
 
 
 class _Streamed(Response):
-    """An answer whose body is read as the client takes it; closes the reader in any case.
+    """A response that is read from the storage as the client receives it; closes the reader.
 
-    Where it ends early, its last message is missing and its length is not reached, so that the
-    server cuts the connection and nobody takes it for the whole.
+    A response that ends early lacks its last message and is shorter than Content-Length, so the
+    server closes the connection and the client notices.
     """
 
     def __init__(self, answer: _Answer, reader: AsyncReader, stall_seconds: float) -> None:
@@ -326,7 +326,7 @@ class _Streamed(Response):
         self._stall_seconds = stall_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it all, unless the client leaves or does not take it."""
+        """Send the response, unless the client disconnects or stalls."""
         del scope
         streaming = asyncio.create_task(self._stream(send))
         leaving = asyncio.create_task(_until_gone(receive))
@@ -335,7 +335,7 @@ class _Streamed(Response):
             if streaming.done():
                 streaming.result()
         finally:
-            # Also when we are cancelled ourselves, and again.
+            # Also if this task is cancelled, even twice.
             await asyncio.shield(asyncio.ensure_future(self._end(streaming, leaving)))
 
     async def _stream(self, send: Send) -> None:
@@ -352,7 +352,7 @@ class _Streamed(Response):
                 await self._give_span(send, span)
             await self._give(send, _body(self._answer.end, more=False))
         except _NotTakenError:
-            log.info("a client did not take all of %s", self._reader.info.handle)
+            log.info("the client did not receive all of %s", self._reader.info.handle)
 
     async def _give_span(self, send: Send, span: Span) -> None:
         if self._reader.tell() != span.start:
@@ -369,7 +369,7 @@ class _Streamed(Response):
         try:
             async with asyncio.timeout(self._stall_seconds * windows):
                 await send(message)
-        except OSError as failure:  # it is late, or has left
+        except OSError as failure:  # a timeout, or disconnected
             raise _NotTakenError from failure
 
     async def _end(self, *tasks: asyncio.Task[None]) -> None:
@@ -380,7 +380,7 @@ class _Streamed(Response):
 
 
 async def _until_gone(receive: Receive) -> None:
-    """Return when the client has left."""
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

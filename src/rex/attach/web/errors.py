@@ -1,4 +1,4 @@
-"""How the service answers when something failed."""
+"""Error responses."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _CLOSE = {"Connection": "close"}
 _ANSWERS: dict[str, tuple[int, str | None, str, dict[str, str]]] = {
     # RFC 9110, section 15.5.20.
     OTHER_HOST: (421, None, Kind.DENIED.value, {}),
-    # The client's doing, not the storage's (RFC 9110, section 15.5.9).
+    # The client's fault, not the storage's (RFC 9110, section 15.5.9).
     STOPPED_SENDING: (408, "The client stopped sending", Kind.UNAVAILABLE.value, _CLOSE),
     # RFC 9110, sections 12.5.3 and 15.5.16.
     ENCODED: (415, None, "unsupported-media-type", {"Accept-Encoding": "identity"}),
-    # A server reports a malformed body as it reports a client that left. Only a client that
-    # is still there reads this (RFC 9112, sections 7.1 and 8).
+    # A server reports a malformed body as a disconnected client. Only a client that is still
+    # connected reads this (RFC 9112, sections 7.1 and 8).
     WENT_AWAY: (400, "The body is incomplete or malformed.", Kind.ILL_FORMED.value, _CLOSE),
 }
-"""Status, detail (None: the error's own text), kind and headers, by the code of an error."""
+"""Status, detail (None: the text of the error), kind and headers, by error code."""
 
 
 async def answer_failure(request: Request, failure: Exception, access: Access) -> Response:
-    """Answer with a problem that tells what failed, as far as it concerns the client.
+    """Return the problem document of an exception, as far as it concerns the client.
 
-    The failure forgets where it was raised: it would keep the request alive until the garbage
-    collector comes by, and with a request that has not come whole, its connection.
+    The traceback is cleared: it would keep the request, and the connection of an incomplete
+    request, alive until the next garbage collection.
     """
     try:
         return await _answer(request, failure, access)
@@ -53,9 +53,9 @@ async def answer_failure(request: Request, failure: Exception, access: Access) -
 
 
 def _is_ours(failure: Exception) -> bool:
-    """Tell whether the storage refuses us, which is not the client's doing.
+    """Check whether the storage denied access to the service, not the service to the client.
 
-    What a storage raises has a cause; what refuses the client has none.
+    An error that a storage raises has a cause; an error that refuses the client does not.
     """
     is_denied = isinstance(failure, Error) and failure.kind is Kind.DENIED
     return is_denied and failure.__cause__ is not None
@@ -64,11 +64,11 @@ def _is_ours(failure: Exception) -> bool:
 async def _answer(request: Request, failure: Exception, access: Access) -> Response:
     if _is_ours(failure):
         log.error("%s", failure)
-        return problem(503, "The storage refuses the service.", Kind.UNAVAILABLE.value)
+        return problem(503, "The storage denied access to the service.", Kind.UNAVAILABLE.value)
     code = failure.code if isinstance(failure, Error) else ""
     if code == NOT_ALLOWED and access.challenge:
         headers = {"WWW-Authenticate": access.challenge}
-        return problem(401, "Show a key.", Kind.DENIED.value, headers, code=code)
+        return problem(401, "An access key is required.", Kind.DENIED.value, headers, code=code)
     if code in _ANSWERS:
         status, detail, kind, headers = _ANSWERS[code]
         return problem(status, detail or str(failure), kind, headers, code=code)

@@ -1,4 +1,4 @@
-"""Names in the headers of a form's parts, as browsers and other clients write them."""
+"""Names in the headers of form parts, as browsers and other clients encode them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["file_name", "unescape"]
 
-# What browsers write in names (HTML, "multipart/form-data encoding algorithm").
+# What browsers escape in names (HTML, "multipart/form-data encoding algorithm").
 _ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
-# RFC 2047, section 2: what .NET and mail libraries make of a name that is not ASCII.
+# RFC 2047, section 2: how .NET and mail libraries encode a name that is not ASCII.
 _WORD = r"=\?[!-)+-<>@-~]+\?[BbQq]\?[!->@-~]*\?="
 _WORDS = re.compile(rf"{_WORD}(?:[ \t]+{_WORD})*")
 
@@ -25,11 +25,11 @@ _EXTENDED = re.compile(r"(?P<charset>[A-Za-z0-9-]+)'[A-Za-z0-9-]*'(?P<value>[!-~
 
 
 def file_name(parameters: Mapping[str, str]) -> str | None:
-    """Return the file name that a Content-Disposition tells, or None where it tells none.
+    """Return the file name in the parameters of Content-Disposition, or None.
 
-    It is what `filename` says. Where that is an encoded word (RFC 2047), which no user types, it
-    is decoded; `filename*` (RFC 8187), which a form must not have (RFC 7578, section 4.2), counts
-    beside an encoded word only, since the clients that send both mean the same by them.
+    The file name is `filename`. An encoded word (RFC 2047), which users do not type, is decoded.
+    `filename*` (RFC 8187), which a form must not have (RFC 7578, section 4.2), counts only together
+    with an encoded word, since clients that send both mean the same name.
     """
     given = parameters.get("filename")
     if given is None:
@@ -41,12 +41,12 @@ def file_name(parameters: Mapping[str, str]) -> str | None:
 
 
 def unescape(name: str) -> str:
-    """Undo what a browser does to quotes and line breaks in a name."""
+    """Decode the escapes of quotes and line breaks in a name."""
     return re.sub("%(?:22|0[AD])", lambda match: _ESCAPES[match[0]], name)
 
 
 def _decode_words(words: str) -> str:
-    """Decode encoded words; those in an encoding that is not known stay as they are."""
+    """Decode encoded words; words in an unknown charset are returned unchanged."""
     from email.errors import HeaderParseError
     from email.header import decode_header
 

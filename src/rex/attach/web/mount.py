@@ -1,4 +1,4 @@
-"""The service as the settings of an application describe it."""
+"""The service with the settings of an application."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["access_of", "routes"]
 
 
 def routes(rex: Rex) -> ASGIApp:
-    """Make the routes of the package `rex.attach`.
+    """Return the ASGI application of the package `rex.attach`.
 
-    Errors: `CONFIGURATION` for what is wrong with ``attach_access`` and its like.
+    Errors: `CONFIGURATION` for invalid settings such as ``attach_access``.
     """
     settings = rex.settings
     options = Options(redirect=settings[REDIRECT], stall_seconds=settings[STALL])
@@ -34,7 +34,7 @@ def routes(rex: Rex) -> ASGIApp:
 
 
 def access_of(rex: Rex) -> Access:
-    """Give who may do what, as the settings of an application say: for routes beside the service.
+    """Return the access control that the settings of an application describe, for other routes.
 
     Errors: `CONFIGURATION`.
     """

@@ -1,4 +1,4 @@
-"""Forms with files (multipart/form-data, RFC 7578), part by part as they arrive."""
+"""Forms with files (multipart/form-data, RFC 7578), parsed as they arrive."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ MAX_EPILOGUE_BYTES = 64 * 1024
 PIECE_BYTES = 512 * 1024
 
 FORM_OVERHEAD = 4 * 1024 * 1024
-"""More bytes than a form can have beside the content of its files."""
+"""An upper bound of the bytes of a form besides the content of its files."""
 
 # RFC 2046, section 5.1.1.
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
-# RFC 2183. A browser does not escape a backslash, so one before the last quote may mean itself.
+# RFC 2183. Browsers do not escape backslashes: one before the last quote may be literal.
 _PARAMETER = re.compile(
     r"""\s*;\s*([^\s=;"]+)\s*=\s*+("(?:[^"\\]|\\.)*+"|"[^"]*"|[^\s";]*)\s*(?=;|\Z)""", re.DOTALL
 )
@@ -49,13 +49,13 @@ class FilePart:
     """A file in a form."""
 
     name: str
-    """As the client sent it: anything."""
+    """As the client sent it, unchecked."""
     content_type: str | None
-    """As the client sent it, where it is well formed."""
+    """As the client sent it, if it is well formed."""
     content: AsyncIterator[bytes]
-    """Its bytes, as they arrive."""
+    """The bytes, as they arrive."""
     field: str = ""
-    """The name of its part of the form."""
+    """The name of the form field."""
 
 
 class _Part(NamedTuple):
@@ -72,25 +72,25 @@ class _End(enum.Enum):
 class Form(AsyncIterator[FilePart]):
     """The files of a form, as they arrive: ``async for file in form``.
 
-    Whatever of a file has not been read when the next one is asked for is skipped. No more than a
-    piece of what arrived is held, but for the fields. A part is a file if it has a ``filename``;
-    one that is empty in name and content is what a browser sends for an input left empty, and is
-    skipped. ``filename*`` does not belong into a form (RFC 7578, section 4.2) and is ignored,
-    except beside an encoded word (`rex.attach.web.form_names`).
+    The unread rest of a file is skipped when the next file is requested. Only the fields and one
+    chunk are held in memory. A part is a file if it has a ``filename``; a file with an empty name
+    and no content, which a browser sends for an empty input, is skipped. ``filename*`` must not
+    occur in a form (RFC 7578, section 4.2) and is ignored, except together with an encoded word
+    (`rex.attach.web.form_names`).
 
-    Errors: `ILL_FORMED` for what is no such form, nested ones, parts without end, and headers,
-    preamble and epilogue that are too long; `UNSUPPORTED` for a part with a Content-Encoding;
-    `TOO_LARGE` for too many parts and too large fields; whatever the chunks raise. Those of the
-    header of the request are raised here.
+    Errors: `ILL_FORMED` for a malformed, nested or incomplete form, and for headers, preamble or
+    epilogue that are too long; `UNSUPPORTED` for a part with a Content-Encoding; `TOO_LARGE` for
+    too many parts and too large fields. Exceptions raised by the chunks propagate unchanged. The
+    constructor raises those that follow from the header of the request.
     """
 
     fields: dict[str, str]
-    """The fields that have passed so far; of those with one name, the last."""
+    """The fields read so far; the last of those with the same name."""
     field_count: int
-    """How many fields have passed so far, counting all of those with one name."""
+    """The number of fields read so far, including those with the same name."""
 
     def __init__(self, chunks: AsyncIterator[bytes], content_type: str) -> None:
-        """Read a body that the request says is of this content type."""
+        """Parse a body with this Content-Type."""
         self.fields = {}
         self.field_count = 0
         self._boundary = _boundary(content_type)
@@ -119,11 +119,11 @@ class Form(AsyncIterator[FilePart]):
             return None
         self.take()
         if not isinstance(event, _Part):
-            raise _ill_formed("its parts are out of order")
+            raise _ill_formed("the parts are out of order")
         return event
 
     async def peek(self) -> _Part | bytes | _End:
-        """Give what comes next, and leave it there."""
+        """Return the next event without consuming it."""
         events = self._assembly.events
         while not events:
             if not self._has_begun:
@@ -132,38 +132,38 @@ class Form(AsyncIterator[FilePart]):
                 continue
             piece = await self._pieces.next()
             if not piece:
-                raise _ill_formed("it ends before its last boundary")
+                raise _ill_formed("the last boundary is missing")
             self._assembly.write(piece)
         return events[0]
 
     def take(self) -> None:
-        """Go on to what comes after what was peeked at."""
+        """Consume the next event."""
         self._assembly.events.popleft()
 
     async def _skip_preamble(self) -> bytes:
-        """Give the first piece from the first boundary on (RFC 2046, section 5.1.1)."""
+        """Return the first chunk, from the first boundary on (RFC 2046, section 5.1.1)."""
         delimiter = b"\r\n--" + self._boundary
         seen = bytearray(b"\r\n")
         at = -1
         while at < 0:
             piece = await self._pieces.next()
             if not piece:
-                raise _ill_formed("its boundary is not in it")
+                raise _ill_formed("the boundary does not occur in the body")
             unseen = max(len(seen) - len(delimiter), 0)
             seen += piece
             at = seen.find(delimiter, unseen)
             skipped = at if at >= 0 else len(seen) - len(delimiter)
             if skipped > MAX_PREAMBLE_BYTES:
-                raise _ill_formed("too much comes before its first boundary")
+                raise _ill_formed("the preamble is too long")
         return bytes(seen[at + 2 :])
 
     async def _skip_epilogue(self) -> None:
-        """Read to the end of the body, so that its length is checked too."""
+        """Read to the end of the body, so that its length is also checked."""
         size = 0
         while piece := await self._pieces.next():
             size += len(piece)
             if size > MAX_EPILOGUE_BYTES:
-                raise _ill_formed("too much comes after its last boundary")
+                raise _ill_formed("the epilogue is too long")
 
     async def _read_field(self, name: str, content: AsyncIterator[bytes]) -> None:
         value = bytearray()
@@ -174,13 +174,13 @@ class Form(AsyncIterator[FilePart]):
             if len(value) > MAX_FIELD_BYTES:
                 raise _too_large(f"a field of more than {MAX_FIELD_BYTES} bytes")
             if self._fields_bytes > MAX_FIELDS_BYTES:
-                raise _too_large(f"fields of more than {MAX_FIELDS_BYTES} bytes in all")
+                raise _too_large(f"fields of more than {MAX_FIELDS_BYTES} bytes in total")
         self.fields[name] = value.decode(errors="replace")
         self.field_count += 1
 
 
 class _PartContent(AsyncIterator[bytes]):
-    """The bytes of one part; they can be had once."""
+    """The bytes of one part, for one iteration."""
 
     def __init__(self, form: Form) -> None:
         self._form = form
@@ -201,7 +201,7 @@ class _PartContent(AsyncIterator[bytes]):
 
 
 class _Pieces:
-    """Chunks cut into pieces, so that what is held of a large one stays small."""
+    """Chunks split into smaller ones, so that a large chunk is not held twice."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
@@ -209,7 +209,7 @@ class _Pieces:
         self._position = 0
 
     async def next(self) -> bytes:
-        """Give the next piece; none at the end."""
+        """Return the next piece, or none at the end."""
         while self._position >= len(self._chunk):
             chunk = await anext(self._chunks, None)
             if chunk is None:
@@ -220,7 +220,7 @@ class _Pieces:
 
 
 class _Assembly:
-    """What the parser says in many small words, as events: a part, its bytes, its end."""
+    """The callbacks of the parser as events: a part, its bytes, its end."""
 
     def __init__(self, boundary: bytes) -> None:
         self.events: deque[_Part | bytes | _End] = deque()
@@ -250,7 +250,7 @@ class _Assembly:
         try:
             self._parser.write(piece)
         except FormParserError:
-            raise _ill_formed("its parts or their headers break the rules") from None
+            raise _ill_formed("a part or its headers are malformed") from None
 
     def _begin_part(self) -> None:
         self._headers = {}
@@ -298,7 +298,7 @@ def _part(headers: dict[bytes, bytes]) -> _Part:
         raise _ill_formed("a part has no name (Content-Disposition: form-data)")
     content_type = text.get(b"content-type")
     if content_type is not None and content_type.lstrip().lower().startswith("multipart/"):
-        raise _ill_formed("a part is a form in turn")
+        raise _ill_formed("a part is itself multipart")
     encoding = text.get(b"content-transfer-encoding", "binary").strip().lower()
     if encoding not in ("7bit", "8bit", "binary"):
         raise _ill_formed("a part is encoded (Content-Transfer-Encoding)")
@@ -306,13 +306,13 @@ def _part(headers: dict[bytes, bytes]) -> _Part:
     if b"content-range" in text:
         raise _ill_formed("a part has only some bytes of a file (Content-Range)")
     if "filename" not in parameters and "filename*" in parameters:
-        # A field would be thrown away, and the client would not know.
+        # The part would count as a field, and the file would be lost silently.
         raise _ill_formed("a part has filename* in place of filename (RFC 7578, section 4.2)")
     return _Part(unescape(parameters["name"]), file_name(parameters), _well_formed(content_type))
 
 
 def _parameters(value: str) -> tuple[str, dict[str, str]]:
-    """Take a header apart into what it says first, in lower case, and its parameters."""
+    """Split a header into its value, in lower case, and its parameters."""
     first, _, _ = value.partition(";")
     parameters: dict[str, str] = {}
     position = len(first)
@@ -324,7 +324,7 @@ def _parameters(value: str) -> tuple[str, dict[str, str]]:
         parameters[name] = re.sub(r'\\(["\\])', r"\1", given[1:-1]) if is_quoted else given
         position = match.end()
     if value[position:].strip(" \t;"):
-        raise _ill_formed("the parameters of a header cannot be told apart")
+        raise _ill_formed("the parameters of a header are malformed")
     return first.strip().lower(), parameters
 
 
@@ -341,7 +341,7 @@ def _boundary(content_type: str) -> bytes:
     kind, parameters = _parameters(content_type)
     boundary = parameters.get("boundary", "")
     if kind != FORM_TYPE or not _BOUNDARY.fullmatch(boundary):
-        raise _ill_formed(f"its boundary is not one by RFC 2046: {show(boundary)}")
+        raise _ill_formed(f"the boundary must follow RFC 2046, not be {show(boundary)}")
     return boundary.encode()
 
 

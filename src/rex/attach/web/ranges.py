@@ -1,4 +1,4 @@
-"""Which bytes of an attachment a request is for (RFC 9110, section 14)."""
+"""Range requests (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import NamedTuple
 __all__ = ["Span", "parse_spans", "range_length", "range_start"]
 
 MAX_LENGTH = 600
-"""A longer header is ignored, so that judging one takes no time, whatever is in it.
+"""A longer header is ignored, so that the time to parse one is bounded.
 
-No number in it is longer than what Python reads under any setting (640 digits).
+No number in a header is longer than what Python parses under any setting (640 digits).
 """
 MAX_SPANS = 8
-"""Who asks for more at once gets the whole."""
+"""A request for more ranges receives the whole attachment."""
 
 _UNIT = re.compile(r"bytes=(.+)", re.IGNORECASE)
 _SPAN = re.compile(r"([0-9]*)-([0-9]*)")
 
 
 class Span(NamedTuple):
-    """A part of an attachment, in bytes."""
+    """A byte range of an attachment."""
 
     start: int
-    """The position of its first byte."""
+    """The position of the first byte."""
     stop: int
-    """The position after its last byte."""
+    """The position after the last byte."""
 
     def content_range(self, size: int) -> str:
-        """Give the value of ``Content-Range`` (RFC 9110, section 14.4)."""
+        """Return the value of ``Content-Range`` (RFC 9110, section 14.4)."""
         return f"bytes {self.start}-{self.stop - 1}/{size}"
 
 
 def parse_spans(header: str | None, size: int) -> tuple[Span, ...] | None:
-    """Give the parts that a ``Range`` header asks for, in its order, or None for the whole.
+    """Return the ranges in a ``Range`` header, in order, or None for the whole attachment.
 
-    No part at all means that none can be satisfied, which is to be answered with 416
-    (section 15.5.17). A header that is ill-formed, of another unit, or asks for too much at once
-    (many parts, or some bytes twice) is ignored, as section 14.2 permits.
+    An empty result means that no range is satisfiable: the status is 416 (section 15.5.17). A
+    header that is malformed, has another unit, too many ranges or overlapping ranges is ignored,
+    as section 14.2 allows.
     """
     specs = _specs(header)
     if specs is None:
         return None
     if not size and any(first is None and last for first, last in specs):
-        return None  # the last bytes of nothing are nothing (section 14.1.2), not an error
+        return None  # a suffix of an empty attachment is empty, not an error (section 14.1.2)
     spans = [span for pair in specs if (span := _span(*pair, size)).start < span.stop]
     ordered = sorted(spans)
     if any(one.stop > other.start for one, other in itertools.pairwise(ordered)):
@@ -53,7 +53,7 @@ def parse_spans(header: str | None, size: int) -> tuple[Span, ...] | None:
 
 
 def range_start(header: str | None) -> int | None:
-    """Tell where the bytes to send begin, or None when only the size of the attachment tells."""
+    """Return the position of the first byte to send, or None if it depends on the size."""
     specs = _specs(header)
     if specs is None:
         return 0
@@ -61,14 +61,14 @@ def range_start(header: str | None) -> int | None:
 
 
 def range_length(header: str | None) -> int | None:
-    """Return how many bytes a header asks for from `range_start` on; None is all the rest."""
+    """Return the number of bytes from `range_start` on, or None for the rest."""
     specs = _specs(header)
     first, last = specs[0] if specs is not None and len(specs) == 1 else (None, None)
     return None if first is None or last is None else last + 1 - first
 
 
 def _specs(header: str | None) -> list[tuple[int | None, int | None]] | None:
-    """Read a header as pairs of numbers, of which one may be missing; None to ignore it."""
+    """Parse a header into pairs of numbers, either of which may be missing; None to ignore it."""
     if header is None or len(header) > MAX_LENGTH:
         return None
     found = _UNIT.fullmatch(header.strip(" \t"))
@@ -92,7 +92,7 @@ def _pair(spec: str) -> tuple[int | None, int | None] | None:
 
 
 def _span(first: int | None, last: int | None, size: int) -> Span:
-    """Give the part of so many bytes; it is empty when it cannot be satisfied."""
+    """Return the range within `size` bytes; it is empty if it is not satisfiable."""
     if first is None:
         return Span(max(size - (last or 0), 0), size)
     return Span(min(first, size), size if last is None else min(last + 1, size))

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Route", "Section", "Service"]
 
 _PATTERNS = {"handle": "/.*", "token": "[A-Za-z0-9_.-]+"}
-"""The parameters of paths that are not a segment of any text."""
+"""The patterns of path parameters; others are one segment."""
 
 
 class Options(NamedTuple):
     """How the service behaves."""
 
     redirect: bool = False
-    """Answer a download with a redirect to a download link, where the storage makes links."""
+    """Redirect downloads to download links, where the storage creates links."""
     stall_seconds: float = 30
-    """How long to wait for a client that neither sends nor reads anything."""
+    """The time after which a stalled client is disconnected, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Service:
-    """What all handlers share."""
+    """The storage, access control and options that all handlers share."""
 
     storage: Storage
     access: Access
@@ -166,7 +166,7 @@ class Section:
     def preflight(self) -> dict[str, str]:
         """Return the headers that answer a preflight request.
 
-        They cover every route, so that a page can read why one does not exist here.
+        They cover all routes, so that a page can read why a route does not exist here.
         """
         methods = " ".join(route.methods for route in self.routes).split()
         return preflight_headers(methods, self.allowed_headers)

@@ -1,4 +1,4 @@
-"""The links of a storage that has no server of its own, answered by the service."""
+"""Service links: the links of a storage whose backend has no server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Signed"]
 FILE_FIELD = "file"
 PINNED_FIELDS = 2
 
-# One parameter, written as we write it: whatever is added or encoded otherwise is no link of ours.
+# The one parameter, exactly as it was signed: other parameters or encodings are refused.
 _QUERY = re.compile(rb"token=([A-Za-z0-9_.-]+)")
 
 _ANY_SITE = {
@@ -76,12 +76,12 @@ class Signed(Section):
         for name, value in (("content-type", grant.content_type), ("if-none-match", "*")):
             if request.headers.getlist(name) != [value]:
                 raise Error(
-                    f"The header {name} is not as it was signed",
+                    f"The header {name} differs from the signed one",
                     kind=Kind.DENIED,
                     code="header-changed",
                 )
-        if "if-match" in request.headers:  # nothing can be there that it matches, nor may there be
-            return problem(412, "There is nothing to match.", "precondition-failed")
+        if "if-match" in request.headers:  # a new attachment has no entity tag to match
+            return problem(412, "If-Match cannot match a new attachment.", "precondition-failed")
         body = Body(request, max_size=self._storage.max_size, stall_seconds=self._stall_seconds)
         try:
             return await self._store(grant, body, 201)
@@ -106,11 +106,11 @@ class Signed(Section):
         file = await anext(form, None)
         if file is None or file.field != FILE_FIELD:
             raise Error(
-                "Ill-formed form", f"its one file is called {FILE_FIELD}", kind=Kind.ILL_FORMED
+                "Ill-formed form", f"the file must be the field {FILE_FIELD}", kind=Kind.ILL_FORMED
             )
         signed = {"key": grant.key, "Content-Type": grant.content_type}
         if form.fields != signed or form.field_count != PINNED_FIELDS:
-            raise Error("The form is not as it was signed", kind=Kind.DENIED, code="form-changed")
+            raise Error("Form differs from the signed one", kind=Kind.DENIED, code="form-changed")
         return await self._store(grant, _only_file(form, file, grant.max_size), 204)
 
     def _grant(self, request: Request, handle: str) -> Grant:
@@ -120,12 +120,12 @@ class Signed(Section):
         return grant
 
     def _expires(self, request: Request) -> float:
-        """Return when the link of a request that is permitted ends."""
+        """Return when the link of a valid request expires."""
         return self._storage.tokens.expires(_token(request))
 
     async def _store(self, grant: Grant, content: AsyncIterator[bytes], status: int) -> Response:
         handle = f"/{grant.key}"
-        # A link works once, as those of S3.
+        # An upload link works once, as those of S3.
         await self._storage.aio.put(
             handle, content, content_type=grant.content_type, idempotent=False
         )
@@ -135,7 +135,7 @@ class Signed(Section):
 
 
 def _other_address() -> Error:
-    return Error("The address is not as it was signed", kind=Kind.DENIED, code="address-changed")
+    return Error("URL differs from the signed one", kind=Kind.DENIED, code="address-changed")
 
 
 def _token(request: Request) -> str:
@@ -144,8 +144,8 @@ def _token(request: Request) -> str:
 
 
 async def _only_file(form: Form, file: FilePart, max_size: int | None) -> AsyncIterator[bytes]:
-    """Give the bytes of a file, and come to the end only if it is the last of its form."""
+    """Yield the bytes of a file; check that it is the last part of the form."""
     async for chunk in Measured(file.content, max_size):
         yield chunk
     if await anext(form, None) is not None or form.field_count != PINNED_FIELDS:
-        raise Error("Ill-formed form", "something comes after its file", kind=Kind.ILL_FORMED)
+        raise Error("Ill-formed form", "the file must be the last field", kind=Kind.ILL_FORMED)

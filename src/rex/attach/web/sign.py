@@ -1,4 +1,4 @@
-"""One signature at a time for a browser that speaks S3 itself: Uppy's option ``signRequest``."""
+"""One link per request for a browser that uses the S3 API: Uppy's option ``signRequest``."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Sign(Section):
         """Sign a request to S3 (Uppy's signRequest)."""
         wanted = await read_json(request, stall_seconds=self._stall_seconds)
         if not isinstance(wanted.get("key"), str):
-            raise Error("Ill-formed request: key is a text", kind=Kind.ILL_FORMED)
+            raise Error("key must be a string", kind=Kind.ILL_FORMED)
         if wanted.get("uploadId") is None:
             owner = self._access.owner(request)
             handle = await self._storage.aio.reserve(wanted["key"], owner=owner)
@@ -69,7 +69,7 @@ class Sign(Section):
         content = {
             "url": link.url,
             "headers": dict(link.headers),
-            # Uppy sends a form as soon as there are any.
+            # Uppy sends a form if `fields` exists.
             **({"fields": dict(link.fields)} if link.fields else {}),
             "key": self._key(handle),
             "handle": handle,
@@ -77,14 +77,14 @@ class Sign(Section):
         return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
     def _handle_of_upload(self, key: str) -> str:
-        """Return the handle of an upload in parts by the key that was answered for it."""
+        """Return the handle of a multipart upload by the key from the response that began it."""
         try:
             return self._storage.multipart.handle(key)
         except Error as error:
             if error.kind is not Kind.ILL_FORMED:
                 raise
             raise Error(
-                "The key must be the one that was answered when the upload began",
+                "key must be the key from the response that began the upload",
                 f"{show(key)}; @uppy/aws-s3 sends that from version 6.1 on",
                 kind=Kind.ILL_FORMED,
             ) from None
@@ -92,19 +92,19 @@ class Sign(Section):
     def _first(
         self, request: Request, wanted: dict[str, Any], handle: str
     ) -> Callable[[], PresignedLink]:
-        """Give what signs the request that begins an upload."""
+        """Return a function that signs the request that begins an upload."""
         expires = self._expires(wanted)
         relayed = partial(self._relay.link, request, handle, expires=expires)
         if wanted.get("method") == "PUT":
-            # Clients that tell the type send the headers of a link, too (@uppy/aws-s3 6.3).
+            # Clients that send contentType also send the headers of a link (@uppy/aws-s3 6.3).
             if wanted.get("contentType") is None:
                 return partial(relayed, "put")
             content_type = media_type_of(wanted["contentType"])
             return partial(self._whole, handle, content_type, expires, partial(relayed, "put"))
         if wanted.get("method") == "POST":
-            self._storage.multipart.key(handle)  # a storage without uploads in parts says so
+            self._storage.multipart.key(handle)  # raises where the storage lacks the ability
             return partial(relayed, "create")
-        raise Error("An upload begins with PUT or POST", kind=Kind.ILL_FORMED)
+        raise Error("method must be PUT or POST to begin an upload", kind=Kind.ILL_FORMED)
 
     def _whole(
         self,
@@ -113,7 +113,7 @@ class Sign(Section):
         expires: float,
         otherwise: Callable[[], PresignedLink],
     ) -> PresignedLink:
-        """Return a link for a whole file, to the server if the storage makes such links."""
+        """Return a link for a whole file, to the server if the storage creates upload links."""
         # Only a form can limit the size.
         method: UploadMethod = "PUT" if self._storage.max_size is None else "POST"
         links = self._storage.abilities.links
@@ -126,10 +126,10 @@ class Sign(Section):
     def _next(
         self, request: Request, wanted: dict[str, Any], handle: str
     ) -> Callable[[], PresignedLink]:
-        """Give what signs a request about an upload in parts that has begun."""
+        """Return a function that signs a later request of a multipart upload."""
         multipart, upload_id = self._storage.multipart, wanted["uploadId"]
         if not isinstance(upload_id, str):
-            raise Error("Ill-formed request: uploadId is a text", kind=Kind.ILL_FORMED)
+            raise Error("uploadId must be a string", kind=Kind.ILL_FORMED)
         expires = self._expires(wanted)
         match wanted.get("method"):
             case "PUT":
@@ -142,19 +142,19 @@ class Sign(Section):
                 return partial(relayed, upload_id=upload_id)
             case "DELETE":
                 return partial(multipart.abort_link, handle, upload_id, expires=expires)
-        raise Error("The method is PUT, GET, POST or DELETE", kind=Kind.ILL_FORMED)
+        raise Error("method must be PUT, GET, POST or DELETE", kind=Kind.ILL_FORMED)
 
     def _expires(self, wanted: dict[str, Any]) -> float:
-        """Give the seconds that were asked for, but no more than a link may last here."""
+        """Return the requested lifetime in seconds, limited to that of links."""
         asked = wanted.get("expiresIn")
         if asked is None:
             return self._storage.link_expires
         if not isinstance(asked, int | float) or isinstance(asked, bool):
-            raise Error("Ill-formed request: expiresIn is in seconds", kind=Kind.ILL_FORMED)
+            raise Error("expiresIn must be a number of seconds", kind=Kind.ILL_FORMED)
         return min(asked, self._storage.link_expires)
 
     def _key(self, handle: str) -> str:
-        """Give the key by which the browser knows the attachment from now on."""
+        """Return the key of an attachment for the browser."""
         if self._storage.abilities.multipart is None:
             return handle[1:]
         return self._storage.multipart.key(handle)

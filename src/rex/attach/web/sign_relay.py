@@ -1,9 +1,9 @@
-"""Requests of a browser that speaks S3, made by the service in its place.
+"""Requests that the service sends to S3 on behalf of a browser.
 
-A link to S3 pins type, disposition and that nothing is replaced by headers that have to be sent.
-@uppy/aws-s3 before 6.2 sends none of them, and no version tells the type of what it sends in parts
-before it sends the request. So these requests go to the service, which does what the link would
-have permitted; the parts themselves go to S3.
+A link to S3 pins the type, the disposition and the condition by headers that the client must send.
+@uppy/aws-s3 before 6.2 does not send them, and no version sends the type of a multipart upload
+before the request. So these requests go to the service, which does what the link would allow; the
+parts go to S3.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ __all__ = ["SignRelay"]
 PURPOSE = "sign"
 MAX_COMPLETE_BYTES = 1024 * 1024
 
-# One parameter, written as it is written here.
+# The one parameter, exactly as it was signed.
 _QUERY = re.compile(rb"token=([A-Za-z0-9_.-]+)")
 
-# What Uppy sends; any other XML is refused, so no parser has to be protected from it.
+# What Uppy sends; any other XML is refused, so no XML parser is exposed.
 _PART = r"<Part><PartNumber>([0-9]{1,5})</PartNumber><ETag>([^<>]{1,256})</ETag></Part>"
 _COMPLETE = re.compile(rf"<CompleteMultipartUpload>((?:{_PART})*)</CompleteMultipartUpload>")
 
 
 class SignRelay:
-    """Answers ``/sign/<handle>?token=…`` as S3 would; the token is the permission."""
+    """Answers ``/sign/<handle>?token=…`` as S3 would; the token carries the grant."""
 
     def __init__(self, storage: Storage, *, stall_seconds: float) -> None:
         self._storage = storage
@@ -63,7 +63,7 @@ class SignRelay:
     ) -> PresignedLink:
         """Return the link of a step: ``put``, ``create`` or ``complete``.
 
-        Errors: `ILL_FORMED` for the time, in seconds.
+        Errors: `ILL_FORMED` for `expires` (seconds).
         """
         ends = time.time() + link_seconds(expires)
         claims = {"handle": handle, "step": step, "id": upload_id}
@@ -77,20 +77,20 @@ class SignRelay:
         )
 
     async def answer(self, request: Request, handle: str) -> Response:
-        """Do what a link permits. Errors: `DENIED` for anything else."""
+        """Do what a link allows. Errors: `DENIED` for any other request."""
         match = _QUERY.fullmatch(request.scope.get("query_string", b""))
         claims = self._storage.tokens.read(PURPOSE, match[1].decode() if match else "")
         step = self._steps.get((request.method, claims["step"]))
         if step is None or handle != claims["handle"]:
             raise Error(
-                "The request is not the one that was permitted",
+                "Request differs from the signed one",
                 kind=Kind.DENIED,
                 code="address-changed",
             )
         return await step(request, claims)
 
     async def _put(self, request: Request, claims: Claims) -> Response:
-        """Store the body; a second time is 412, as with ``If-None-Match: *``."""
+        """Store the body; a repetition is 412, as with ``If-None-Match: *``."""
         body = Body(request, max_size=self._storage.max_size, stall_seconds=self._stall_seconds)
         handle, aio = claims["handle"], self._storage.aio
         try:
@@ -103,7 +103,7 @@ class SignRelay:
         return Response(status_code=200, headers={"ETag": info.etag})
 
     async def _create(self, request: Request, claims: Claims) -> Response:
-        """Begin an upload in parts, of the type that the browser tells."""
+        """Begin a multipart upload, with the type that the browser sends."""
         handle, multipart = claims["handle"], self._storage.multipart
         upload_id = await self._storage.aio.run(multipart.create, handle, _content_type(request))
         return _xml(
@@ -114,12 +114,12 @@ class SignRelay:
         )
 
     async def _complete(self, request: Request, claims: Claims) -> Response:
-        """Make the attachment of the parts that the browser names."""
+        """Complete a multipart upload with the parts that the browser lists."""
         body = Body(request, max_size=MAX_COMPLETE_BYTES, stall_seconds=self._stall_seconds)
         read = b"".join([chunk async for chunk in body]).decode(errors="replace")
         named = _COMPLETE.fullmatch(read.strip())
         if named is None:
-            raise Error("Ill-formed CompleteMultipartUpload", kind=Kind.ILL_FORMED)
+            raise Error("The body must be a CompleteMultipartUpload", kind=Kind.ILL_FORMED)
         parts = [(int(number), etag) for number, etag in re.findall(_PART, named[1])]
         handle, multipart, aio = claims["handle"], self._storage.multipart, self._storage.aio
         await aio.run(multipart.complete, handle, claims["id"], parts)
@@ -132,10 +132,10 @@ class SignRelay:
         )
 
     def _base(self, request: Request) -> str:
-        """Return the address of the service, which has to be absolute for Uppy.
+        """Return the absolute URL of the service, which Uppy needs.
 
-        Without ``attach_url`` it is that by which the browser knows it; of the page's own site,
-        the browser also tells the scheme, which a proxy may have changed.
+        Without ``attach_url``, the URL is that of the request. A same-origin request has the
+        scheme in Origin, since a proxy may have changed it.
         """
         if self._storage.url is not None:
             return self._storage.url.rstrip("/")
@@ -146,7 +146,7 @@ class SignRelay:
 
 
 def _content_type(request: Request) -> str | None:
-    """Return the type that the browser sends, or None if the name of the file has to decide."""
+    """Return the type that the browser sends, or None if the file name decides."""
     return media_type_of(request.headers.get("content-type"))
 
 

@@ -1,7 +1,7 @@
-"""Clients that take nothing of an answer, cut by the kernel.
+"""Disconnecting stalled clients with the kernel.
 
-No server notices that a client does not take what was handed over already, and none can be told to
-close such a connection. Linux can (TCP_USER_TIMEOUT, tcp(7)).
+ASGI servers do not notice that a client has stopped receiving what is in their buffers, and have no
+way to close such a connection. Linux has (TCP_USER_TIMEOUT, tcp(7)).
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["CutsStalled"]
 
 DESCRIPTORS = Path("/proc/self/fd")
-"""What this process has open; not every container has it."""
+"""The open files of this process; some containers lack this directory."""
 
 
 class CutsStalled:
-    """An ASGI application whose server cuts clients that take nothing for some seconds.
+    """An ASGI application whose server disconnects clients that receive nothing for some seconds.
 
-    This holds for all connections to the port of the first request: new connections inherit it
-    from the socket that listens. A slow client is not cut: only one whose machine takes not a
-    single packet.
+    The timeout applies to all connections to the port of the first request: they inherit it from
+    the listening socket. A slow client stays connected while its machine acknowledges packets.
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
@@ -36,7 +35,7 @@ class CutsStalled:
         self._is_set = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Call the application; set the timeout at the first request."""
         if not self._is_set:
             self._is_set = True
             _set_timeout(scope.get("server"), self._seconds)
@@ -56,7 +55,7 @@ def _set_timeout(server: tuple[str, int | str | None] | None, seconds: float) ->
 
 @contextmanager
 def _borrow_socket(fd: int) -> Iterator[socket.socket]:
-    """Give the socket behind a descriptor, which stays open."""
+    """Yield the socket of a descriptor, which stays open."""
     found = socket.socket(fileno=fd)
     try:
         yield found

@@ -1,4 +1,4 @@
-"""The tus protocol, version 1.0: uploads that can be taken up again (tus.io/protocols)."""
+"""The tus protocol, version 1.0: resumable uploads (tus.io/protocols)."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ EXTENSIONS = (
 MAX_PARTS = 1000
 INTERRUPT_SECONDS = 10
 RETRY_SECONDS = 10
-"""When a client may try again to send what had no room."""
+"""When a client may retry after `NoRoomError`."""
 
 
-def _versioned(handler: Handler) -> Handler:
+def _check_version(handler: Handler) -> Handler:
     """Return a handler that answers requests of other versions of tus with 412."""
 
     @functools.wraps(handler)
@@ -153,7 +153,7 @@ class Tus(Downloads):
             headers["Tus-Max-Size"] = str(self._storage.max_size)
         return headers
 
-    @_versioned
+    @_check_version
     async def create(self, request: Request) -> Response:
         """Begin a resumable upload (tus 1.0)."""
         check_whole(request.headers)
@@ -165,7 +165,7 @@ class Tus(Downloads):
         if kept.is_final:
             return await self._join(request, name, content_type, kept)
         if concat not in ("", PARTIAL):
-            raise Error("Upload-Concat is partial or final;…", kind=Kind.ILL_FORMED)
+            raise Error("Upload-Concat must be partial or final;…", kind=Kind.ILL_FORMED)
         owner = self._access.owner(request)
         upload = await self._storage.aio.uploads.create(
             name,
@@ -185,7 +185,7 @@ class Tus(Downloads):
         return Response(status_code=201, headers=headers | _state(request, upload))
 
     async def _ask_for_new(self, request: Request, handle: str) -> None:
-        """Ask the rule again, now that the handle is known; remove the upload if it refuses."""
+        """Check access with the new handle; remove the upload if the rule refuses."""
         try:
             await self._access.check(request, "upload", handle)
         except BaseException:
@@ -193,7 +193,7 @@ class Tus(Downloads):
             raise
 
     async def _begin(self, request: Request, upload: Upload) -> Upload:
-        """Store what came with the creation; whoever sent it has no address yet to go on at."""
+        """Store the body of the creation, all or nothing: the client does not know the URL yet."""
         try:
             return await self._store(request, upload, size=None)
         except BaseException:
@@ -201,7 +201,7 @@ class Tus(Downloads):
             raise
 
     async def _forget(self, handle: str) -> None:
-        """Remove what there is by now; what made us do it is what the client is told."""
+        """Remove an upload; errors are ignored, since another error is reported."""
         with suppress(Error):
             await self._remove(await self._storage.aio.uploads.info(handle))
 
@@ -210,7 +210,7 @@ class Tus(Downloads):
     ) -> Response:
         urls = kept.concat.removeprefix(FINAL).split()
         if not (0 < len(urls) <= MAX_PARTS and kept.concat.isascii()):
-            raise Error(f"An upload is joined of 1 to {MAX_PARTS} parts", kind=Kind.ILL_FORMED)
+            raise Error(f"Upload-Concat must list 1 to {MAX_PARTS} uploads", kind=Kind.ILL_FORMED)
         parts = [self._part(request, url) for url in urls]
         for part in dict.fromkeys(parts):
             await self._access.check_upload(request, "upload", self._storage, part)
@@ -227,14 +227,14 @@ class Tus(Downloads):
         return Response(status_code=201, headers=headers)
 
     def _part(self, request: Request, url: str) -> str:
-        """Give the handle of an upload by its address here, wherever here is."""
+        """Return the handle of an upload by its URL."""
         try:
             path = urlsplit(url).path
         except ValueError:
             path = ""
         return handle_of(path.removeprefix(self._url(request, "")))
 
-    @_versioned
+    @_check_version
     async def head(self, request: Request, handle: str) -> Response:
         """Return the offset of an upload."""
         await self._access.check_owner(request, self._storage, handle)
@@ -246,33 +246,33 @@ class Tus(Downloads):
             headers["Upload-Length"] = str(upload.size)
         headers |= Headers.of(upload).headers() | _state(request, upload)
         response = Response(status_code=200, headers=headers)
-        del response.headers["Content-Length"]  # which would be that of GET (RFC 9110, section 8.6)
+        del response.headers["Content-Length"]  # would be that of GET (RFC 9110, section 8.6)
         return response
 
-    @_versioned
+    @_check_version
     async def append(self, request: Request, handle: str) -> Response:
         """Continue an upload."""
         await self._access.check_owner(request, self._storage, handle)
         if request.headers.get("content-type", "").strip().lower() != CONTENT_TYPE:
-            return problem(415, f"A piece is {CONTENT_TYPE}.", "unsupported-media-type")
+            return problem(415, f"Content-Type must be {CONTENT_TYPE}.", "unsupported-media-type")
         offset = number_of(request, "upload-offset")
         if offset is None:
-            raise Error("A piece needs Upload-Offset", kind=Kind.ILL_FORMED)
+            raise Error("Upload-Offset is required", kind=Kind.ILL_FORMED)
         size = size_of(request, may_be_deferred=False)
         upload = await self._take_over(handle)
         if Headers.of(upload).is_final:
-            raise Error("A final upload takes no more content", handle, kind=Kind.DENIED)
+            raise Error("A final upload cannot be appended to", handle, kind=Kind.DENIED)
         if upload.offset != offset:
             raise Error(
-                "The upload is at another offset",
-                f"at {upload.offset}, not {offset}",
+                "Upload-Offset does not match the upload",
+                f"{offset}, but {upload.offset} bytes are stored",
                 kind=Kind.CONFLICT,
                 code="offset-mismatch",
             )
         if size is not None and size < offset:
             raise Error(
-                "Upload-Length is less than what is stored",
-                f"{size}, and {offset} bytes are stored",
+                "Upload-Length is less than the offset",
+                f"{size}, but {offset} bytes are stored",
                 kind=Kind.CONFLICT,
             )
         upload = await self._store(request, upload, size=size)
@@ -280,7 +280,7 @@ class Tus(Downloads):
         return Response(status_code=204, headers=headers | _state(request, upload))
 
     async def _store(self, request: Request, upload: Upload, *, size: int | None) -> Upload:
-        """Store the body of a request at the end of an upload; keep what came if it breaks off."""
+        """Append the body of a request; keep what arrived if the request breaks off."""
         checksum = checksum_of(request)
         most = upload.size if upload.size is not None else size
         most = self._storage.max_size if most is None else most
@@ -295,8 +295,8 @@ class Tus(Downloads):
             return await self._run(upload, content, size)
 
     async def _run(self, upload: Upload, content: Body | BinaryIO, size: int | None) -> Upload:
-        """Append, unless another request for the upload comes: then what came so far is kept."""
-        await self._interrupt(upload.handle)  # one may have begun since
+        """Append content, until another request for the upload arrives; keep what was stored."""
+        await self._interrupt(upload.handle)  # another request may have begun since
         running = asyncio.ensure_future(
             self._storage.aio.uploads.append(upload.handle, upload.offset, content, size=size)
         )
@@ -308,7 +308,7 @@ class Tus(Downloads):
             if task is None or task.cancelling():
                 raise
             raise Error(
-                "Another request has taken the upload up",
+                "Another request continues the upload",
                 upload.handle,
                 kind=Kind.CONFLICT,
                 code="upload-conflict",
@@ -322,16 +322,16 @@ class Tus(Downloads):
         return await self._storage.aio.uploads.info(handle)
 
     async def _interrupt(self, handle: str) -> None:
-        """End the requests that still send to an upload."""
+        """Cancel running requests that append to an upload."""
         while (running := self._running.get(handle)) is not None:
             running.cancel()
             await asyncio.wait({running}, timeout=INTERRUPT_SECONDS)
             if not running.done():
-                raise Error("Somebody else is working on the upload", handle, kind=Kind.BUSY)
+                raise Error("Another request is using the upload", handle, kind=Kind.BUSY)
             if self._running.get(handle) is running:
                 del self._running[handle]
 
-    @_versioned
+    @_check_version
     async def terminate(self, request: Request, handle: str) -> Response:
         """Remove an upload, or the attachment that it has become."""
         await self._access.check_owner(request, self._storage, handle)
@@ -352,7 +352,7 @@ class Tus(Downloads):
 
 
 def _state(request: Request, upload: Upload) -> dict[str, str]:
-    """Tell when an upload will be given up, or where the attachment is that it has become."""
+    """Return when an upload expires, or the URL of its attachment once it is complete."""
     if upload.expires_at is None:
         return {"Content-Location": url_of(request, upload.handle)}
     return {"Upload-Expires": format_datetime(upload.expires_at, usegmt=True)}

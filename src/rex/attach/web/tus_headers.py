@@ -1,4 +1,4 @@
-"""The headers of tus 1.0: read from a request, and kept with an upload."""
+"""The headers of tus 1.0: parsed from requests, and stored with uploads."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ PARTIAL = "partial"
 MAX_METADATA_LENGTH = 8000
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
-_KEY = re.compile(r"[!-+\--~]+")  # ASCII without blanks and commas
+_KEY = re.compile(r"[!-+\--~]+")  # ASCII without spaces and commas
 
 
 class Headers(NamedTuple):
-    """The headers of a creation that a client may read again, as long as the upload exists."""
+    """The headers of a creation that HEAD returns."""
 
     metadata: str = ""
     """Upload-Metadata, as the client sent it."""
@@ -53,9 +53,9 @@ class Headers(NamedTuple):
 
     @classmethod
     def of(cls, upload: Upload) -> Self:
-        """Return what the storage kept, or the name and the type of an attachment without a note.
+        """Return the stored headers, or name and type of an attachment without metadata.
 
-        Another program may have written the note: text that is not a header value is dropped.
+        Another program may have written the metadata: invalid header values are dropped.
         """
         try:
             metadata, concat = json.loads(upload.metadata or "[]")
@@ -66,24 +66,24 @@ class Headers(NamedTuple):
 
     @property
     def is_final(self) -> bool:
-        """Whether the upload was concatenated of partial ones."""
+        """Whether the upload was joined from partial uploads."""
         return self.concat.startswith(FINAL)
 
     def encode(self) -> str:
-        """Return the text that the storage keeps."""
+        """Return the metadata to store."""
         return json.dumps(self)
 
     def shorten(self) -> Self:
-        """Return as much of the note as a storage keeps with an attachment.
+        """Return the headers that fit into the metadata of an attachment.
 
-        Name and type of the attachment replace the metadata. That an upload is final has to be
-        known for good, since PATCH is answered by it; its list of partial uploads has not.
+        Name and type of the attachment replace Upload-Metadata. PATCH needs to know that an upload
+        is final; the list of its partial uploads can be dropped.
         """
         whole = (self, self._replace(metadata=""), self._replace(metadata="", concat=FINAL))
         return next(kept for kept in whole if len(kept.encode()) <= MAX_KEPT_METADATA_BYTES)
 
     def headers(self) -> dict[str, str]:
-        """Return those of both that there are, as headers of an answer."""
+        """Return the response headers, without empty ones."""
         named = {"Upload-Metadata": self.metadata, "Upload-Concat": self.concat}
         return {name: value for name, value in named.items() if value}
 
@@ -100,12 +100,12 @@ def checksum_of(request: Request) -> Checksum | None:
     """Return the checksum of the content of a request, if there is one. Errors: `ILL_FORMED`."""
     given = request.headers.get("upload-checksum")
     if given is None:
-        # What came is kept where it breaks off, so a digest is compared before anything is.
+        # Interrupted content is kept, so a digest is verified before anything is stored.
         digests = read_digests(request.headers).items()
         return next((Checksum(name, values[0]) for name, values in digests), None)
     algorithm, _, digest = given.partition(" ")
     if algorithm not in ALGORITHMS:
-        raise Error(f"A checksum is one of {', '.join(ALGORITHMS)}", kind=Kind.ILL_FORMED)
+        raise Error(f"Upload-Checksum must be {', '.join(ALGORITHMS)}", kind=Kind.ILL_FORMED)
     return Checksum(algorithm, _decode(digest, "Upload-Checksum"))
 
 
@@ -114,7 +114,7 @@ def size_of(request: Request, *, may_be_deferred: bool) -> int | None:
     size = number_of(request, "upload-length")
     deferred = request.headers.get("upload-defer-length")
     if may_be_deferred and (deferred not in (None, "1") or (size is None) == (deferred is None)):
-        raise Error("An upload needs Upload-Length or Upload-Defer-Length: 1", kind=Kind.ILL_FORMED)
+        raise Error("Upload-Length or Upload-Defer-Length: 1 is required", kind=Kind.ILL_FORMED)
     return size
 
 
@@ -129,10 +129,10 @@ def number_of(request: Request, header: str) -> int | None:
 
 
 def metadata_of(header: str) -> dict[str, str]:
-    """Read Upload-Metadata; bytes that are not UTF-8 are replaced. Errors: `ILL_FORMED`."""
+    """Parse Upload-Metadata; bytes that are not UTF-8 are replaced. Errors: `ILL_FORMED`."""
     if len(header) > MAX_METADATA_LENGTH or not header.isascii():
         raise Error(
-            f"Upload-Metadata is ASCII, at most {MAX_METADATA_LENGTH}", kind=Kind.ILL_FORMED
+            f"Upload-Metadata must be ASCII, at most {MAX_METADATA_LENGTH}", kind=Kind.ILL_FORMED
         )
     metadata = {}
     for pair in header.split(",") if header.strip() else ():
@@ -144,7 +144,7 @@ def metadata_of(header: str) -> dict[str, str]:
 
 
 def content_type_of(metadata: Mapping[str, str], name: str) -> str | None:
-    """Return the media type in the metadata, or None if the name of the file has to decide."""
+    """Return the media type in the metadata, or None if the file name decides."""
     given = metadata.get("filetype") or metadata.get("type") or DEFAULT_TYPE
     try:
         content_type = content_type_for(name, given)
@@ -170,4 +170,4 @@ def _decode(text: str, header: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Error(f"Ill-formed {header}: it is in base64", kind=Kind.ILL_FORMED) from None
+        raise Error(f"{header} must be in base64", kind=Kind.ILL_FORMED) from None

@@ -1,4 +1,4 @@
-"""An upload: the files that one request brings are stored, all of them or none."""
+"""Uploads in one request: all files are stored, or none."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ if TYPE_CHECKING:
 __all__ = ["Measured", "Uploaded", "take_back", "upload"]
 
 HOW_TO_SEND = (
-    "send the bytes with ?name=, the name of the file, and their own Content-Type, "
+    "send the bytes with ?name=, the file name, and their own Content-Type, "
     "or files as multipart/form-data"
 )
 
 UNTOLD_TYPE = "application/x-www-form-urlencoded"
-"""What curl calls every body of which it was not told what it is; no file is of this type."""
+"""The type that curl sends by default; no file has this type."""
 
 PIECE_BYTES = 512
-"""Smaller pieces are put together on their way: each costs the storage a turn of a thread."""
+"""Smaller chunks are joined: each one costs the storage a thread switch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """What is known of an attachment that has just been stored."""
+    """The metadata of a new attachment."""
 
     handle: str
-    """Its permanent name."""
+    """The permanent name."""
     name: str
     """The name of the file."""
     size: int
     """In bytes."""
     content_type: str
-    """What to serve it as (RFC 9110, section 8.3)."""
+    """The media type (RFC 9110, section 8.3)."""
 
 
 async def upload(
     request: Request, storage: Storage, *, max_size: int | None, stall_seconds: float = 30
 ) -> list[Uploaded]:
-    """Store what a request brings; give what was stored, at least one, in the order it came.
+    """Store the files of a request; return them in order, at least one.
 
-    The body is the content of one file, called what the query parameter ``name`` says, or a form
-    (multipart/form-data) with at most 100 files; its other fields are ignored. Each file may have
-    `max_size` bytes. The type that the client sent counts, unless that is
-    ``application/octet-stream`` or, in a form, ill-formed: then the name decides.
+    The body is the content of one file, named by the query parameter ``name``, or a form
+    (multipart/form-data) with at most 100 files; other fields are ignored. Each file may have
+    `max_size` bytes. The media type is that of the client, unless that is
+    ``application/octet-stream`` or, in a form, malformed: then the name decides.
 
-    When this raises or is cancelled, nothing that the request brought is left in the storage.
+    If this function raises or is cancelled, none of the files remains in the storage.
 
-    Errors: `ILL_FORMED`, `TOO_LARGE`; `UNSUPPORTED` for a Content-Encoding; `UNAVAILABLE` when the
-    client sends nothing for `stall_seconds` or goes away (see `Body`); whatever the storage raises.
+    Errors: `ILL_FORMED`, `TOO_LARGE`; `UNSUPPORTED` for a Content-Encoding; `UNAVAILABLE` if the
+    client sends nothing for `stall_seconds` or disconnects (see `Body`); those of `Storage.add`.
     """
     stored: list[Uploaded] = []
     try:
@@ -74,23 +74,23 @@ async def upload(
 
 
 async def take_back(storage: Storage, stored: Iterable[Uploaded]) -> None:
-    """Remove what a request has stored, also when the task of the request is cancelled."""
-    # In tasks of their own, which the end of this one does not end.
+    """Remove the attachments of a request, also if its task is cancelled."""
+    # In separate tasks, which outlive the current one.
     await asyncio.shield(asyncio.gather(*(_take_back(storage, one.handle) for one in stored)))
 
 
 def _files(request: Request, max_size: int | None, stall_seconds: float) -> AsyncIterator[FilePart]:
-    """Give the files that a request brings, judged by its content type."""
+    """Return the files of a request, by its content type."""
     given = request.headers.getlist("content-type")
     if len(given) > 1:
-        raise Error("Content-Type is given twice", kind=Kind.ILL_FORMED)
+        raise Error("Content-Type must occur once", kind=Kind.ILL_FORMED)
     content_type = given[0].strip() if given else ""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == FORM_TYPE:
         whole = None if max_size is None else MAX_FILES * max_size + FORM_OVERHEAD
         return Form(Body(request, max_size=whole, stall_seconds=stall_seconds), content_type)
     if media_type.startswith("multipart/"):
-        raise Error(f"An upload cannot be {media_type}", HOW_TO_SEND, kind=Kind.ILL_FORMED)
+        raise Error(f"{media_type} is not supported", HOW_TO_SEND, kind=Kind.ILL_FORMED)
     name = _name(request)
     if media_type == UNTOLD_TYPE:
         content_type = ""
@@ -108,7 +108,7 @@ def _name(request: Request) -> str:
     given = parse_qsl(query.decode(errors="replace"), keep_blank_values=True, errors="replace")
     names = [value for parameter, value in given if parameter == "name"]
     if len(names) != 1:
-        raise Error("An upload needs one name", HOW_TO_SEND, kind=Kind.ILL_FORMED)
+        raise Error("An upload needs one query parameter name", HOW_TO_SEND, kind=Kind.ILL_FORMED)
     return names[0]
 
 
@@ -121,7 +121,7 @@ async def _store_all(
     async for file in files:
         stored.append(await _store(storage, file, max_size))  # noqa: PERF401 - known at once
     if not stored:
-        raise Error("The form holds no file", HOW_TO_SEND, kind=Kind.ILL_FORMED)
+        raise Error("The form has no file", HOW_TO_SEND, kind=Kind.ILL_FORMED)
 
 
 async def _store(storage: Storage, file: FilePart, max_size: int | None) -> Uploaded:
@@ -138,12 +138,12 @@ async def _take_back(storage: Storage, handle: str) -> None:
     try:
         await storage.aio.remove(handle)
     except Error as failure:
-        # What made us take it back is what the client is told.
-        logging.getLogger("rex.attach").error("left behind: %s", failure)  # noqa: TRY400 - told in full
+        # The client reads the error of the request.
+        logging.getLogger("rex.attach").error("upload not removed: %s", failure)  # noqa: TRY400 - the message is complete
 
 
 class Measured(AsyncIterator[bytes]):
-    """Bytes on their way into the storage, counted, in pieces that are worth their while."""
+    """The bytes of an upload, counted, in chunks of a minimum size."""
 
     def __init__(self, chunks: AsyncIterator[bytes], max_size: int | None) -> None:
         self._chunks = chunks
