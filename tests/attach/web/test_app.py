@@ -504,6 +504,15 @@ def test_a_client_that_stops_sending_is_told_so_and_not_logged(
     assert "" == caplog.text
 
 
+@pytest.mark.wording
+def test_a_refused_page_reads_both_origins() -> None:
+    """And the setting that would allow it."""
+    app = attachments(MemoryStorage(), ANYBODY)
+    refused = ask(app, "POST", "/?name=a", headers={"Origin": "https://b.example"}).json()
+    for told in ("https://b.example", "http://here", "attach_origins"):
+        assert told in refused["detail"]
+
+
 def test_pages_of_a_friend_may_ask_beforehand_and_read_the_answer() -> None:
     """As CORS wants it; those of others are told nothing."""
     access = Access(access_rule("public", None), origins=["https://friend.example"])
