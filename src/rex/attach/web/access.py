@@ -17,15 +17,23 @@ from starlette.requests import Request  # noqa: TC002 - resolved at run time
 from rex.attach.handle import parse_handle, show
 from rex.attach.settings import bearer_keys, import_rule
 from rex.attach.storage import Storage  # noqa: TC001 - resolved at run time
-from rex.attach.web.cors import EXPOSED
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from rex.core import Secret
 
-__all__ = ["Access", "Action", "Rule", "access_rule"]
+__all__ = ["EXPOSED", "Access", "Action", "Rule", "access_rule"]
 
 log = logging.getLogger("rex.attach")
+
+EXPOSED = (
+    "Accept-Encoding, Accept-Ranges, Allow, Content-Disposition, Content-Encoding, "
+    "Content-Length, Content-Location, Content-Range, ETag, Last-Modified, Location, Retry-After, "
+    "Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, "
+    "Upload-Concat, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, "
+    "Upload-Offset, WWW-Authenticate"
+)
+"""The response headers that pages of other sites may read (Access-Control-Expose-Headers)."""
 
 Action = Literal["upload", "download", "remove", "list", "link"]
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 from rex.attach.backend.abilities import require
-from rex.attach.web.cors import preflight_headers
 from rex.attach.web.paths import handle_of
 from rex.core import Error, Kind
 
@@ -41,12 +40,12 @@ class Options(NamedTuple):
 
 @dataclass(frozen=True)
 class Route:
-    """An entry in the table of routes, and all that is derived from it."""
+    """An entry in the table of routes."""
 
     methods: str
     """Separated by spaces."""
     path: str
-    """Below the mount; `{handle}` stands for a handle with its first slash."""  # words: ok
+    """Below the mount; `{handle}` is a handle, which begins with a slash."""
     handler: Handler
     """A method of the section, called with the request and the parameters of the path."""
     action: Action | None
@@ -143,9 +142,9 @@ class Section:
         )
 
     def find(self, path: str) -> tuple[list[Route], dict[str, str]]:
-        """Return the routes of a path, as it was sent, and its parameters, decoded.
+        """Return the routes of a raw path, and its decoded parameters.
 
-        Errors: `NOT_FOUND` for a handle that is ill-formed.
+        Errors: `NOT_FOUND` for a malformed handle.
         """
         for pattern, routes in self.paths:
             if (match := pattern.fullmatch(path)) is not None:
@@ -156,7 +155,7 @@ class Section:
         return [], {}
 
     def method(self, request: Request) -> str:
-        """Return the method that a request means."""
+        """Return the method of a request."""
         return request.method
 
     def cors(self, request: Request) -> dict[str, str]:
@@ -169,7 +168,11 @@ class Section:
         They cover all routes, so that a page can read why a route does not exist here.
         """
         methods = " ".join(route.methods for route in self.routes).split()
-        return preflight_headers(methods, self.allowed_headers)
+        return {
+            "Access-Control-Allow-Methods": ", ".join(dict.fromkeys(methods)),
+            "Access-Control-Allow-Headers": self.allowed_headers,
+            "Access-Control-Max-Age": "600",
+        }
 
     async def respond(self, _: Request, answer: Awaitable[Response]) -> Response:
         """Await the response of a handler; a section may answer its errors in its own way."""

@@ -9,8 +9,8 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from rex.attach.links.grant import Grant
+from rex.attach.web.access import EXPOSED
 from rex.attach.web.body import Body
-from rex.attach.web.cors import EXPOSED
 from rex.attach.web.download import Presentation, serve
 from rex.attach.web.multipart import FORM_OVERHEAD, Form
 from rex.attach.web.section import Section
