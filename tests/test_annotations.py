@@ -12,9 +12,10 @@ from pydantic import TypeAdapter
 import rex.attach
 import rex.attach.web
 from rex.attach import Info, PresignedLink, open_storage
+from rex.attach.backend.multipart import Part
 from rex.attach.storage.aio import AsyncReader, AsyncStorage, AsyncUploads
 from rex.attach.storage.cors import BucketCors
-from rex.attach.storage.multipart import MultipartUploads, Part
+from rex.attach.storage.multipart import MultipartUploads
 from rex.attach.storage.resumable import Upload, Uploads
 
 if TYPE_CHECKING:

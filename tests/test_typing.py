@@ -19,9 +19,10 @@ import pytest
 from rex.attach import Info, PresignedLink, Reader, Storage, get_storage, open_storage
 from rex.attach.backend.abilities import Abilities
 from rex.attach.backend.garbage import Garbage
+from rex.attach.backend.multipart import Part
 from rex.attach.storage.aio import AsyncReader, AsyncStorage, AsyncUploads
 from rex.attach.storage.cors import BucketCors
-from rex.attach.storage.multipart import MultipartUploads, Part
+from rex.attach.storage.multipart import MultipartUploads
 from rex.attach.storage.resumable import Upload, Uploads
 from rex.attach.web import Access, Rule, access_of, attachments, upload
 from rex.attach.web.upload import Uploaded

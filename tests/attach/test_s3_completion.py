@@ -20,8 +20,8 @@ from rex.core import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rex.attach.backend.multipart import Part
     from rex.attach.backends.s3.storage import S3Storage
-    from rex.attach.storage.multipart import Part
 
 ROUNDS = 25
 CONTENTS = (b"one" * 1000, b"two" * 1000)

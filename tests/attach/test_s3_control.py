@@ -12,11 +12,11 @@ from attach import proxy
 from attach.fake_server import Answer, Request, fake_server
 from attach.harnesses import again
 from rex.attach import open_storage
+from rex.attach.backend.multipart import Part
 from rex.attach.backends.s3 import control as s3_control
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Control, S3Failure
 from rex.attach.links.sigv4 import Credentials
-from rex.attach.storage.multipart import Part
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

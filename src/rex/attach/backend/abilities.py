@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterator, Sequence
 
-    from rex.attach.backend.diagnostics import Doctor
+    from rex.attach.backend.diagnostics import Diagnosed, Doctor
     from rex.attach.backend.garbage import Garbage
+    from rex.attach.backend.multipart import Multipart
     from rex.attach.backend.resumable import Resumable
     from rex.attach.links.link import PresignedLink
     from rex.attach.links.reason import Comparison
     from rex.attach.links.signed_link import SignedLink
-    from rex.attach.storage.multipart import Multipart
 
     GarbageFinder = Callable[[datetime.datetime], Iterator[Garbage]]
-    Diagnostics = Callable[[], Sequence[Doctor]]
+    Diagnostics = Callable[[], Sequence[Doctor[Any]]]
 
-__all__ = ["Abilities", "BucketRules", "LinkSigner", "require"]
+__all__ = ["Abilities", "BucketRules", "LinkSigner", "doctors_of", "require"]
 
 T = TypeVar("T")
 
@@ -152,3 +152,10 @@ def require(ability: T | None, name: str) -> T:
         error = _UNSUPPORTED[name]()
         raise error
     return ability
+
+
+def doctors_of(storage: Diagnosed, abilities: Abilities) -> Sequence[Doctor[Any]]:
+    """Return the doctor of a storage, or the doctors of those that it consists of."""
+    from rex.attach.backend.diagnostics import Doctor
+
+    return (Doctor(storage),) if abilities.diagnostics is None else abilities.diagnostics()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from rex.core import Kind
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rex.attach.links.client import Answer, Client, Unreachable
-    from rex.attach.storage import Storage
     from rex.core import Error
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "Doctor",
     "Step",
     "Verdict",
-    "doctors_of",
     "fail",
     "fail_with",
     "ok",
@@ -109,7 +107,19 @@ def one_line(error: Error) -> str:
     return error.headline if error.payload is None else f"{error.headline}: {error.payload}"
 
 
-class Doctor:
+class Diagnosed(Protocol):
+    """What a doctor itself uses of its storage."""
+
+    url: str | None
+
+    def remove(self, handle: str) -> None:
+        """Remove an attachment."""
+
+
+S = TypeVar("S", bound=Diagnosed)
+
+
+class Doctor(Generic[S]):
     """What is particular to one storage; an exception of a step becomes a failed check.
 
     An `Error` that a step raises becomes a check with `advice`.
@@ -122,7 +132,7 @@ class Doctor:
     is_older = False
     """Whether this is the older storage, which gets nothing new (setting attach_fallback)."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: S) -> None:
         self.storage = storage
 
     def first(self) -> list[Step]:
@@ -190,9 +200,3 @@ class Doctor:
     def mask(self, text: str) -> str:
         """Return a text without its secrets; every printed text passes through here."""
         return text
-
-
-def doctors_of(storage: Storage) -> Sequence[Doctor]:
-    """Return the doctor of a storage, or the doctors of those that it consists of."""
-    diagnostics = storage.abilities.diagnostics
-    return (Doctor(storage),) if diagnostics is None else diagnostics()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import itertools
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from rex.attach.backend.abilities import LinkSigner, require
-from rex.attach.backend.diagnostics import doctors_of
+from rex.attach.backend.abilities import LinkSigner, doctors_of, require
 from rex.attach.storage import Storage
 from rex.core import Error, Kind
 
@@ -133,11 +132,11 @@ class FallbackStorage(Storage):
                 with storage.map_errors(None):
                     yield from find(before)
 
-    def _doctors(self) -> Sequence[Doctor]:
-        older = doctors_of(self.old)
+    def _doctors(self) -> Sequence[Doctor[Any]]:
+        older = doctors_of(self.old, self.old.abilities)
         for doctor in older:
             doctor.is_older = True
-        return (*doctors_of(self.new), *older)
+        return (*doctors_of(self.new, self.new.abilities), *older)
 
     def _own_secret(self) -> bytes:
         return self.new._own_secret()

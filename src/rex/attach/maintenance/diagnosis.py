@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rex.attach.backend.abilities import doctors_of
 from rex.attach.backend.diagnostics import (
     MAX_TEXT,
     Check,
     Step,
     Verdict,
-    doctors_of,
     fail,
     fail_with,
     ok,
@@ -58,7 +58,7 @@ def diagnose(storage: Storage, origins: Sequence[str] = ()) -> Generator[Check, 
 
     A failure is a `Check` with the verdict `FAIL`, never an exception.
     """
-    for doctor in doctors_of(storage):
+    for doctor in doctors_of(storage, storage.abilities):
         yield from _Diagnosis(doctor, origins).run()
 
 
@@ -69,7 +69,7 @@ class _Diagnosis:
     the attachments that it stored are removed.
     """
 
-    def __init__(self, doctor: Doctor, origins: Sequence[str]) -> None:
+    def __init__(self, doctor: Doctor[Storage], origins: Sequence[str]) -> None:
         self._doctor = doctor
         self._storage = doctor.storage
         self._origins = origins

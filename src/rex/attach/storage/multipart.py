@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import abc
 import datetime
-from collections.abc import Iterable, Iterator, Sequence  # noqa: TC003 - resolved at run time
+from collections.abc import Iterable, Iterator  # noqa: TC003 - resolved at run time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
+from rex.attach.backend.multipart import MAX_PARTS, Part
 from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import handle_of, key_of, show
 from rex.attach.links.link import PresignedLink, link_seconds
@@ -16,81 +15,14 @@ from rex.attach.telemetry.operation import INFO, Operation
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
+    from rex.attach.backend.multipart import Multipart
     from rex.attach.storage import Storage
 
-__all__ = ["MAX_PARTS", "Multipart", "MultipartUploads", "Part"]
+__all__ = ["MultipartUploads"]
 
-MAX_PARTS = 10_000
 MAX_ID_LENGTH = 2048
 
 Expires: TypeAlias = float | datetime.timedelta | None
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part that the server has stored."""
-
-    number: int
-    size: int
-    """In bytes."""
-    etag: str
-    """The entity tag of the part, in quotes."""
-
-
-class Multipart(abc.ABC):
-    """What a backend implements for multipart uploads; keys, numbers and ids are well formed.
-
-    A method may raise any exception: the operations make an `Error` of it, with `Backend._explain`.
-    """
-
-    bucket: str
-    """The name of the bucket."""
-    prefix: str
-    """The prefix of every key in the bucket."""
-
-    @abc.abstractmethod
-    def create(self, key: str, content_type: str) -> str:
-        """Create an upload; return its id."""
-
-    @abc.abstractmethod
-    def parts(self, key: str, upload_id: str) -> Iterator[Part]:
-        """Yield the stored parts in the order of their numbers."""
-
-    @abc.abstractmethod
-    def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        """Assemble the object; must raise `FileExistsError` if a different object exists.
-
-        An existing object must not be replaced, provided that the server supports conditional
-        completion. A repetition, after a lost response, succeeds.
-        """
-
-    @abc.abstractmethod
-    def is_made_of(self, key: str, etags: Sequence[str]) -> bool:
-        """Return whether the object is known to consist of parts with these ETags."""
-
-    @abc.abstractmethod
-    def abort(self, key: str, upload_id: str) -> None:
-        """Abort an upload and remove its parts."""
-
-    @abc.abstractmethod
-    def sign_create(self, key: str, content_type: str, seconds: float) -> PresignedLink:
-        """Sign the request that creates an upload; every header is signed."""
-
-    @abc.abstractmethod
-    def sign_part(self, key: str, upload_id: str, number: int, seconds: float) -> PresignedLink:
-        """Sign the upload of a part."""
-
-    @abc.abstractmethod
-    def sign_parts(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
-        """Sign the request that lists the parts."""
-
-    @abc.abstractmethod
-    def sign_complete(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
-        """Sign the request that completes an upload, unless the object exists."""
-
-    @abc.abstractmethod
-    def sign_abort(self, key: str, upload_id: str, seconds: float) -> PresignedLink:
-        """Sign the request that aborts an upload."""
 
 
 class MultipartUploads:

@@ -15,6 +15,7 @@ from rex.attach.backends.local import secret_file
 from rex.attach.backends.local.attributes import attach_attributes
 from rex.attach.backends.local.directory import NewFile
 from rex.attach.backends.local.tree import MARKER
+from rex.attach.storage import Storage
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from rex.attach.backend.diagnostics import Check
     from rex.attach.backends.local.files import Files
-    from rex.attach.storage import Storage
 
 __all__ = ["LocalDoctor"]
 
@@ -32,7 +32,7 @@ MIB = 1024 * 1024
 NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "lustre", "glusterfs", "fuse.sshfs", "afs")
 
 
-class LocalDoctor(Doctor):
+class LocalDoctor(Doctor[Storage]):
     """Diagnoses a directory."""
 
     required = ("directory", "permissions")

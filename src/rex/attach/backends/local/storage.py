@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from rex.attach.backend.abilities import Abilities
 from rex.attach.backends.local.attributes import remove_beside
@@ -181,7 +181,7 @@ class LocalStorage(ServiceLinksStorage):
         with self._tree.hold_open() as root:
             yield from find_garbage(root, before)
 
-    def _doctors(self) -> Sequence[Doctor]:
+    def _doctors(self) -> Sequence[Doctor[Any]]:
         from rex.attach.backends.local.diagnostics import LocalDoctor
 
         return (

@@ -13,12 +13,12 @@ import obstore
 import obstore.exceptions
 
 from rex.attach.backend.failures import Meaning
+from rex.attach.backend.multipart import MAX_PARTS
 from rex.attach.backends.objects.pump import feed
 from rex.attach.content.content import READ_SIZE
 from rex.attach.content.media_type import DEFAULT_TYPE, disposition, normalize_coding
 from rex.attach.content.reader import Body
 from rex.attach.info import Metadata
-from rex.attach.storage.multipart import MAX_PARTS
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Unpack
 import obstore
 import obstore.exceptions
 
+from rex.attach.backend.multipart import MAX_PARTS
 from rex.attach.backends.objects.objects import (
     PART_SIZE,
     Runtime,
@@ -16,7 +17,6 @@ from rex.attach.backends.objects.objects import (
     part_size,
 )
 from rex.attach.storage import Storage, StorageOptions
-from rex.attach.storage.multipart import MAX_PARTS
 
 if TYPE_CHECKING:
     import datetime

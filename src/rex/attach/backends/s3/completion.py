@@ -21,7 +21,7 @@ from rex.core import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rex.attach.storage.multipart import Part
+    from rex.attach.backend.multipart import Part
 
 __all__ = ["CLAIM_SECONDS", "complete", "etag_of_parts"]
 

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rex.attach.backend.multipart import MAX_PARTS, Part
 from rex.attach.backends.s3.codes import CONTROL_CODES, UNKNOWN
 from rex.attach.backends.s3.proxies import proxy_for
-from rex.attach.storage.multipart import MAX_PARTS, Part
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import collections
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from rex.attach.backend.multipart import Multipart, Part
 from rex.attach.backends.objects.objects import PARTS_IN_FLIGHT, object_headers, part_size
 from rex.attach.backends.s3.completion import complete, etag_of_parts
-from rex.attach.storage.multipart import Multipart, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from obstore.exceptions import AlreadyExistsError
 
+from rex.attach.backend.multipart import MAX_PARTS, Part
 from rex.attach.backend.resumable import Holds, PartialUpload, Resumable, unreadable
 from rex.attach.backends.objects.objects import PART_SIZE, encode_upload_metadata, object_headers
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
 from rex.attach.content.content import CHUNK_SIZE, Content
-from rex.attach.storage.multipart import MAX_PARTS, Part
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from rex.attach.backend.diagnostics import Doctor, Step, fail, fail_with, ok, wa
 from rex.attach.backends.s3.check import Regions, element
 from rex.attach.backends.s3.credentials import AwsChain
 from rex.attach.links.client import Client, Unreachable
+from rex.attach.storage import Storage
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from rex.attach.backends.s3.bucket import Bucket
     from rex.attach.links.client import Answer
     from rex.attach.links.sigv4 import Credentials
-    from rex.attach.storage import Storage
 
 __all__ = ["HOST_ADVICE", "S3SettingsDoctor"]
 
@@ -47,7 +47,7 @@ _BLAMED = {
 """The step to blame by the setting that the check of the bucket names; by default, endpoint."""
 
 
-class S3SettingsDoctor(Doctor):
+class S3SettingsDoctor(Doctor[Storage]):
     """Diagnoses the settings; stores nothing."""
 
     required = ("credentials", "endpoint", "clock", "region", "keys", "addressing", "bucket")

@@ -99,7 +99,7 @@ class S3Storage(ObjectStorage):
         lifetime = datetime.timedelta(seconds=self.upload_expires)
         return find_garbage(self._bucket, before, lifetime)
 
-    def _doctors(self) -> Sequence[Doctor]:
+    def _doctors(self) -> Sequence[Doctor[Any]]:
         from rex.attach.backends.s3.diagnostics import S3Doctor
 
         return (S3Doctor(self, self._bucket),)
