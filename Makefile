@@ -85,11 +85,12 @@ reference: $(VENV)/.ready  ## Generate docs/cli.md and docs/settings.md from the
 	@$(BIN)/python docs/make_reference.py
 
 .PHONY: lint
-lint: $(VENV)/.ready  ## Check style, types and import rules.
+lint: $(VENV)/.ready  ## Check style, types, import rules and words.
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python tools/words.py
 
 .PHONY: map
 map: $(VENV)/.ready  ## Print the folders of the source, and the imports between them.

@@ -33,7 +33,6 @@ class ServedHarness(Harness):
     """A storage without a server of its own has links where there is a service."""
 
     def __init__(self, service: Service | None = None) -> None:
-        self.links = service is not None
         self._service = service
 
     def open(self, *, max_size: int | None = None) -> Storage:
@@ -137,8 +136,6 @@ class MovingHarness(Harness):
 
 class S3Harness(Harness):
     """On a server, an upload in parts that nobody finished would be left over."""
-
-    links = True
 
     def __init__(self, server: SeaweedFS) -> None:
         self.server = server

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach.harnesses import LocalHarness, MemoryHarness, MovingHarness, S3Harness
+from attach.s3_storage import s3_storage
 from attach.service import Service
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.conformance import promises_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from rex.attach.conformance import Promise
+    from rex.attach.conformance import Harness, Promise
     from rex.attach_demo.seaweedfs import SeaweedFS
 
-OF_LINKS = [
-    promise for promise in promises_for(links=True) if promise not in promises_for(links=False)
-]
+PLAIN = promises_for(MemoryStorage().abilities)
+ON_S3 = promises_for(s3_storage("bucket", access_key="key", secret_key="secret").abilities)
+OF_LINKS = [promise for promise in ON_S3 if promise not in PLAIN]
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +30,19 @@ def service() -> Iterator[Service]:
         yield service
 
 
-@pytest.mark.parametrize("promise", promises_for(links=False))
+@pytest.mark.parametrize("promise", PLAIN)
 def test_memory_keeps(promise: Promise) -> None:
     """A storage in memory keeps the promises of storages without links."""
     promise(MemoryHarness())
 
 
-@pytest.mark.parametrize("promise", promises_for(links=False))
+@pytest.mark.parametrize("promise", PLAIN)
 def test_a_directory_keeps(promise: Promise) -> None:
     """A storage in a directory keeps the promises of storages without links."""
     promise(LocalHarness())
 
 
-@pytest.mark.parametrize("promise", promises_for(links=False))
+@pytest.mark.parametrize("promise", PLAIN)
 def test_a_storage_that_is_moved_into_keeps(promise: Promise) -> None:
     """A storage with an older one behind it keeps the promises of storages without links."""
     promise(MovingHarness())
@@ -58,7 +60,14 @@ def test_a_directory_behind_the_service_keeps(promise: Promise, service: Service
     promise(LocalHarness(service))
 
 
-@pytest.mark.parametrize("promise", promises_for(links=True))
+@pytest.mark.parametrize("promise", ON_S3)
 def test_s3_keeps(promise: Promise, seaweedfs: SeaweedFS) -> None:
     """A storage on an S3 server keeps the promises of storages with links."""
     promise(S3Harness(seaweedfs))
+
+
+@pytest.mark.parametrize("make", [MemoryHarness, LocalHarness, MovingHarness])
+def test_the_promises_are_those_of_the_abilities(make: Callable[[], Harness]) -> None:
+    """What is tested above is what `failures` would test."""
+    with make().storage() as storage:
+        assert PLAIN == promises_for(storage.abilities)

@@ -123,13 +123,11 @@ def test_a_storage_may_take_no_uploads_in_pieces() -> None:
             return dataclasses.replace(super()._abilities(), resumable=None)
 
     class WithoutUploadsHarness(MemoryHarness):
-        uploads = False
-
         def make(self, max_size: int | None) -> Storage:
             return WithoutUploads(max_size=max_size)
 
-    having = {*promises_for(links=False)}
-    without = {*promises_for(links=False, uploads=False)}
+    having = {*promises_for(MemoryStorage().abilities)}
+    without = {*promises_for(WithoutUploads().abilities)}
     assert 1 == len(without - having)
     assert [] == failures(WithoutUploadsHarness(), tuple(without - having))
     of_uploads = tuple(having - without)
@@ -139,4 +137,4 @@ def test_a_storage_may_take_no_uploads_in_pieces() -> None:
 def test_the_runner_finds_nothing_in_a_sound_storage() -> None:
     """A storage that keeps its promises has no failures."""
     assert [] == failures(MemoryHarness())
-    assert len(promises) > len(promises_for(links=False))
+    assert len(promises) > len(promises_for(MemoryStorage().abilities))

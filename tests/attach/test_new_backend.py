@@ -9,6 +9,7 @@ import pytest
 
 from attach.obstore_memory.config import spec
 from rex.attach import open_storage, opening
+from rex.attach.backend.abilities import Abilities
 from rex.attach.conformance import Harness, promises_for
 from rex.attach.maintenance import Verdict, diagnose
 from rex.core import Error
@@ -29,14 +30,12 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> None:
 class ObstoreHarness(Harness):
     """Each storage has a store of its own."""
 
-    uploads = False
-
     def open(self, *, max_size: int | None = None) -> Storage:
         """Open a new store."""
         return open_storage(f"obstore://store-{next(NAMES)}/folder", max_size=max_size)
 
 
-@pytest.mark.parametrize("promise", promises_for(links=False, uploads=False))
+@pytest.mark.parametrize("promise", promises_for(Abilities()))
 def test_it_keeps(promise: Promise) -> None:
     """Every promise of a storage that only stores."""
     promise(ObstoreHarness())

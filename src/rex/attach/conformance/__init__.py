@@ -7,7 +7,7 @@ for example pytest::
         def open(self, *, max_size=None):
             return MyStorage(..., max_size=max_size)
 
-    @pytest.mark.parametrize("promise", promises_for(links=MyHarness.links))
+    @pytest.mark.parametrize("promise", promises_for(MyStorage().abilities))
     def test_my_storage_keeps_its_promises(promise):
         promise(MyHarness())
 
@@ -33,7 +33,13 @@ from rex.attach.conformance import (
     uploads,
 )
 from rex.attach.conformance.harness import Harness
-from rex.attach.conformance.promise import Failure, Promise, failures, promises_for
+from rex.attach.conformance.promise import (
+    Failure,
+    Promise,
+    all_promises,
+    failures,
+    promises_for,
+)
 
 __all__ = ["Failure", "Harness", "Promise", "failures", "promises", "promises_for", "themes"]
 
@@ -57,13 +63,5 @@ themes = (
 )
 """The modules that contain the promises, in reading order."""
 
-promises: tuple[Promise, ...] = tuple(
-    dict.fromkeys(
-        (
-            *promises_for(links=True),
-            *promises_for(links=False),
-            *promises_for(links=True, uploads=False),
-        )
-    )
-)
+promises = all_promises()
 """All promises, whichever abilities a backend has."""

@@ -20,12 +20,6 @@ class Harness(abc.ABC):
     A harness uses no test framework. A promise may open several storages, one after another.
     """
 
-    links: bool = False
-    """Whether the storage signs links and a server answers them."""
-
-    uploads: bool = True
-    """Whether the storage supports resumable uploads: `storage.uploads`."""
-
     many: int = 1200
     """The length of a long listing: more attachments than the server returns in one page."""
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rex.attach.backend.abilities import Abilities
     from rex.attach.conformance.harness import Harness
 
 __all__ = [
     "Failure",
     "Promise",
+    "all_promises",
     "failures",
     "link_promise",
     "promise",
@@ -70,13 +72,18 @@ def upload_promise(*, supported: bool) -> Callable[[Promise], Promise]:
     return add
 
 
-def promises_for(*, links: bool, uploads: bool = True) -> tuple[Promise, ...]:
-    """Return the promises of a storage with or without links and resumable uploads."""
+def promises_for(abilities: Abilities) -> tuple[Promise, ...]:
+    """Return the promises of a storage with these abilities."""
     return (
         *_GENERAL,
-        *(_WITH_LINKS if links else _WITHOUT_LINKS),
-        *(_WITH_UPLOADS if uploads else _WITHOUT_UPLOADS),
+        *(_WITHOUT_LINKS if abilities.links is None else _WITH_LINKS),
+        *(_WITHOUT_UPLOADS if abilities.resumable is None else _WITH_UPLOADS),
     )
+
+
+def all_promises() -> tuple[Promise, ...]:
+    """Return the promises of all storages, whichever abilities they have."""
+    return (*_GENERAL, *_WITH_LINKS, *_WITHOUT_LINKS, *_WITH_UPLOADS, *_WITHOUT_UPLOADS)
 
 
 def failures(harness: Harness, promises: tuple[Promise, ...] | None = None) -> list[Failure]:
@@ -94,4 +101,5 @@ def failures(harness: Harness, promises: tuple[Promise, ...] | None = None) -> l
 
 
 def _promises_of(harness: Harness) -> tuple[Promise, ...]:
-    return promises_for(links=harness.links, uploads=harness.uploads)
+    with harness.storage() as storage:
+        return promises_for(storage.abilities)
