@@ -88,7 +88,7 @@ def open_storage(url: str, /, **options: object) -> Storage:
     for name in (*options, *query):
         if name not in known:
             raise Error(
-                f"A {spec.scheme}: storage does not have this option{did_you_mean(name, known)}",
+                f"Unknown option for the scheme {spec.scheme}{did_you_mean(name, known)}",
                 f"{name}; known: {', '.join(sorted(known))}",
                 kind=Kind.CONFIGURATION,
                 code="unknown-option",
