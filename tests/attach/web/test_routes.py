@@ -117,6 +117,7 @@ def test_the_description_has_the_variants_of_a_download() -> None:
         ("GET", f"{ATTACHMENT}?link", 422, "no-links"),
         ("GET", f"/tus{ATTACHMENT}?link", 422, "no-links"),
         ("GET", "/s3/multipart/x", 422, "no-multipart"),
+        ("GET", "/s3/multipart/x/", 422, "no-multipart"),
         ("GET", f"/signed{ATTACHMENT}?token=a.b", 403, "no-links"),
         ("POST", f"/sign{ATTACHMENT}?token=a.b", 403, "no-multipart"),
         ("GET", f"/sign{ATTACHMENT}", 405, "method-not-allowed"),

@@ -108,7 +108,7 @@ def test_a_client_reads_nothing_about_the_server(
 
 def test_a_client_reads_nothing_about_a_directory(tmp_path: Path) -> None:
     """Not its path, when it is gone."""
-    with LocalStorage(tmp_path / "inner-directory") as storage:
+    with LocalStorage(tmp_path / "inner-directory", url="http://here") as storage:
         storage.check()
         page = Page(storage)
         shutil.rmtree(tmp_path / "inner-directory")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Route", "Section", "Service"]
 
 _PATTERNS = {"handle": "/.*", "token": "[A-Za-z0-9_.-]+"}
-"""The patterns of path parameters; others are one segment."""
+"""The patterns of path parameters; others are one segment, which may be empty."""
 
 
 class Options(NamedTuple):
@@ -136,7 +136,7 @@ class Section:
         return re.compile(
             re.sub(
                 r"\\{(\w+)\\}",
-                lambda found: f"(?P<{found[1]}>{_PATTERNS.get(found[1], '[^/]+')})",
+                lambda found: f"(?P<{found[1]}>{_PATTERNS.get(found[1], '[^/]*')})",
                 re.escape(path),
             )
         )
