@@ -10,7 +10,7 @@ from attach.harnesses import LocalHarness, MemoryHarness, MovingHarness, S3Harne
 from attach.s3_storage import s3_storage
 from attach.service import Service
 from rex.attach.backends.memory.storage import MemoryStorage
-from rex.attach.conformance import promises_for
+from rex.attach.conformance import promises_for, putting, resumable, resumable_together, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 PLAIN = promises_for(MemoryStorage().abilities)
 ON_S3 = promises_for(s3_storage("bucket", access_key="key", secret_key="secret").abilities)
 OF_LINKS = [promise for promise in ON_S3 if promise not in PLAIN]
+SLOW = [
+    resumable.an_upload_in_pieces_becomes_an_attachment,
+    resumable_together.many_uploads_in_pieces_do_not_get_mixed_up,
+    putting.of_several_who_put_at_once_one_succeeds,
+    threads.many_threads_can_do_different_things_at_once,
+]
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +66,16 @@ def test_a_directory_behind_the_service_keeps(promise: Promise, service: Service
     promise(LocalHarness(service))
 
 
-@pytest.mark.parametrize("promise", ON_S3)
+@pytest.mark.parametrize("promise", [promise for promise in ON_S3 if promise not in SLOW])
 def test_s3_keeps(promise: Promise, seaweedfs: SeaweedFS) -> None:
     """A storage on an S3 server keeps the promises of storages with links."""
+    promise(S3Harness(seaweedfs))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("promise", SLOW)
+def test_s3_keeps_with_patience(promise: Promise, seaweedfs: SeaweedFS) -> None:
+    """Promises about large attachments and many threads take seconds on a server."""
     promise(S3Harness(seaweedfs))
 
 

@@ -283,6 +283,7 @@ def test_too_many_open_files_are_unavailable(directory: Path) -> None:
     assert [] == list(directory.iterdir())
 
 
+@pytest.mark.long
 def test_too_few_files_at_any_moment_are_unavailable(directory: Path) -> None:
     """With room for one more each time, an add fails ever later, and leaves no file."""
     storage = LocalStorage(directory)

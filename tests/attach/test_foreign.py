@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from rex.attach import Storage
 
+pytestmark = pytest.mark.long
+
 # SeaweedFS cannot hold some of these, so this one server is moto.
 STRANGE_KEYS = {
     "an empty folder name": "2026/11/28//x.txt",

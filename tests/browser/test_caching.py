@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rex.attach.backends.s3.storage import S3Storage
     from served import Served
 
+pytestmark = pytest.mark.long
+
 KEY = {"Authorization": "Bearer the-right-key-of-all"}
 CONTENT = "the content"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from attach.web.hostile.raw import KEY, Connection, form, request
 
 if TYPE_CHECKING:
     from attach.web.hostile.conftest import Everywhere
+
+pytestmark = pytest.mark.long
 
 RANDOM = settings(
     max_examples=40,

@@ -17,6 +17,8 @@ from rex.attach.web.upload import upload
 if TYPE_CHECKING:
     from attach.web.hostile.conftest import Everywhere
 
+pytestmark = pytest.mark.long
+
 TARGET = "/attach/?name=a"
 CHUNKED = "Transfer-Encoding: chunked"
 BODY = b"3\r\nabc\r\n0\r\n\r\n"

@@ -13,6 +13,8 @@ from attach.web.hostile.raw import file_part, form, request
 if TYPE_CHECKING:
     from attach.web.hostile.conftest import Everywhere
 
+pytestmark = pytest.mark.long
+
 URL = re.compile(r"/attach/[0-9/]{11}[0-9a-f-]{36}/[0-9A-Za-z._~%-]+")
 DISPOSITION = re.compile(
     r'(inline|attachment); filename="([ !#$&-\[\]-~]+)"'
