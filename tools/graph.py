@@ -43,8 +43,10 @@ class Imports:
         return cls(arrows, frozenset(".".join(folder.parts) for folder in folders))
 
     def get_package(self, module: str) -> str:
-        """Return the innermost package of a module; a package is its own."""
-        return module if module in self.packages else module.rpartition(".")[0]
+        """Return the innermost package of a module; a module next to packages is its own."""
+        parent = module.rpartition(".")[0]
+        is_next_to_packages = any(package.startswith(f"{parent}.") for package in self.packages)
+        return module if module in self.packages or is_next_to_packages else parent
 
     def group(self, get_group: Callable[[str], str]) -> Arrows:
         """Return the arrows between groups of modules."""
