@@ -63,9 +63,15 @@ class Info:
         seconds = self.modified.timestamp()
         nanoseconds = int(seconds) * 10**9 + self.modified.microsecond * 1000
         whole = (stat.S_IFREG | 0o440, 0, 0, 1, 0, 0, self.size, *(int(seconds),) * 3)
-        precise = {f"st_{time}time": seconds for time in "amc"}
-        precise_ns = {f"st_{time}time_ns": nanoseconds for time in "amc"}
-        return os.stat_result(whole, precise | precise_ns)
+        precise = {
+            "st_atime": seconds,
+            "st_mtime": seconds,
+            "st_ctime": seconds,
+            "st_atime_ns": nanoseconds,
+            "st_mtime_ns": nanoseconds,
+            "st_ctime_ns": nanoseconds,
+        }
+        return os.stat_result(whole, precise)
 
     def as_dict(self) -> dict[str, object]:
         """Return the metadata as a dict for JSON."""
