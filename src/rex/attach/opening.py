@@ -9,7 +9,7 @@ from rex.attach.backends.local.config import spec as local
 from rex.attach.backends.memory.config import spec as memory
 from rex.attach.backends.s3.config import spec as s3
 from rex.attach.storage import Storage, StorageOptions
-from rex.core import Error, Kind, Package, Rex, Setting, Settings, get_rex
+from rex.core import Error, Kind, Package, Rex, Settings, get_rex
 from rex.core.setting import did_you_mean, validate
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def open_storage(url: str, /, **options: object) -> Storage:
     Errors: `CONFIGURATION` if the URL or an option is wrong.
     """
     spec, place, query = _split(url)
-    known = {name.removeprefix("attach_"): name for name in _names(general.STORAGE)}
-    known |= {name: setting.name for name, setting in spec.options.items()}
+    known = {setting.name.removeprefix("attach_"): setting for setting in general.STORAGE}
+    known |= spec.options
     for name in query:
         if name in options:
             raise _wrong_url(f"{name} is given twice")
@@ -93,19 +93,18 @@ def open_storage(url: str, /, **options: object) -> Storage:
                 kind=Kind.CONFIGURATION,
                 code="unknown-option",
             )
-    declared = {setting.name: setting for setting in (*spec.settings.values(), *general.STORAGE)}
     for name in query:
-        if declared[known[name]].secret:
+        if known[name].secret:
             raise Error(
                 "A secret must not be in the URL of a storage; pass it as a keyword argument",
                 name,
                 kind=Kind.CONFIGURATION,
                 code="secret-in-url",
-                setting=known[name],
+                setting=known[name].name,
             )
     given = {spec.settings[name].name: value for name, value in place.items()}
-    given |= {known[name]: value for name, value in (options | query).items()}
-    return _open(spec, validate(declared.values(), given))
+    given |= {known[name].name: value for name, value in (options | query).items()}
+    return _open(spec, validate((*spec.settings.values(), *general.STORAGE), given))
 
 
 def _open(spec: BackendSpec, settings: Settings) -> Storage:
@@ -156,10 +155,6 @@ def _wrong_url(reason: str) -> Error:
         kind=Kind.CONFIGURATION,
         code="wrong-url",
     )
-
-
-def _names(settings: tuple[Setting[object], ...]) -> list[str]:
-    return [setting.name for setting in settings]
 
 
 def _start(rex: Rex) -> None:
