@@ -69,21 +69,22 @@ class _App:
         if not routes:
             await self._check(request, section.routes[0], None)
             raise Error("Not found", kind=Kind.NOT_FOUND)
-        method, existing = section.method(request), [*filter(self._service.has, routes)]
+        method, exists = section.method(request), self._service.has
         # A route that needs an option gives way to the one without it.
         candidates = [
             route
             for route in routes
             if method in route.methods.split()
             and (not route.query or route.query in request.query_params)
-            and (not route.option or route in existing)
+            and (not route.option or exists(route))
         ]
         chosen = max(candidates, key=lambda each: (each.query, each.option), default=None)
-        route = chosen or (existing or routes)[0]
+        route = chosen or next(filter(exists, routes), routes[0])
         await self._check(request, route, parameters.get("handle"))
         self._service.require(route)
         if chosen is None:
-            allow = ", ".join(sorted({name for each in existing for name in each.methods.split()}))
+            names = {name for each in filter(exists, routes) for name in each.methods.split()}
+            allow = ", ".join(sorted(names))
             return problem(405, f"Use {allow}.", "method-not-allowed", {"Allow": allow})
         return await route.handler(section, request, **parameters)
 
