@@ -40,9 +40,7 @@ def cors(storage: Storage, *, origins: tuple[str, ...], apply: bool, as_json: bo
     bucket = storage.cors
     asked = origins or tuple(cors_origins(application_settings(click.get_current_context())))
     needed = bucket.make_rule(asked) if asked or apply else None
-    if apply:
-        bucket.allow(asked)
-    rules = bucket.rules()
+    rules = bucket.allow(asked) if apply else bucket.rules()
     if as_json:
         click.echo(json.dumps({"rules": rules, "needed": needed}, indent=2))
         return
