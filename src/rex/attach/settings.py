@@ -107,6 +107,7 @@ MAX_UPLOADS = Setting(
     1000,
     help="the maximum number of unfinished resumable uploads of a user",
 )
+
 ACCESS = Setting(
     "attach_access",
     rule_name,

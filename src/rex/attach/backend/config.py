@@ -96,6 +96,8 @@ class BackendSpec:
         try:
             make = getattr(importlib.import_module(module), name)
         except ImportError as missing:
+            if self.extra is None:  # nothing to install
+                raise
             raise Error(
                 f"The storage {self.scheme}: needs more packages: "
                 f"pip install 'rex-attach[{self.extra}]'",

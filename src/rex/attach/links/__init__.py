@@ -1,1 +1,1 @@
-"""Links: signing, credentials and grants."""
+"""Links: values, signing, tokens and grants."""
