@@ -19,9 +19,21 @@ $(VENV)/.packages: $(CONSTRAINTS)
 	@$(PIP) install --require-hashes -r $(CONSTRAINTS)
 	@touch $@
 
-$(VENV)/.ready: $(VENV)/.packages pyproject.toml hatch_build.py $(wildcard uppy/*.js*)
+$(VENV)/.ready: $(VENV)/.packages pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
+
+PAGE := src/rex/attach_demo/static/uppy.js
+
+$(PAGE): tools/build_page.py $(wildcard uppy/*.js*) | $(VENV)/.packages
+	@$(BIN)/python tools/build_page.py
+
+.PHONY: page
+page: $(PAGE)  ## Bundle the script of the demo page, from npm.
+
+.PHONY: dist
+dist: $(VENV)/.ready $(PAGE)  ## Build the release: a wheel and a source archive, with the demo page.
+	@$(BIN)/python -m build --no-isolation
 
 CLIENTS := tests/browser/node_modules/.package-lock.json
 
@@ -29,12 +41,18 @@ $(CLIENTS): tests/browser/package-lock.json | $(VENV)/.packages
 	@$(BIN)/npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+AZURITE := tests/azurite/node_modules/.package-lock.json
+
+$(AZURITE): tests/azurite/package-lock.json | $(VENV)/.packages
+	@$(BIN)/npm ci --prefix tests/azurite --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 .PHONY: demo
 demo: $(VENV)/.ready  ## Run the tour: a directory, then a throwaway S3 server.
 	@$(BIN)/python -m rex.attach_demo
 
 .PHONY: serve
-serve: $(VENV)/.ready  ## Serve the demo page until Ctrl-C, on a directory; S3=1 uses a throwaway S3 server.
+serve: $(VENV)/.ready $(PAGE)  ## Serve the demo page until Ctrl-C, on a directory; S3=1 uses a throwaway S3 server.
 	@$(BIN)/python -m rex.attach_demo.serve $(if $(S3),--s3) $(if $(DIR),--dir $(DIR)) $(if $(PORT),--port $(PORT))
 
 # Debian's package, if we may install it; without Chromium, the tests report what they leave out.
@@ -48,12 +66,14 @@ chromium:
 		apt-get install -y -qq chromium >/dev/null; } || echo 'Chromium cannot be installed here.'
 
 .PHONY: test
-test: $(VENV)/.ready $(CLIENTS) $(if $(ONLY),,chromium)  ## Run all tests except the long ones; ONLY=PATH runs all tests below a path.
+test: $(VENV)/.ready $(PAGE) $(CLIENTS) $(AZURITE) $(if $(ONLY),,chromium)  ## Run all tests except the long ones; ONLY=PATH runs all tests below a path.
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(ONLY),-m 'not long')
 
-.PHONY: test-all
-test-all: $(VENV)/.ready $(CLIENTS) chromium  ## Run all tests.
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+.PHONY: test-ci test-all
+test-ci: WITHOUT := -m 'not again'
+test-ci: test-all  ## Run all tests but those that repeat others with another server, client or version.
+test-all: $(VENV)/.ready $(PAGE) $(CLIENTS) $(AZURITE) chromium  ## Run all tests.
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(WITHOUT)
 
 .PHONY: trust
 trust: $(VENV)/.ready  ## Hunt for lost attachments: power cuts, failures, kills; ONLY=PART TIMES=N runs one part.
@@ -77,7 +97,7 @@ bench-full: $(BENCH)/.ready  ## Compare until the figures are reliable (an hour)
 	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/benchmarks.md
 
 .PHONY: screenshot
-screenshot: $(VENV)/.ready  ## Regenerate the picture in the README (needs Chromium).
+screenshot: $(VENV)/.ready $(PAGE)  ## Regenerate the picture in the README (needs Chromium).
 	@PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
 .PHONY: reference
@@ -100,6 +120,14 @@ map: $(VENV)/.ready  ## Print the folders of the source, and the imports between
 s3: $(VENV)/.ready  ## Run a throwaway S3 server until Ctrl-C and print its settings.
 	@$(BIN)/python -m rex.attach_demo.seaweedfs
 
+.PHONY: promises
+promises: $(VENV)/.ready  ## Run the conformance suite on the S3 server of ATTACH_S3_BUCKET, _ENDPOINT, _ACCESS_KEY, _SECRET_KEY.
+	@PYTHONPATH=tests $(BIN)/python -m trust.s3_promises
+
+.PHONY: azure
+azure: $(VENV)/.ready $(AZURITE)  ## Run a throwaway Azurite until Ctrl-C and print its settings.
+	@$(BIN)/python -m rex.attach_demo.azurite
+
 .PHONY: lock
 lock: $(VENV)/.ready  ## Upgrade the pinned versions of all dependencies (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
@@ -108,18 +136,19 @@ lock: $(VENV)/.ready  ## Upgrade the pinned versions of all dependencies (needs 
 	uv pip compile --quiet --universal --python-version 3.11 --extra demo --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file benchmarks/peers.txt pyproject.toml benchmarks/peers.in
-	uv pip compile --quiet --universal --python-version 3.11 --extra demo --extra metrics --extra sql \
+	uv pip compile --quiet --universal --python-version 3.11 --extra azure --extra cdn --extra checks --extra demo --extra django --extra fastapi --extra flask \
+		--extra gcs --extra metrics --extra sql --extra zip \
 		--resolution lowest-direct --no-annotate --no-header --output-file .lowest.txt pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --constraint .lowest.txt \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints-lowest.txt pyproject.toml
 	rm .lowest.txt
-	for folder in uppy tests/browser; do \
+	for folder in uppy tests/browser tests/azurite; do \
 		$(BIN)/npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved; \
 		$(BIN)/python tests/browser/strip_lock.py $$folder/package-lock.json; \
 	done
 
 .PHONY: clean
 clean:  ## Remove what these commands created.
-	rm -rf tests/browser/node_modules uppy/node_modules src/rex/attach_demo/static/uppy.js*
+	rm -rf tests/azurite/node_modules tests/browser/node_modules uppy/node_modules src/rex/attach_demo/static/uppy.js*
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

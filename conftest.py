@@ -11,6 +11,8 @@ import faulthandler
 import io
 import os
 import signal
+from ctypes.util import find_library
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -19,13 +21,17 @@ from sybil import Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
-from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
+from rex.attach_demo.azurite import Azurite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sybil.example import Example
+
+    from rex.attach.testing import SeaweedFS
+
+# The programs that tests start find the helpers of the tests.
+os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent / "tests"))
 
 # A background job starts with SIGINT ignored, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,18 +43,23 @@ hypothesis.settings.load_profile("any machine")
 END_SECONDS = 60
 """After the last test, a process that has not ended by then never would."""
 
+HAS_LIBMAGIC = find_library("magic") is not None
+OF_LIBMAGIC = ("test_checks_types.py", "checks.md")
+
 FIGURES = pytest.StashKey[list[str]]()
 LEFT_OUT = pytest.StashKey[dict[str, None]]()
 
 
 @pytest.fixture(scope="session")
-def seaweedfs() -> Iterator[SeaweedFS]:
-    """Run a SeaweedFS; tests keep apart by prefix, or make a bucket of their own.
+def seaweedfs(attach_s3_server: SeaweedFS) -> SeaweedFS:
+    """Return the server of our plugin; each test uses a prefix of its own, or makes a bucket."""
+    return attach_s3_server
 
-    Beside the administrator it knows ``reader``, who may read and list, and ``nobody``, who may
-    do nothing.
-    """
-    with SeaweedFS(identities={"reader": READ_ONLY, "nobody": ()}) as server:
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """Run an Azurite; tests keep apart by prefix, or make a container of their own."""
+    with Azurite() as server:
         yield server
 
 
@@ -86,7 +97,16 @@ def report_figure(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what takes long first, so that the workers of pytest-xdist end together."""
+    """Run what takes long first, so that the workers of pytest-xdist end together.
+
+    A test whose programs are all missing has no parameters: it does not exist.
+    """
+    items[:] = [
+        item
+        for item in items
+        if not item.name.endswith("[NOTSET]")
+        and (HAS_LIBMAGIC or item.path.name not in OF_LIBMAGIC)
+    ]
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
@@ -120,9 +140,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """Rather than hang, fail and show the thread that keeps the process from its end."""
-    faulthandler.dump_traceback_later(END_SECONDS, exit=True)
+    if not hasattr(config, "workerinput"):  # a worker of xdist waits for the others
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True)
 
 
 def pytest_terminal_summary(

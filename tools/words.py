@@ -55,7 +55,8 @@ _IRREGULAR = (
 PARTICIPLE = rf"(?!(?:{_NOT_PARTICIPLES})\b)(?:[a-z]+(?:ed|ing)|(?:un)?(?:{_IRREGULAR}))\b"
 
 RIGHT = re.compile(
-    r"\b(?:IETF draft|Internet-Draft|HTTP verb|imperative verb|stand-?alone|stand-in|stand out"
+    r"\b(?:IETF drafts?|Internet-Drafts?|Upload-Draft-Interop-Version|draft-ietf-[a-z-]+"
+    r"|HTTP verb|imperative verb|stand-?alone|stand-in|stand out"
     r"|(?:are|is|was|were) no (?:better|different|doubt|longer|matter|more|other|worse)\b"
     r"|(?:are|is|was|were) no \w+er than|there (?:are|is|was|were) no|so many that)\b",
     re.IGNORECASE,
