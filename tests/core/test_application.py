@@ -17,7 +17,7 @@ import rex.core
 from rex.core import Error, Kind, Package, Rex, Secret, Setting, get_rex, get_settings, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 CANARY = "canary/7Gq+secret"
 
@@ -227,6 +227,66 @@ def test_an_application_is_active_in_its_own_thread_only() -> None:
 
     with apps[0], concurrent.futures.ThreadPoolExecutor(32) as pool:
         assert list(pool.map(look, range(32))) == [True] * 32
+
+
+@pytest.fixture
+def installed() -> Iterator[Rex]:
+    """Install an application."""
+    app = Rex(SHOP)
+    app.install()
+    yield app
+    app.uninstall()
+
+
+def test_an_installed_application_is_found_in_every_thread_and_task(installed: Rex) -> None:
+    """Where none is active: `with rex:` has precedence."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(get_rex).result() is installed
+
+        async def look() -> Rex:
+            return get_rex()
+
+        assert asyncio.run(look()) is installed
+        other = Rex(SHOP)
+        with other:
+            assert get_rex() is other
+    assert get_rex() is installed
+
+
+def test_a_second_application_is_not_installed(installed: Rex) -> None:
+    """The same one may be installed again."""
+    installed.install()
+    other = Rex(SHOP)
+    with pytest.raises(Error) as caught:
+        other.install()
+    assert (Kind.CONFIGURATION, "two-installed") == (caught.value.kind, caught.value.code)
+    other.uninstall()
+    assert get_rex() is installed
+    installed.uninstall()
+    other.install()
+    assert get_rex() is other
+    other.uninstall()
+    with pytest.raises(Error):
+        get_rex()
+
+
+def test_an_asynchronous_block_activates_and_closes() -> None:
+    """Also if it fails; `with rex:` closes nothing."""
+    app = Rex(SHOP)
+    log: list[str] = []
+
+    async def fail() -> None:
+        async with app as entered:
+            assert get_rex() is entered is app
+            app.service("door", lambda: Closable("door", log))
+            raise ValueError("stuck")
+
+    with pytest.raises(ValueError, match="stuck"):
+        asyncio.run(fail())
+    assert log == ["door"]
+    with app:
+        app.service("door", lambda: Closable("door", log))
+    assert log == ["door"]
 
 
 def test_a_new_thread_starts_without_an_active_application() -> None:

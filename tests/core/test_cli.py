@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import programs
-from programs import LONGEST_SECONDS, started
-from rex.core import Kind, cli
+from programs import LONGEST_SECONDS, REX, started
+from rex.core import Kind, cli, typed
 from rex.core.command import root
 from rex.core.exit_codes import EXIT_CODES
 
@@ -142,6 +143,7 @@ def test_help_is_laid_out() -> None:
 
     def look_at(words: list[str], command: click.Command | None) -> None:
         shown = run(*words, "--help").output
+        assert shown == run(*words, "-h").output
         assert shown.startswith("Usage: ")
         assert "\\b" not in shown
         if isinstance(command, click.Group):
@@ -360,11 +362,47 @@ def test_settings_are_listed_with_value_source_and_help(
     result = run("--set", "shop_limit=2 kB", "settings")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "SETTING     VALUE  SOURCE                HELP",
-        "shop_limit  2000   --set                 The largest good.",
-        "shop_key    ***    environment SHOP_KEY  The key of the door.",
-        "shop_dir    -      default               Where goods are kept.",
+        "[my.shop]",
+        "",
+        "shop_limit = 2000",
+        "    The largest good.",
+        "    (from --set; default: 1024)",
+        "",
+        "shop_key = ***",
+        "    The key of the door.",
+        "    (from environment SHOP_KEY)",
+        "",
+        "shop_dir = -",
+        "    Where goods are kept.",
     ]
+    assert run("settings", "KEY").stdout.splitlines()[2:] == [
+        "shop_key = ***",
+        "    The key of the door.",
+        "    (from environment SHOP_KEY)",
+    ]
+
+
+def test_settings_fit_a_terminal_of_80_columns() -> None:
+    """All of them: the help is wrapped, and durations are written as people give them."""
+    lines = programs.run(REX, "settings").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "attach_link_expires = 1h" in lines
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell: str, tmp_path: Path) -> None:
+    """The shell accepts the script (those that are installed), and `rex` answers it."""
+    script = programs.run(REX, "completion", shell)
+    assert (script.returncode, script.stderr) == (0, "")
+    assert f"_REX_COMPLETE={shell}_complete" in script.stdout
+    (tmp_path / "script").write_text(script.stdout)
+    if shell == "bash" or shutil.which(shell):
+        checked = programs.run(shell, "-n", tmp_path / "script")
+        assert (checked.returncode, checked.stderr) == (0, "")
+    line = {"comp_words": "rex attach verify --sam", "_rex_complete": f"{shell}_complete"}
+    last = {"comp_cword": "--sam" if shell == "fish" else "3"}
+    answer = programs.run(REX, settings={**line, **last})
+    assert "--sample" in answer.stdout
 
 
 def test_settings_are_listed_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +415,9 @@ def test_settings_are_listed_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "package": "my.shop",
         "name": "shop_limit",
         "value": 1024,
+        "default": 1024,
         "source": "default",
+        "type": typed.size.expected,
         "help": "The largest good.",
         "error": None,
     }
@@ -388,11 +428,12 @@ def test_settings_are_listed_even_where_some_are_wrong(tmp_path: Path) -> None:
     (tmp_path / "rex.toml").write_text("packages = ['my.shop']\n[settings]\nno_such = 1")
     result = run("--set", "shop_limit=big", "settings")
     assert result.exit_code == EXIT_CODES[Kind.CONFIGURATION]
-    words = result.stdout.splitlines()[1].split(maxsplit=3)
-    assert words[:3] == ["shop_limit", "-", "--set"]
-    assert words[3].startswith("WRONG: expected a size")
+    shown = result.stdout.splitlines()
+    assert shown[2] == "shop_limit = -"
+    assert shown[3].startswith("    WRONG: expected a size")
+    assert "    (from --set; default: 1024)" in shown
     assert "no_such: no package declares this setting (rex.toml)" in result.stderr
-    assert len(result.stdout.splitlines()) == 4
+    assert sum(" = " in line for line in shown) == 3
 
 
 @pytest.mark.wording

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib.metadata import distribution
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rex.core import Error, Kind, Package, Setting, typed
-from rex.core.package import collect_settings, find_installed, resolve
+from rex.core.package import GROUP, OWN, collect_settings, find_installed, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,3 +149,28 @@ def test_two_packages_that_declare_one_setting_are_refused() -> None:
     expected = "Two packages declare the same setting (setting x):\n    first and second"
     assert str(caught.value) == expected
     assert caught.value.kind is Kind.CONFIGURATION
+
+
+def test_our_own_packages_are_those_of_the_distribution() -> None:
+    """They are known without a search, so the list must not fall behind."""
+    declared = distribution("rex-attach").entry_points.select(group=GROUP)
+    assert {entry.name: entry.value for entry in declared} == OWN
+
+
+def test_no_other_distribution_takes_the_name_or_the_command_of_a_package_of_ours(
+    install: Install,
+) -> None:
+    """The commands find ours without looking at the others."""
+    install("rex.attach", "")
+    install("a.attach", "")
+    assert [*find_installed()][: len(OWN)] == [*OWN]
+    assert OWN.items() <= find_installed().items()
+
+
+def test_commands_of_our_own_packages_search_no_distributions() -> None:
+    """The search takes longer than all other work of a short command."""
+    code = "import sys\nfrom rex.core.command import root\n"
+    code += "root.main(['attach', 'ls', '--help'], standalone_mode=False)\n"
+    code += "sys.exit('importlib.metadata' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

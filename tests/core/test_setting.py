@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import functools
 import json
 import os
 import pathlib
 import pickle
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rex.core import Error, Kind, Secret, Setting, Settings, typed
+from rex.core.function import find_signature
 from rex.core.secret import show
 from rex.core.setting import gather, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CANARY = "canary/7Gq+secret"
 
@@ -21,6 +27,74 @@ DIRECTORY = Setting("attach_dir", typed.path, help="Where attachments are kept."
 LIMIT = Setting("attach_max_size", typed.size, 1024, help="The largest attachment.")
 KEY = Setting("attach_key", typed.text, secret=True, help="The secret key.")
 DECLARED = (DIRECTORY, LIMIT, KEY)
+
+
+def a_rule() -> None:
+    """Stand for a function of an application."""
+
+
+FUNCTION = Setting("shop_rule", typed.function, help="A rule.")
+
+
+@pytest.mark.parametrize(
+    ("given", "printed", "loaded"),
+    [
+        ("os.path:join", "'os.path:join'", os.path.join),
+        (a_rule, f"<function {__name__}:a_rule>", a_rule),
+        (Secret, "<function rex.core.secret:Secret>", Secret),
+    ],
+)
+def test_a_function_is_given_by_its_name_or_by_itself(
+    given: object, printed: str, loaded: object
+) -> None:
+    """Its repr is short, and loading gives the function."""
+    function = FUNCTION.parse(given)
+    assert function is not None
+    assert printed == repr(function)
+    assert loaded is function.load(FUNCTION.name)
+    assert function is FUNCTION.parse(function)
+    assert str(function) in printed
+
+
+def test_the_repr_of_a_partial_function_hides_its_arguments() -> None:
+    """They may be secrets."""
+    given = functools.partial(str, CANARY)
+    assert "<function functools:partial>" == repr(FUNCTION.parse(given))
+
+
+@pytest.mark.parametrize("name", ["no_such_module:rule", "os:missing", "os:sep"])
+def test_a_function_that_cannot_be_imported_names_its_setting(name: str) -> None:
+    """Only when it is loaded: its module may be the one that makes the application."""
+    function = FUNCTION.parse(name)
+    assert function is not None
+    with pytest.raises(Error, match=name) as caught:
+        function.load(FUNCTION.name)
+    assert ("wrong-setting", "shop_rule") == (caught.value.code, caught.value.setting)
+    assert Kind.CONFIGURATION is caught.value.kind
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda _: None, "a"),
+        (lambda *_: None, "a"),
+        (lambda _, x=None: x, "a"),
+        (lambda _, __: None, "a, b"),
+        (iter, "a"),
+    ],
+)
+def test_the_first_signature_that_fits_is_found(
+    function: Callable[..., object], expected: str
+) -> None:
+    """A builtin that does not tell its parameters has the first."""
+    assert expected == find_signature(function, ("a", "a, b"), "shop_rule")
+
+
+def test_a_function_with_other_parameters_is_a_wrong_setting() -> None:
+    """The error tells those that it has, and those that are expected."""
+    with pytest.raises(Error, match=r"a_rule has \(\), expected \(a\) or \(a, b\)") as caught:
+        find_signature(a_rule, ("a", "a, b"), "shop_rule")
+    assert ("wrong-setting", "shop_rule") == (caught.value.code, caught.value.setting)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +122,12 @@ DECLARED = (DIRECTORY, LIMIT, KEY)
         (typed.size, "9007199254740993 B", 9007199254740993),
         (typed.url, "https://files.example.org:8443/base/", "https://files.example.org:8443/base/"),
         (typed.url, "HTTP://[::1]:8333", "HTTP://[::1]:8333"),
+        (typed.url_or_path, "https://example.org/a%20b/", "https://example.org/a%20b/"),
+        (typed.url_or_path, "http://example.org", "http://example.org"),
+        (typed.url_or_path, "/prefix/attach", "/prefix/attach"),
+        (typed.url_or_path, "/", "/"),
+        (typed.path_prefix, "/files/..a/", "/files/..a"),
+        (typed.path_prefix, "/", ""),
         (typed.path, "/srv/../data", "/data"),
         (typed.path, pathlib.Path("/srv"), "/srv"),
         (typed.choice("path", "virtual"), "virtual", "virtual"),
@@ -86,6 +166,18 @@ def test_a_type_reads_texts_and_values_of_its_own(
         (typed.size, -1),
         (typed.size, 1.5),
         (typed.url, "ftp://example.org"),
+        *[
+            (typed.url_or_path, f"{start}{path}")
+            for start in ("", "https://example.org")
+            for path in (
+                *("//host", "/a//b", "/..", "/a/../b", "/a/.", "/%2e%2E/b", "/a%2fb", "/a%00"),
+                *("/a?query", "/a?", "/a#fragment", "/a b", "/a\\b", "/a%", "/a%zz", "/ü", "/a\n"),
+            )
+        ],
+        (typed.url_or_path, "attach"),
+        (typed.url_or_path, "//host/attach"),
+        (typed.url_or_path, "https://user@example.org/attach"),
+        (typed.path_prefix, "https://example.org/files"),
         (typed.url, "example.org"),
         (typed.url, "http://"),
         (typed.url, "http://user@example.org"),

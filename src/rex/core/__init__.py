@@ -3,6 +3,7 @@
 from rex.core import typed
 from rex.core.application import Rex, get_rex, get_settings
 from rex.core.error import Error, Kind
+from rex.core.middleware import RexMiddleware
 from rex.core.package import Package
 from rex.core.secret import Secret
 from rex.core.setting import Setting, Settings
@@ -12,6 +13,7 @@ __all__ = [
     "Kind",
     "Package",
     "Rex",
+    "RexMiddleware",
     "Secret",
     "Setting",
     "Settings",

@@ -26,18 +26,21 @@ __all__ = ["Rex", "get_rex", "get_settings"]
 T = TypeVar("T")
 
 _active: ContextVar[tuple[Rex, ...]] = ContextVar("rex.core.active", default=())
+_installed: list[Rex] = []
+"""The application of the process, or nothing."""
 
 
 class Rex:
     """An application: packages, their settings, and services.
 
     ``Rex("rex.attach", attach_dir="/srv/attachments")`` takes packages by name (or as `Package`
-    objects) and settings by keyword; it reads neither files nor the environment. The constructor
-    adds required packages, validates the settings and runs the start-up checks, requirements
-    first: an application that exists is configured correctly.
+    objects) and settings by keyword; only `from_environment` reads files and the environment. The
+    constructor adds required packages, validates the settings and runs the start-up checks,
+    requirements first: an application that exists is configured correctly.
 
     The application is active inside ``with rex:``, or between `on()` and `off()`, in this thread or
-    asyncio task only; activations nest. Applications are thread-safe.
+    asyncio task only; activations nest. `install()` makes it the application of all other threads
+    and tasks of the process: a web server runs requests in its own. Applications are thread-safe.
     """
 
     packages: tuple[Package, ...]
@@ -58,6 +61,20 @@ class Rex:
         except BaseException:
             self.close()
             raise
+
+    @staticmethod
+    def from_environment(*packages: str | Package, **settings: object) -> Rex:
+        """Create the application that the command `rex` creates in this place.
+
+        A setting comes from the first of: `settings`, the environment variable with its name in
+        upper case, the table ``[settings]`` of `rex.toml` in the current directory. The packages
+        are those given and those in `rex.toml`.
+
+        Errors: `CONFIGURATION`, naming the source of a wrong value.
+        """
+        from rex.core.configuration import Configuration  # slow, and imports this module
+
+        return Configuration(Given(settings)).rex(*packages)
 
     def _start(self, package: Package) -> None:
         try:
@@ -83,6 +100,27 @@ class Rex:
             raise Error("off() without a matching on()", self)
         _active.set(active[:-1])
 
+    def install(self) -> None:
+        """Make this application the one that `get_rex` returns wherever none is active.
+
+        It holds for all threads and tasks of this process, and of processes forked from it, until
+        `uninstall()`. Installing an application twice has no effect. Errors: `CONFIGURATION` if
+        another application is installed.
+        """
+        if _installed and _installed[0] is not self:
+            raise Error(
+                "Another application is installed; uninstall it, or use RexMiddleware",
+                _installed[0],
+                kind=Kind.CONFIGURATION,
+                code="two-installed",
+            )
+        _installed[:] = [self]
+
+    def uninstall(self) -> None:
+        """Undo `install()`; no effect if this application is not installed."""
+        if self in _installed:
+            _installed.clear()
+
     def __enter__(self) -> Self:
         self.on()
         return self
@@ -94,6 +132,23 @@ class Rex:
         traceback: TracebackType | None,
     ) -> None:
         self.off()
+
+    async def __aenter__(self) -> Self:
+        """Activate this application in this task; for the lifespan of a web application."""
+        self.on()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the services, which ``with rex:`` does not, and deactivate this application."""
+        try:
+            self.close()
+        finally:
+            self.off()
 
     def service(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the service with this key; the first call creates it with `make`.
@@ -114,7 +169,9 @@ class Rex:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request with the routes of the packages: a `Rex` is an ASGI application.
 
-        A server with lifespan support does not start if the routes are configured wrongly.
+        A server with lifespan support does not start if the routes are configured wrongly, and
+        closes the application at its end. Starlette and FastAPI run no lifespan of what they mount:
+        there, use ``async with rex:`` in the lifespan of the host.
         """
         from rex.core.web import application, refuse_start
 
@@ -193,17 +250,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def get_rex() -> Rex:
-    """Return the active application; an `Error` (`CONFIGURATION`) if there is none."""
-    if active := _active.get():
+    """Return the active application, or else the installed one.
+
+    Errors: `CONFIGURATION` if there is neither.
+    """
+    if active := _active.get() or _installed:
         return active[-1]
     raise Error(
-        "No application is active in this thread or task; "
-        "activate an application using `with rex:` or rex.on()",
+        "No application is active in this thread or task, and none is installed; "
+        "activate an application using `with rex:`, or install it using rex.install()",
         kind=Kind.CONFIGURATION,
         code="not-active",
     )
 
 
 def get_settings() -> Settings:
-    """Return the settings of the active application."""
+    """Return the settings of the application that `get_rex` returns."""
     return get_rex().settings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import logging
 import traceback
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,18 +14,18 @@ from rex.core import package as packages
 from rex.core.configuration import DEFAULT_FILE, Configuration
 from rex.core.error import Error, Kind
 from rex.core.exit_codes import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE
+from rex.core.lazy_group import LazyGroup
+from rex.core.log import show_warnings
 from rex.core.printable import printable
-from rex.core.serve_command import serve
-from rex.core.settings_command import settings
 from rex.core.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rex.core.application import Rex
     from rex.core.setting import Settings
 
-__all__ = ["application", "application_settings", "pass_rex", "root"]
+__all__ = ["application", "application_settings", "embed", "pass_rex", "root"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,8 +38,6 @@ def application(ctx: click.Context) -> Iterator[Rex]:
     The application has the package that the command belongs to, the packages of `rex.toml` and the
     gathered settings; it is active inside the `with` block.
     """
-    # The command reports an error itself; the log would repeat it.
-    logging.getLogger("rex").addHandler(logging.NullHandler())
     configuration, package = _source_settings(ctx)
     rex = configuration.rex(package)
     with contextlib.closing(rex), rex:
@@ -56,7 +53,7 @@ def application_settings(ctx: click.Context) -> Settings:
 def _source_settings(ctx: click.Context) -> tuple[Configuration, str]:
     """Return the configuration and the name of the package that the command belongs to."""
     root_ctx = ctx.find_root()
-    return root_ctx.ensure_object(Configuration), _find_owners()[str(root_ctx.invoked_subcommand)]
+    return root_ctx.ensure_object(Configuration), str(_find_owner(root_ctx.invoked_subcommand))
 
 
 def pass_rex(command: Callable[Concatenate[Rex, P], R]) -> Callable[P, R]:
@@ -78,15 +75,15 @@ def pass_rex(command: Callable[Concatenate[Rex, P], R]) -> Callable[P, R]:
     return run
 
 
-class _Root(click.Group):
+class _Root(LazyGroup):
     """The group that imports a package's commands on use and reports all errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_find_owners()})
+        return sorted({*super().list_commands(ctx), *_mount(packages.find_installed())})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
-        if own is not None or (name := _find_owners().get(cmd_name)) is None:
+        if own is not None or (name := _find_owner(cmd_name)) is None:
             return own
         try:
             return _import_command(packages.load(name))
@@ -95,12 +92,13 @@ class _Root(click.Group):
 
     def format_commands(
         self,
-        ctx: click.Context,  # noqa: ARG002 - the signature of click
+        ctx: click.Context,
         formatter: click.HelpFormatter,
     ) -> None:
         """List the commands without importing those of the packages."""
-        rows = [(name, own.get_short_help_str()) for name, own in self.commands.items()]
-        for command, name in _find_owners().items():
+        own = [(name, super(_Root, self).get_command(ctx, name)) for name in self.lazy]
+        rows = [(name, command.get_short_help_str()) for name, command in own if command]
+        for command, name in _mount(packages.find_installed()).items():
             try:
                 package = packages.load(name)
             except Error:
@@ -143,12 +141,18 @@ def _report(ctx: click.Context, error: Exception) -> int:
     return EXIT_CODES[Kind.DENIED if isinstance(error, OSError) else Kind.INTERNAL]
 
 
-def _find_owners() -> dict[str, str]:
+def _find_owner(command: str | None) -> str | None:
+    """Return the name of the package that has a command; search only for those of others."""
+    given = str(command)
+    return _mount(packages.OWN).get(given) or _mount(packages.find_installed()).get(given)
+
+
+def _mount(names: Iterable[str]) -> dict[str, str]:
     """Return package names by command; on a collision, the first package has the short name."""
     mounted: dict[str, str] = {}
-    for name in packages.find_installed():
+    for name in names:
         short = name.rpartition(".")[2]
-        mounted[name if short in mounted or short in root.commands else short] = name
+        mounted[name if short in mounted or short in root.lazy else short] = name
     return mounted
 
 
@@ -217,6 +221,12 @@ Examples:
 
 @click.group(
     cls=_Root,
+    lazy={
+        "completion": "rex.core.completion_command:completion",
+        "serve": "rex.core.serve_command:serve",
+        "settings": "rex.core.settings_command:settings",
+    },
+    context_settings={"help_option_names": ["-h", "--help"]},
     help=_HELP,
     epilog="Exit codes: "
     + ", ".join(f"{code} {meaning}" for code, meaning in sorted(_CODES.items()))
@@ -242,7 +252,13 @@ def root(
 ) -> None:
     """Run the command `rex`."""
     ctx.obj = Configuration(overrides, config)
+    ctx.with_resource(show_warnings())
 
 
-root.add_command(serve)
-root.add_command(settings)
+def embed(program: str, configuration: Configuration) -> click.Group:
+    """Return a group with the commands of packages, for the command line of another program.
+
+    The configuration is that of the program. Errors are reported as by `rex`.
+    """
+    shown = click.Option(["--traceback"], is_flag=True, help="Show the traceback of an error.")
+    return _Root(program, params=[shown], context_settings={"obj": configuration})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from rex.core.secret import Given
 from rex.core.setting import did_you_mean, gather, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from rex.core.package import Package
     from rex.core.setting import Gathered, Setting, Settings
@@ -31,8 +31,9 @@ _KEYS = ("packages", "settings")
 class Configuration:
     """The packages and settings of a command's application.
 
-    `overrides` are texts ``NAME=VALUE``; `file` is the path of the configuration file, which must
-    exist (default: `DEFAULT_FILE`, if it exists). The file is read on first use::
+    `overrides` are texts ``NAME=VALUE``, or the values by name; `file` is the path of the
+    configuration file, which must exist (default: `DEFAULT_FILE`, if it exists). The file is read
+    on first use::
 
         packages = ["rex.attach_demo"]
 
@@ -42,11 +43,13 @@ class Configuration:
 
     def __init__(
         self,
-        overrides: Iterable[str] = (),
+        overrides: Iterable[str] | Mapping[str, object] = (),
         file: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self._overrides = Given(_split(override) for override in overrides)
+        self._origin = "argument" if isinstance(overrides, Mapping) else "--set"
+        pairs = overrides.items() if isinstance(overrides, Mapping) else map(_split, overrides)
+        self._overrides = Given(pairs)
         self._file = file
         self._environ = os.environ if environ is None else environ
         self._settings: Settings | None = None
@@ -55,6 +58,8 @@ class Configuration:
     def _table(self) -> Given:
         if self._file is None and not Path(DEFAULT_FILE).exists():
             return Given()
+        import tomllib
+
         path = self._file or DEFAULT_FILE
         try:
             table = Given(tomllib.loads(Path(path).read_text("utf-8")))
@@ -90,11 +95,12 @@ class Configuration:
         return gather(
             settings,
             overrides=self._overrides,
+            origin=self._origin,
             environ=self._environ,
             file_values=Given(file_values),
         )
 
-    def rex(self, *packages: str) -> Rex:
+    def rex(self, *packages: str | Package) -> Rex:
         """Create the application of these packages and those in the file."""
         resolved = resolve((*packages, *self.packages))
         return Rex(*resolved, **self._validate(resolved)[0].values)

@@ -28,6 +28,8 @@ class Kind(enum.Enum):
     """Another client is using the object; trying again soon may help."""
     DENIED = "denied"
     """The permission is missing."""
+    REFUSED = "refused"
+    """The application refuses an upload, after its own checks; the message is for the client."""
     TOO_LARGE = "too-large"
     """The content exceeds a limit."""
     UNSUPPORTED = "unsupported"

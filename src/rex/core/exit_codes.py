@@ -28,5 +28,6 @@ EXIT_CODES = {
     Kind.BUSY: 13,
     Kind.ABSENT: 14,
     Kind.EMPTY: 15,
+    Kind.REFUSED: 16,
 }
 """Exit code of a failed command by error kind."""

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rex.core.error import Error, Kind
-from rex.core.web import HEALTH, import_reference, make_app, path_of
+from rex.core.web import HEALTH, below_root, import_reference, make_app, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,8 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["path"] == PATH:
+        path = below_root(scope)
+        if path == PATH:
             await self._metrics(scope, receive, send)
             return
         began, ended, status = time.perf_counter(), None, UNANSWERED
@@ -110,7 +111,7 @@ class Measured:
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            first = f"/{scope['path'][1:].partition('/')[0]}"
+            first = f"/{path[1:].partition('/')[0]}"
             labels = (
                 scope["method"] if scope["method"] in _METHODS else OTHER,
                 first if first in self._routes else OTHER,

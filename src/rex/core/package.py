@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rex.core.error import Error, Kind
@@ -9,14 +11,17 @@ from rex.core.setting import Setting, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from importlib.metadata import EntryPoint
 
     from rex.core.application import Rex
+    from rex.core.setting import Settings
 
-__all__ = ["GROUP", "Package", "collect_settings", "find_installed", "load", "resolve"]
+__all__ = ["GROUP", "OWN", "Package", "collect_settings", "find_installed", "load", "resolve"]
 
 GROUP = "rex.packages"
 """The entry-point group of installed packages."""
+
+OWN = {"rex.attach": "rex.attach.opening:package", "rex.attach_demo": "rex.attach_demo:package"}
+"""The packages of this distribution, as in its entry points: finding them takes no search."""
 
 
 class Package(NamedTuple):
@@ -41,6 +46,8 @@ class Package(NamedTuple):
     metrics: str | None = None
     """``module:function`` that adds metrics to prometheus_client's registry; `rex serve --metrics`
     calls it once in each process."""
+    notes: Callable[[Settings], Iterable[str]] | None = None
+    """Returns what an operator should know of the settings when `rex serve` starts, in lines."""
     tables: tuple[str, ...] = ()
     """Tables of `rex.toml` that the commands read, besides ``[settings]``."""
     help: str = ""
@@ -93,12 +100,18 @@ def _visit(
     resolved[name] = package
 
 
-def find_installed() -> dict[str, EntryPoint]:
-    """Return the packages that installed distributions declare, by name, without importing them."""
+def find_installed() -> dict[str, str]:
+    """Return ``module:object`` of all installed packages by name, without importing them.
+
+    Our own come first, then those that other distributions declare.
+    """
     # importlib.metadata takes longer to import than all of the core.
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP))}
+    found = {
+        entry.name: f"{entry.module}:{entry.attr}" for entry in sorted(entry_points(group=GROUP))
+    }
+    return OWN | found | OWN
 
 
 def load(name: str) -> Package:
@@ -107,24 +120,24 @@ def load(name: str) -> Package:
     Errors: `CONFIGURATION` for a name that is not installed, a module that cannot be imported,
     and an object that is not a `Package` of this name.
     """
-    entries = find_installed()
-    if name not in entries:
+    place = OWN.get(name) or (entries := find_installed()).get(name)
+    if place is None:
         raise Error(
             "No such package",
             f"{name}{did_you_mean(name, entries)}\ninstalled: {', '.join(entries) or 'none'}",
             kind=Kind.CONFIGURATION,
             code="missing-package",
         )
-    entry = entries[name]
+    module, _, attribute = place.partition(":")
     try:
-        package = entry.load()
+        package = attrgetter(attribute)(import_module(module))
     except Exception as error:
-        reason = f"{name} ({entry.value})\n{type(error).__name__}: {error}"
+        reason = f"{name} ({place})\n{type(error).__name__}: {error}"
         raise Error("Cannot import the package", reason, kind=Kind.CONFIGURATION) from error
     if not isinstance(package, Package) or package.name != name:
         raise Error(
             f"Entry point is not package {name}",
-            f"{entry.value} is {package!r}",
+            f"{place} is {package!r}",
             kind=Kind.CONFIGURATION,
         )
     return package

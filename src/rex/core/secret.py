@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Protocol, TypeAlias
 
-__all__ = ["Given", "Secret", "show"]
+__all__ = ["AnySecret", "Given", "Secret", "SecretValue", "reveal", "show"]
 
 
 class Secret:
@@ -38,6 +39,23 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
+
+
+class SecretValue(Protocol):
+    """A secret of another library, such as pydantic's `SecretStr`."""
+
+    def get_secret_value(self) -> str:
+        """Return the secret text."""
+
+
+AnySecret: TypeAlias = str | Secret | SecretValue
+"""A secret in any form that settings and options accept."""
+
+
+def reveal(given: object) -> object:
+    """Return the text of a secret, ours or another library's; return any other value unchanged."""
+    get = given.reveal if isinstance(given, Secret) else getattr(given, "get_secret_value", None)
+    return get() if callable(get) else given
 
 
 class Given(dict[str, object]):

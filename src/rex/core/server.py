@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import resource
 import signal
 import threading
@@ -15,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from rex.core.configuration import Configuration
 from rex.core.error import Error, Kind
+from rex.core.log import configuration as log_configuration
+from rex.core.log import get_logger
 from rex.core.package import find_installed, load
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from rex.core.application import Rex
+    from rex.core.forwarded import TrustedProxies
 
 __all__ = ["CONNECTIONS", "IDLE_SECONDS", "Loader", "check_packages", "run_server"]
 
@@ -42,7 +44,7 @@ MAX_PAUSE_SECONDS = 30
 TRIM_SECONDS = 10
 """Interval for returning freed memory to the system."""
 
-log = logging.getLogger("rex.serve")
+log = get_logger("rex.serve")
 
 
 def run_server(
@@ -50,12 +52,17 @@ def run_server(
     *,
     address: str,
     port: int,
+    unix: tuple[str, int] | None = None,
     workers: int,
     connections: int,
     idle_seconds: float,
+    log_level: str,
+    log_format: str,
     tls: tuple[str, str] | None,
 ) -> None:
     """Serve the loader's application until a signal; `tls` is the paths of certificate and key.
+
+    `unix`, the path and mode of a Unix socket, replaces the address and the port.
 
     Only HTTP/1.1: granian does not limit the idle time of HTTP/2 connections, nor, when it serves
     both versions, the time until the first byte.
@@ -65,6 +72,7 @@ def run_server(
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
+    from granian.log import LogLevels
 
     # granian has raised the soft limit to the hard limit.
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -74,6 +82,8 @@ def run_server(
         "rex",
         address=address,
         port=port,
+        uds=None if unix is None else Path(unix[0]),
+        uds_permissions=None if unix is None else unix[1],
         interface=Interfaces.ASGI,
         workers=workers,
         respawn_failed_workers=True,
@@ -85,6 +95,8 @@ def run_server(
         http1_settings=HTTP1Settings(
             header_read_timeout=int(idle_seconds * 1000), max_buffer_size=MAX_HEAD_BYTES
         ),
+        log_level=LogLevels(log_level),
+        log_dictconfig=log_configuration(log_level, log_format, access_log=loader.access_log),
         ssl_cert=None if tls is None else Path(tls[0]),
         ssl_key=None if tls is None else Path(tls[1]),
     )
@@ -111,20 +123,35 @@ class Loader:
     """Factory of each worker's application, from the arguments of the command."""
 
     def __init__(
-        self, overrides: tuple[str, ...], config: str | None, *, access_log: bool, metrics: bool
+        self,
+        overrides: tuple[str, ...],
+        config: str | None,
+        *,
+        access_log: bool,
+        metrics: bool,
+        trusted: TrustedProxies,
+        root_path: str,
     ) -> None:
         self._overrides = overrides
         self._config = config
-        self._access_log = access_log
+        self.access_log = access_log
         self._metrics = metrics
+        self._trusted = trusted
+        self._root_path = root_path
 
-    def check(self, configuration: Configuration) -> None:
-        """Create the application as a worker does, to raise an `Error` in its configuration."""
+    def check(self, configuration: Configuration) -> list[str]:
+        """Create the application as a worker does, to raise an `Error` in its configuration.
+
+        Returns the notes of its packages.
+        """
         from rex.core.web import application
 
         rex = _application(configuration)
         try:
+            _check_root(self._root_path, rex)
             rex.service(application, lambda: application(rex))
+            noting = [package.notes for package in rex.packages if package.notes]
+            return [note for notes in noting for note in notes(rex.settings)]
         finally:
             rex.close()
 
@@ -137,16 +164,18 @@ class Loader:
         _return_memory()
         rex = self._patiently()
         app: ASGIApp = rex
-        if self._access_log:
+        if self.access_log:
             from rex.core.web import AccessLog
 
-            logging.getLogger("rex.access").addHandler(logging.StreamHandler())
-            logging.getLogger("rex.access").setLevel(logging.INFO)
             app = AccessLog(app)
         if self._metrics:
             from rex.core.metrics import Measured
 
             app = Measured(app, rex)
+        if self._trusted or self._root_path:
+            from rex.core.forwarded import Forwarded
+
+            app = Forwarded(app, self._trusted, self._root_path)
         return app
 
     def _patiently(self) -> Rex:
@@ -169,6 +198,22 @@ class Loader:
 
 def _application(configuration: Configuration) -> Rex:
     return configuration.rex(*(configuration.packages or _with_routes()))
+
+
+def _check_root(root_path: str, rex: Rex) -> None:
+    """Check that no path of the application begins with the root path.
+
+    Otherwise it would be unclear whether a proxy has removed the root path from a path.
+    """
+    from rex.core.web import HEALTH, path_of
+
+    first = f"/{root_path[1:].partition('/')[0]}"
+    if root_path and first in (HEALTH, "/metrics", *(path_of(each) for each in rex.packages)):
+        raise Error(
+            "The root path is that in front of the application's own paths (option --root-path)",
+            f"{first} is one of these: the application would be at {root_path}{first}",
+            kind=Kind.CONFIGURATION,
+        )
 
 
 def _return_memory() -> None:

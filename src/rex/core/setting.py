@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NoReturn, TypeVar, overload
 
 from rex.core.error import Error, Kind
-from rex.core.secret import Given, Secret, show
+from rex.core.secret import Given, Secret, reveal, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -109,6 +109,8 @@ class Setting(Generic[T_co]):
         Errors: `CONFIGURATION` for a wrong value, which the payload shows unless the setting is
         secret.
         """
+        if self.secret:
+            given = reveal(given)
         if given is None or (isinstance(given, str) and not given):
             return self.default
         value = self._read(given)
@@ -125,8 +127,6 @@ class Setting(Generic[T_co]):
         return value
 
     def _read(self, given: object) -> T_co | None:
-        if self.secret and isinstance(given, Secret):
-            given = given.reveal()
         try:
             value: Any = self.type.read(given)
         except (TypeError, ValueError):
@@ -208,12 +208,13 @@ def gather(
     overrides: Mapping[str, object],
     environ: Mapping[str, str],
     file_values: Mapping[str, object],
+    origin: str = "--set",
 ) -> Gathered:
     """Collect the values of settings from the sources of a command.
 
-    The first source with a value wins: `overrides` ("--set"), the environment variable with the
-    setting's name in upper case, `file_values` ("rex.toml"). Undeclared names are kept for
-    `validate` to report.
+    The first source with a value wins: `overrides` (whose source is called `origin`), the
+    environment variable with the setting's name in upper case, `file_values` ("rex.toml").
+    Undeclared names are kept for `validate` to report.
     """
     names = [setting.name for setting in declared]
     layers: list[tuple[dict[str, str], Given]] = [
@@ -222,7 +223,7 @@ def gather(
             {name: f"environment {name.upper()}" for name in names},
             Given({name: environ.get(name.upper()) for name in names}),
         ),
-        (dict.fromkeys(overrides, "--set"), Given(overrides)),
+        (dict.fromkeys(overrides, origin), Given(overrides)),
     ]
     gathered = Gathered(Given(), dict.fromkeys(names, "default"))
     for sources, values in layers:

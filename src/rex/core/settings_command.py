@@ -1,8 +1,10 @@
-"""The command `rex settings`: every setting with its value, source and help."""
+"""The command `rex settings`: every setting with its value, source, default and help."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -11,45 +13,70 @@ from rex.core import package as packages
 from rex.core.configuration import Configuration
 from rex.core.error import Error, Kind
 from rex.core.exit_codes import EXIT_CODES
+from rex.core.printable import printable
 from rex.core.setting import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rex.core.package import Package
     from rex.core.setting import Gathered, Setting
 
-__all__ = ["settings"]
+__all__ = ["format_default", "settings"]
+
+WIDTH = 80
+"""The largest width of a line of help; a value is not broken."""
+INDENT = "    "
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+"""The units of durations in seconds, largest first."""
+
+Shown = str | float | None
 
 
 class _Row(NamedTuple):
-    """A row of the output; field names are the keys of the JSON objects."""
+    """A setting; field names are the keys of the JSON objects."""
 
     package: str
     name: str
-    value: str | float | None
+    value: Shown
+    default: Shown
     source: str
+    type: str
     help: str
     error: str | None
 
 
 @click.command("settings", short_help="Show all settings and their sources.")
+@click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of objects.")
 @click.pass_context
-def settings(ctx: click.Context, *, as_json: bool) -> None:
-    """Show every setting with its value, source and help.
+def settings(ctx: click.Context, *, names: tuple[str, ...], as_json: bool) -> None:
+    """Show settings with their values, sources, defaults and help.
 
-    The settings are those of the packages in rex.toml, or else of all installed packages.
-    Secrets are shown as ***, settings without a value as -.
-    """
+    The settings are those of the packages in rex.toml, or else of all installed packages; NAMES
+    restricts them to those that contain one of these texts. Secrets are shown as ***, settings
+    without a value as -.
+
+    \b
+    Examples:
+      rex settings
+      rex settings s3 attach_url
+    """  # noqa: D301 - click wants the character itself
     configuration = ctx.find_root().ensure_object(Configuration)
     resolved, problems = _in_play(configuration)
     declared = packages.collect_settings(resolved)
     gathered = configuration.gather(declared)
     rows = [
-        _row(package, setting, gathered) for package in resolved for setting in package.settings
+        _row(package, setting, gathered)
+        for package in resolved
+        for setting in package.settings
+        if not names or any(name.lower() in setting.name for name in names)
     ]
-    click.echo(json.dumps([row._asdict() for row in rows], indent=2) if as_json else _table(rows))
+    if as_json:
+        click.echo(json.dumps([row._asdict() for row in rows], indent=2))
+    else:
+        width = min(WIDTH, shutil.get_terminal_size().columns)
+        click.echo("\n".join(_lines(rows, width)))
     try:
         validate(declared, gathered.values, gathered.sources)
     except Error as error:
@@ -79,25 +106,59 @@ def _row(package: Package, setting: Setting[Any], gathered: Gathered) -> _Row:
         value = setting.parse(gathered.values.get(setting.name))
     except Error as problem:
         error = str(problem.payload)
-    if not isinstance(value, str | int | float | None):
-        value = str(value)  # a secret's text is its mask
     return _Row(
-        package.name, setting.name, value, gathered.sources[setting.name], setting.help, error
+        package=package.name,
+        name=setting.name,
+        value=_plain(value),
+        default=_plain(setting.default),
+        source=gathered.sources[setting.name],
+        type=setting.type.expected,
+        help=setting.help,
+        error=error,
     )
 
 
-def _table(rows: Iterable[_Row]) -> str:
-    """Return the rows as columns; an error replaces the help."""
-    lines = [("SETTING", "VALUE", "SOURCE", "HELP")]
+def _plain(value: object) -> Shown:
+    """Return a value for JSON; the text of a secret is its mask."""
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _lines(rows: Iterable[_Row], width: int) -> Iterator[str]:
+    """Yield the settings below their packages: a line for the value, then the help."""
+    package = ""
     for row in rows:
-        value = "-" if row.value is None else str(row.value)
-        value = value if value.isprintable() else repr(value)
-        lines.append(
-            (row.name, value, row.source, f"WRONG: {row.error}" if row.error else row.help)
+        if row.package != package:
+            yield from ([""] if package else []) + [f"[{row.package}]"]
+            package = row.package
+        yield ""
+        yield f"{row.name} = {_text(row.value)}"
+        yield from textwrap.wrap(
+            f"WRONG: {row.error}" if row.error else row.help,
+            width,
+            initial_indent=INDENT,
+            subsequent_indent=INDENT,
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(3)]
-    widths.append(0)  # nothing follows the help
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )
+        if row.source != "default":
+            default = _text(row.default)
+            yield f"{INDENT}(from {row.source}{'' if default == '-' else f'; default: {default}'})"
+
+
+def _text(value: Shown) -> str:
+    return printable(format_default(value)) or "-"
+
+
+def format_default(value: object) -> str:
+    """Return a value as people write it in a setting; an empty text for none."""
+    if value in (None, ""):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _duration(value) if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in the largest unit of which it is a multiple."""
+    for unit, size in UNITS.items():
+        if seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds}s"

@@ -10,6 +10,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from rex.core.function import Function
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,12 +22,15 @@ __all__ = [
     "boolean",
     "choice",
     "duration",
+    "function",
     "integer",
     "key",
     "path",
+    "path_prefix",
     "size",
     "text",
     "url",
+    "url_or_path",
 ]
 
 MIN_KEY_LENGTH = 16
@@ -158,11 +163,46 @@ def _url(given: object) -> str:
     return written
 
 
+# RFC 3986, section 3.3, without empty segments.
+_URL_PATH = re.compile(r"(/([0-9A-Za-z._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*/?")
+
+# Dot segments, and encoded characters that some programs decode to another path.
+_MISREAD = re.compile(r"(?i)/(\.|%2e){1,2}(/|\Z)|%(2f|5c|[01][0-9a-f]|7f)")
+
+
+def _url_path(given: object) -> str:
+    written = _text(given).strip()
+    if not written or not _URL_PATH.fullmatch(written) or _MISREAD.search(written):
+        raise ValueError
+    return written
+
+
+def _url_or_path(given: object) -> str:
+    written = _text(given).strip()
+    if written.startswith("/"):
+        return _url_path(written)
+    _, _, after_host = _url(written).partition("://")[2].partition("/")
+    _url_path(f"/{after_host}")
+    return written
+
+
 def _path(given: object) -> str:
     written = os.fspath(given) if isinstance(given, os.PathLike) else _text(given)
     if not isinstance(written, str) or "\0" in written:
         raise ValueError
     return os.path.abspath(os.path.expanduser(written))  # noqa: PTH100, PTH111 - light to import
+
+
+_FUNCTION = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*"
+"""``module:function``, of Python identifiers."""
+
+
+def _function(given: object) -> Function:
+    if isinstance(given, Function):
+        return given
+    if callable(given) or re.fullmatch(_FUNCTION, _text(given)):
+        return Function(given)  # type: ignore[arg-type]  # text or a callable
+    raise ValueError
 
 
 text = Type("text without control characters", _text)
@@ -186,5 +226,21 @@ size = Type("a size such as 1048576 (bytes), '10 MB' or '64 MiB'", _size)
 url = Type("an http:// or https:// address without user, query or fragment", _url)
 """An absolute URL, kept unchanged."""
 
+path_prefix = Type(
+    "a path such as /files, percent-encoded, without '//', '..', query or fragment",
+    lambda given: _url_path(given).rstrip("/"),
+)
+"""The path in front of all paths of a service, without its last slash; empty for ``/``."""
+
+url_or_path = Type(
+    "an http:// or https:// address, or its path alone such as /attach, without user, '..', "
+    "query or fragment",
+    _url_or_path,
+)
+"""An absolute URL or a path, kept unchanged; a path is on the host that clients ask."""
+
 path = Type("a path of a file or directory", _path)
 """A path, made absolute relative to the current directory; `~` is the home directory."""
+
+function = Type("module:function, or a callable in Python", _function)
+"""A function of the application, as a `Function`, which `Function.load` imports."""

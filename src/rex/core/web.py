@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import re
 import time
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from rex.core.error import Error, Kind
+from rex.core.log import get_logger
+from rex.core.middleware import RexMiddleware
+from rex.core.problem import make_problem, problem_of
 from rex.core.staged_close import StagedClose
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
     from rex.core.application import Rex
     from rex.core.package import Package
+    from rex.core.problem import Problem
 
 __all__ = [
     "HEALTH",
-    "STATUSES",
     "AccessLog",
     "answer_error",
     "application",
+    "below_root",
     "import_reference",
     "make_app",
     "path_of",
@@ -43,51 +45,10 @@ __all__ = [
 
 HEALTH = "/health"
 
-STATUSES = {
-    Kind.NOT_FOUND: 404,
-    Kind.ILL_FORMED: 400,
-    Kind.EXISTS: 409,
-    Kind.CONFLICT: 409,
-    Kind.BUSY: 423,
-    Kind.DENIED: 403,
-    Kind.TOO_LARGE: 413,
-    Kind.UNSUPPORTED: 422,
-    Kind.CONFIGURATION: 503,
-    Kind.UNAVAILABLE: 503,
-    Kind.ABSENT: 503,
-    Kind.EMPTY: 503,
-    Kind.CORRUPT: 500,
-    Kind.INTERNAL: 500,
-}
-"""Status of an error response by error kind (RFC 9110, section 15).
-
-`UNSUPPORTED` is 422, not 501: an operation that a storage lacks must not alert the operator.
-"""
-
-_TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    412: "Precondition Failed",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    416: "Range Not Satisfiable",
-    421: "Misdirected Request",
-    422: "Unprocessable Content",
-    423: "Locked",
-    460: "Checksum Mismatch",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
-
 # RFC 3986, section 3.2: a host and a port, without the user.
 _HOST = re.compile(rb"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]*")
 
-log = logging.getLogger("rex.web")
+log = get_logger("rex.web")
 
 
 def application(rex: Rex) -> ASGIApp:
@@ -100,7 +61,7 @@ def application(rex: Rex) -> ASGIApp:
     for package in rex.packages:
         if package.routes is not None:
             path = path_of(package)
-            active = _Active(rex, import_reference(package.routes)(rex))
+            active = RexMiddleware(import_reference(package.routes)(rex), rex)
             mounts += [Mount(path, app=active), Route(path, _AtRoot(active))]
     return make_app([Route(HEALTH, _health), *mounts], _lifespan(rex))
 
@@ -140,6 +101,13 @@ def path_of(package: Package) -> str:
     return f"/{package.name.rpartition('.')[2]}"
 
 
+def below_root(scope: Scope) -> str:
+    """Return the path of a request below its root path, decoded."""
+    path: str = scope["path"]
+    root = scope.get("root_path", "")
+    return path[len(root) :] if path.startswith(f"{root}/") else path
+
+
 class AccessLog:
     """ASGI middleware that logs requests without their queries.
 
@@ -149,7 +117,7 @@ class AccessLog:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._log = logging.getLogger("rex.access")
+        self._log = get_logger("rex.access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request and log it."""
@@ -170,10 +138,12 @@ class AccessLog:
             path = scope.get("raw_path") or scope["path"].encode("ascii", "backslashreplace")
             shown = ascii(path.partition(b"?")[0].decode("latin-1"))[1:-1]
             shown = re.sub(r"([^/]{64})[^/]+", r"\1...", shown)
-            client = (scope.get("client") or ("-",))[0]
+            client = (scope.get("client") or ("",))[0] or "-"  # a Unix socket has no address
             # Up to the end of the response: discarding the rest of the request comes after it.
             spent = ((ended or time.perf_counter()) - began) * 1000
-            self._log.info('%s "%s %s" %d %.1f ms', client, scope["method"], shown, status, spent)
+            line, seen = '%s "%s %s" %d %.1f ms', (client, scope["method"], shown, status, spent)
+            names = ("client", "method", "path", "status", "milliseconds")
+            self._log.info(line, *seen, extra=dict(zip(names, seen, strict=True)))
 
 
 def problem(
@@ -183,59 +153,18 @@ def problem(
     headers: dict[str, str] | None = None,
     *,
     code: str = "",
-) -> JSONResponse:
-    """Return a problem document (RFC 9457).
-
-    Its `type` is the error code, or the kind if there is no code (docs/errors.md).
-    """
-    content = {
-        "type": code or kind,
-        "title": _TITLES.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-        "kind": kind,
-    }
-    return JSONResponse(
-        content,
-        status,
-        headers={"Cache-Control": "no-store", **(headers or {})},
-        media_type="application/problem+json",
-    )
-
-
-_WORDS = {
-    Kind.NOT_FOUND: "Not found.",
-    Kind.ILL_FORMED: "The request is ill-formed.",
-    Kind.EXISTS: "Already exists.",
-    Kind.CONFLICT: "The request conflicts with the current state.",
-    Kind.BUSY: "Another request is using this resource; try again later.",
-    Kind.TOO_LARGE: "The content is too large.",
-    Kind.UNSUPPORTED: "The service does not support this.",
-    Kind.UNAVAILABLE: "The service is unavailable; try again later.",
-    Kind.CORRUPT: "The stored content is damaged.",
-}
-"""Generic texts for clients, by kind, for errors of the service or of a server behind it."""
+) -> Response:
+    """Return the response of a problem document (`make_problem`)."""
+    return _response(make_problem(status, detail, kind, headers, code=code))
 
 
 async def answer_error(_: Request, failure: Exception) -> Response:
-    """Return the response for an exception, without internals of the service.
+    """Return the response for an exception, without internals of the service (`problem_of`)."""
+    return _response(problem_of(failure))
 
-    A client gets the text of an error about its own request. An error of the service, or one with
-    a cause behind it, may name a host, a path or a setting: the client gets a generic text and the
-    kind, not the code, and the original text goes to the log.
-    """
-    if not isinstance(failure, Error):
-        log.error("unexpected %s", type(failure).__name__, exc_info=failure)
-        return problem(500, "Internal server error.", Kind.INTERNAL.value)
-    status, kind = STATUSES[failure.kind], failure.kind
-    is_ours = status >= 500  # noqa: PLR2004 - RFC 9110, section 15.6
-    is_own = not is_ours and failure.__cause__ is None
-    if is_own and kind is not Kind.UNSUPPORTED:
-        return problem(status, str(failure), kind.value, code=failure.code)
-    log.log(logging.ERROR if is_ours else logging.INFO, "%s", failure)
-    # The payload, which says what would make it possible, is for the operator.
-    words = failure.message if is_own else _WORDS.get(kind, "Internal server error.")
-    return problem(status, words, kind.value, code=failure.code if is_own else "")
+
+def _response(made: Problem) -> Response:
+    return Response(made.content, made.status, made.headers)
 
 
 class _Unambiguous:
@@ -279,25 +208,13 @@ class _AtRoot:
         await self._app({**scope, "root_path": scope["path"]}, receive, send)
 
 
-class _Active:
-    """ASGI middleware that activates a `Rex` during each request."""
-
-    def __init__(self, rex: Rex, app: ASGIApp) -> None:
-        self._rex = rex
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._rex:
-            await self._app(scope, receive, send)
-
-
 def _lifespan(
     rex: Rex,
 ) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        rex.close()
+        async with rex:
+            yield
 
     return lifespan
 
