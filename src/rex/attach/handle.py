@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import os
 import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,6 +45,8 @@ MARK_BYTES = 6
 _MARK_BITS = 8 * MARK_BYTES
 _MARKED = 1 << 61
 """The first bit of a UUID after its version and its variant (RFC 9562, section 5.4)."""
+_FIXED, _VERSION_4 = 0xF000_E000 << 48, 0x4000_8000 << 48
+"""The bits of the version, the variant and `_MARKED`, and their values without a mark."""
 
 _MAX_EXTENSION_BYTES = 32
 _MAX_HANDLE_LENGTH = 400
@@ -101,17 +104,17 @@ def make_handle(name: str | None, mark: Callable[[bytes], bytes] | None = None) 
     Errors: `ILL_FORMED` if `name` is neither a string nor None. Any string is accepted: see
     `safe_file_name`.
     """
-    from uuid import UUID, uuid4
-
     if name is None:
         name = FALLBACK_NAME
 
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
-    number = uuid4().int & ~_MARKED
+    number = int.from_bytes(os.urandom(16)) & ~_FIXED | _VERSION_4
     if mark is not None:
         number = (number | _MARKED) >> _MARK_BITS << _MARK_BITS
         number |= int.from_bytes(mark(_strip_mark(day, number)))
-    return f"/{day.replace('-', '/')}/{UUID(int=number)}/{safe_file_name(name)}"
+    digits = f"{number:032x}"
+    identifier = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return f"/{day.replace('-', '/')}/{identifier}/{safe_file_name(name)}"
 
 
 def mark_of(handle: str) -> tuple[bytes, bytes] | None:
@@ -140,9 +143,9 @@ def parse_handle(handle: str) -> Handle:
 
     Errors: `ILL_FORMED` for anything that `make_handle` cannot have returned.
     """
-    parsed = _parse(handle) if isinstance(handle, str) else None
+    parsed = _parse(handle)
     if parsed is None:
-        raise Error("Ill-formed attachment handle", show(handle), kind=Kind.ILL_FORMED)
+        raise _ill_formed(handle)
     return parsed
 
 
@@ -151,7 +154,8 @@ def key_of(handle: str) -> str:
 
     Errors: `ILL_FORMED`, as `parse_handle`.
     """
-    parse_handle(handle)
+    if _parse(handle) is None:
+        raise _ill_formed(handle)
     return handle[1:]
 
 
@@ -190,8 +194,13 @@ def show(given: object) -> str:
     return text if len(text) <= _MAX_HANDLE_LENGTH else f"{text[:_MAX_HANDLE_LENGTH]}…"
 
 
-def _parse(handle: str) -> Handle | None:
-    return _parse_cached(handle) if len(handle) <= _MAX_HANDLE_LENGTH else None
+def _ill_formed(handle: object) -> Error:
+    return Error("Ill-formed attachment handle", show(handle), kind=Kind.ILL_FORMED)
+
+
+def _parse(handle: object) -> Handle | None:
+    is_short = isinstance(handle, str) and len(handle) <= _MAX_HANDLE_LENGTH
+    return _parse_cached(handle) if is_short else None
 
 
 @functools.lru_cache(maxsize=256)

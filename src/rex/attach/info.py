@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["Info", "Metadata"]
+__all__ = ["Info", "Metadata", "is_unchanged"]
 
 
 class Metadata(NamedTuple):
@@ -74,5 +74,15 @@ class Info:
         return os.stat_result(whole, precise)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the metadata as a dict for JSON."""
-        return {**dataclasses.asdict(self), "modified": self.modified.isoformat()}
+        """Return the metadata as a dict for JSON; the time is in UTC, as RFC 3339 writes it."""
+        modified = self.modified.isoformat().replace("+00:00", "Z")
+        return {**dataclasses.asdict(self), "modified": modified}
+
+
+def is_unchanged(now: Info | Metadata, before: Info) -> bool:
+    """Check that an attachment has the same content as before.
+
+    After a copy to another storage, only the entity tag differs.
+    """
+    same_tag = now.etag == before.etag
+    return now.size == before.size and (same_tag or (now.digest or "") == before.digest)

@@ -42,6 +42,23 @@ class LinkSigner(abc.ABC):
     signs_downloads = True
     """Whether the signer signs downloads of all attachments, and not only of some."""
 
+    post_links = True
+    """Whether there are links for form uploads (POST)."""
+    pins_type = True
+    """Whether a PUT link fixes the headers of an upload, the content type among them."""
+    limits_put = False
+    """Whether a PUT link can limit the size of an upload."""
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the service answers some of the links, or all of them."""
+        return self.is_service
+
+    @property
+    def is_fetchable(self) -> bool:
+        """Whether each download link leads to a server from which a proxy can fetch the bytes."""
+        return self.signs_downloads and not self.is_served
+
     @property
     def is_offline(self) -> bool:
         """Whether signing needs no server, so that an event loop may call it."""
@@ -51,26 +68,50 @@ class LinkSigner(abc.ABC):
     def post(
         self, key: str, content_type: str, max_size: int | None, seconds: float
     ) -> PresignedLink:
-        """Sign a form upload; the client cannot change any field."""
+        """Sign a form upload; the client cannot change any field.
+
+        Must raise an `UNSUPPORTED` error if `post_links` is False.
+        """
 
     @abc.abstractmethod
-    def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
-        """Sign an upload that works once; every header is signed."""
+    def put(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        """Sign an upload that works once; every header is signed if `pins_type`.
+
+        `max_size` is None unless `limits_put`.
+        """
 
     @abc.abstractmethod
     def get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+        self,
+        key: str,
+        content_disposition: str,
+        content_type: str | None,
+        seconds: float,
+        window: int,
     ) -> PresignedLink:
-        """Sign a download whose response has this disposition and, if given, this type."""
+        """Sign a download whose response has this disposition and, if given, this type.
+
+        With a `window` other than 0, the same link is signed by each call within a window, a
+        multiple of so many seconds since 1970: see `rex.attach.links.link.round_down`.
+        """
 
     def compare(self, link: SignedLink) -> Comparison | None:
-        """Compare an S3 link with the settings, offline; return None without S3 settings."""
+        """Compare a link with the settings, offline; return None for a link of another kind."""
         del link
         return None
 
 
 class BucketRules(abc.ABC):
-    """The rules of a bucket, in the format of S3."""
+    """The rules of a bucket or container; CORS rules have the format of S3."""
+
+    is_account_wide = False
+    """Whether the CORS rules hold for all containers of an account."""
+    has_ids = True
+    """Whether CORS rules have ids."""
+    lifecycle_name = "Rules"
+    """The name of the list of lifecycle rules in the file that the tools of the server take."""
 
     @abc.abstractmethod
     def cors(self) -> list[dict[str, Any]]:
@@ -100,7 +141,7 @@ class Abilities:
     resumable: Resumable | None = None
     """Stores resumable uploads."""
     multipart: Multipart | None = None
-    """Handles multipart uploads, which clients send directly to a server."""
+    """Handles multipart uploads, which clients send to a server, or to the service."""
     bucket: BucketRules | None = None
     """Reads and sets the rules of a bucket."""
     garbage: GarbageFinder | None = None
@@ -108,6 +149,15 @@ class Abilities:
 
     It omits expired resumable uploads whose records exist. The caller clears an item, if at all,
     before it requests the next; a directory comes after its content.
+    """
+    directory: str | None = None
+    """The directory with a file for each attachment, whose path in it is the key."""
+    one_remover: bool = False
+    """Whether exactly one of several concurrent removals of an attachment succeeds."""
+    create_once: bool = False
+    """Whether exactly one of several concurrent stores under a handle succeeds, at any size.
+
+    False if that depends on the server, or holds for small attachments only.
     """
     diagnostics: Diagnostics | None = None
     """Returns the doctor of the storage, or the doctors of those that it consists of."""
@@ -132,7 +182,7 @@ _UNSUPPORTED = {
     "multipart": partial(
         Error,
         "This storage does not support multipart uploads",
-        "keep the attachments on an S3-compatible server (attach_s3_bucket)",
+        "keep the attachments on an S3-compatible server (attach_s3_bucket) or on Azure",
         kind=Kind.UNSUPPORTED,
         code="no-multipart",
     ),

@@ -7,7 +7,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from rex.core import Error, Kind, Setting
+from rex.core import Error, Kind, Setting, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rex.core import Settings
     from rex.core.typed import Type
 
-__all__ = ["BackendSpec", "option"]
+__all__ = ["BackendSpec", "option", "read_place", "timeout_option"]
 
 
 def option(
@@ -37,6 +37,28 @@ def option(
     """
     declared = {"type": type_, "help": help, "secret": secret, "setting": setting, "in_url": in_url}
     return dataclasses.field(default=default, metadata=declared)
+
+
+def timeout_option() -> Any:
+    """Declare the field of the time for failing requests to a server."""
+    return option(
+        typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
+        30.0,
+        help="how long to retry a failing request, and to wait for a silent server",
+    )
+
+
+def read_place(field: str) -> Callable[[SplitResult], Mapping[str, str] | None]:
+    """Return a `BackendSpec.read_url` for URLs whose host is `field`, and whose path the prefix."""
+
+    def read(parts: SplitResult) -> dict[str, str] | None:
+        from urllib.parse import unquote
+
+        if not parts.netloc or "@" in parts.netloc:
+            return None
+        return {field: parts.netloc, "prefix": unquote(parts.path)}
+
+    return read
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,8 @@ class Check:
     """What to change, in lines; a line that begins with ``$`` is a command."""
     storage: str = ""
     """The storage that was checked."""
+    cause: str = ""
+    """The step whose failure is the reason why this step was skipped."""
 
 
 class Step(NamedTuple):
@@ -129,6 +131,8 @@ class Doctor(Generic[S]):
     """The steps that must succeed before anything is stored."""
     methods: Sequence[str] = ("GET", "PUT", "POST")
     """The methods that pages of other origins use with links."""
+    headers = "cache-control,content-disposition,content-encoding,content-type,if-none-match"
+    """The request headers that a page sends with an upload, in lower case and in order (Fetch)."""
     is_older = False
     """Whether this is the older storage, which gets nothing new (setting attach_fallback)."""
 

@@ -71,13 +71,22 @@ class Resumable(abc.ABC):
     @abc.abstractmethod
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
-    ) -> None:
-        """Turn an upload into the attachment of its key; must return once it is durable.
+    ) -> bool:
+        """Store an upload as the attachment of its key; must return once it is durable.
+
+        Return False if an earlier call may have published this upload. The record stays: `load`
+        returns the upload with all its bytes until `forget` is called, so that a process can
+        continue after another one died in between. It may lose the last bytes that `append`
+        returned without storing, if they must be sent again.
 
         `digest` is the SHA-256 of the attachment, if known. `upload_metadata` is recorded with the
         attachment if the backend can (`Metadata.upload_metadata`). Must raise `FileExistsError` if
         the attachment exists, unless an earlier call published this upload.
         """
+
+    @abc.abstractmethod
+    def forget(self, key: str) -> None:
+        """Remove the record of a published upload, and what else remains besides the attachment."""
 
     @abc.abstractmethod
     def remove(self, key: str) -> bool:
@@ -119,3 +128,13 @@ class Holds:
 def unreadable(handle: str) -> Error:
     """Return the error for a damaged record of an upload, which is not removed."""
     return Error("The record of the upload cannot be read", handle, kind=Kind.CORRUPT)
+
+
+def continued_elsewhere(key: str) -> Error:
+    """Return the error for an upload that another server continued meanwhile."""
+    return Error(
+        "Another client has continued the upload",
+        f"/{key}",
+        kind=Kind.CONFLICT,
+        code="upload-conflict",
+    )

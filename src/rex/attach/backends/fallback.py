@@ -45,16 +45,26 @@ class FallbackStorage(Storage):
         super().__init__(
             max_size=new.max_size,
             link_expires=new.link_expires,
+            link_window=new.link_window,
             upload_expires=new.upload_expires,
+            max_uploads=new.max_uploads,
             url=new.url,
+            sendfile=new.sendfile,
+            public_url=new._public_url,
             secret=new._secret,
         )
+        self.prefix = new.prefix
+        self.hooks = new.hooks
         self.new = new
         self.old = old
         self._both = (new, old)
 
     def __repr__(self) -> str:
         return f"FallbackStorage({self.new!r}, {self.old!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how to open the same storages."""
+        return FallbackStorage, (self.new, self.old)
 
     def close(self) -> None:
         """Close both storages."""
@@ -122,7 +132,12 @@ class FallbackStorage(Storage):
     def _abilities(self) -> Abilities:
         links = _Links(self) if self.new.abilities.links or self.old.abilities.links else None
         return dataclasses.replace(
-            self.new.abilities, links=links, garbage=self._garbage, diagnostics=self._doctors
+            self.new.abilities,
+            links=links,
+            garbage=self._garbage,
+            diagnostics=self._doctors,
+            one_remover=False,
+            directory=None,
         )
 
     def _garbage(self, before: datetime.datetime) -> Iterator[Garbage]:
@@ -160,6 +175,36 @@ class _Links(LinkSigner):
         return links is not None and links.is_service
 
     @property
+    def is_served(self) -> bool:
+        """Whether the service answers some of the links of the new storage."""
+        links = self._new.abilities.links
+        return links is not None and links.is_served
+
+    @property
+    def is_fetchable(self) -> bool:
+        """Whether a proxy can fetch the attachments of both storages with their links."""
+        both = [storage.abilities.links for storage in self._both]
+        return all(links is not None and links.is_fetchable for links in both)
+
+    @property
+    def post_links(self) -> bool:  # type: ignore[override]  # it depends on the new storage
+        """Whether the new storage has links for form uploads."""
+        links = self._new.abilities.links
+        return links is not None and links.post_links
+
+    @property
+    def pins_type(self) -> bool:  # type: ignore[override]  # it depends on the new storage
+        """Whether upload links of the new storage fix the content type."""
+        links = self._new.abilities.links
+        return links is not None and links.pins_type
+
+    @property
+    def limits_put(self) -> bool:  # type: ignore[override]  # it depends on the new storage
+        """Whether PUT links of the new storage can limit the size of an upload."""
+        links = self._new.abilities.links
+        return links is not None and links.limits_put
+
+    @property
     def signs_uploads(self) -> bool:  # type: ignore[override]  # it depends on the new storage
         """Whether the new storage, which gets all uploads, signs them."""
         links = self._new.abilities.links
@@ -176,18 +221,26 @@ class _Links(LinkSigner):
     ) -> PresignedLink:
         return _links_of(self._new).post(key, content_type, max_size, seconds)
 
-    def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
-        return _links_of(self._new).put(key, content_type, seconds)
+    def put(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        return _links_of(self._new).put(key, content_type, max_size, seconds)
 
     def get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+        self,
+        key: str,
+        content_disposition: str,
+        content_type: str | None,
+        seconds: float,
+        window: int,
     ) -> PresignedLink:
         # A link leads to one storage: find out which. A missing attachment may yet come to `new`.
         new, old = self._both
         heads = (_try(storage, key, lambda storage: storage._head(key)) for storage in self._both)
         holder = old if next(heads) is None and next(heads) is not None else new
         with holder.map_errors(f"/{key}"):
-            return _links_of(holder).get(key, content_disposition, content_type, seconds)
+            links = _links_of(holder)
+            return links.get(key, content_disposition, content_type, seconds, window)
 
     def compare(self, link: SignedLink) -> Comparison | None:
         # The storage that signed the link finds the fewest reasons.

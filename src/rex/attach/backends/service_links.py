@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rex.attach.backend.abilities import LinkSigner
-from rex.attach.links.link import PresignedLink
+from rex.attach.links.link import PresignedLink, round_down
 from rex.attach.storage import Storage
 
 if TYPE_CHECKING:
@@ -51,31 +51,41 @@ class ServiceLinks(LinkSigner):
         # The service reads the path, with the token, before it reads the form.
         return PresignedLink("POST", f"{self._url}/{token}/", {}, fields, expires_at)
 
-    def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+    def put(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        del max_size  # the service limits all uploads alike
         from rex.attach.links.grant import Grant
 
         headers = {"Content-Type": content_type, "If-None-Match": "*"}
         return self._sign_url("PUT", Grant(key, content_type), headers, seconds)
 
     def get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+        self,
+        key: str,
+        content_disposition: str,
+        content_type: str | None,
+        seconds: float,
+        window: int,
     ) -> PresignedLink:
         from rex.attach.links.grant import Grant
 
         grant = Grant(key, content_type, disposition=content_disposition)
-        return self._sign_url("GET", grant, {}, seconds)
+        return self._sign_url("GET", grant, {}, seconds, window)
 
     def _sign_url(
-        self, method: str, grant: Grant, headers: dict[str, str], seconds: float
+        self, method: str, grant: Grant, headers: dict[str, str], seconds: float, window: int = 0
     ) -> PresignedLink:
         from rex.attach.links.sigv4 import encode_path
 
-        token, expires_at = self._sign(grant, method, seconds)
+        token, expires_at = self._sign(grant, method, seconds, window)
         url = f"{self._url}/{encode_path(grant.key)}?token={token}"
         return PresignedLink(method, url, headers, {}, expires_at)
 
-    def _sign(self, grant: Grant, method: str, seconds: float) -> tuple[str, datetime.datetime]:
+    def _sign(
+        self, grant: Grant, method: str, seconds: float, window: int = 0
+    ) -> tuple[str, datetime.datetime]:
         """Return the token, and the time when it expires."""
-        expires = time.time() + seconds
+        expires = round_down(time.time(), window) + seconds
         token = grant.sign(self._tokens(), method, expires=expires)
         return token, datetime.datetime.fromtimestamp(expires, datetime.UTC)

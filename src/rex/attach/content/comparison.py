@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from hashlib import _Hash
 
     from rex.attach.info import Info
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "load_sha256"]
 
 
 class Comparison:
@@ -35,9 +37,7 @@ class Comparison:
         if self._info.digest is None:
             return
         if position == 0:
-            from hashlib import sha256
-
-            self._hash = sha256()
+            self._hash = load_sha256()()
         elif position != self._position:
             self._hash = None
         if self._hash is None:
@@ -55,9 +55,15 @@ class Comparison:
 def compare(info: Info, content: bytes | memoryview) -> None:
     """Verify the digest of a whole attachment. Errors: `CORRUPT`."""
     if info.digest is not None:
-        from hashlib import sha256
+        _check(info, load_sha256()(content))
 
-        _check(info, sha256(content))
+
+@functools.cache
+def load_sha256() -> Callable[..., _Hash]:
+    """Return `hashlib.sha256`, imported at the first use: its import is slow."""
+    from hashlib import sha256
+
+    return sha256
 
 
 def _check(info: Info, found: _Hash) -> None:

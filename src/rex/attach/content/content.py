@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+from rex.attach.content.comparison import load_sha256
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -64,8 +65,6 @@ class Content(Iterator["bytes | memoryview"]):
     def __init__(
         self, source: ContentSource, *, max_size: int | None = None, digest: str | None = None
     ) -> None:
-        from hashlib import sha256
-
         self.known_digest = digest
         """The expected digest of the whole content, if known in advance."""
 
@@ -76,7 +75,7 @@ class Content(Iterator["bytes | memoryview"]):
         self.failure: BaseException | None = None
         self._max_size = max_size
         self._limit_reason = "the limit for an attachment"
-        self._hash: _Hash | None = sha256()
+        self._hash: _Hash | None = load_sha256()()
         self._pushed_back = b""
         self._chunks, self.known_size = _open(source)
         if self.known_size is not None:

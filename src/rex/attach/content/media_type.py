@@ -19,6 +19,8 @@ __all__ = [
 ]
 
 DEFAULT_TYPE = "application/octet-stream"
+URLENCODED_TYPE = "application/x-www-form-urlencoded"
+"""The type of a form without files, which curl sends by default."""
 
 INLINE_TYPES = frozenset(
     {
@@ -124,7 +126,8 @@ def content_type_for(name: str, given: str | None = None) -> str:
     """
     if given is None:
         return _guess(name.rpartition(".")[2].lower()) if "." in name else DEFAULT_TYPE
-    content_type = _normalize(given) if isinstance(given, str) else None
+    is_short = isinstance(given, str) and len(given) <= _MAX_TYPE_LENGTH
+    content_type = _normalize(given) if is_short else None
     if content_type is None:
         raise Error("Ill-formed content type", show(given), kind=Kind.ILL_FORMED)
     return content_type
@@ -149,7 +152,9 @@ def normalize_coding(content_encoding: str | None) -> str | None:
     Ignores an ill-formed value (RFC 9110, section 8.4), and ``aws-chunked``, which some S3 servers
     keep from a chunked transfer.
     """
-    codings = [coding.strip(" \t") for coding in (content_encoding or "").split(",")]
+    if content_encoding in (None, "identity"):  # almost always
+        return None
+    codings = [coding.strip(" \t") for coding in content_encoding.split(",")]
     if not all(re.fullmatch(_TOKEN, coding) for coding in codings):
         return None
     kept = [coding for coding in codings if coding.lower() not in ("identity", "aws-chunked")]
@@ -162,6 +167,7 @@ def is_inline_type(content_type: str) -> bool:
     return _ALIASES.get(named, named) in INLINE_TYPES
 
 
+@functools.lru_cache(maxsize=256)
 def disposition(name: str, *, inline: bool = False) -> str:
     """Return the ``Content-Disposition`` for a file name (RFC 6266).
 
@@ -178,10 +184,9 @@ def disposition(name: str, *, inline: bool = False) -> str:
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
 
 
+@functools.lru_cache(maxsize=256)
 def _normalize(given: str) -> str | None:
     """Return a type in the form in which it is stored, or None if it is invalid."""
-    if len(given) > _MAX_TYPE_LENGTH:
-        return None
     written = given if _CONTENT_TYPE.fullmatch(given) else _as_browsers_read(given)
     named, semicolon, parameters = written.partition(";")
     kept = f"{_ALIASES.get(essence(named), named)}{semicolon}{parameters}"

@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, NamedTuple
 
 from rex.attach.content.comparison import Comparison
+from rex.attach.info import is_unchanged
 from rex.attach.telemetry.operation import report_bytes
 from rex.core import Error, Kind
 
@@ -75,8 +76,8 @@ class Stream(io.RawIOBase):
     """The bytes of an object, fetched on demand.
 
     `body` is the first response, whose chunks begin at `start`; `fetch` requests the bytes from one
-    position to another; `mapped` is a context manager that maps exceptions to `Error`. Reading ends
-    after `length` bytes, if given.
+    position to another; `errors` is a reusable context manager that maps exceptions to `Error`.
+    Reading ends after `length` bytes, if given.
     """
 
     mode = "rb"
@@ -87,7 +88,7 @@ class Stream(io.RawIOBase):
         info: Info,
         body: Body,
         fetch: Callable[[int, int | None], Body],
-        mapped: Callable[[], AbstractContextManager[None]],
+        errors: AbstractContextManager[None],
         *,
         start: int = 0,
         length: int | None = None,
@@ -96,7 +97,7 @@ class Stream(io.RawIOBase):
         self.name = info.name
         """The file name, as for a file."""
         self._fetch = fetch
-        self._mapped = mapped
+        self._errors = errors
         self._chunks: Iterator[bytes] | None = body.chunks
         self._rest = memoryview(b"")
         self._position = start  # of the caller
@@ -233,7 +234,7 @@ class Stream(io.RawIOBase):
         """Drop the request and continue with the kept bytes, or with a new request."""
         if self._kept is None:
             try:
-                with self._mapped():
+                with self._errors:
                     self._kept = b"".join(self._chunks or ())
             except Error:
                 self._kept = b""
@@ -248,7 +249,7 @@ class Stream(io.RawIOBase):
     def _next(self, wanted: int, resumes: int) -> bytes | None:
         """Return the next chunk, or None if the request ended or broke and a new one is needed."""
         try:
-            with self._mapped():
+            with self._errors:
                 if self._chunks is None:
                     self._chunks = self._reopen(wanted)
                 chunk = next(self._chunks, None)
@@ -269,9 +270,7 @@ class Stream(io.RawIOBase):
     def _reopen(self, wanted: int) -> Iterator[bytes]:
         self._requested = end = self._request_end(wanted)
         body = self._fetch(self._position, end if end < self.info.size else None)
-        metadata = body.metadata
-        same = metadata.etag == self.info.etag or (metadata.digest or "") == self.info.digest
-        if metadata.size != self.info.size or not same:
+        if not is_unchanged(body.metadata, self.info):
             raise Error("Attachment changed while being read", self.info.handle, kind=Kind.CORRUPT)
         self._fetched = self._position
         self._requested = self._end_of(body)

@@ -15,6 +15,7 @@ __all__ = ["repair"]
 
 _SIGNATURES = (
     (r"X-Amz-Signature=([0-9a-f]*)([^&#]*)", 64),
+    (r"X-Goog-Signature=([0-9a-f]*)([^&#]*)", 512),
     (r"[?&]token=[\w-]+\.([\w-]*)([^&#]*)", 43),
     (r"/signed/[\w-]+\.([\w-]*)([^/?#]*)", 43),
 )

@@ -19,8 +19,14 @@ from rex.attach.explain.error_responses import (
     is_expired,
     refusal_reasons,
 )
+from rex.attach.explain.google_link import google_refusal_reasons
 from rex.attach.explain.policy import policy_reasons
 from rex.attach.explain.response import Answer
+from rex.attach.explain.sas_link import (
+    is_sas_expired,
+    sas_form_reasons,
+    sas_refusal_reasons,
+)
 from rex.attach.explain.service_link import ends_at, service_reasons
 from rex.attach.links.link import MAX_LINK_SECONDS
 from rex.attach.links.reason import Certainty, Comparison, Reason, certain, cite, likely
@@ -89,7 +95,7 @@ def explain(
     compared = None
     if signed.is_service:
         reasons += service_reasons(signed, storage, checked)
-    elif storage is not None and signed.is_signed:
+    elif storage is not None and (signed.is_signed or signed.is_sas):
         links = storage.abilities.links
         compared = None if links is None else links.compare(signed)
     if compared is not None:
@@ -100,7 +106,9 @@ def explain(
     differences = [*_compare(signed, compared)]
     if answer is not None and not answer.is_success:
         is_clear = any(each.certainty is Certainty.CERTAIN for each in (*reasons, *differences))
-        meant = refusal_reasons(signed, answer, compared)
+        explain_refusal = google_refusal_reasons if signed.is_google else refusal_reasons
+        explain_refusal = sas_refusal_reasons if signed.is_sas else explain_refusal
+        meant = explain_refusal(signed, answer, compared)
         # Possible meanings of the response do not matter if a reason is certain.
         reasons += [e for e in meant if e.certainty is Certainty.CERTAIN or not is_clear]
     reasons += differences
@@ -130,8 +138,8 @@ def _read(
             kind=Kind.ILL_FORMED,
         )
     url, reasons = repair(url)
-    if not re.match(r"https?://[^/?#\s]", url, re.IGNORECASE):
-        raise Error("A link must begin with http:// or https:// and a host", kind=Kind.ILL_FORMED)
+    if not re.match(r"https?://[^/?#\s]|/[^/?#\s]", url, re.IGNORECASE):
+        raise Error("A link must begin with http://, https:// or a path", kind=Kind.ILL_FORMED)
     link = SignedLink(
         url,
         method=method if method in METHODS else None,
@@ -151,10 +159,13 @@ def _form(link: SignedLink) -> Iterator[Reason]:
     """Check the form that every link must have."""
     if link.is_service:
         return
+    if link.is_sas:
+        yield from sas_form_reasons(link)
+        return
     if not link.is_signed:
         yield certain(
             "unsigned",
-            "there are no parameters of S3 or of the service",
+            "there are no parameters of S3, of Azure, of Google or of the service",
             COPY_AGAIN,
         )
         return
@@ -180,7 +191,7 @@ def _form(link: SignedLink) -> Iterator[Reason]:
     if link.seconds is not None and not 1 <= link.seconds <= MAX_LINK_SECONDS:
         yield certain(
             "too-long-lived",
-            f"X-Amz-Expires is {link.seconds}",
+            f"{'X-Goog' if link.is_google else 'X-Amz'}-Expires is {link.seconds}",
             "Make a new link for at most 7 days.",
         )
     if link.access_key.startswith("ASIA") and not link["x-amz-security-token"]:
@@ -224,7 +235,7 @@ def _request(link: SignedLink) -> Iterator[Reason]:
                 cite(name, 40),
             )
     for name in link.sent:
-        if name.startswith("x-amz-") and name not in link.signed_headers:
+        if name.startswith(("x-amz-", "x-goog-")) and name not in link.signed_headers:
             yield certain(
                 "header-added",
                 f"{cite(name, 60)}; signed headers: {cite(', '.join(link.signed_headers), 100)}",
@@ -258,7 +269,7 @@ def _times(link: SignedLink, answer: Answer | None, now: datetime.datetime) -> I
     if ends is not None and ends <= now:
         evidence = f"expired at {_when(ends)}; {clocks}"
         yield certain("link-expired", evidence, NEW_LINK)
-    elif answer is not None and is_expired(answer):
+    elif answer is not None and (is_expired(answer) or is_sas_expired(answer)):
         if ends is None:
             said = f"the server answered {cite(answer.message)}"
             yield certain("link-expired", said, NEW_LINK)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNCHANGED", "policy_reasons"]
 
-UNNAMED = ("policy", "x-amz-signature", "file")
+UNNAMED = ("policy", "x-amz-signature", "x-goog-signature", "file")
 """Fields that need no condition."""
 PAIR, TRIPLE = 1, 3
 UNCHANGED = "Send all fields of the link, and only those, before the file."

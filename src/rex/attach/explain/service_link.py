@@ -117,15 +117,17 @@ def _unknown_parts(names: list[str]) -> Iterator[Reason]:
 
 def _storage_reasons(link: SignedLink, storage: Storage, checked: list[str]) -> Iterator[Reason]:
     links = storage.abilities.links
-    if links is None or not links.is_service:
+    if links is None or not links.is_served:
         yield likely(
             "no-links",
             "attach_url is not set, or the backend makes its own links",
             "Set attach_url to the URL at which clients reach the service.",
         )
         return
-    address = f"{link.scheme}://{link.host}{link.path}"
-    if not address.startswith(f"{(storage.url or '').rstrip('/').lower()}/signed/"):
+    base = (storage.url or "").rstrip("/")
+    is_path = not base or base.startswith("/")
+    address = link.path if is_path else f"{link.scheme}://{link.host}{link.path}"
+    if not address.startswith(f"{base if is_path else base.lower()}/signed/"):
         yield likely(
             "other-service",
             f"link: {cite(link.host)}; attach_url: {storage.url}",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rex.attach.links.link import PresignedLink
 
-__all__ = ["Answer", "Client", "Unreachable"]
+__all__ = ["Answer", "Client", "Form", "Unreachable", "make_form"]
 
 TIMEOUT = 30
 
@@ -58,6 +58,30 @@ class Answer(NamedTuple):
         return self.headers.get_filename()
 
 
+class Form(NamedTuple):
+    """The body of a form, around the bytes of its file."""
+
+    content_type: str
+    before: bytes
+    after: bytes
+
+
+def make_form(link: PresignedLink) -> Form:
+    """Return the form of a POST link: the fields, then the part ``file``."""
+    border = secrets.token_hex(16)
+    lines = []
+    for name, value in link.fields.items():
+        head = f'--{border}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+        lines.append(f"{head}{value}\r\n")
+    head = f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
+    lines.append(f"{head}Content-Type: application/octet-stream\r\n\r\n")
+    return Form(
+        f"multipart/form-data; boundary={border}",
+        "".join(lines).encode(),
+        f"\r\n--{border}--\r\n".encode(),
+    )
+
+
 class Unreachable(OSError):  # noqa: N818 - not an `Error`
     """The server did not answer; the text is the reason, without the link, which is a secret."""
 
@@ -90,16 +114,9 @@ class Client:
 
     def upload(self, link: PresignedLink, data: bytes) -> Answer:
         """Send the form of a POST link: the fields, then the part ``file``."""
-        border = secrets.token_hex(16)
-        lines = []
-        for name, value in link.fields.items():
-            head = f'--{border}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
-            lines.append(f"{head}{value}\r\n".encode())
-        head = f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
-        lines.append(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode())
-        body = b"".join([*lines, data, f"\r\n--{border}--\r\n".encode()])
-        headers = {"Content-Type": f"multipart/form-data; boundary={border}"}
-        return self.send("POST", link.url, headers, body)
+        form = make_form(link)
+        body = b"".join([form.before, data, form.after])
+        return self.send("POST", link.url, {"Content-Type": form.content_type}, body)
 
     def put(self, link: PresignedLink, data: bytes) -> Answer:
         """Send the bytes to a PUT link with the link's headers."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rex.attach.handle import show
 from rex.core import Error, Kind
 
-__all__ = ["MAX_LINK_SECONDS", "PresignedLink", "link_seconds"]
+__all__ = ["MAX_LINK_SECONDS", "PresignedLink", "link_seconds", "round_down", "window_seconds"]
 
 MAX_LINK_SECONDS = 7 * 24 * 3600
 """Maximum duration of a link in seconds: the limit of Signature Version 4."""
@@ -37,6 +37,8 @@ class PresignedLink:
     """Signed form fields, to send before the part named ``file``."""
     expires_at: datetime.datetime
     """Time of expiry (aware, UTC)."""
+    receipt: str = ""
+    """What the client of an upload presents to `Storage.claim`; empty without an owner."""
 
     def __repr__(self) -> str:
         place = _TOKEN.sub("/.../", self.url.partition("?")[0])
@@ -50,6 +52,7 @@ class PresignedLink:
             "headers": dict(self.headers),
             "fields": dict(self.fields),
             "expires_at": f"{self.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+            **({"receipt": self.receipt} if self.receipt else {}),
         }
 
 
@@ -66,3 +69,26 @@ def link_seconds(expires: float | datetime.timedelta) -> float:
             kind=Kind.ILL_FORMED,
         )
     return seconds
+
+
+def window_seconds(window: float | datetime.timedelta, duration: float) -> int:
+    """Return the window of a link in whole seconds, 0 for a link without one.
+
+    Errors: `ILL_FORMED` unless it is 0, or at least a second and shorter than `duration`.
+    """
+    seconds = window.total_seconds() if isinstance(window, datetime.timedelta) else window
+    if not isinstance(seconds, int | float) or not (seconds == 0 or 1 <= seconds < int(duration)):
+        raise Error(
+            "The window of a link must be at least a second, and shorter than the link's duration",
+            f"{show(seconds)}; the duration is {duration} seconds",
+            kind=Kind.ILL_FORMED,
+        )
+    return int(seconds)
+
+
+def round_down(moment: float, window: int) -> float:
+    """Return the start of the window that has a moment, in seconds since 1970.
+
+    The windows begin at the multiples of their length in seconds. With 0, it is the moment itself.
+    """
+    return int(moment) // window * window if window else moment

@@ -70,6 +70,8 @@ REASONS = {
     "path-rewritten": "A proxy or the client changed the path.",
     "parameter-rewritten": "A proxy or the client changed the parameter {subject}.",
     "scope-rewritten": "A proxy or the client changed the {subject} of the signature.",
+    "https-only": "The link is for HTTPS only.",
+    "other-client": "The link is for clients at other addresses.",
     "size-missing": "The client did not send the size of the file.",
     "digest-mismatch": "The bytes do not match Content-MD5 or the checksum.",
     "too-large": "The file is larger than the link allows.",
@@ -81,6 +83,8 @@ REASONS = {
     "upload-over": "The multipart upload is completed or aborted; the server accepted the link.",
     # The credentials.
     "path-or-key": "The path or a parameter was changed, or the secret key is wrong.",
+    "wrong-account-key": "The account key is wrong: the server received the signed parameters.",
+    "keys-disabled": "The account does not allow links signed with an account key.",
     "wrong-secret-key": "The secret key is wrong: the server received exactly the signed request.",
     "unknown-access-key": "The server does not know the access key of the link.",
     "unknown-temporary-key": "The server does not know the temporary credentials of the link.",
@@ -91,6 +95,9 @@ REASONS = {
     "credentials-stale": "The temporary credentials must be renewed.",
     "no-permission": "The credentials of the link do not allow this request.",
     # The server.
+    "no-container": "The container does not exist.",
+    "other-container": "The container of the link differs from the settings.",
+    "other-account": "The account of the link differs from the settings.",
     "no-bucket": "The bucket does not exist.",
     "wrong-bucket-name": "The name of the bucket is invalid.",
     "other-bucket": "The bucket of the link differs from the settings.",

@@ -1,4 +1,4 @@
-"""Parser of signed links: Signature Version 4 in a query or a form, and service links."""
+"""Parser of signed links: Signature Version 4 and V4 in a query or form, SAS, service links."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ _IN_QUERY = (
     "x-amz-signature",
 )
 _IN_FORM = ("policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
+_AMAZON, _GOOGLE = "x-amz-", "x-goog-"
+_IN_SAS = ("sv", "sr", "sp", "se", "sig")
+_METHODS_OF_SAS = {"r": "GET", "c": "PUT", "w": "PUT", "d": "DELETE"}
 _FORM_TOKEN = re.compile(r"/signed/([A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)/?\Z")
 """The token of a form for the service, at the end of the form's URL."""
 _SCOPE_PARTS = 5
+_AMAZON_SCOPE, _GOOGLE_SCOPE = ("s3", "aws4_request"), ("storage", "goog4_request")
 SHOWN_OF_KEY = 4
 
 
@@ -52,7 +56,8 @@ class SignedLink:
         sent: Mapping[str, str] | None = None,
     ) -> None:
         address, _, query = url.partition("#")[0].partition("?")
-        self.scheme, _, rest = address.partition("://")
+        # A service link is a path if attach_url is one.
+        self.scheme, _, rest = ("", "", address) if address[:1] == "/" else address.partition("://")
         authority, slash, path = rest.partition("/")
         self.host = authority.rpartition("@")[2].lower()
         if self.scheme.lower() in DEFAULT_PORTS:
@@ -70,23 +75,43 @@ class SignedLink:
         self._given = {name.lower(): value for name, value in given}
         if form_token is not None:
             self._given["token"] = form_token[1]
+        self.is_google = any(
+            name.replace(_AMAZON, _GOOGLE) in self._given for name in _IN_QUERY[:4] + _IN_QUERY[5:]
+        )
+        """Whether the link has parameters or fields of a V4 signature of Google."""
 
     def __repr__(self) -> str:
         return f"SignedLink({self.host!r}, ...)"
 
     def __getitem__(self, name: str) -> str:
-        """Return a parameter or form field by its name in lower case, or an empty text."""
-        return self._given.get(name, "")
+        """Return a parameter or form field by its name in lower case, or an empty text.
+
+        V4 of Google has the parameters of Signature Version 4 under other names, so that the names
+        of the latter find either.
+        """
+        return self._given.get(self._name(name), "")
+
+    def _name(self, name: str) -> str:
+        return name.replace(_AMAZON, _GOOGLE) if self.is_google else name
 
     @property
     def missing(self) -> list[str]:
         """Names of missing parameters or fields that a signature needs."""
-        return [name for name in (_IN_FORM if self.fields else _IN_QUERY) if not self[name]]
+        if self.is_sas:
+            return [name for name in _IN_SAS if not self[name]]
+        names = _IN_FORM if self.fields else _IN_QUERY
+        return [self._name(name) for name in names if not self[name]]
 
     @property
     def is_signed(self) -> bool:
         """Whether the link has any part of a signature."""
         return any(self[name] for name in (*_IN_QUERY, "policy"))
+
+    @property
+    def is_sas(self) -> bool:
+        """Whether the link has any part of a shared access signature of Azure."""
+        is_likely = bool(self["sig"]) or sum(bool(self[name]) for name in _IN_SAS) > 1
+        return is_likely and not self.is_signed
 
     @property
     def is_service(self) -> bool:
@@ -97,11 +122,14 @@ class SignedLink:
     def likely_method(self) -> str | None:
         """The signed method, or the most likely one, or None."""
         names = {name.lower() for name, _ in self.pairs}
+        if self.method is None and self.is_sas:
+            return _METHODS_OF_SAS.get(self["sp"][:1])
         if self.method is not None or not self.is_signed:
             return self.method
         if "uploads" in names:
             return "POST"
-        if "partnumber" in names or "if-none-match" in self.signed_headers:
+        is_once = {"if-none-match", "x-goog-if-generation-match"} & {*self.signed_headers}
+        if "partnumber" in names or is_once:
             return "PUT" if "uploadid" not in names or "partnumber" in names else "POST"
         return "GET" if any(name.startswith("response-") for name in names) else None
 
@@ -114,19 +142,21 @@ class SignedLink:
     @property
     def query(self) -> list[tuple[str, str]]:
         """The signed parameters of the query."""
-        return [pair for pair in self.pairs if pair[0].lower() != "x-amz-signature"]
+        signature = self._name("x-amz-signature")
+        return [pair for pair in self.pairs if pair[0].lower() != signature]
 
     @property
     def extra(self) -> list[str]:
         """Parameters that do not belong to the signature."""
-        known = (*_IN_QUERY, "x-amz-security-token")
+        known = {self._name(name) for name in (*_IN_QUERY, "x-amz-security-token")}
         return [name for name, _ in self.pairs if name.lower() not in known]
 
     @property
     def secrets(self) -> list[str]:
         """Texts that must never be shown."""
         names = ("x-amz-signature", "x-amz-security-token", "x-amz-credential", "policy", "token")
-        return [self.access_key, *(self[name] for name in names)]
+        signature = [self["sig"]] if self.is_sas else []
+        return [self.access_key, *(self[name] for name in names), *signature]
 
     @property
     def _scope(self) -> list[str]:
@@ -149,7 +179,7 @@ class SignedLink:
         day, _, service, end = self._scope[1:]
         return (
             self["x-amz-date"][:8] == day
-            and (service, end) == ("s3", "aws4_request")
+            and (service, end) == (_GOOGLE_SCOPE if self.is_google else _AMAZON_SCOPE)
             and self.signed_at is not None
             and self.ends_at is not None
         )
@@ -161,12 +191,16 @@ class SignedLink:
 
     @property
     def signed_at(self) -> datetime | None:
-        """Time of signing, by the signer's clock."""
+        """Time of signing, or the start of a SAS, by the signer's clock."""
+        if self.is_sas:
+            return _iso_time(self["st"])
         return _time(self["x-amz-date"], r"\d{8}T\d{6}Z", "%Y%m%dT%H%M%SZ")
 
     @property
     def ends_at(self) -> datetime | None:
         """Time of expiry, from the duration or from the policy of the form."""
+        if self.is_sas:
+            return _iso_time(self["se"])
         if self.fields:
             return _time(
                 str(self.policy.get("expiration", ""))[:19] + "Z",
@@ -210,6 +244,17 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str] | None:
 def _decode(pair: str) -> tuple[str, str]:
     name, _, value = pair.partition("=")
     return unquote(name), unquote(value)
+
+
+def _iso_time(text: str) -> datetime | None:
+    """Parse a time of a SAS, which may have a date only."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,7})?)?Z)?", text, re.ASCII):
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found.replace(tzinfo=found.tzinfo or UTC)
 
 
 def _time(text: str, form: str, strptime: str) -> datetime | None:

@@ -51,6 +51,8 @@ _ESCAPES = {
     if not chr(code).isalnum() and chr(code) not in _UNRESERVED
 }
 """Escapes of ASCII characters, for `str.translate`: much faster than `urllib.parse.quote`."""
+_PLAIN_PATH = re.compile("[/0-9A-Za-z._~-]*")
+"""The paths that need no escapes, the common case."""
 _PATH_ESCAPES = {code: escape for code, escape in _ESCAPES.items() if chr(code) != "/"}
 _PARTITIONS = {
     "cn": "amazonaws.com.cn",
@@ -98,25 +100,20 @@ def presign_url(
     """
     _check_expires(expires)
     origin, host, path = _split(url)
-    moment = _moment(credentials, region, now)
     signed = {"host": host}
     for name, value in (headers or {}).items():
         signed[name.lower()] = " ".join(value.split())
-    listed = "%3B".join(sorted(signed))
+    moment = _moment(credentials, region, now)
+    fixed = _fixed_query(credentials, region, now, expires, ";".join(sorted(signed)))
     # Only values that may contain reserved characters are encoded.
     pairs = [(_encode(name), _encode(value)) for name, value in (query or {}).items()]
-    pairs += (
-        ("X-Amz-Algorithm", _ALGORITHM),
-        ("X-Amz-Credential", moment.encoded_credential),
-        ("X-Amz-Date", moment.timestamp),
-        ("X-Amz-Expires", str(expires)),
-        ("X-Amz-SignedHeaders", listed),
-    )
-    if credentials.session_token is not None:
-        pairs.append(("X-Amz-Security-Token", _encode(credentials.session_token)))
-    sent = "&".join([f"{name}={value}" for name, value in pairs])
-    request = _canonical_request(method, path, pairs, signed)
-    signature = moment.sign_request(request)
+    sent = f"{_join(pairs)}&{fixed.sent}" if pairs else fixed.sent
+    pairs.sort()
+    if pairs and pairs[0] > fixed.pairs[-1]:  # almost always, so that the fixed part stays joined
+        canonical = f"{fixed.canonical}&{_join(pairs)}"
+    else:
+        canonical = _join(sorted([*fixed.pairs, *pairs]))
+    signature = moment.sign_request(_canonical_request(method, path, canonical, signed))
     return f"{origin}{path}?{sent}&X-Amz-Signature={signature}"
 
 
@@ -128,8 +125,9 @@ def canonical_request(
     `path` is encoded; `query` is not encoded, and has all parameters except the signature. The
     names of `headers` are in lower case.
     """
-    pairs = [(_encode(name), _encode(value)) for name, value in query]
-    return _canonical_request(method, path, pairs, headers)
+    # Sorted by the encoded name, then the encoded value.
+    pairs = sorted([(_encode(name), _encode(value)) for name, value in query])
+    return _canonical_request(method, path, _join(pairs), headers)
 
 
 def sign_request(request: str, *, credentials: Credentials, region: str, now: datetime) -> str:
@@ -143,7 +141,7 @@ def sign_policy_text(policy: str, *, credentials: Credentials, region: str, now:
 
 
 def sign_policy(
-    conditions: Iterable[Condition],
+    conditions: str,
     fields: Mapping[str, str],
     *,
     credentials: Credentials,
@@ -154,33 +152,19 @@ def sign_policy(
     """Return the complete fields of a POST form: `fields`, the policy and its signature.
 
     The policy has `conditions`, one condition for each authentication field, and the expiry,
-    `expires` seconds after `now`. The caller must give a condition for each field that needs one
-    (POST policy, "Condition matching").
+    `expires` seconds after `now`. The conditions are in JSON, separated by a comma and a blank,
+    since most of them are the same in all links. The caller must give one for each field that needs
+    one (POST policy, "Condition matching").
 
     Errors: `ILL_FORMED` if `expires` is not between 1 and `MAX_EXPIRES`, or if `now` has no time
     zone.
     """
     _check_expires(expires)
-    moment = _moment(credentials, region, now)
-    authentication = {
-        "x-amz-algorithm": _ALGORITHM,
-        "x-amz-credential": moment.credential,
-        "x-amz-date": moment.timestamp,
-    }
-    if credentials.session_token is not None:
-        authentication["x-amz-security-token"] = credentials.session_token
-    expiration = now.astimezone(UTC) + timedelta(seconds=expires)
-    document = {
-        "expiration": f"{expiration:%Y-%m-%dT%H:%M:%SZ}",
-        "conditions": [*conditions, *({name: text} for name, text in authentication.items())],
-    }
-    policy = base64.b64encode(json.dumps(document).encode()).decode()
-    return {
-        **fields,
-        **authentication,
-        "policy": policy,
-        "x-amz-signature": moment.sign(policy),
-    }
+    frame = _policy_frame(credentials, region, now, expires)
+    document = f"{frame.start}{conditions}{', ' if conditions else ''}{frame.end}"
+    policy = base64.b64encode(document.encode()).decode()
+    signature = _moment(credentials, region, now).sign(policy)
+    return {**fields, **frame.authentication, "policy": policy, "x-amz-signature": signature}
 
 
 def encode_path(key: str) -> str:
@@ -189,6 +173,8 @@ def encode_path(key: str) -> str:
     Unreserved characters and slashes are not encoded. The result has a leading slash only if the
     key has one.
     """
+    if _PLAIN_PATH.fullmatch(key):
+        return key
     return key.translate(_PATH_ESCAPES) if key.isascii() else quote(key, safe=f"/{_UNRESERVED}")
 
 
@@ -206,12 +192,12 @@ def endpoint_for(region: str) -> str:
     return f"https://s3.{region}.{domain}"
 
 
-def _canonical_request(
-    method: str, path: str, pairs: Iterable[tuple[str, str]], headers: Mapping[str, str]
-) -> str:
+def _join(pairs: Iterable[tuple[str, str]]) -> str:
+    return "&".join([f"{name}={value}" for name, value in pairs])
+
+
+def _canonical_request(method: str, path: str, query: str, headers: Mapping[str, str]) -> str:
     names = sorted(headers)
-    # Sorted by the encoded name, then the encoded value.
-    query = "&".join([f"{name}={value}" for name, value in sorted(pairs)])
     lines = "".join([f"{name}:{headers[name]}\n" for name in names])
     return f"{method.upper()}\n{path}\n{query}\n{lines}\n{';'.join(names)}\nUNSIGNED-PAYLOAD"
 
@@ -235,8 +221,12 @@ def _split(url: str) -> tuple[str, str, str]:
             kind=Kind.ILL_FORMED,
         )
     authority, _, path = rest.partition("/")
-    host = authority.lower().removesuffix(DEFAULT_PORTS.get(scheme.lower(), ""))
-    return f"{scheme}://{authority}", host, f"/{path}"
+    return f"{scheme}://{authority}", _host(scheme, authority), f"/{path}"
+
+
+@lru_cache(maxsize=16)
+def _host(scheme: str, authority: str) -> str:
+    return authority.lower().removesuffix(DEFAULT_PORTS.get(scheme.lower(), ""))
 
 
 class _Moment(NamedTuple):
@@ -245,7 +235,6 @@ class _Moment(NamedTuple):
     timestamp: str
     scope: str
     credential: str
-    encoded_credential: str
     key: bytes
 
     def __repr__(self) -> str:
@@ -267,9 +256,61 @@ def _moment(credentials: Credentials, region: str, now: datetime) -> _Moment:
     scope = f"{timestamp[:8]}/{region}/s3/aws4_request"
     credential = f"{credentials.access_key}/{scope}"
     key = _derive_key(credentials.secret_key, timestamp[:8], region)
-    return _Moment(timestamp, scope, credential, _encode(credential), key)
+    return _Moment(timestamp, scope, credential, key)
 
 
+class _FixedQuery(NamedTuple):
+    """Parameters, encoded: in the order in which they are sent, and sorted."""
+
+    sent: str
+    canonical: str
+    pairs: list[tuple[str, str]]
+    """The sorted parameters."""
+
+
+@lru_cache(maxsize=16)
+def _fixed_query(
+    credentials: Credentials, region: str, now: datetime, expires: int, listed: str
+) -> _FixedQuery:
+    """Return the parameters, encoded, that links share if signed with the same headers."""
+    moment = _moment(credentials, region, now)
+    pairs = [
+        ("X-Amz-Algorithm", _ALGORITHM),
+        ("X-Amz-Credential", _encode(moment.credential)),
+        ("X-Amz-Date", moment.timestamp),
+        ("X-Amz-Expires", str(expires)),
+        ("X-Amz-SignedHeaders", _encode(listed)),
+    ]
+    if credentials.session_token is not None:
+        pairs.append(("X-Amz-Security-Token", _encode(credentials.session_token)))
+    return _FixedQuery(_join(pairs), _join(sorted(pairs)), sorted(pairs))
+
+
+class _Frame(NamedTuple):
+    """The parts of a policy that forms share, in JSON, and their fields."""
+
+    start: str
+    end: str
+    authentication: dict[str, str]
+
+
+@lru_cache(maxsize=16)
+def _policy_frame(credentials: Credentials, region: str, now: datetime, expires: int) -> _Frame:
+    moment = _moment(credentials, region, now)
+    authentication = {
+        "x-amz-algorithm": _ALGORITHM,
+        "x-amz-credential": moment.credential,
+        "x-amz-date": moment.timestamp,
+    }
+    if credentials.session_token is not None:
+        authentication["x-amz-security-token"] = credentials.session_token
+    expiration = now.astimezone(UTC) + timedelta(seconds=expires)
+    conditions = json.dumps([{name: text} for name, text in authentication.items()])
+    start = f'{{"expiration": "{expiration:%Y-%m-%dT%H:%M:%SZ}", "conditions": ['
+    return _Frame(start, f"{conditions[1:]}}}", authentication)
+
+
+@lru_cache(maxsize=1024)
 def _encode(text: str) -> str:
     return text.translate(_ESCAPES) if text.isascii() else quote(text, safe=_UNRESERVED)
 

@@ -23,13 +23,17 @@ SECONDS = 0.1
 
 
 def map_concurrently(
-    call: Callable[[A], T], items: Iterable[A], workers: int
+    call: Callable[[A], T],
+    items: Iterable[A],
+    workers: int,
+    stop: Callable[[], None] | None = None,
 ) -> Generator[T, None, None]:
     """Call a function for each item in a pool of threads; yield the results in any order.
 
     Items are taken from the iterable only shortly before their call. Exceptions of a call and of
     the iterable propagate. After an exception, and when the caller closes the generator, no
-    further call begins, and the calls in progress are awaited.
+    further call begins, and the calls in progress are awaited, after `stop`. After Ctrl-C, the
+    results so far are yielded before KeyboardInterrupt propagates.
     """
     results = _Results(call)
     pool = ThreadPoolExecutor(workers, "rex.attach.maintenance")
@@ -41,8 +45,18 @@ def map_concurrently(
                 yield from results.take()
         while results.awaited:
             yield from results.take()
+    except KeyboardInterrupt:
+        _end(pool, stop)
+        yield from results.rest()
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        _end(pool, stop)
+
+
+def _end(pool: ThreadPoolExecutor, stop: Callable[[], None] | None) -> None:
+    if stop is not None:
+        stop()
+    pool.shutdown(cancel_futures=True)
 
 
 class _Results(Generic[A, T]):
@@ -63,6 +77,10 @@ class _Results(Generic[A, T]):
             self._made.append(failure)
         if len(self._made) * 2 >= self.awaited:
             self._are_many.set()
+
+    def rest(self) -> Iterator[T]:
+        """Yield the results that `take` has not yielded, without the exceptions."""
+        return (made[0] for made in self._made if isinstance(made, tuple))
 
     def take(self) -> Iterator[T]:
         """Wait for a batch of results, at most `SECONDS`; yield the results so far."""

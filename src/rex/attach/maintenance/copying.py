@@ -18,7 +18,7 @@ from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from rex.attach.content.content import ContentSource
     from rex.attach.info import Info
@@ -82,6 +82,7 @@ def copy(
     delete_extra: bool = False,
     rate: float | None = None,
     workers: int = WORKERS,
+    progress: Callable[[int], None] | None = None,
 ) -> Generator[Copied, None, None]:
     """Copy all attachments; yield the outcome for each as it completes, in any order.
 
@@ -96,13 +97,15 @@ def copy(
     changed, and the outcomes are those of a real run. With `delete_extra`, attachments that the
     source does not have are removed from `dest`, unless the source is empty. `rate` is the largest
     number of bytes per second. `workers` is the number of attachments copied at a time; of those
-    over 8 MiB, a quarter.
+    over 8 MiB, a quarter. `progress` is called with the bytes read so far since its last call, in
+    any thread. If the caller closes the generator, copies in progress end and leave nothing.
 
     Errors: those of listing; the failure of one attachment is the outcome `FAILED`.
     """
     large = threading.Semaphore(max(workers // 4, 1))
-    job = _Job(source, dest, Throttle(rate), large, dry_run=dry_run, delete_extra=delete_extra)
-    return map_concurrently(job.settle, job.merge_lists(since), workers)
+    throttle = Throttle(rate, progress=progress)
+    job = _Job(source, dest, throttle, large, dry_run=dry_run, delete_extra=delete_extra)
+    return map_concurrently(job.settle, job.merge_lists(since), workers, throttle.stop)
 
 
 class _Found(NamedTuple):

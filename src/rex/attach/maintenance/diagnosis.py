@@ -40,8 +40,6 @@ __all__ = ["Check", "Verdict", "diagnose"]
 SIZE = 4096
 NAME = "doctor.txt"
 CONTENT_TYPE = "text/plain"
-HEADERS = "cache-control,content-disposition,content-encoding,content-type,if-none-match"
-"""The request headers that a page sends with an upload."""
 _OLDER = (
     "the older storage gets no new attachments, so this may be intended; reading and removing "
     "could not be tried"
@@ -80,6 +78,7 @@ class _Diagnosis:
         self._handle = ""
         self._handles: list[str] = []
         self._verdicts: dict[str, Verdict] = {}
+        self._causes: dict[str, str] = {}
         self._working: set[str] = set()
 
     def run(self) -> Generator[Check, None, None]:
@@ -124,13 +123,21 @@ class _Diagnosis:
 
     def _take(self, step: Step) -> Check:
         remaining = [needed for needed in step.needs if needed not in self._working]
-        found = _needs(remaining[0]) if remaining else self._look(step)
+        found = self._lacks(remaining[0]) if remaining else self._look(step)
         if found.verdict in (Verdict.OK, Verdict.WARN):
             self._working.add(step.name)
         elif step.name == "write" and self._doctor.is_older and not remaining:
             found = dataclasses.replace(found, verdict=Verdict.WARN, advice=(_OLDER,))
         self._verdicts[step.name] = found.verdict
+        self._causes[step.name] = found.cause or step.name
         return found
+
+    def _lacks(self, needed: str) -> Check:
+        """Return a skipped check; its cause is the step that failed first."""
+        cause = self._causes.get(needed, needed)
+        return dataclasses.replace(
+            skip("step-failed", f"requires the step {needed!r}"), cause=cause
+        )
 
     def _look(self, step: Step) -> Check:
         from rex.attach.links.client import Unreachable  # the import is slow
@@ -267,11 +274,24 @@ class _Diagnosis:
     # Links, used as a client without credentials uses them.
 
     def _lacks_links(self) -> Check | None:
+        links, url = self._storage.abilities.links, self._storage.url
+        if links is not None and links.is_service and (url or "").startswith("/"):
+            return skip("relative-url", "attach_url is a path, without the host of the service")
         unanswered = skip("unreachable", "the server of the links cannot be reached")
         return self._doctor.lacks_links() or (unanswered if self._is_unreachable else None)
 
+    def _lacks_forms(self) -> Check | None:
+        links, url = self._storage.abilities.links, self._storage.url
+        if links is not None and not links.post_links:
+            return skip(
+                "no-form-links", "the server has no form uploads, and attach_url is not set"
+            )
+        if links is not None and links.is_served and (url or "").startswith("/"):
+            return skip("relative-url", "attach_url is a path, without the host of the service")
+        return None
+
     def _post_link(self) -> Check:
-        if remaining := self._lacks_links():
+        if remaining := self._lacks_links() or self._lacks_forms():
             return remaining
         handle = self._reserve()
         link = self._storage.upload_link(handle, max_size=len(self._content))
@@ -340,7 +360,7 @@ class _Diagnosis:
         if remaining := self._lacks_links():
             return remaining
         if self._verdicts["get link"] is Verdict.FAIL:
-            return _needs("get link")
+            return self._lacks("get link")
         self._storage.cors.make_rule([origin])
         try:
             link = self._storage.download_link(self._handle or self._reserve())
@@ -370,7 +390,7 @@ class _Diagnosis:
         asked = {
             "Origin": origin,
             "Access-Control-Request-Method": method,
-            "Access-Control-Request-Headers": HEADERS,
+            "Access-Control-Request-Headers": self._doctor.headers,
         }
         answer = self._doctor.client.send("OPTIONS", link.url, asked)
         allowed = answer.headers
@@ -382,13 +402,9 @@ class _Diagnosis:
             )
             and (
                 "*" in (sent := _words(allowed.get_all("Access-Control-Allow-Headers")))
-                or {*HEADERS.split(",")} <= sent
+                or {*self._doctor.headers.split(",")} <= sent
             )
         )
-
-
-def _needs(step: str) -> Check:
-    return skip("step-failed", f"requires the step {step!r}")
 
 
 def _words(values: Sequence[str] | None) -> set[str]:

@@ -1,17 +1,31 @@
-"""The handles that an application refers to: from a file, a command or a database."""
+"""The attachments that an application refers to: from a file, a command or a database."""
 
 from __future__ import annotations
 
 import subprocess
 from typing import TYPE_CHECKING
 
-from rex.attach.handle import show
+from rex.attach.handle import handle_of, parse_handle, show
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["from_command", "from_database", "from_lines"]
+    from rex.attach.storage import Storage
+
+__all__ = ["as_handle", "from_command", "from_database", "from_lines"]
+
+
+def as_handle(storage: Storage, reference: str) -> str:
+    """Return the handle that an application's reference means.
+
+    A reference is a handle, a handle without its first slash (as Django stores file names), or the
+    key of the attachment in the storage. Errors: `ILL_FORMED` for any other reference.
+    """
+    if isinstance(reference, str) and not reference.startswith("/"):
+        return handle_of(reference) or storage.handle_of_key(reference)
+    parse_handle(reference)
+    return reference
 
 
 def from_lines(lines: Iterable[str]) -> Iterator[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.backend.garbage import GarbageKind
-from rex.attach.handle import parse_handle, show
+from rex.attach.handle import show
 from rex.attach.maintenance.concurrent import map_concurrently
+from rex.attach.maintenance.references import as_handle
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -61,14 +63,15 @@ def sweep(
     (`Storage.upload_expires`), temporary files and empty directories since their last change.
     Anything younger or in use is kept.
 
-    `referenced` must be all handles that the application refers to. If given, all other
-    attachments that were stored more than `grace` ago are garbage too: `grace` must be longer than
-    the time between storing an attachment and referring to it. `referenced` is read first.
+    `referenced` must be all handles that the application refers to; the first slash may be
+    missing, and keys (`Storage.key_of_handle`) are accepted too. If given, all other attachments
+    that were stored more than `grace` ago are garbage too: `grace` must be longer than the time
+    between storing an attachment and referring to it. `referenced` is read first.
     `workers` is the number of attachments processed at a time, and `now` (aware) the current time.
 
     Errors, before anything is removed: `ILL_FORMED` for a grace that is too short, and for an
-    ill-formed handle in `referenced`; `CONFIGURATION` if `referenced` is empty, or if a storage
-    with attachments has none of them. Later, those of listing.
+    ill-formed handle or key in `referenced`; `CONFIGURATION` if `referenced` is empty, or if a
+    storage with attachments has none of them. Later, those of listing.
     """
     if not grace >= MIN_GRACE:
         reason = f"grace must be a number of seconds, at least {MIN_GRACE:.0f}"
@@ -86,7 +89,9 @@ def lifecycle(
 
     The rules keep an upload for `Storage.upload_expires` and `grace` seconds. With `noncurrent`
     (seconds), they also remove the versions of removed attachments. Times are rounded up to days.
-    The format is that of PutBucketLifecycleConfiguration. Errors: `UNSUPPORTED` without a bucket.
+    The format is that of the server, on S3 that of PutBucketLifecycleConfiguration.
+
+    Errors: `UNSUPPORTED` without a bucket.
     """
     days = _days(storage.upload_expires + grace)
     return storage.lifecycle(days, None if noncurrent is None else max(1, _days(noncurrent)))
@@ -98,10 +103,7 @@ def _days(seconds: float) -> int:
 
 def _check_handles(storage: Storage, referenced: Iterable[str]) -> set[str]:
     """Return the handles. Errors: `CONFIGURATION` unless they are those of this storage."""
-    handles = set()
-    for handle in referenced:
-        parse_handle(handle)
-        handles.add(handle)
+    handles = {as_handle(storage, reference) for reference in referenced}
     if not handles:
         raise Error(
             "The list of referenced handles is empty, so nothing is removed",
@@ -142,15 +144,23 @@ class _Job:
         for handle in uploads.list():
             try:
                 upload = uploads.peek(handle)
+                if self._delete and upload.is_complete and not upload.partial:
+                    self._notify(handle)
                 if upload.expires_at is None or upload.expires_at >= self._before:
                     continue
                 if self._delete:
                     uploads.remove(handle)
             except Error as error:
-                if error.kind not in (Kind.NOT_FOUND, Kind.BUSY):
+                # An upload whose attachment another client stored is garbage of the backend.
+                if error.kind not in (Kind.NOT_FOUND, Kind.BUSY, Kind.EXISTS):
                     yield Swept(handle, GarbageKind.FAILED, reason=str(error))
             else:
                 yield Swept(handle, GarbageKind.UPLOAD, upload.offset, upload.expires_at)
+
+    def _notify(self, handle: str) -> None:
+        """Call the hooks for a complete upload, unless it has expired."""
+        with suppress(Error):  # of the application, or expired: a later sweep decides
+            self._storage.uploads.info(handle)
 
     def _clear_garbage(self) -> Iterator[Swept]:
         """Yield the garbage that the backend finds."""

@@ -13,31 +13,49 @@ if TYPE_CHECKING:
 __all__ = ["Throttle", "Throttled"]
 
 
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Raised in a thread whose work is no longer wanted."""
+
+
 class Throttle:
-    """Limits the bytes per second of all threads together; unlimited without a rate."""
+    """Limits the bytes per second of all threads together, and counts the bytes.
+
+    Without a `rate`, they are unlimited. `progress` is called with each number of bytes, in the
+    thread that moves them.
+    """
 
     def __init__(
         self,
         rate: float | None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
+        self._stopped = threading.Event()
         self._rate = rate
         self._clock = clock
-        self._sleep = sleep
+        self._sleep = sleep or self._stopped.wait
+        self._progress = progress
         self._lock = threading.Lock()
         self._free_at = clock()
 
     def wait_for(self, size: int) -> None:
-        """Wait until the rate allows `size` more bytes."""
-        if self._rate is None:
-            return
-        with self._lock:
-            now = self._clock()
-            turn = max(self._free_at, now)
-            self._free_at = turn + size / self._rate
-        if turn > now:
-            self._sleep(turn - now)
+        """Wait until the rate allows `size` more bytes; raise `Stopped` after `stop`."""
+        if self._progress is not None:
+            self._progress(size)
+        if self._rate is not None:
+            with self._lock:
+                now = self._clock()
+                turn = max(self._free_at, now)
+                self._free_at = turn + size / self._rate
+            if turn > now:
+                self._sleep(turn - now)
+        if self._stopped.is_set():
+            raise Stopped
+
+    def stop(self) -> None:
+        """End all waits and all later ones with `Stopped`."""
+        self._stopped.set()
 
 
 class Throttled:

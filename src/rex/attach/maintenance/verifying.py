@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rex.attach.content.content import CHUNK_SIZE
 from rex.attach.maintenance.concurrent import map_concurrently
+from rex.attach.maintenance.references import as_handle
 from rex.attach.maintenance.throttle import Throttle
 from rex.attach.storage import MAX_POSITION
 from rex.core import Error, Kind
@@ -69,35 +70,45 @@ def verify(
     sample: float = 1,
     rate: float | None = None,
     workers: int = WORKERS,
+    progress: Callable[[int], None] | None = None,
 ) -> Generator[Verified, None, None]:
     """Read all attachments; yield the state of each as it is known, in any order.
 
-    `handles` replaces the listing of the storage: with the handles that the application refers
-    to, missing attachments are found. `after` is the handle after which to begin, as the `done_to`
-    of an interrupted run. `sample` is the fraction of the attachments to read, chosen at random.
-    `rate` is the largest number of bytes per second, and `workers` the number of attachments read
-    at a time. A listed attachment that is removed meanwhile is omitted.
+    `handles` replaces the listing of the storage: with the handles (or keys, as in `sweep`) that
+    the application refers to, missing attachments are found. `after` is the handle after which to
+    begin, as the `done_to` of an interrupted run. `sample` is the fraction of the attachments to
+    read, chosen at random. `rate` is the largest number of bytes per second, and `workers` the
+    number of attachments read at a time. `progress` is called with the bytes read since its last
+    call, in any thread. A listed attachment that is removed meanwhile is omitted.
 
     Errors: `ILL_FORMED` for `sample`; those of listing.
     """
     if not 0 < sample <= 1:
         reason = "sample must be a fraction above 0, at most 1"
         raise Error(reason, sample, kind=Kind.ILL_FORMED)
-    asked = storage.list(after=after) if handles is None else _list_after(handles, after)
+    asked = storage.list(after=after) if handles is None else _list_after(storage, handles, after)
     chosen = (handle for handle in asked if random.random() < sample)  # noqa: S311 - no secret
-    results = _verify_all(partial(_verify_one, storage, Throttle(rate)), chosen, after, workers)
+    throttle = Throttle(rate, progress=progress)
+    results = _verify_all(storage, throttle, chosen, after, workers)
     if handles is not None:
         return results
     # A listed attachment that is missing has been removed meanwhile.
     return (result for result in results if result.state is not State.MISSING)
 
 
-def _list_after(handles: Iterable[str], after: str | None) -> Iterator[str]:
-    return (handle for handle in handles if after is None or handle > after)
+def _list_after(storage: Storage, handles: Iterable[str], after: str | None) -> Iterator[str]:
+    """Yield the handles after `after`; an ill-formed one unchanged, to be reported."""
+    for reference in handles:
+        try:
+            handle = as_handle(storage, reference)
+        except Error:
+            handle = reference
+        if after is None or handle > after:
+            yield handle
 
 
 def _verify_all(
-    verify_one: Callable[[str], Verified], handles: Iterator[str], after: str | None, workers: int
+    storage: Storage, throttle: Throttle, handles: Iterator[str], after: str | None, workers: int
 ) -> Generator[Verified, None, None]:
     """Verify all handles; add `done_to` to the results."""
     begun: collections.deque[str] = collections.deque()
@@ -108,7 +119,9 @@ def _verify_all(
             begun.append(handle)
             yield handle
 
-    with contextlib.closing(map_concurrently(verify_one, note_begun(), workers)) as results:
+    verify_one = partial(_verify_one, storage, throttle)
+    verified = map_concurrently(verify_one, note_begun(), workers, throttle.stop)
+    with contextlib.closing(verified) as results:
         for result in results:
             done.add(result.handle)
             while begun and begun[0] in done:

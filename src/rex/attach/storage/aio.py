@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime  # noqa: TC003 - resolved at run time
+import functools
 import itertools
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence  # noqa: TC003 - resolved at run time
-from typing import ParamSpec, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence  # noqa: TC003 - resolved at run time
+from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
+from rex.attach.backend.multipart import Part  # noqa: TC001 - resolved at run time
 from rex.attach.content.content import AsyncContentSource  # noqa: TC001 - resolved at run time
 from rex.attach.content.reader import Reader  # noqa: TC001 - resolved at run time
 from rex.attach.info import Info  # noqa: TC001 - resolved at run time
 from rex.attach.links.link import PresignedLink  # noqa: TC001 - resolved at run time
 from rex.attach.storage import Storage, UploadMethod  # noqa: TC001 - resolved at run time
-from rex.attach.storage.resumable import Upload, Uploads  # noqa: TC001 - resolved at run time
+from rex.attach.storage.archive import AsyncArchive
+from rex.attach.storage.hooks import LOOP, UploadRequest
+from rex.attach.storage.resumable import Upload  # noqa: TC001 - resolved at run time
 from rex.attach.storage.workers import Source, Workers, feed_call
+
+if TYPE_CHECKING:
+    import concurrent.futures
 
 __all__ = ["AsyncReader", "AsyncStorage"]
 
@@ -47,29 +55,34 @@ class AsyncStorage:
 
     async def add(
         self,
-        name: str | None,
+        name: str | UploadRequest | None,
         content: AsyncContentSource,
         *,
         content_type: str | None = None,
         digest: str | None = None,
-        owner: str | None = None,
+        owner: object = None,
+        notify: bool = True,
     ) -> str:
         """Store an attachment; return its handle.
 
         `content` may also be an asynchronous file, whose `read` is awaited (like FastAPI's
         `UploadFile`), or an asynchronous iterable of bytes. If the task is cancelled, the
-        attachment is not stored.
+        attachment is not stored, unless a hook may have recorded it.
         """
         source = Source(content)
-        call = self._adders.submit(
+        call = self._submit(
+            self._adders,
             self.storage.add,
             name,
             source.content,
             content_type=content_type,
             digest=digest,
             owner=owner,
+            notify=notify,
         )
-        return await feed_call(call, source, self._workers, self.storage.remove)
+        is_known = notify and self.storage.hooks.notifies_stored
+        undo = bool if is_known else functools.partial(self.storage.remove, notify=False)
+        return await feed_call(call, source, self._workers, undo)
 
     async def put(
         self,
@@ -78,7 +91,9 @@ class AsyncStorage:
         *,
         content_type: str | None = None,
         digest: str | None = None,
+        owner: object = None,
         idempotent: bool = True,
+        notify: bool = True,
     ) -> None:
         """Store the attachment of a reserved handle; see `Storage.put`.
 
@@ -86,28 +101,88 @@ class AsyncStorage:
         an earlier call may have stored it.
         """
         source = Source(content)
-        call = self._adders.submit(
+        call = self._submit(
+            self._adders,
             self.storage.put,
             handle,
             source.content,
             content_type=content_type,
             digest=digest,
+            owner=owner,
             idempotent=idempotent,
+            notify=notify,
         )
         await feed_call(call, source, self._workers)
+
+    async def put_part(
+        self,
+        handle: str,
+        upload_id: str,
+        number: int,
+        content: AsyncContentSource,
+        *,
+        max_size: int | None = None,
+    ) -> Part:
+        """Store a part of a multipart upload; see `MultipartUploads.put_part`."""
+        source = Source(content)
+        call = self._submit(
+            self._adders,
+            self.storage.multipart.put_part,
+            handle,
+            upload_id,
+            number,
+            source.content,
+            max_size=max_size,
+        )
+        return await feed_call(call, source, self._workers)
 
     @property
     def uploads(self) -> AsyncUploads:
         """Resumable uploads; see `Storage.uploads`."""
-        return AsyncUploads(self.storage.uploads, self._workers, self._adders)
+        return AsyncUploads(self)
 
-    async def reserve(self, name: str | None, *, owner: str | None = None) -> str:
+    async def begin(
+        self,
+        name: str | None,
+        *,
+        content_type: str | None = None,
+        size: int | None = None,
+        owner: object = None,
+    ) -> UploadRequest:
+        """Begin an upload; see `Storage.begin`."""
+        run = self.run_long if self.storage.hooks.begins else self.run
+        return await run(
+            self.storage.begin, name, content_type=content_type, size=size, owner=owner
+        )
+
+    async def notify(self, *handles: str, owner: object = None, is_new: bool = False) -> list[Info]:
+        """Notify the application of stored attachments; see `Storage.notify`."""
+        return await self.run_long(self.storage.notify, *handles, owner=owner, is_new=is_new)
+
+    async def claim(self, claimed: str, *, owner: object = None) -> Info:
+        """Return the metadata of an uploaded attachment to its owner; see `Storage.claim`."""
+        return await self.run_long(self.storage.claim, claimed, owner=owner)
+
+    async def receipt(
+        self,
+        handle: str,
+        *,
+        owner: object = None,
+        max_size: int | None = None,
+        expires: float | datetime.timedelta | None = None,
+    ) -> str:
+        """Return a signed text with which `claim` recognises an upload; see `Storage.receipt`."""
+        return await self.run(
+            self.storage.receipt, handle, owner=owner, max_size=max_size, expires=expires
+        )
+
+    async def reserve(self, name: str | None, *, owner: object = None) -> str:
         """Make a handle for an attachment to be stored later; see `Storage.reserve`."""
         if owner is None:
             return self.storage.reserve(name)
         return await self.run(self.storage.reserve, name, owner=owner)
 
-    async def is_owned_by(self, handle: str, owner: str) -> bool:
+    async def is_owned_by(self, handle: str, owner: object) -> bool:
         """Return whether a handle was made for this owner; see `Storage.is_owned_by`."""
         return await self.run(self.storage.is_owned_by, handle, owner)
 
@@ -115,6 +190,12 @@ class AsyncStorage:
         """Open an attachment for reading, from `start`, at most `length` bytes."""
         reader = await self.run(self.storage.open, handle, start=start, length=length)
         return AsyncReader(reader, self._workers)
+
+    async def zip(self, handles: Iterable[str], *, missing: Iterable[str] = ()) -> AsyncArchive:
+        """Return a ZIP archive of attachments; see `Storage.zip`."""
+        archive = await self.run_long(self.storage.zip, handles, missing=missing)
+        # Archives wait for the few threads that read for all of them.
+        return AsyncArchive(archive, self._adders)
 
     async def info(self, handle: str) -> Info:
         """Return the attachment's metadata."""
@@ -124,9 +205,9 @@ class AsyncStorage:
         """Return size and times in the form of `os.stat`."""
         return await self.run(self.storage.stat, handle)
 
-    async def remove(self, handle: str) -> None:
+    async def remove(self, handle: str, *, notify: bool = True) -> None:
         """Remove an attachment permanently."""
-        await self.run(self.storage.remove, handle)
+        await self.run_long(self.storage.remove, handle, notify=notify)
 
     async def list(
         self, *, day: datetime.date | str | None = None, after: str | None = None
@@ -149,15 +230,18 @@ class AsyncStorage:
         max_size: int | None = None,
         content_type: str | None = None,
         expires: float | datetime.timedelta | None = None,
+        owner: object = None,
     ) -> PresignedLink:
         """Create a link that allows uploading to a reserved handle."""
-        return await self._sign(
+        sign = self._sign if owner is None else self.run  # a receipt may need the secret's file
+        return await sign(
             self.storage.upload_link,
             handle,
             method=method,
             max_size=max_size,
             content_type=content_type,
             expires=expires,
+            owner=owner,
         )
 
     async def download_link(
@@ -167,10 +251,29 @@ class AsyncStorage:
         filename: str | None = None,
         inline: bool = False,
         expires: float | datetime.timedelta | None = None,
+        window: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
         """Create a link that allows downloading an attachment."""
         return await self._sign(
-            self.storage.download_link, handle, filename=filename, inline=inline, expires=expires
+            self.storage.download_link,
+            handle,
+            filename=filename,
+            inline=inline,
+            expires=expires,
+            window=window,
+        )
+
+    async def download_links(
+        self,
+        handles: Iterable[str],
+        *,
+        inline: bool = False,
+        expires: float | datetime.timedelta | None = None,
+        window: float | datetime.timedelta | None = None,
+    ) -> Sequence[PresignedLink]:
+        """Create a link for each handle, in their order; see `Storage.download_links`."""
+        return await self.run(
+            self.storage.download_links, handles, inline=inline, expires=expires, window=window
         )
 
     async def _sign(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -200,41 +303,87 @@ class AsyncStorage:
 
     async def run(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call any operation, as ``storage.multipart.abort``, in a worker thread."""
-        return await self._workers.run(operation, *args, **kwargs)
+        return await asyncio.wrap_future(self._submit(self._workers, operation, *args, **kwargs))
+
+    async def run_long(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call an operation that may wait for the application's hooks, in a thread for these.
+
+        Hooks that take long, or hang, thus leave the threads of all other operations alone.
+        """
+        return await asyncio.wrap_future(self._submit(self._adders, operation, *args, **kwargs))
+
+    def _submit(
+        self, workers: Workers, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]:
+        """Submit a call to a thread; its hooks may use the event loop of this task."""
+        token = LOOP.set(asyncio.get_running_loop())
+        try:
+            return workers.submit(operation, *args, **kwargs)
+        finally:
+            LOOP.reset(token)
 
 
 class AsyncUploads:
     """Resumable uploads as coroutines; see `Uploads`."""
 
-    def __init__(self, uploads: Uploads, workers: Workers, appenders: Workers) -> None:
-        self._uploads = uploads
-        self._workers = workers
-        self._appenders = appenders
+    def __init__(self, aio: AsyncStorage) -> None:
+        self._aio = aio
+        self._uploads = aio.storage.uploads
 
     async def create(
         self,
-        name: str | None,
+        name: str | UploadRequest | None,
         *,
         size: int | None = None,
         content_type: str | None = None,
         metadata: str = "",
         partial: bool = False,
-        owner: str | None = None,
+        is_open: bool = False,
+        owner: object = None,
     ) -> Upload:
         """Create an upload."""
-        return await self._workers.run(
+        return await self._aio.run_long(
             self._uploads.create,
             name,
             size=size,
             content_type=content_type,
             metadata=metadata,
             partial=partial,
+            is_open=is_open,
             owner=owner,
         )
 
-    async def info(self, handle: str) -> Upload:
+    async def store(
+        self,
+        name: str | UploadRequest | None,
+        content: AsyncContentSource,
+        *,
+        content_type: str | None = None,
+        metadata: str = "",
+        owner: object = None,
+    ) -> Upload:
+        """Store a whole upload at once; if the task is cancelled, as in `AsyncStorage.add`."""
+        source, aio = Source(content), self._aio
+        call = aio._submit(  # noqa: SLF001 - of the same storage
+            aio._adders,  # noqa: SLF001 - as above
+            self._uploads.store,
+            name,
+            source.content,
+            content_type=content_type,
+            metadata=metadata,
+            owner=owner,
+        )
+        return await feed_call(call, source, aio._workers, self._unstore)  # noqa: SLF001 - as above
+
+    def _unstore(self, upload: Upload) -> None:
+        storage = self._aio.storage
+        if not storage.hooks.notifies_stored:  # else the application may know it
+            storage.remove(upload.handle, notify=False)
+
+    async def info(self, handle: str, *, owner: object = None) -> Upload:
         """Return the state of an upload."""
-        return await self._workers.run(self._uploads.info, handle)
+        run = self._aio.run_long if self._aio.storage.hooks.notifies else self._aio.run
+        return await run(self._uploads.info, handle, owner=owner)
 
     async def append(
         self,
@@ -243,25 +392,34 @@ class AsyncUploads:
         content: AsyncContentSource,
         *,
         size: int | None = None,
+        complete: bool | None = None,
+        owner: object = None,
     ) -> Upload:
         """Append content to an upload; if the task is cancelled, store what has arrived."""
-        source = Source(content)
-        call = self._appenders.submit(
-            self._uploads.append, handle, offset, source.content, size=size
+        source, aio = Source(content), self._aio
+        call = aio._submit(  # noqa: SLF001 - of the same storage
+            aio._adders,  # noqa: SLF001 - as above
+            self._uploads.append,
+            handle,
+            offset,
+            source.content,
+            size=size,
+            complete=complete,
+            owner=owner,
         )
-        return await feed_call(call, source, self._workers)
+        return await feed_call(call, source, aio._workers)  # noqa: SLF001 - as above
 
     async def join(
         self,
-        name: str | None,
+        name: str | UploadRequest | None,
         parts: Sequence[str],
         *,
         content_type: str | None = None,
         metadata: str = "",
-        owner: str | None = None,
+        owner: object = None,
     ) -> str:
         """Store an attachment that consists of complete partial uploads; return its handle."""
-        return await self._appenders.run(
+        return await self._aio.run_long(
             self._uploads.join,
             name,
             parts,
@@ -272,7 +430,7 @@ class AsyncUploads:
 
     async def remove(self, handle: str) -> None:
         """Remove an unfinished upload."""
-        await self._workers.run(self._uploads.remove, handle)
+        await self._aio.run(self._uploads.remove, handle)
 
 
 class AsyncReader:

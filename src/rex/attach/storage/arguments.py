@@ -10,6 +10,7 @@ from rex.attach.content.formats import is_read_in_parts
 from rex.attach.content.media_type import content_type_for, text_type
 from rex.attach.content.reader import MIN_REQUEST
 from rex.attach.handle import show
+from rex.attach.links.link import window_seconds
 from rex.core import Error, Kind
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "choose_first_end",
     "choose_limit",
     "choose_media_type",
+    "choose_window",
     "make_content",
     "parse_day",
 ]
@@ -58,7 +60,18 @@ def choose_limit(given: int | None, own: int | None) -> int | None:
         raise Error(
             "max_size must be a number of bytes, 0 or more", show(given), kind=Kind.ILL_FORMED
         )
-    return min((limit for limit in (given, own) if limit is not None), default=None)
+    if given is None or own is None:
+        return own if given is None else given
+    return min(given, own)
+
+
+def choose_window(
+    given: float | datetime.timedelta | None, own: float | None, duration: float
+) -> int:
+    """Return the window of a link in whole seconds, 0 for none. Errors: `ILL_FORMED`."""
+    if given is None:
+        return int(own) if own is not None and own < int(duration) else 0
+    return window_seconds(given, duration)
 
 
 def make_content(content: ContentSource, max_size: int | None, digest: str | None) -> Content:

@@ -74,10 +74,16 @@ class BucketCors:
         server applies the first rule that matches.
         """
         rule = self.make_rule(origins)
-        others = [each for each in self.rules() if not _is_ours(each, rule)]
+        has_ids = require(self._storage.abilities.bucket, "bucket").has_ids
+        others = [each for each in self.rules() if not _is_ours(each, rule, has_ids=has_ids)]
         with self._storage.map_errors(None):
             require(self._storage.abilities.bucket, "bucket").set_cors([rule, *others])
         return self.rules()
+
+    @property
+    def is_account_wide(self) -> bool:
+        """Whether the rules hold for all containers of an account, as on Azure."""
+        return require(self._storage.abilities.bucket, "bucket").is_account_wide
 
     @final
     def allows(self, origins: Sequence[str]) -> bool:
@@ -86,7 +92,11 @@ class BucketCors:
         return any(_comparable(each) == rule for each in self.rules())
 
 
-def _is_ours(rule: Rule, needed: Rule) -> bool:
+def _is_ours(rule: Rule, needed: Rule, *, has_ids: bool) -> bool:
+    if not has_ids:  # recognised by everything but the origins
+        return _comparable({**rule, "AllowedOrigins": needed["AllowedOrigins"]}) == _comparable(
+            needed
+        )
     return rule.get("ID") == RULE_ID or _comparable(rule) == _comparable(needed)
 
 

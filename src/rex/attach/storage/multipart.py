@@ -1,4 +1,4 @@
-"""Multipart uploads, which clients send directly to the S3 server."""
+"""Multipart uploads, which clients send directly to the S3 server, or in parts to the service."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from rex.attach.backend.multipart import MAX_PARTS, Part
+from rex.attach.content.content import Content, ContentSource
 from rex.attach.content.media_type import content_type_for
-from rex.attach.handle import handle_of, key_of, show
+from rex.attach.handle import key_of, show
 from rex.attach.links.link import PresignedLink, link_seconds
+from rex.attach.storage.arguments import choose_limit
 from rex.attach.telemetry.operation import INFO, Operation
 from rex.core import Error, Kind
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from rex.attach.backend.multipart import Multipart
     from rex.attach.storage import Storage
 
-__all__ = ["MultipartUploads"]
+__all__ = ["MultipartUploads", "check_part_number"]
 
 MAX_ID_LENGTH = 2048
 
@@ -28,8 +30,9 @@ Expires: TypeAlias = float | datetime.timedelta | None
 class MultipartUploads:
     """Multipart uploads: a client sends the parts to the server with links.
 
-    Parts are numbered from 1 to `MAX_PARTS`; each but the last has at least 5 MiB. A handle and
-    the id that the server assigned identify an upload.
+    Parts are numbered from 1 to `MAX_PARTS`; on S3, each but the last has at least 5 MiB. A handle
+    and the id that the server assigned identify an upload. Where a server has no links for parts
+    (`is_relayed`), `put_part` stores them, and the operations that create links are `UNSUPPORTED`.
 
     Errors of every operation: `ILL_FORMED` for a handle, an id, a number or a type; `NOT_FOUND`
     if the upload does not exist.
@@ -47,22 +50,10 @@ class MultipartUploads:
         """The name of the bucket."""
         return self._backend.bucket
 
-    @final
-    def key(self, handle: str) -> str:
-        """Return the key of an attachment in the bucket."""
-        return self._backend.prefix + key_of(handle)
-
-    @final
-    def handle(self, key: str) -> str:
-        """Return the handle of the attachment that has, or will have, this key in the bucket.
-
-        Errors: `ILL_FORMED` for an unknown key.
-        """
-        is_ours = isinstance(key, str) and key.startswith(self._backend.prefix)
-        handle = handle_of(key.removeprefix(self._backend.prefix)) if is_ours else None
-        if handle is None:
-            raise Error("Not the key of an attachment", show(key), kind=Kind.ILL_FORMED)
-        return handle
+    @property
+    def is_relayed(self) -> bool:
+        """Whether `put_part` stores the parts, because the server has no links for them."""
+        return self._backend.is_relayed
 
     # An upload, step by step.
 
@@ -85,9 +76,36 @@ class MultipartUploads:
         """Create a link that allows uploading one part: ``PUT``, without a content type."""
         with Operation("multipart.link", self._storage, handle):
             key = self._key_of_upload(handle, upload_id)
-            _check_number(number)
+            check_part_number(number)
             with self._storage.map_errors(handle):
                 return self._backend.sign_part(key, upload_id, number, self._seconds(expires))
+
+    @final
+    def put_part(
+        self,
+        handle: str,
+        upload_id: str,
+        number: int,
+        content: ContentSource,
+        *,
+        max_size: int | None = None,
+    ) -> Part:
+        """Store a part; return it with its ETag. It replaces an earlier part with its number.
+
+        A part has at most `max_size` bytes, or the storage's own limit. If the content raises,
+        nothing is replaced, and the exception propagates unchanged.
+
+        Errors: `ILL_FORMED` for an empty part; `TOO_LARGE`; `UNSUPPORTED` unless `is_relayed`.
+        """
+        limit = choose_limit(max_size, self._storage.max_size)
+        stream = Content(content, max_size=limit)
+        stream.skip_digest()
+        with Operation("multipart.put_part", self._storage, handle) as op:
+            op.content = stream
+            key = self._key_of_upload(handle, upload_id)
+            check_part_number(number)
+            with self._storage.map_errors(handle, stream):
+                return self._backend.put_part(key, upload_id, number, stream)
 
     @final
     def parts(self, handle: str, upload_id: str) -> Iterator[Part]:
@@ -102,15 +120,29 @@ class MultipartUploads:
         parts: Iterable[tuple[int, str]],
         *,
         max_size: int | None = None,
+        owner: object = None,
     ) -> None:
         """Store the attachment that consists of these parts (number and ETag).
 
         The sizes of the parts are those that the server reports. Their sum is limited to
-        `max_size` bytes, or the storage's own limit; a larger upload is aborted.
+        `max_size` bytes, or the storage's own limit; a larger upload is aborted. `owner` is the
+        user who uploads, for the hooks ``on_complete`` and ``on_stored``.
 
         Errors: `CONFLICT` if a part is missing on the server or has a different ETag; `TOO_LARGE`;
-        `EXISTS` if the attachment exists.
+        `EXISTS` if the attachment exists; those of `Storage.notify`.
         """
+        is_new = self._complete(handle, upload_id, parts, max_size)
+        if self._storage.hooks.notifies:
+            self._storage.notify(handle, owner=owner, is_new=is_new, is_known=True)
+
+    def _complete(
+        self,
+        handle: str,
+        upload_id: str,
+        parts: Iterable[tuple[int, str]],
+        max_size: int | None,
+    ) -> bool:
+        """Complete an upload; return False if an earlier call may have completed it."""
         with Operation("multipart.complete", self._storage, handle, INFO) as op:
             key = self._key_of_upload(handle, upload_id)
             named = _etags_by_number(parts)
@@ -121,7 +153,7 @@ class MultipartUploads:
                 etags = [named[number] for number in sorted(named)]
                 with self._storage.map_errors(handle):
                     if error.kind is Kind.NOT_FOUND and self._backend.is_made_of(key, etags):
-                        return
+                        return False
                 raise
             missing = [
                 n for n, etag in named.items() if n not in there or _bare(there[n].etag) != etag
@@ -138,7 +170,7 @@ class MultipartUploads:
             size = op.size = sum(part.size for part in chosen)
             self._check_size(handle, upload_id, size, max_size)
             with self._storage.map_errors(handle):
-                self._backend.complete(key, upload_id, chosen)
+                return self._backend.complete(key, upload_id, chosen)
 
     @final
     def abort(self, handle: str, upload_id: str) -> None:
@@ -243,7 +275,8 @@ class MultipartUploads:
             raise FileExistsError
 
 
-def _check_number(number: object) -> None:
+def check_part_number(number: object) -> None:
+    """Check the number of a part. Errors: `ILL_FORMED`."""
     is_number = isinstance(number, int) and not isinstance(number, bool)
     if not is_number or not 1 <= number <= MAX_PARTS:  # type: ignore[operator]  # it is a number
         raise Error(
@@ -257,7 +290,7 @@ def _etags_by_number(parts: Iterable[tuple[int, str]]) -> dict[int, str]:
     """Return the ETags of the parts by number, without quotes."""
     named: dict[int, str] = {}
     for number, etag in parts:
-        _check_number(number)
+        check_part_number(number)
         if number in named:
             raise Error("Every part may be named only once", number, kind=Kind.ILL_FORMED)
         if not isinstance(etag, str):

@@ -15,6 +15,8 @@ from rex.attach.backend.resumable import unreadable
 from rex.attach.content.content import Content, ContentSource
 from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import handle_of, key_of, parse_handle, show
+from rex.attach.storage.arguments import choose_limit
+from rex.attach.storage.hooks import UploadRequest
 from rex.attach.telemetry.operation import INFO, Operation
 from rex.core import Error, Kind
 
@@ -54,11 +56,15 @@ class Upload:
     """Whether this is a partial upload, for `Uploads.join` only."""
     expires_at: datetime.datetime | None
     """When the upload expires (aware, UTC); None once it is an attachment."""
+    max_size: int | None = None
+    """The size limit that ``on_begin`` set, in bytes; None for the limit of the storage."""
+    is_open: bool = False
+    """Whether the upload stays unfinished at its size, until `Uploads.append` completes it."""
 
     @property
     def is_complete(self) -> bool:
         """Whether all bytes are stored."""
-        return self.offset == self.size
+        return self.offset == self.size and not self.is_open
 
 
 @final
@@ -69,6 +75,9 @@ class Uploads:
     Until then it cannot be listed or opened. It outlasts the process: any process that uses the
     storage can continue it. Every operation may be called from any thread, and raises
     `rex.core.Error`, also of the kinds that `Storage` names.
+
+    With hooks, an upload is complete once they have succeeded: until then it stays unfinished, and
+    each operation on it calls them again.
     """
 
     def __init__(self, storage: Storage, backend: Resumable) -> None:
@@ -80,41 +89,44 @@ class Uploads:
 
     def create(
         self,
-        name: str | None,
+        name: str | UploadRequest | None,
         *,
         size: int | None = None,
         content_type: str | None = None,
         metadata: str = "",
         partial: bool = False,
-        owner: str | None = None,
+        is_open: bool = False,
+        owner: object = None,
     ) -> Upload:
         """Create an upload of a file called `name`; `size` is in bytes, if already known.
 
-        `owner` is as in `Storage.reserve`.
+        An open upload is complete once `append` says so, not at its size. `owner` is as in
+        `Storage.reserve`. A `name` from `Storage.begin` has the type, the limit and the owner too.
 
-        Errors: `ILL_FORMED`; `TOO_LARGE` over the size limit of the storage; `BUSY` if the owner
-        has reached the limit of unfinished uploads (setting attach_max_uploads); those of
-        `Storage.reserve`.
+        Errors: `ILL_FORMED`; `TOO_LARGE` over the size limit; `BUSY` if the owner has reached the
+        limit of unfinished uploads (setting attach_max_uploads); those of `Storage.begin`, and for
+        an empty upload those of `Storage.notify`.
         """
         with Operation("uploads.create", self._storage) as op:
-            handle = op.handle = self._storage.reserve(name, owner=owner)
-            if not isinstance(metadata, str) or len(metadata) > MAX_METADATA_LENGTH:
-                raise Error(
-                    f"metadata must be a string of at most {MAX_METADATA_LENGTH} characters",
-                    kind=Kind.ILL_FORMED,
-                )
+            if not isinstance(name, UploadRequest):
+                name = self._storage.begin(name, content_type=content_type, size=size, owner=owner)
+            begun = name
+            handle = op.handle = begun.handle
+            _check_metadata(metadata)
             lifetime = datetime.timedelta(seconds=self._storage.upload_expires)
             upload = Upload(
                 handle=handle,
                 offset=0,
-                size=None if size is None else self._check_size(size),
-                content_type=content_type_for(parse_handle(handle).name, content_type),
+                size=None if size is None else self._check_size(size, begun.max_size),
+                content_type=content_type_for(parse_handle(handle).name, begun.content_type),
                 metadata=metadata,
                 partial=partial,
                 expires_at=_now() + lifetime,
+                max_size=begun.max_size,
+                is_open=is_open,
             )
-            if owner is not None:
-                self._check_count(owner)
+            if begun.owner is not None:
+                self._check_count(begun.owner)
             with self._map_errors(handle):
                 self._backend.create(
                     key_of(handle),
@@ -123,15 +135,65 @@ class Uploads:
                     partial=partial,
                     upload_metadata="" if partial else _keepable(metadata),
                 )
-            return self._complete(upload, None, op) if upload.is_complete else upload
+            if not upload.is_complete:
+                return upload
+            return self._complete(upload, None, op, owner=begun.owner)
 
-    def info(self, handle: str) -> Upload:
+    def store(
+        self,
+        name: str | UploadRequest | None,
+        content: ContentSource,
+        *,
+        content_type: str | None = None,
+        metadata: str = "",
+        owner: object = None,
+    ) -> Upload:
+        """Store a whole upload at once, as `Storage.add` does; return its state.
+
+        Nothing can be continued: if this raises, nothing is stored. `name`, `content_type`,
+        `metadata` and `owner` are as in `create`.
+
+        Errors: those of `Storage.add`.
+        """
+        with Operation("uploads.store", self._storage, None, INFO) as op:
+            storage, stream = self._storage, Content(content)
+            op.content = stream
+            if not isinstance(name, UploadRequest):
+                name = storage.begin(
+                    name, content_type=content_type, size=stream.known_size, owner=owner
+                )
+            begun, handle = name, name.handle
+            op.handle = handle
+            _check_metadata(metadata)
+            stream.upload_metadata = _keepable(metadata)
+            media_type = content_type_for(parse_handle(handle).name, begun.content_type)
+            with self._map_errors(handle, stream):
+                limit = choose_limit(begun.max_size, storage.max_size)
+                if limit is not None:
+                    stream.limit(limit, "the limit for an attachment")
+            storage._add(handle, stream, media_type)  # noqa: SLF001 - not an operation
+            if storage.hooks.notifies:
+                storage.notify(handle, owner=begun.owner, is_new=True)
+            return Upload(
+                handle=handle,
+                offset=stream.size,
+                size=stream.size,
+                content_type=media_type,
+                metadata=stream.upload_metadata,
+                partial=False,
+                expires_at=None,
+            )
+
+    def info(self, handle: str, *, owner: object = None) -> Upload:
         """Return the state of an upload; its offset is durable.
+
+        `owner` is the user who asks, for the hooks of an upload that is complete but untold.
 
         A complete upload is known as long as its attachment exists. An expired upload is not
         removed here: `rex.attach.maintenance.sweep` does that.
 
-        Errors: `NOT_FOUND`, also for an expired upload; `ILL_FORMED`.
+        Errors: `NOT_FOUND`, also for an expired upload; `ILL_FORMED`; those of `Storage.notify`,
+        and `BUSY` while another client waits for the hooks.
         """
         upload = self._load(handle)
         if not upload.is_complete or upload.partial or upload.expires_at is None:
@@ -139,24 +201,35 @@ class Uploads:
         # The process that stored the last byte may have died before publishing the attachment.
         try:
             with self._hold(handle):
-                return self._complete(self._load(handle), None)
+                return self._complete(self._load(handle), None, owner=owner)
         except Error as error:
-            if error.kind is not Kind.BUSY:
+            # A client takes the whole upload for acknowledged, but the hooks may still refuse it.
+            if error.kind is not Kind.BUSY or self._storage.hooks.notifies:
                 raise
             return upload
 
     def append(
-        self, handle: str, offset: int, content: ContentSource, *, size: int | None = None
+        self,
+        handle: str,
+        offset: int,
+        content: ContentSource,
+        *,
+        size: int | None = None,
+        complete: bool | None = None,
+        owner: object = None,
     ) -> Upload:
         """Append content to an upload at its current `offset` (bytes).
 
-        `size` announces the size of the attachment if `create` did not. If the content raises,
+        `size` announces the size of the attachment if `create` did not; `owner` is the user who
+        uploads, for the hooks. With `complete`, the upload ends with this content, also if its size
+        was not announced; with False, it is open (`Upload.is_open`). If the content raises,
         the bytes before that are stored and the exception propagates unchanged. The same holds
         for a file that shrank while it was read (`CORRUPT`).
 
         Errors: `NOT_FOUND`; `CONFLICT` for a different offset, or a size that differs from the
-        announced one; `BUSY` while another client appends; `TOO_LARGE` for content beyond the
-        size; `ILL_FORMED`.
+        announced one, also of content that completes the upload; `BUSY` while another client
+        appends; `TOO_LARGE` for content beyond the size; `ILL_FORMED`; those of
+        `Storage.notify` once all bytes are stored.
         """
         stream = Content(content)
         with (
@@ -166,8 +239,6 @@ class Uploads:
         ):
             op.content = stream
             upload = self._load(handle)
-            if size is not None:
-                upload = self._set_size(upload, size)
             if offset != upload.offset:
                 raise Error(
                     "The upload has a different offset",
@@ -175,31 +246,34 @@ class Uploads:
                     kind=Kind.CONFLICT,
                     code="offset-mismatch",
                 )
+            upload = self._announce(upload, size, complete=complete)
             _limit(stream, upload, self._storage.max_size)
-            if upload.expires_at is None:  # the upload is complete
+            if upload.is_complete and not upload.partial:
                 next(stream, None)
-                return upload
-            remaining = None if upload.size is None or upload.partial else upload.size - offset
-            self._backend.append(handle[1:], offset, stream, remaining)
+                return self._complete(upload, None, op, owner)
+            self._backend.append(handle[1:], offset, stream, _remaining(upload))
             upload = dataclasses.replace(upload, offset=offset + stream.size)
+            if complete:
+                upload = self._announce(upload, upload.offset, complete=True)
             digest = stream.digest if offset == 0 else None
-            return self._complete(upload, digest, op) if upload.is_complete else upload
+            return self._complete(upload, digest, op, owner) if upload.is_complete else upload
 
     def join(
         self,
-        name: str | None,
+        name: str | UploadRequest | None,
         parts: Sequence[str],
         *,
         content_type: str | None = None,
         metadata: str = "",
-        owner: str | None = None,
+        owner: object = None,
     ) -> str:
         """Store an attachment that consists of complete partial uploads; return its handle.
 
         A partial upload may be named more than once; all are removed afterwards. `metadata` is as
-        in `Upload`, and `owner` as in `Storage.reserve`.
+        in `Upload`; `name` and `owner` are as in `create`.
 
-        Errors: `NOT_FOUND`; `CONFLICT` if an upload is not complete or not partial; `TOO_LARGE`.
+        Errors: `NOT_FOUND`; `CONFLICT` if an upload is not complete or not partial; `TOO_LARGE`;
+        those of `Storage.begin` and `Storage.notify`.
         """
         with Operation("uploads.join", self._storage, None, INFO) as op:
             uploads = {handle: self.info(handle) for handle in parts}
@@ -208,16 +282,21 @@ class Uploads:
                     "Only complete partial uploads can be joined",
                     kind=Kind.CONFLICT,
                 )
-            if self._storage.max_size is not None:
-                self._check_size(sum(uploads[handle].offset for handle in parts))
+            storage, size = self._storage, sum(uploads[handle].offset for handle in parts)
+            if not isinstance(name, UploadRequest):
+                name = storage.begin(name, content_type=content_type, size=size, owner=owner)
+            begun, handle = name, name.handle
+            limit = choose_limit(begun.max_size, storage.max_size)
+            _check_limit(size, limit)
             chunks = itertools.chain.from_iterable(self._read(uploads[part]) for part in parts)
             # This is one operation, and the bytes were counted when they arrived.
-            storage = self._storage
-            handle = storage.reserve(name, owner=owner)
-            content = Content(chunks, max_size=storage.max_size)
+            content = Content(chunks, max_size=limit)
             content.upload_metadata = _keepable(metadata)
-            storage._add(handle, content, content_type)  # noqa: SLF001 - not an operation
+            media_type = content_type_for(parse_handle(handle).name, begun.content_type)
+            storage._add(handle, content, media_type)  # noqa: SLF001 - not an operation
             op.handle, op.size = handle, content.size
+            if storage.hooks.notifies:
+                storage.notify(handle, owner=begun.owner, is_new=True)
             for part in uploads:
                 with suppress(
                     Error
@@ -241,7 +320,7 @@ class Uploads:
                 if handle is not None:
                     yield handle
 
-    def _check_count(self, owner: str) -> None:
+    def _check_count(self, owner: object) -> None:
         """Check that an owner may create an upload. Errors: `BUSY`."""
         limit = self._storage.max_uploads
         if limit is not None:
@@ -279,35 +358,68 @@ class Uploads:
         # The upload is not removed: the clock of this machine may be wrong.
         raise Error("The upload has expired", handle, kind=Kind.NOT_FOUND, code="upload-expired")
 
-    def _complete(self, upload: Upload, digest: str | None, op: Operation | None = None) -> Upload:
-        """Publish a complete upload as an attachment, unless it is partial or published."""
+    def _complete(
+        self,
+        upload: Upload,
+        digest: str | None,
+        op: Operation | None = None,
+        owner: object = None,
+    ) -> Upload:
+        """Publish a complete upload as an attachment, unless it is partial; call the hooks.
+
+        The record of the upload stays until the hooks have succeeded.
+        """
         if upload.partial or upload.expires_at is None:
             return upload
-        with self._map_errors(upload.handle):
-            metadata = _keepable(upload.metadata)
-            self._backend.publish(upload.handle[1:], upload.content_type, digest, metadata)
+        handle, key, metadata = upload.handle, upload.handle[1:], _keepable(upload.metadata)
+        with self._map_errors(handle):
+            is_new = self._backend.publish(key, upload.content_type, digest, metadata)
+        if self._storage.hooks.notifies:
+            try:
+                self._storage.notify(handle, owner=owner)
+            except Error as error:
+                # Otherwise the application may have recorded it in an earlier call.
+                if is_new and error.kind is Kind.REFUSED:
+                    self._refuse(handle)
+                raise
+        with self._map_errors(handle):
+            self._backend.forget(key)
         if op is not None:
             op.level = INFO
         return dataclasses.replace(upload, expires_at=None, metadata=metadata)
 
-    def _set_size(self, upload: Upload, size: int) -> Upload:
-        checked = self._check_size(size)
-        if upload.size == checked:
-            return upload
-        if upload.size is not None or checked < upload.offset:
-            raise Error("The upload has a different size", upload.handle, kind=Kind.CONFLICT)
-        sized = dataclasses.replace(upload, size=checked)
-        self._backend.save(upload.handle[1:], _encode(sized))
-        return sized
+    def _refuse(self, handle: str) -> None:
+        """Remove a published upload that the application does not know; ignore errors."""
+        with suppress(Error):
+            self._storage.remove(handle, notify=False)
+        with suppress(Error), self._map_errors(handle):
+            self._backend.forget(handle[1:])
 
-    def _check_size(self, size: int) -> int:
+    def _announce(self, upload: Upload, size: int | None, *, complete: bool | None) -> Upload:
+        """Record the size of an upload, and whether it is complete at this size."""
+        if size is not None:
+            checked = self._check_size(size, upload.max_size)
+            if upload.size not in (None, checked) or checked < upload.offset:
+                raise Error(
+                    "The upload has a different size",
+                    upload.handle,
+                    kind=Kind.CONFLICT,
+                    code="length-mismatch",
+                )
+            size = checked
+        announced = dataclasses.replace(upload, size=upload.size if size is None else size)
+        if complete is not None and upload.expires_at is not None:
+            announced = dataclasses.replace(announced, is_open=not complete)
+        if announced != upload:
+            self._backend.save(upload.handle[1:], _encode(announced))
+        return announced
+
+    def _check_size(self, size: int, max_size: int | None = None) -> int:
         if not isinstance(size, int) or size < 0:
             raise Error(
                 "size must be a number of bytes, 0 or more", show(size), kind=Kind.ILL_FORMED
             )
-        limit = self._storage.max_size
-        if limit is not None and size > limit:
-            raise Error("Attachment is too large", f"more than {limit} bytes", kind=Kind.TOO_LARGE)
+        _check_limit(size, choose_limit(max_size, self._storage.max_size))
         return size
 
     def _read(self, upload: Upload) -> Iterator[bytes]:
@@ -349,12 +461,32 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
+def _check_metadata(metadata: object) -> None:
+    if not isinstance(metadata, str) or len(metadata) > MAX_METADATA_LENGTH:
+        raise Error(
+            f"metadata must be a string of at most {MAX_METADATA_LENGTH} characters",
+            kind=Kind.ILL_FORMED,
+        )
+
+
+def _check_limit(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise Error("Attachment is too large", f"more than {limit} bytes", kind=Kind.TOO_LARGE)
+
+
 def _limit(content: Content, upload: Upload, max_size: int | None) -> None:
     """Limit content to the rest of an upload, or to the limit for an attachment."""
     reason = "the limit for an attachment" if upload.size is None else "the size of the upload"
-    most = max_size if upload.size is None else upload.size
+    most = choose_limit(upload.max_size, max_size) if upload.size is None else upload.size
     if most is not None:
         content.limit(most - upload.offset, reason)
+
+
+def _remaining(upload: Upload) -> int | None:
+    """Return after how many bytes an upload is complete, if that is known."""
+    if upload.size is None or upload.partial or upload.is_open:
+        return None
+    return upload.size - upload.offset
 
 
 def _keepable(metadata: str) -> str:
@@ -386,7 +518,10 @@ def _encode(upload: Upload) -> bytes:
         "metadata": upload.metadata,
         "partial": upload.partial,
         "expires_at": upload.expires_at.isoformat(),
+        "max_size": upload.max_size,
     }
+    if upload.is_open:  # a previous release cannot read this field
+        record["is_open"] = True
     return json.dumps(record).encode()
 
 

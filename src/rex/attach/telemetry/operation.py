@@ -181,6 +181,6 @@ def _telemetry() -> ModuleType | None:
 
 @functools.cache
 def _logger() -> Logger:
-    import logging
+    from rex.core.log import get_logger
 
-    return logging.getLogger("rex.attach")
+    return get_logger("rex.attach")

@@ -24,6 +24,7 @@ __all__ = [
 NAME = "user.rex.attach"
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
+_from_json = json.JSONDecoder().decode
 
 
 def attach_attributes(fd: int, attributes: dict[str, str]) -> bool:
@@ -84,7 +85,7 @@ def _encode(attributes: dict[str, str]) -> bytes:
 
 def _decode(recorded: bytes) -> dict[str, str]:
     try:
-        attributes = json.loads(recorded.decode())
+        attributes = _from_json(recorded.decode())
     except ValueError:
         return {}
     if not isinstance(attributes, dict):

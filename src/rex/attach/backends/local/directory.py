@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DIRECTORY_MODE",
     "NOTHING_THERE",
+    "STARTED_SIZE",
     "Directory",
     "NewFile",
     "OpenFile",
@@ -54,14 +54,11 @@ class Directory:
         self.path = path
         self.fd = fd
         self._status = os.fstat(fd)
+        self.device = self._status.st_dev
+        """The device of the directory (``st_dev``)."""
 
     def __del__(self) -> None:
         os.close(self.fd)
-
-    @property
-    def device(self) -> int:
-        """The device of the directory (``st_dev``)."""
-        return self._status.st_dev
 
     def is_same(self, status: os.stat_result) -> bool:
         """Return whether a status is the status of this directory.
@@ -146,7 +143,7 @@ class NewFile:
         self._started = 0
         self.fd = self._open_unnamed(mode)
         if self.fd < 0:
-            self._partial = f".partial-{secrets.token_hex(16)}"
+            self._partial = f".partial-{os.urandom(16).hex()}"
             flags = _NEW_FILE | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             self.fd = os.open(self._partial, flags, mode, dir_fd=root)
             with suppress(OSError):  # some file systems have no locks
@@ -193,7 +190,7 @@ class NewFile:
 
     def replace(self, name: str, parent: int) -> None:
         """Link the file to a name, replacing any file of that name."""
-        temporary = f".partial-{secrets.token_hex(16)}"
+        temporary = f".partial-{os.urandom(16).hex()}"
         self.link(temporary, parent)
         os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
 

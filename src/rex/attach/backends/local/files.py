@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunks", "Files", "read_if_cached"]
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 MAX_RACES = 100
 """The number of attempts to publish a file while removals delete its empty directories."""
 
@@ -238,8 +239,10 @@ class Chunks(Iterator[bytes]):
         # Clear it first: closed twice, the descriptor may belong to another file by then.
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            with suppress(OSError):  # nothing was written to it
+            try:  # noqa: SIM105 - `suppress` takes longer than the call
                 os.close(fd)
+            except OSError:  # nothing was written to it
+                pass
 
     __del__ = close
 
@@ -259,7 +262,7 @@ def read_if_cached(fd: int, position: int, size: int) -> bytes | None:
 
 def _metadata(status: os.stat_result, attributes: dict[str, str], name: str) -> Metadata:
     digest = attributes.get("sha256", "")
-    if not re.fullmatch("[0-9a-f]{64}", digest):
+    if not _SHA256.fullmatch(digest):
         digest = ""
     return Metadata(
         size=status.st_size,

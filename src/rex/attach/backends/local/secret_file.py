@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from contextlib import suppress
 
@@ -28,7 +27,7 @@ def own_secret(root: int) -> bytes:
     except FileNotFoundError:
         pass
     with NewFile(root, SECRET_MODE) as file:
-        file.write(secrets.token_bytes(SECRET_BYTES))
+        file.write(os.urandom(SECRET_BYTES))
         os.fsync(file.fd)
         with suppress(FileExistsError):  # another process was first
             file.link(SECRET_NAME, root)

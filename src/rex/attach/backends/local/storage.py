@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -63,6 +62,10 @@ class LocalStorage(ServiceLinksStorage):
     def __repr__(self) -> str:
         return f"LocalStorage({self.directory!r})"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how to open the same directory."""
+        return self._restorable(self.directory, require_marker=self._require_marker)
+
     def close(self) -> None:
         """Release the root and the directory of the day."""
         super().close()
@@ -95,9 +98,11 @@ class LocalStorage(ServiceLinksStorage):
         if create and (is_new or is_used):
             self._tree.mark()
         elif create:
-            import logging  # slow, and operations check whether it was imported
+            from rex.core.log import (
+                get_logger,  # slow; operations check whether logging is imported
+            )
 
-            logging.getLogger("rex.attach").warning(
+            get_logger("rex.attach").warning(
                 "%s is empty and has no marker (.rex-attach): its disk may not be mounted; if it "
                 "is, create the marker: rex attach init",
                 self.directory,
@@ -173,6 +178,9 @@ class LocalStorage(ServiceLinksStorage):
             resumable=LocalResumable(self._files),
             garbage=self._garbage,
             diagnostics=self._doctors,
+            one_remover=True,
+            create_once=True,
+            directory=self.directory,
         )
 
     def _garbage(self, before: datetime.datetime) -> Iterator[Garbage]:
@@ -254,7 +262,7 @@ def make(config: LocalConfig, **options: Unpack[StorageOptions]) -> LocalStorage
 def _try_to_store(root: int) -> None:
     """Write, link and remove an empty file, as storing an attachment does."""
     with NewFile(root) as file:
-        name = f".partial-{secrets.token_hex(16)}"
+        name = f".partial-{os.urandom(16).hex()}"
         os.fsync(file.fd)
         file.link(name, root)
         os.unlink(name, dir_fd=root)

@@ -14,6 +14,7 @@ from rex.attach.backends.service_links import ServiceLinksStorage
 from rex.attach.content.content import READ_SIZE, Content
 from rex.attach.content.reader import Body
 from rex.attach.info import Metadata
+from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,11 +39,24 @@ class MemoryStorage(ServiceLinksStorage):
     def __repr__(self) -> str:
         return "MemoryStorage()"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Raise an `UNSUPPORTED` error: another process would not have the attachments."""
+        raise Error(
+            "A storage in memory cannot be pickled",
+            "another process would not have its attachments",
+            kind=Kind.UNSUPPORTED,
+        )
+
     def _own_secret(self) -> bytes:
         return self._random
 
     def _abilities(self) -> Abilities:
-        return Abilities(links=self._links(), resumable=self._unfinished)
+        return Abilities(
+            links=self._links(),
+            resumable=self._unfinished,
+            one_remover=True,
+            create_once=True,
+        )
 
     def _put(self, key: str, content: Content, content_type: str) -> None:
         data = b"".join(content)
@@ -99,6 +113,7 @@ class _MemoryDrafts(Resumable):
     def __init__(self, put: Callable[[str, Content, str], None]) -> None:
         self._put = put
         self._held: dict[str, tuple[bytes, bytearray]] = {}
+        self._published: set[str] = set()
         self._holds = Holds()
 
     def create(
@@ -125,14 +140,22 @@ class _MemoryDrafts(Resumable):
 
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
-    ) -> None:
+    ) -> bool:
         del digest
+        if key in self._published:
+            return False
         content = Content(self._find(key)[1])
         content.upload_metadata = upload_metadata
         self._put(key, content, content_type)
-        del self._held[key]
+        self._published.add(key)
+        return True
+
+    def forget(self, key: str) -> None:
+        self._held.pop(key, None)
+        self._published.discard(key)
 
     def remove(self, key: str) -> bool:
+        self._published.discard(key)
         return self._held.pop(key, None) is not None
 
     def keys(self) -> Iterator[str]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import abc
 import base64
-import os
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-
-import obstore
-import obstore.exceptions
+from typing import TYPE_CHECKING, Any, Literal
 
 from rex.attach.backend.failures import Meaning
 from rex.attach.backend.multipart import MAX_PARTS
+from rex.attach.backends.objects import native
 from rex.attach.backends.objects.pump import feed
+from rex.attach.backends.objects.requests import UNKNOWN
 from rex.attach.content.content import READ_SIZE
 from rex.attach.content.media_type import DEFAULT_TYPE, disposition, normalize_coding
 from rex.attach.content.reader import Body
@@ -24,7 +22,7 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from obstore import GetOptions
+    from obstore import GetOptions, GetResult
     from obstore.store import ObjectStore
 
     from rex.attach.content.content import Content
@@ -33,7 +31,6 @@ __all__ = [
     "PARTS_IN_FLIGHT",
     "PART_SIZE",
     "Objects",
-    "Runtime",
     "code_of",
     "digest_metadata",
     "encode_upload_metadata",
@@ -41,8 +38,6 @@ __all__ = [
     "object_headers",
     "part_size",
 ]
-
-T = TypeVar("T")
 
 MIB = 1024 * 1024
 PART_SIZE = 8 * MIB
@@ -52,31 +47,24 @@ MAX_PREFIX_BYTES = 700
 """S3 allows keys of up to 1,024 bytes, and a handle has up to 305."""
 
 _DIGEST = "sha256"
+_SHA256 = re.compile("[0-9a-f]{64}")
 _UPLOAD_METADATA = "upload_metadata"
 
-_VAGUE = Meaning(Kind.UNAVAILABLE, "The request to the server failed")
-
-_BY_CLASS: dict[type[Exception], Meaning] = {
-    obstore.exceptions.AlreadyExistsError: Meaning(Kind.EXISTS, "Attachment exists already"),
-    obstore.exceptions.PreconditionError: Meaning(Kind.EXISTS, "Attachment exists already"),
-    obstore.exceptions.NotFoundError: Meaning(Kind.NOT_FOUND, "Attachment does not exist"),
-    obstore.exceptions.PermissionDeniedError: Meaning(Kind.DENIED, "The server denies access"),
-    obstore.exceptions.UnauthenticatedError: Meaning(
-        Kind.DENIED, "The server does not accept the credentials"
-    ),
-    obstore.exceptions.NotSupportedError: Meaning(
-        Kind.UNSUPPORTED, "The server does not support the operation"
-    ),
-    obstore.exceptions.InvalidPathError: Meaning(
-        Kind.ILL_FORMED, "The server does not accept the key"
-    ),
-    obstore.exceptions.NotModifiedError: Meaning(Kind.CORRUPT, "The response has no content"),
-    obstore.exceptions.JoinError: Meaning(Kind.UNAVAILABLE, "The request was interrupted"),
-    obstore.exceptions.UnknownConfigurationKeyError: Meaning(
+_BY_NAME = {
+    "AlreadyExistsError": Meaning(Kind.EXISTS, "Attachment exists already"),
+    "PreconditionError": Meaning(Kind.EXISTS, "Attachment exists already"),
+    "NotFoundError": Meaning(Kind.NOT_FOUND, "Attachment does not exist"),
+    "PermissionDeniedError": Meaning(Kind.DENIED, "The server denies access"),
+    "UnauthenticatedError": Meaning(Kind.DENIED, "The server does not accept the credentials"),
+    "NotSupportedError": Meaning(Kind.UNSUPPORTED, "The server does not support the operation"),
+    "InvalidPathError": Meaning(Kind.ILL_FORMED, "The server does not accept the key"),
+    "NotModifiedError": Meaning(Kind.CORRUPT, "The response has no content"),
+    "JoinError": Meaning(Kind.UNAVAILABLE, "The request was interrupted"),
+    "UnknownConfigurationKeyError": Meaning(
         Kind.CONFIGURATION, "The configuration of obstore has an unknown key"
     ),
-    obstore.exceptions.GenericError: _VAGUE,
-    obstore.exceptions.BaseError: _VAGUE,
+    "GenericError": UNKNOWN,
+    "BaseError": UNKNOWN,
 }
 
 
@@ -101,45 +89,6 @@ def encode_upload_metadata(upload_metadata: str) -> dict[str, str]:
     return {_UPLOAD_METADATA: base64.b64encode(upload_metadata.encode()).decode()}
 
 
-class Runtime:
-    """Tracks whether obstore works in this process.
-
-    The threads of obstore start with the first request. A child that is forked after that has no
-    such threads and cannot start them again, so each of its requests would wait for ever.
-    """
-
-    started = False
-    lost = False
-
-    @classmethod
-    def enter(cls) -> None:
-        """Record that obstore is in use; raise `UNSUPPORTED` if it cannot work."""
-        if cls.lost:
-            raise Error(
-                "The storage was used before this process was forked, and does not work here",
-                "use it first after the fork, or start processes with 'spawn' or 'forkserver'",
-                kind=Kind.UNSUPPORTED,
-                code="forked",
-            )
-        cls.started = True
-
-    @classmethod
-    def watch(cls, items: Iterator[T]) -> Iterator[T]:
-        """Yield the items of an iterator of obstore, unless the process is forked."""
-        cls.enter()
-        for item in items:
-            yield item
-            cls.enter()
-
-    @classmethod
-    def note_fork(cls) -> None:
-        """Record that this process is a fork of a process that may have used obstore."""
-        cls.lost = cls.started
-
-
-os.register_at_fork(after_in_child=Runtime.note_fork)
-
-
 class Objects(abc.ABC):
     """Objects by key; the path of an object is the prefix and the key."""
 
@@ -147,6 +96,7 @@ class Objects(abc.ABC):
         """Make no request yet; `setting` is the name of the setting that has the prefix."""
         self.prefix = _clean_prefix(prefix, setting)
         self._client: ObjectStore | None = None
+        self._generation = 0
 
     @abc.abstractmethod
     def _connect(self) -> ObjectStore:
@@ -154,10 +104,10 @@ class Objects(abc.ABC):
 
     @property
     def client(self) -> ObjectStore:
-        """The client of obstore. Errors: `UNSUPPORTED` in a fork of a process that used it."""
-        Runtime.enter()
-        if self._client is None:
-            self._client = self._connect()
+        """The client of obstore."""
+        generation = native.enter()
+        if self._client is None or self._generation != generation:
+            self._client, self._generation = self._connect(), generation
         return self._client
 
     def close(self) -> None:
@@ -172,7 +122,13 @@ class Objects(abc.ABC):
 
     def head(self, key: str) -> Metadata:
         """Return the metadata of an object."""
-        return _metadata(obstore.get(self.client, self.path(key), options={"head": True}))
+        return self._describe(
+            native.obstore.get(self.client, self.path(key), options={"head": True})
+        )
+
+    def _describe(self, result: GetResult) -> Metadata:
+        """Return the metadata in a response; raise `FileNotFoundError` for a discarded object."""
+        return _metadata(result)
 
     def exists(self, key: str) -> bool:
         """Return whether an object exists."""
@@ -189,8 +145,8 @@ class Objects(abc.ABC):
             options = {"range": (start, end)}
         elif start:
             options = {"range": {"offset": start}}
-        result = obstore.get(self.client, self.path(key), options=options)
-        return Body(_metadata(result), Runtime.watch(iter(result.stream(READ_SIZE))), end)
+        result = native.obstore.get(self.client, self.path(key), options=options)
+        return Body(self._describe(result), native.watch(iter(result.stream(READ_SIZE))), end)
 
     def put_whole(
         self,
@@ -208,7 +164,7 @@ class Objects(abc.ABC):
             **encode_upload_metadata(upload_metadata),
             _DIGEST: digest,
         }
-        obstore.put(
+        native.obstore.put(
             self.client,
             self.path(key),
             whole,
@@ -228,7 +184,7 @@ class Objects(abc.ABC):
         client = self.client
         feed(
             content,
-            lambda chunks: obstore.put(
+            lambda chunks: native.obstore.put(
                 client,
                 self.path(key),
                 chunks,
@@ -258,23 +214,23 @@ class Objects(abc.ABC):
 
     def read(self, path: str) -> bytes:
         """Return the bytes of an object."""
-        result = obstore.get(self.client, path)
+        result = native.obstore.get(self.client, path)
         _etag(result.meta)  # checks that the response is an object
         return bytes(result.bytes())
 
     def stream(self, path: str, chunk_size: int) -> Iterator[bytes]:
         """Yield the bytes of an object."""
-        result = obstore.get(self.client, path)
+        result = native.obstore.get(self.client, path)
         _etag(result.meta)
-        yield from Runtime.watch(iter(result.stream(chunk_size)))
+        yield from native.watch(iter(result.stream(chunk_size)))
 
     def write(self, path: str, data: bytes) -> None:
         """Store an object; replace an existing object."""
-        obstore.put(self.client, path, data, use_multipart=False)
+        native.obstore.put(self.client, path, data, use_multipart=False)
 
     def delete(self, path: str) -> None:
         """Remove an object, if it exists."""
-        obstore.delete(self.client, path)
+        native.obstore.delete(self.client, path)
 
 
 def code_of(failure: Exception) -> str:
@@ -286,8 +242,9 @@ def code_of(failure: Exception) -> str:
 def explain_obstore(failure: Exception) -> Meaning | None:
     """Return the meaning of an exception of obstore, or None for any other exception."""
     for known in type(failure).__mro__:
-        if known in _BY_CLASS:
-            meaning = _BY_CLASS[known]
+        # By their names: each copy of the library has exceptions of its own.
+        if known.__module__ == "obstore.exceptions" and known.__name__ in _BY_NAME:
+            meaning = _BY_NAME[known.__name__]
             is_vague = meaning.kind is Kind.UNAVAILABLE
             return meaning.because(_reason(failure)) if is_vague else meaning
     return None
@@ -323,13 +280,13 @@ def _etag(meta: Any) -> str:
     """Return the ETag of an object; raise if it is missing, as in the page of a web server."""
     etag = meta["e_tag"]
     if not etag:
-        raise obstore.exceptions.GenericError("the response has no ETag")
+        raise native.obstore.exceptions.GenericError("the response has no ETag")
     return str(etag)
 
 
 def _digest_of(recorded: str | None) -> str | None:
     """Return the recorded SHA-256; None if another program recorded something else."""
-    return recorded if recorded and re.fullmatch("[0-9a-f]{64}", recorded) else None
+    return recorded if recorded and _SHA256.fullmatch(recorded) else None
 
 
 def digest_metadata(digest: str | None) -> dict[str, str]:
@@ -339,6 +296,8 @@ def digest_metadata(digest: str | None) -> dict[str, str]:
 
 def _decode_upload_metadata(given: str) -> str:
     """Return the recorded upload metadata; empty if another program recorded something else."""
+    if not given:  # almost always
+        return ""
     try:
         return base64.b64decode(given, validate=True).decode()
     except ValueError:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, ClassVar, Literal, Unpack
 
-import obstore
-import obstore.exceptions
-
 from rex.attach.backend.multipart import MAX_PARTS
+from rex.attach.backends.objects import native
 from rex.attach.backends.objects.objects import (
     PART_SIZE,
-    Runtime,
     code_of,
     explain_obstore,
     part_size,
@@ -104,21 +101,26 @@ class ObjectStorage(Storage):
 
     def _list(self, day: datetime.date | None, after: str | None) -> Iterator[str]:
         folder = self._objects.path("" if day is None else day.isoformat().replace("-", "/"))
-        pages = obstore.list(
+        generation = native.enter()
+        pages = native.obstore.list(
             self._objects.client,
             folder.rstrip("/") or None,
             offset=None if after is None else self._objects.path(after),
         )
-        for page in Runtime.watch(pages):
+        for page in pages:
             for meta in page:
                 key = meta["path"].removeprefix(self.prefix)
                 if after is None or key > after:  # not every server respects `offset`
+                    after = key
                     yield key
+            if native.enter() != generation:
+                yield from self._list(day, after)
+                return
 
     def _translate(self, failure: Exception, handle: str | None) -> Error | None:
         if isinstance(failure, FileNotFoundError) and code_of(failure) in self._codes:
             # obstore reports a missing bucket as a missing object.
-            failure = obstore.exceptions.GenericError(str(failure))
+            failure = native.obstore.exceptions.GenericError(str(failure))
         return super()._translate(failure, handle)
 
     def _explain(self, failure: Exception) -> Meaning | None:
@@ -129,5 +131,7 @@ class ObjectStorage(Storage):
 
 def _whole(content: Content) -> bytes | None:
     """Return all bytes of the content, or None if it is too large for one request."""
-    content.limit(part_size(content) * MAX_PARTS, "the largest size of a multipart upload")
-    return content.whole(PART_SIZE)
+    whole = content.whole(PART_SIZE)
+    if whole is None:
+        content.limit(part_size(content) * MAX_PARTS, "the largest size of a multipart upload")
+    return whole

@@ -5,38 +5,44 @@ from __future__ import annotations
 import copy
 import datetime
 import functools
-import logging
 import re
+import time
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
-
-from obstore.store import S3Store
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from rex.attach.backend.diagnostics import MAX_ANSWER
+from rex.attach.backends.objects import native
+from rex.attach.backends.objects.connection import (
+    CONNECT_SECONDS,
+    check_name,
+    client_options,
+    origin,
+    retry_options,
+)
 from rex.attach.backends.objects.objects import Objects
 from rex.attach.backends.s3.certificates import read_certificates, trust
 from rex.attach.backends.s3.codes import PLACE
-from rex.attach.backends.s3.control import FIRST_PAUSE, LONGEST_PAUSE, S3Control
+from rex.attach.backends.s3.control import S3Control
 from rex.attach.backends.s3.credentials import AwsChain, static_credentials
-from rex.attach.backends.s3.proxies import proxy_for
-from rex.attach.handle import show
-from rex.attach.links.link import PresignedLink
+from rex.attach.links.link import PresignedLink, round_down
 from rex.attach.links.sigv4 import Credentials, encode_path, endpoint_for, presign_url
 from rex.core import Error, Kind, Secret
+from rex.core.log import get_logger
+from rex.core.secret import reveal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obstore.store import ClientConfig, S3Credential
+    from obstore.store import S3Credential, S3Store
 
     from rex.attach.backends.s3.config import Addressing, S3Config
     from rex.attach.backends.s3.credentials import CredentialsProvider
     from rex.attach.links.client import Client
+    from rex.core.secret import AnySecret
 
-__all__ = ["Bucket"]
+__all__ = ["Bucket", "Term"]
 
-log = logging.getLogger("rex.attach")
+log = get_logger("rex.attach")
 
 DEFAULT_REGION = "us-east-1"
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -47,11 +53,16 @@ _BUCKET_RULE = (
     "The bucket name must consist of 1 to 255 letters, digits, dots, hyphens and underscores, and "
     "begin with a letter or digit"
 )
-CONNECT_SECONDS = 5
-MAX_RETRIES = 1_000_000
-"""So many that `timeout` decides: the default of obstore, 10, is over within seconds."""
-NO_PROXY = "http://127.0.0.1:9"
-"""A dead end for every host except the endpoint: obstore must not follow redirects to them."""
+
+
+class Term(NamedTuple):
+    """When a link is signed and expires, and with which credentials."""
+
+    now: datetime.datetime
+    credentials: Credentials
+    lifetime: int
+    """In seconds."""
+    expires_at: datetime.datetime
 
 
 class Bucket(Objects):
@@ -63,29 +74,32 @@ class Bucket(Objects):
         given = static_credentials(config.access_key, secret_key, session_token)
         chain = AwsChain() if given is None else None
         self.config = config
-        self.name = _check_name(config.bucket, _BUCKET, "attach_s3_bucket", _BUCKET_RULE)
+        self.name = check_name(config.bucket, _BUCKET, "attach_s3_bucket", _BUCKET_RULE)
         self.credentials: CredentialsProvider = given or chain or AwsChain()
         region = config.region or (chain and chain.region()) or DEFAULT_REGION
-        self.region = _check_name(region, _REGION, "attach_s3_region", _REGION_RULE)
+        self.region = check_name(region, _REGION, "attach_s3_region", _REGION_RULE)
         self.is_aws = config.endpoint is None or ".amazonaws.com" in config.endpoint
-        self.endpoint = _origin(config.endpoint or endpoint_for(self.region))
+        self.endpoint = origin(config.endpoint or endpoint_for(self.region))
         self.addressing: Addressing = config.addressing or _usual_addressing(config)
-        self._public_endpoint = _origin(config.public_endpoint or self.endpoint)
+        self._newest: tuple[str, datetime.datetime] = "", _now()
+        """The last session token that signed a link with a window, and when it first did."""
+        self._public_endpoint = origin(config.public_endpoint or self.endpoint)
 
     def with_addressing(self, addressing: Addressing) -> Self:
         """Return the same bucket with a different addressing."""
         other = copy.copy(self)
         other.addressing = addressing
         other.close()
-        other.__dict__.pop("control", None)
+        for name in ("control", "url", "public_url"):
+            other.__dict__.pop(name, None)
         return other
 
-    @property
+    @functools.cached_property
     def url(self) -> str:
         """The address of the bucket for the application."""
         return self._locate(self.endpoint)
 
-    @property
+    @functools.cached_property
     def public_url(self) -> str:
         """The address of the bucket for clients."""
         return self._locate(self._public_endpoint)
@@ -104,23 +118,10 @@ class Bucket(Objects):
     def _connect(self) -> S3Store:
         virtual = self.addressing == "virtual"
         endpoint = self.url if virtual else self.endpoint
-        options: ClientConfig = {
-            "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": datetime.timedelta(
-                seconds=min(CONNECT_SECONDS, self.config.timeout)
-            ),
-            "read_timeout": datetime.timedelta(seconds=self.config.timeout),
-            # A large attachment may take long, provided that bytes keep arriving.
-            "timeout": datetime.timedelta(days=7),
-            "user_agent": "rex-attach",
-        }
+        options = client_options(self.endpoint, endpoint, self.config.timeout)
         if self.config.ca_file is not None:
             options["root_certificate"] = read_certificates(self.config.ca_file)
-        proxy = proxy_for(self.endpoint)
-        options["proxy_url"] = proxy or NO_PROXY
-        if proxy is None:  # or obstore would read the environment
-            options["proxy_excludes"] = urlsplit(endpoint).hostname or ""
-        return S3Store(
+        return native.obstore.store.S3Store(
             self.name,
             # Override all that obstore would read from the environment.
             config={
@@ -138,15 +139,7 @@ class Bucket(Objects):
             # Must not refer to the bucket, which has the client: no collector sees such a cycle.
             credential_provider=_adapt_credentials(self.credentials),
             client_options=options,
-            retry_config={
-                "retry_timeout": datetime.timedelta(seconds=self.config.timeout),
-                "max_retries": MAX_RETRIES,
-                "backoff": {
-                    "init_backoff": datetime.timedelta(seconds=FIRST_PAUSE),
-                    "max_backoff": datetime.timedelta(seconds=LONGEST_PAUSE),
-                    "base": 2,
-                },
-            },
+            retry_config=retry_options(self.config.timeout),
         )
 
     @functools.cached_property
@@ -203,13 +196,16 @@ class Bucket(Objects):
         *,
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
+        window: int = 0,
         is_kept: bool = False,
     ) -> PresignedLink:
-        """Sign a request; `is_kept` lets browsers cache the response until the link expires."""
-        now, credentials, lifetime = self.lifetime(seconds)
-        expires_at = now + datetime.timedelta(seconds=lifetime)
+        """Sign a request; `is_kept` lets browsers cache the response until the link expires.
+
+        With a `window` in seconds, the time of signing is rounded down to a multiple of it.
+        """
+        now, credentials, lifetime, expires_at = self.term(seconds, window)
         if is_kept:
-            end = format_datetime(expires_at, usegmt=True)
+            end = _http_date(expires_at)
             caching = {"response-cache-control": "private, immutable", "response-expires": end}
             query = {**(query or {}), **caching}
         url = presign_url(
@@ -224,18 +220,19 @@ class Bucket(Objects):
         )
         return PresignedLink(method, url, headers or {}, {}, expires_at)
 
-    def lifetime(self, seconds: float) -> tuple[datetime.datetime, Credentials, int]:
-        """Return the current time, the credentials, and the lifetime in seconds of a new link.
+    def term(self, seconds: float, window: int = 0) -> Term:
+        """Return when a new link is signed and expires, and with which credentials.
 
-        A link expires with the temporary credentials that sign it, at the latest. Errors:
-        `UNAVAILABLE` if they have expired.
+        The time is the current time, or the start of the window that contains it. A link expires
+        with the temporary credentials that sign it, at the latest. Errors: `UNAVAILABLE` if they
+        have expired.
         """
-        now = _now()
         credentials = self.credentials()
+        now = self._signing_time(credentials, window)
         lifetime = int(seconds)
         if credentials.expires_at is not None:
             left = int((credentials.expires_at - now).total_seconds())
-            if left < 1:
+            if credentials.expires_at - _now() < datetime.timedelta(seconds=1):
                 raise Error(
                     "The temporary S3 credentials have expired, so they cannot sign a link",
                     kind=Kind.UNAVAILABLE,
@@ -244,7 +241,21 @@ class Bucket(Objects):
             if left < lifetime:
                 log.info("a link expires in %d seconds, with its temporary credentials", left)
                 lifetime = left
-        return now, credentials, lifetime
+        expires_at = now + datetime.timedelta(seconds=lifetime)
+        return Term(now, credentials, lifetime, expires_at)
+
+    def _signing_time(self, credentials: Credentials, window: int) -> datetime.datetime:
+        now = _now()
+        if not window:
+            return now
+        start = datetime.datetime.fromtimestamp(round_down(now.timestamp(), window), datetime.UTC)
+        if credentials.session_token is None:
+            return start
+        # The credentials may be younger than the window: a server need not accept a time before
+        # they were issued, which is not after this process first saw them.
+        if self._newest[0] != credentials.session_token:
+            self._newest = credentials.session_token, now
+        return max(start, self._newest[1])
 
 
 def _adapt_credentials(provider: CredentialsProvider) -> Callable[[], S3Credential]:
@@ -262,32 +273,25 @@ def _adapt_credentials(provider: CredentialsProvider) -> Callable[[], S3Credenti
     return provide
 
 
-def _check_name(value: str, form: re.Pattern[str], setting: str, rule: str) -> str:
-    if not form.fullmatch(value):
-        raise Error(
-            rule,
-            show(value),
-            kind=Kind.CONFIGURATION,
-            code="wrong-setting",
-            setting=setting,
-        )
-    return value
-
-
-def _origin(endpoint: str) -> str:
-    """Return the endpoint in the form to sign and compare: lower-case scheme, no final slash."""
-    scheme, separator, rest = endpoint.partition("://")
-    return f"{scheme.lower()}{separator}{rest}".rstrip("/")
-
-
 def _usual_addressing(config: S3Config) -> Addressing:
     # The certificate of AWS does not cover bucket names with dots.
     return "path" if config.endpoint is not None or "." in config.bucket else "virtual"
 
 
-def _secret(value: str | Secret | None) -> Secret | None:
-    return Secret(value) if isinstance(value, str) else value
+def _secret(value: AnySecret | None) -> Secret | None:
+    return None if value is None else Secret(str(reveal(value)))
+
+
+@functools.lru_cache(maxsize=16)
+def _http_date(date: datetime.datetime) -> str:
+    return format_datetime(date, usegmt=True)
 
 
 def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    return _second(int(time.time()))
+
+
+@functools.lru_cache(maxsize=16)
+def _second(seconds: int) -> datetime.datetime:
+    """Return a time; the same object within a second, whose hash the caches of signing share."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)

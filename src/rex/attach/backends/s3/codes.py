@@ -5,7 +5,7 @@ from __future__ import annotations
 from rex.attach.backend.failures import Meaning
 from rex.core import Kind
 
-__all__ = ["CONTROL_CODES", "PLACE", "S3_CODES", "UNKNOWN"]
+__all__ = ["CONTROL_CODES", "PLACE", "S3_CODES"]
 
 PLACE = ".drafts"
 """The folder of resumable uploads, after the prefix; the key of an attachment is never in it."""
@@ -39,7 +39,6 @@ S3_CODES = {
 }
 """The meanings of error codes in responses to requests for objects."""
 
-UNKNOWN = Meaning(Kind.UNAVAILABLE, "The request to the server failed")
 _NOT_UNDERSTOOD = Meaning(Kind.ILL_FORMED, "The server considers the request invalid")
 _NO_UPLOAD = Meaning(Kind.NOT_FOUND, "The upload does not exist")
 

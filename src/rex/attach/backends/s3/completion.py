@@ -15,7 +15,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from rex.attach.backends.s3.control import FIRST_PAUSE, LONGEST_PAUSE, S3Control, S3Failure
+from rex.attach.backends.objects.requests import FIRST_PAUSE, LONGEST_PAUSE
+from rex.attach.backends.s3.control import S3Control, S3Failure
 from rex.core import Kind
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ _MD5 = re.compile("[0-9a-f]{32}")
 _sleep = time.sleep
 
 
-def complete(control: S3Control, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-    """Complete an upload with these parts.
+def complete(control: S3Control, key: str, upload_id: str, parts: Sequence[Part]) -> bool:
+    """Complete an upload with these parts; return whether it was certainly this call that did.
 
     Raise `FileExistsError`, and change nothing, if the key has a different object. After a lost
     response, the ETag of the object tells whether it consists of these parts.
@@ -56,7 +57,7 @@ def complete(control: S3Control, key: str, upload_id: str, parts: Sequence[Part]
         if etag is None:  # another upload with the same bytes may have made it
             with suppress(S3Failure):
                 control.abort(key, upload_id)
-        return
+        return etag is not None
     if found is not None and found.etag != etag:
         raise FileExistsError
     stored = 0 if found is None else found.size

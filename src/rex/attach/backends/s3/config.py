@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from rex.attach.backend.config import BackendSpec, option
+from rex.attach.backend.config import BackendSpec, option, read_place, timeout_option
 from rex.core import typed
 
 if TYPE_CHECKING:
-    from urllib.parse import SplitResult
-
-    from rex.core import Secret
+    from rex.core.secret import AnySecret
 
 __all__ = ["Addressing", "S3Config", "spec"]
 
@@ -38,8 +36,8 @@ class S3Config:
     access_key: str | None = option(
         typed.text, None, help="the access key; default: the AWS chain provides the credentials"
     )
-    secret_key: str | Secret | None = option(typed.text, None, secret=True, help="the secret key")
-    session_token: str | Secret | None = option(
+    secret_key: AnySecret | None = option(typed.text, None, secret=True, help="the secret key")
+    session_token: AnySecret | None = option(
         typed.text, None, secret=True, help="the session token of temporary credentials"
     )
     prefix: str = option(typed.text, "", in_url=True, help="the folder in the bucket for all keys")
@@ -52,11 +50,7 @@ class S3Config:
     ca_file: str | None = option(
         typed.path, None, help="a PEM file of certificates to trust in addition to the system's"
     )
-    timeout: float = option(
-        typed.between(typed.duration, 0.1, 3600, "from a tenth of a second to an hour"),
-        30.0,
-        help="how long to retry a failing request, and to wait for a silent server",
-    )
+    timeout: float = timeout_option()
     checksums: bool = option(
         typed.boolean,
         True,
@@ -64,20 +58,12 @@ class S3Config:
     )
 
 
-def _read_url(parts: SplitResult) -> dict[str, str] | None:
-    from urllib.parse import unquote
-
-    if not parts.netloc or "@" in parts.netloc:
-        return None
-    return {"bucket": parts.netloc, "prefix": unquote(parts.path)}
-
-
 spec = BackendSpec(
     scheme="s3",
     example="s3://bucket/prefix?endpoint=…",
     config=S3Config,
     prefix="attach_s3_",
-    read_url=_read_url,
+    read_url=read_place("bucket"),
     factory="rex.attach.backends.s3.storage:S3Storage",
     extra="s3",
 )

@@ -10,16 +10,15 @@ import datetime
 import hashlib
 import logging
 import os
-import random
 import ssl
-import time
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rex.attach.backend.multipart import MAX_PARTS, Part
-from rex.attach.backends.s3.codes import CONTROL_CODES, UNKNOWN
-from rex.attach.backends.s3.proxies import proxy_for
+from rex.attach.backends.objects.connection import CONNECT_SECONDS, proxy_for
+from rex.attach.backends.objects.requests import Listed, ServerFailure, retry
+from rex.attach.backends.s3.codes import CONTROL_CODES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -27,33 +26,29 @@ if TYPE_CHECKING:
 
     from rex.attach.backends.s3.credentials import CredentialsProvider
 
-__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Found", "Kept", "S3Control", "S3Failure"]
+__all__ = ["Found", "Kept", "S3Control", "S3Failure"]
 
-CONNECT_SECONDS = 5
-MAX_TEXT = 300
 SIGNING_LOGGERS = ("botocore.auth", "botocore.endpoint")
 """Loggers of botocore that log signatures at DEBUG; here, only if configured by name."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
-"""Seconds between two attempts of a request; each pause is about twice the previous pause."""
 
-_sleep = time.sleep
+PASSING = frozenset(
+    {
+        "BadDigest",
+        "InternalError",
+        "MalformedAnswer",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+    }
+)
+"""The codes after which a retry may succeed."""
 
 
-class S3Failure(Exception):  # noqa: N818 - it becomes an `Error`
-    """An error response of the server, with the code and message of S3; or no response.
+class S3Failure(ServerFailure):
+    """An error response of the server, with the code and message of S3; or no response."""
 
-    `meaning` has the kind and message for users; `is_passing` is whether a retry may succeed.
-    """
-
-    def __init__(self, code: str, message: str = "", *, is_passing: bool = False) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.is_passing = is_passing or code in _PASSING
-        meaning = CONTROL_CODES.get(code, UNKNOWN)
-        details = ": ".join(text for text in (code, message) if text)[:MAX_TEXT]
-        is_vague = meaning.kind is Kind.UNAVAILABLE and details.isprintable()
-        self.meaning = meaning.because(details) if is_vague else meaning
-        self.kind = meaning.kind
+    codes = CONTROL_CODES
+    passing = PASSING
 
 
 class Found(NamedTuple):
@@ -61,14 +56,6 @@ class Found(NamedTuple):
 
     size: int
     etag: str
-
-
-class Listed(NamedTuple):
-    """An object in a listing."""
-
-    key: str
-    size: int
-    modified: datetime.datetime
 
 
 class Kept(NamedTuple):
@@ -296,16 +283,7 @@ class S3Control:
 
     def _ask(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
         """Send a request, retrying for `timeout` seconds; the result has the `required` fields."""
-        deadline = _now() + self.timeout
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                return self.ask_once(operation, *required, **arguments)
-            except S3Failure as failure:
-                if not failure.is_passing or _now() + pause > deadline:
-                    raise
-            _sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
-            pause = min(2 * pause, LONGEST_PAUSE)
+        return retry(lambda: self.ask_once(operation, *required, **arguments), self.timeout)
 
     def ask_once(self, operation: str, *required: str, **arguments: Any) -> dict[str, Any]:
         """Call an operation of botocore, without retries."""
@@ -437,20 +415,3 @@ def _parse_time(text: str) -> datetime.datetime:
 
         parsed: datetime.datetime = parse_timestamp(text)
         return parsed
-
-
-def _now() -> float:
-    return time.monotonic()
-
-
-_PASSING = frozenset(
-    {
-        "BadDigest",
-        "InternalError",
-        "MalformedAnswer",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "SlowDown",
-    }
-)
-"""The codes after which a retry may succeed."""

@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 from rex.attach.backend.diagnostics import Step, fail, ok, warn
@@ -114,7 +115,7 @@ class S3Doctor(S3SettingsDoctor):
     def _takes_damaged_part(self, handle: str) -> bool:
         uploads, control = self._s3.multipart, self._bucket.control
         upload_id = uploads.create(handle, "text/plain")
-        part = {"Key": uploads.key(handle), "UploadId": upload_id, "PartNumber": 1}
+        part = {"Key": self._s3.key_of_handle(handle), "UploadId": upload_id, "PartNumber": 1}
         md5 = base64.b64encode(hashlib.md5(b"other", usedforsecurity=False).digest()).decode()
         try:
             control.ask_once("upload_part", Body=CONTENT, ContentMD5=md5, **part)
@@ -127,7 +128,7 @@ class S3Doctor(S3SettingsDoctor):
     def _completion(self, reserve: Callable[[], str]) -> Check:
         """Complete two uploads of one handle, like two concurrent clients."""
         uploads, control, handle = self._s3.multipart, self._bucket.control, reserve()
-        key = uploads.key(handle)
+        key = self._s3.key_of_handle(handle)
         begun: list[str] = []
         try:
             begun.append(uploads.create(handle, "text/plain"))
@@ -155,7 +156,7 @@ class S3Doctor(S3SettingsDoctor):
     def _send(
         self, method: str, handle: str, headers: dict[str, str], content: bytes | None = None
     ) -> Answer:
-        now, credentials, _ = self._bucket.lifetime(60)
+        now, credentials, *_ = self._bucket.term(60)
         url = presign_url(
             method,
             f"{self._bucket.url}/{encode_path(self._bucket.path(handle[1:]))}",
@@ -183,7 +184,9 @@ class S3Doctor(S3SettingsDoctor):
             self._needed = "s3:PutObject"
             begun[handle] = uploads.create(handle, "text/plain")
             with self._s3.map_errors(handle):
-                part = control.upload_part(uploads.key(handle), begun[handle], 1, CONTENT)
+                part = control.upload_part(
+                    self._s3.key_of_handle(handle), begun[handle], 1, CONTENT
+                )
             self._needed = "s3:ListMultipartUploadParts"
             if [part] != [*uploads.parts(handle, begun[handle])]:
                 return fail("part-not-listed", "the server does not list the uploaded part")
@@ -193,7 +196,7 @@ class S3Doctor(S3SettingsDoctor):
             begun[other] = uploads.create(other, "text/plain")
             self._needed = "s3:ListBucketMultipartUploads"
             with self._s3.map_errors(other):
-                control.list_multiparts(uploads.key(other))
+                control.list_multiparts(self._s3.key_of_handle(other))
             self._needed = "s3:AbortMultipartUpload"
             uploads.abort(other, begun[other])
             del begun[other]
@@ -301,7 +304,7 @@ class S3Doctor(S3SettingsDoctor):
     def not_shared(self, origin: str) -> Sequence[str]:
         return (
             "add a CORS rule to the bucket, and check that no proxy removes the header Origin:",
-            f"$ rex attach cors --origin {origin} --apply",
+            f"$ rex attach cors --origin {shlex.quote(origin)} --apply",
             json.dumps({"CORSRules": [self._s3.cors.make_rule([origin])]}),
         )
 

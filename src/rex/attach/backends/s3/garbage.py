@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.backend.garbage import Garbage, GarbageKind
+from rex.attach.backends.objects.garbage import find_remains
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.control import S3Failure
 from rex.attach.backends.s3.resumable import RECORD, S3Resumable
@@ -34,7 +34,8 @@ def find_garbage(
     A multipart upload is garbage once its `lifetime` has passed, unless it belongs to a resumable
     upload, with which it ends.
     """
-    targets = set(S3Resumable(bucket).targets())
+    uploads = S3Resumable(bucket)
+    targets = set(uploads.targets())
     control = bucket.control
     for path, upload_id, began in control.list_uploads(bucket.prefix):
         name = path.removeprefix(bucket.prefix)
@@ -43,7 +44,10 @@ def find_garbage(
             size = _size(control, path, upload_id)
             clear = partial(_abort, control, path, upload_id)
             yield Garbage(GarbageKind.PARTS, name, began + lifetime, size, clear)
-    yield from _find_remains(bucket, before, lifetime)
+    remains = control.objects(bucket.path(f"{PLACE}/"))
+    yield from find_remains(
+        bucket, remains, before, lifetime, record=RECORD, is_over=uploads.is_over
+    )
 
 
 def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, Any]]:
@@ -75,26 +79,6 @@ def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, 
     ]
 
 
-def _find_remains(
-    bucket: Bucket, before: datetime.datetime, lifetime: datetime.timedelta
-) -> Iterator[Garbage]:
-    """Yield objects of resumable uploads without a record, or whose upload ended long ago."""
-    found = bucket.control.objects(bucket.path(f"{PLACE}/"))
-    for folder, group in itertools.groupby(found, lambda each: each.key.rpartition("/")[0]):
-        objects = {each.key: each for each in group}
-        record = objects.pop(f"{folder}/{RECORD}", None)
-        if record is not None:
-            is_old = record.modified + lifetime < before
-            if not is_old or not S3Resumable(bucket).is_over(record.key):
-                continue
-            objects = {record.key: record, **objects}
-        for path, each in objects.items():
-            if each.modified < before:
-                clear = partial(_delete, bucket, path)
-                name = path.removeprefix(bucket.prefix)
-                yield Garbage(GarbageKind.FILE, name, each.modified, each.size, clear)
-
-
 def _size(control: S3Control, path: str, upload_id: str) -> int:
     with suppress(S3Failure):
         return sum(part.size for part in control.list_parts(path, upload_id))
@@ -108,9 +92,4 @@ def _abort(control: S3Control, path: str, upload_id: str) -> bool:
         if failure.kind is Kind.NOT_FOUND:
             return False
         raise
-    return True
-
-
-def _delete(bucket: Bucket, path: str) -> bool:
-    bucket.delete(path)
     return True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import functools
+import json
 from typing import TYPE_CHECKING
 
 from rex.attach.backend.abilities import LinkSigner
@@ -39,54 +40,50 @@ class S3Links(LinkSigner):
         self, key: str, content_type: str, max_size: int | None, seconds: float
     ) -> PresignedLink:
         bucket = self._bucket
-        now, credentials, lifetime = bucket.lifetime(seconds)
-        fields = {
-            "key": bucket.path(key),
-            **object_headers(key, content_type),
-            "success_action_status": "204",
-        }
+        now, credentials, lifetime, expires_at = bucket.term(seconds)
+        path = bucket.path(key)
+        largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
+        fields = {**object_headers(key, content_type), "success_action_status": "204"}
         signed = sign_policy(
-            self._conditions(fields, max_size),
-            fields,
+            f'{self._conditions(fields, largest)}, ["eq", "$key", {json.dumps(path)}]',
+            {"key": path, **fields},
             credentials=credentials,
             region=bucket.region,
             expires=lifetime,
             now=now,
         )
-        return PresignedLink(
-            method="POST",
-            url=f"{bucket.public_url}/",
-            headers={},
-            fields=signed,
-            expires_at=now + datetime.timedelta(seconds=lifetime),
-        )
+        return PresignedLink("POST", f"{bucket.public_url}/", {}, signed, expires_at)
 
-    def _conditions(self, fields: dict[str, str], max_size: int | None) -> list[Condition]:
-        """Return conditions that fix every field of the form and every possible extra field."""
-        largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
-        # AWS refuses a field that no condition names, so no field can be added.
-        absent = () if self._bucket.is_aws else ABSENT_FIELDS
-        return [
-            {"bucket": self._bucket.name},
-            *(["eq", f"${name}", value] for name, value in fields.items()),
-            *(["eq", f"${name}", ""] for name in absent),
-            ["content-length-range", 0, largest],
-        ]
+    def _conditions(self, fields: dict[str, str], largest: int) -> str:
+        """Return the conditions besides that of the key: the same for many attachments."""
+        bucket = self._bucket
+        return _fixed_conditions(bucket.name, largest, tuple(fields.items()), is_aws=bucket.is_aws)
 
-    def put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+    def put(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        del max_size  # a signature of S3 does not cover it
         headers = {**object_headers(key, content_type), "If-None-Match": "*"}
         return self._bucket.presign("PUT", key, seconds, headers=headers)
 
     def get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+        self,
+        key: str,
+        content_disposition: str,
+        content_type: str | None,
+        seconds: float,
+        window: int,
     ) -> PresignedLink:
         query = {"response-content-disposition": content_disposition}
         if content_type is not None:
             query["response-content-type"] = content_type
-        return self._bucket.presign("GET", key, seconds, query=query, is_kept=True)
+        return self._bucket.presign("GET", key, seconds, query=query, window=window, is_kept=True)
 
-    def compare(self, link: SignedLink) -> Comparison:
+    def compare(self, link: SignedLink) -> Comparison | None:
         from rex.attach.backends.s3.explain import compare
+
+        if link.is_google:
+            return None
 
         bucket = self._bucket
         return compare(
@@ -97,3 +94,19 @@ class S3Links(LinkSigner):
             # Comparing works offline, so use cached credentials only.
             credentials=bucket.credentials() if bucket.has_keys else None,
         )
+
+
+@functools.lru_cache(maxsize=256)
+def _fixed_conditions(
+    bucket: str, largest: int, fields: tuple[tuple[str, str], ...], *, is_aws: bool
+) -> str:
+    """Return conditions that fix every field of the form and every possible extra field."""
+    # AWS refuses a field that no condition names, so no field can be added.
+    absent = () if is_aws else ABSENT_FIELDS
+    conditions: list[Condition] = [
+        {"bucket": bucket},
+        *(["eq", f"${name}", value] for name, value in fields),
+        *(["eq", f"${name}", ""] for name in absent),
+        ["content-length-range", 0, largest],
+    ]
+    return json.dumps(conditions)[1:-1]

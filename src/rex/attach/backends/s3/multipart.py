@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import collections
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from rex.attach.backend.multipart import Multipart, Part
-from rex.attach.backends.objects.objects import PARTS_IN_FLIGHT, object_headers, part_size
+from rex.attach.backends.objects.objects import object_headers
+from rex.attach.backends.objects.parts import send_concurrently
 from rex.attach.backends.s3.completion import complete, etag_of_parts
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ class S3Multipart(Multipart):
         self._bucket = bucket
         self._control = bucket.control
         self.bucket = bucket.name
-        self.prefix = bucket.prefix
 
     def create(self, key: str, content_type: str) -> str:
         """Create an upload; return its id."""
@@ -40,9 +38,9 @@ class S3Multipart(Multipart):
         """Return the parts on the server, in the order of their numbers."""
         return self._control.list_parts(self._bucket.path(key), upload_id)
 
-    def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+    def complete(self, key: str, upload_id: str, parts: Sequence[Part]) -> bool:
         """Complete an upload, unless the key has a different object."""
-        complete(self._control, self._bucket.path(key), upload_id, parts)
+        return complete(self._control, self._bucket.path(key), upload_id, parts)
 
     def is_made_of(self, key: str, etags: Sequence[str]) -> bool:
         """Return whether the ETag of the object is that of an object with these parts."""
@@ -81,26 +79,6 @@ class S3Multipart(Multipart):
 
 def send_parts(control: S3Control, path: str, upload_id: str, content: Content) -> list[Part]:
     """Upload the content as parts, a few concurrently; read it in the thread of the caller."""
-    sent: list[Part] = []
-    with ThreadPoolExecutor(PARTS_IN_FLIGHT, "rex.attach.parts") as pool:
-        in_flight: collections.deque[Future[Part]] = collections.deque()
-        try:
-            for number, data in enumerate(_cut(content, part_size(content)), 1):
-                if len(in_flight) == PARTS_IN_FLIGHT:
-                    sent.append(in_flight.popleft().result())
-                in_flight.append(pool.submit(control.upload_part, path, upload_id, number, data))
-            sent += [part.result() for part in in_flight]
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return sent
-
-
-def _cut(content: Content, size: int) -> Iterator[bytes]:
-    data = bytearray()
-    for chunk in content:
-        data += chunk
-        while len(data) >= size:
-            yield bytes(data[:size])
-            del data[:size]
-    if data:
-        yield bytes(data)
+    return send_concurrently(
+        content, lambda number, _, data: control.upload_part(path, upload_id, number, data)
+    )

@@ -14,10 +14,15 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from obstore.exceptions import AlreadyExistsError
-
 from rex.attach.backend.multipart import MAX_PARTS, Part
-from rex.attach.backend.resumable import Holds, PartialUpload, Resumable, unreadable
+from rex.attach.backend.resumable import (
+    Holds,
+    PartialUpload,
+    Resumable,
+    continued_elsewhere,
+    unreadable,
+)
+from rex.attach.backends.objects import native
 from rex.attach.backends.objects.objects import PART_SIZE, encode_upload_metadata, object_headers
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
@@ -118,18 +123,21 @@ class S3Resumable(Resumable):
 
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
-    ) -> None:
+    ) -> bool:
         del digest
         last = self._last.pop(key, None)
         state, data = self._load_state(key) if last is None else last
+        if state.is_whole:
+            return False
         if state.upload_id is None:
-            self._place(key, data, content_type, upload_metadata)
-        else:
-            self._complete(state, data)
+            return self._place(key, data, content_type, upload_metadata)
+        return self._complete(state, data)
+
+    def forget(self, key: str) -> None:
         self._remove(key)
 
-    def _place(self, key: str, data: bytes, content_type: str, upload_metadata: str) -> None:
-        """Store an upload that never became a multipart upload."""
+    def _place(self, key: str, data: bytes, content_type: str, upload_metadata: str) -> bool:
+        """Store an upload that never became a multipart upload; return whether it was not there."""
         digest = hashlib.sha256(data).hexdigest()
         try:
             self._bucket.put_whole(
@@ -140,10 +148,12 @@ class S3Resumable(Resumable):
                 upload_metadata=upload_metadata,
                 mode="create",
             )
-        except (FileExistsError, AlreadyExistsError):
+        except (FileExistsError, native.obstore.exceptions.AlreadyExistsError):
             # An earlier attempt may have stored the object, and died before it removed the record.
             if self._bucket.head(key).digest != digest:
                 raise
+            return False
+        return True
 
     def remove(self, key: str) -> bool:
         try:
@@ -220,12 +230,16 @@ class S3Resumable(Resumable):
         if before.tail:
             self._bucket.delete(self._bucket.path(_tail(before)))
 
-    def _complete(self, state: _State, rest: bytes) -> None:
-        """Complete the multipart upload, with the remaining bytes as its last part."""
+    def _complete(self, state: _State, rest: bytes) -> bool:
+        """Complete the multipart upload, with the remaining bytes as its last part.
+
+        Return whether it was certainly this call that did.
+        """
         if rest:
             state = self._send(state, rest)
         assert state.upload_id is not None  # noqa: S101 - there are parts
-        complete(self._control, self._bucket.path(_target(state)), state.upload_id, state.parts)
+        target = self._bucket.path(_target(state))
+        return complete(self._control, target, state.upload_id, state.parts)
 
     # State on the server.
 
@@ -233,15 +247,15 @@ class S3Resumable(Resumable):
         """Return the state of an upload. Errors: `CONFLICT` if another server continued it."""
         state = self._state(key)
         if state.size != size:
-            raise _moved_error(key)
+            raise continued_elsewhere(key)
         return state
 
     def _states(self) -> Iterator[_State]:
         """Yield all uploads from their records alone, without uploads whose record is damaged."""
         for found in self._control.objects(self._bucket.path(f"{PLACE}/")):
-            if found.key.endswith(f"/{RECORD}"):
+            if found.name.endswith(f"/{RECORD}"):
                 with suppress(FileNotFoundError, Error):
-                    yield self._read_state(found.key)
+                    yield self._read_state(found.name)
 
     def _read_state(self, path: str) -> _State:
         head, _, record = self._bucket.read(path).partition(b"\n")
@@ -277,7 +291,7 @@ class S3Resumable(Resumable):
         except S3Failure as failure:
             if failure.kind is not Kind.NOT_FOUND:
                 raise
-        size = self._size(target) if state.partial else None
+        size = self._size(target)
         if size is not None:
             return [Part(WHOLE, size, "")]
         if state.upload_id in self._find_begun(target):
@@ -308,7 +322,7 @@ class S3Resumable(Resumable):
         try:
             return self._bucket.read(self._bucket.path(_tail(state))) if state.tail else b""
         except FileNotFoundError:
-            raise _moved_error(state.key) from None
+            raise continued_elsewhere(state.key) from None
 
     def _write(self, name: str, data: bytes) -> None:
         self._bucket.write(self._bucket.path(name), data)
@@ -319,21 +333,12 @@ class S3Resumable(Resumable):
 
     def _paths(self, key: str) -> Iterator[str]:
         """Yield the paths of the objects in the folder of an upload."""
-        return (found.key for found in self._control.objects(self._bucket.path(f"{_place(key)}/")))
+        return (found.name for found in self._control.objects(self._bucket.path(f"{_place(key)}/")))
 
     def _remove(self, key: str) -> None:
         # The record first: without it, the upload does not exist, and sweep finds the rest.
         for path in sorted(self._paths(key), key=lambda path: not path.endswith(f"/{RECORD}")):
             self._bucket.delete(path)
-
-
-def _moved_error(key: str) -> Error:
-    return Error(
-        "Another client has continued the upload",
-        f"/{key}",
-        kind=Kind.CONFLICT,
-        code="upload-conflict",
-    )
 
 
 def _place(key: str) -> str:

@@ -78,7 +78,7 @@ class S3SettingsDoctor(Doctor[Storage]):
 
     def _credentials(self) -> Check:
         provider = self._bucket.credentials
-        _, keys, _ = self._bucket.lifetime(60)
+        keys = self._bucket.term(60).credentials
         self._known = keys
         known = f"access key {_shorten(keys.access_key)}"
         if keys.session_token is not None:
@@ -121,7 +121,7 @@ class S3SettingsDoctor(Doctor[Storage]):
     def _compare_clocks(self, answer: Answer) -> None:
         try:
             theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
-            ours, _, _ = self._bucket.lifetime(60)
+            ours = self._bucket.term(60).now
             self._skew = (ours - theirs).total_seconds()
         except (TypeError, ValueError):
             self._skew = None
@@ -184,7 +184,7 @@ class S3SettingsDoctor(Doctor[Storage]):
         return fail_with(
             self._error,
             "create the bucket, or set attach_s3_bucket to an existing bucket:",
-            f"$ aws s3api create-bucket --endpoint-url {endpoint} --bucket {bucket}",
+            f"$ aws s3api create-bucket --endpoint-url {endpoint} --bucket {shlex.quote(bucket)}",
         )
 
     @functools.cached_property

@@ -8,10 +8,9 @@ import hmac
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Unpack
 
-from obstore.exceptions import UnauthenticatedError
-
 from rex.attach.backend.abilities import Abilities, BucketRules
 from rex.attach.backend.failures import Meaning
+from rex.attach.backends.objects import native
 from rex.attach.backends.objects.objects import (
     digest_metadata,
     encode_upload_metadata,
@@ -57,6 +56,10 @@ class S3Storage(ObjectStorage):
     def __repr__(self) -> str:
         return f"S3Storage('s3://{self.bucket}/{self.prefix}', endpoint={self.endpoint!r})"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how to open the same bucket."""
+        return self._restorable(self._bucket.config)
+
     def _put_large(self, key: str, content: Content, content_type: str) -> None:
         control, path = self._bucket.control, self._bucket.path(key)
         headers = object_headers(key, content_type)
@@ -76,7 +79,7 @@ class S3Storage(ObjectStorage):
         bucket = self._bucket
         folder = bucket.path("" if day is None else day.isoformat().replace("-", "/") + "/")
         for found in bucket.control.objects(folder, None if after is None else bucket.path(after)):
-            key = found.key.removeprefix(self.prefix)
+            key = found.name.removeprefix(self.prefix)
             if not key.startswith(f"{PLACE}/"):
                 yield key
 
@@ -115,7 +118,7 @@ class S3Storage(ObjectStorage):
     def _explain(self, failure: Exception) -> Meaning | None:
         if isinstance(failure, S3Failure):
             return failure.meaning
-        if isinstance(failure, UnauthenticatedError):
+        if isinstance(failure, native.obstore.exceptions.UnauthenticatedError):
             # Perhaps there are no credentials; obstore does not say why, so get them again.
             try:
                 self._bucket.credentials()

@@ -1,0 +1,1 @@
+"""Attachments on Azure Blob Storage."""

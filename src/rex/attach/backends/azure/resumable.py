@@ -1,0 +1,230 @@
+"""Resumable uploads on Azure: uncommitted blocks of the attachment, and a record.
+
+Azure keeps uncommitted blocks for a week. The id of a block has the tag of its upload, its offset
+and its size, so that the list of the blocks is the state of the upload. If two servers append
+concurrently, the longest chain of blocks counts, and the acknowledged offset never decreases. No
+block can be read before they are committed, so a partial upload is committed to a blob of its own.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from rex.attach.backend.resumable import (
+    Holds,
+    PartialUpload,
+    Resumable,
+    continued_elsewhere,
+    unreadable,
+)
+from rex.attach.backends.azure.blocks import Chained, block_id, chain, new_tag
+from rex.attach.backends.azure.codes import PLACE
+from rex.attach.backends.azure.container import blob_headers
+from rex.attach.backends.azure.control import AzureFailure
+from rex.attach.backends.objects.objects import PART_SIZE
+from rex.attach.content.content import CHUNK_SIZE
+from rex.core import Error, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from rex.attach.backends.azure.container import Container
+    from rex.attach.content.content import Content
+
+__all__ = ["RECORD", "AzureResumable"]
+
+RECORD = "record"
+"""The name of the record in the folder of an upload; the upload exists while its record does."""
+BLOCKS_OF_A_SIZE = 12_500
+"""The number of blocks after which the block size doubles: 50,000 blocks hold 1.4 TiB."""
+MAX_BLOCKS = 50_000
+
+
+class _Record(NamedTuple):
+    """The record of an upload."""
+
+    key: str
+    record: bytes
+    content_type: str
+    partial: bool
+    upload_metadata: str
+    tag: str
+
+
+class AzureResumable(Resumable):
+    """Resumable uploads to a container."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._control = container.control
+        self._holds = Holds()
+
+    def create(
+        self, key: str, record: bytes, content_type: str, *, partial: bool, upload_metadata: str
+    ) -> None:
+        self._save(_Record(key, record, content_type, partial, upload_metadata, new_tag()))
+
+    def load(self, key: str) -> PartialUpload:
+        found = self._record(key)
+        return PartialUpload(found.record, _size(self._blocks(found)))
+
+    def save(self, key: str, record: bytes) -> None:
+        self._save(self._record(key)._replace(record=record))
+
+    def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
+        del remaining
+        found = self._record(key)
+        count = self._check_unchanged(found, offset)
+        data = bytearray()
+        try:
+            for chunk in content:
+                data += chunk
+                while len(data) >= (size := PART_SIZE << (count // BLOCKS_OF_A_SIZE)):
+                    count = self._send(found, offset, bytes(data[:size]), count)
+                    offset += size
+                    del data[:size]
+        finally:
+            if data:
+                self._check_unchanged(found, offset)
+                self._send(found, offset, bytes(data), count)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        found = self._record(key)
+        blocks = self._blocks(found)
+        if not all(block.is_committed for block in blocks):
+            self._control.commit(self._target(found), _ids(blocks), {})
+        if blocks:
+            yield from self._container.stream(self._target(found), CHUNK_SIZE)
+
+    def publish(
+        self, key: str, content_type: str, digest: str | None, upload_metadata: str
+    ) -> bool:
+        found = self._record(key)
+        blocks = self._blocks(found)
+        if all(block.is_committed for block in blocks) and self._owner_of(found) == found.tag:
+            return False
+        headers = blob_headers(key, content_type, digest=digest, upload_metadata=upload_metadata)
+        headers["x-ms-meta-upload"] = found.tag
+        return self._control.commit(self._target(found), _ids(blocks), headers)
+
+    def forget(self, key: str) -> None:
+        with suppress(FileNotFoundError):
+            self._remove(self._record(key))
+
+    def remove(self, key: str) -> bool:
+        try:
+            found = self._record(key)
+        except FileNotFoundError:
+            return False
+        if not found.partial:
+            self._container.discard(self._target(found), found.tag)
+        self._remove(found)
+        return True
+
+    def keys(self) -> Iterator[str]:
+        for found in self._control.objects(self._container.path(f"{PLACE}/")):
+            if found.name.endswith(f"/{RECORD}"):
+                with suppress(FileNotFoundError, Error):
+                    yield self.read_record(found.name).key
+
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        return self._holds.hold(key)
+
+    def tags(self) -> set[str]:
+        """Return the tags of all uploads."""
+        return {self._record(key).tag for key in self.keys()}
+
+    def is_over(self, path: str) -> bool:
+        """Return whether another client stored the attachment of the record at `path`."""
+        try:
+            self._blocks(self.read_record(path))
+        except (FileNotFoundError, FileExistsError):
+            return True
+        except Error as error:
+            if error.kind is not Kind.CORRUPT:
+                raise
+        return False
+
+    # State on the server.
+
+    def _check_unchanged(self, found: _Record, offset: int) -> int:
+        """Return the number of blocks. Errors: `CONFLICT` if another server continued."""
+        blocks = self._blocks(found)
+        if _size(blocks) != offset:
+            raise continued_elsewhere(found.key)
+        return len(blocks)
+
+    def _send(self, found: _Record, offset: int, data: bytes, count: int) -> int:
+        if count >= MAX_BLOCKS:
+            raise Error(f"Attachment is too large for {MAX_BLOCKS} blocks", kind=Kind.TOO_LARGE)
+        name = block_id(found.tag, offset, len(data))
+        self._control.put_block(self._target(found), name, data)
+        return count + 1
+
+    def _blocks(self, found: _Record) -> list[Chained]:
+        """Return the blocks of an upload. Raise `FileExistsError` if others stored the blob."""
+        blocks = self._control.blocks(self._target(found))
+        ours = chain(blocks, found.tag)
+        # A blob of a single request has no blocks.
+        if not ours and self._owner_of(found) not in (None, found.tag):
+            raise FileExistsError
+        return ours
+
+    def _owner_of(self, found: _Record) -> str | None:
+        """Return the tag of the upload that stored the blob, or None if there is no blob."""
+        try:
+            answer = self._control.ask("HEAD", self._target(found))
+        except AzureFailure as failure:
+            if failure.status == http.client.NOT_FOUND:
+                return None
+            raise
+        return str(answer.headers.get("x-ms-meta-upload", ""))
+
+    def read_record(self, path: str) -> _Record:
+        """Return the record at a path. Errors: `FileNotFoundError`, `CORRUPT`."""
+        head, _, record = self._container.read(path).partition(b"\n")
+        try:
+            return _Record(**json.loads(head), record=record)
+        except (ValueError, TypeError):
+            raise unreadable(path) from None
+
+    def _record(self, key: str) -> _Record:
+        found = self.read_record(self._container.path(f"{_place(key)}/{RECORD}"))
+        if found.key != key:
+            raise FileNotFoundError
+        return found
+
+    def _save(self, found: _Record) -> None:
+        known = found._asdict()
+        record = known.pop("record")
+        path = self._container.path(f"{_place(found.key)}/{RECORD}")
+        self._container.write(path, json.dumps(known).encode() + b"\n" + record)
+
+    def _remove(self, found: _Record) -> None:
+        # The record first: without it, the upload does not exist.
+        self._container.delete(self._container.path(f"{_place(found.key)}/{RECORD}"))
+        if found.partial:
+            target = self._target(found)
+            self._container.discard(target, found.tag)
+            self._container.delete(target)
+
+    def _target(self, found: _Record) -> str:
+        """Return the path of the blob that the blocks will become."""
+        key = f"{_place(found.key)}/data" if found.partial else found.key
+        return self._container.path(key)
+
+
+def _ids(blocks: Sequence[Chained]) -> list[str]:
+    return [block.id for block in blocks]
+
+
+def _size(blocks: Sequence[Chained]) -> int:
+    return sum(block.size for block in blocks)
+
+
+def _place(key: str) -> str:
+    return f"{PLACE}/{key.rpartition('/')[0]}"

@@ -1,0 +1,1 @@
+"""Attachments on Google Cloud Storage."""
