@@ -6,38 +6,22 @@ import contextlib
 import itertools
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rex.attach.cli.copy import copy
-from rex.attach.cli.cors import cors
-from rex.attach.cli.doctor import doctor
-from rex.attach.cli.explain import explain
-from rex.attach.cli.files import (
-    get_binary,
-    get_size,
-    get_target,
-    open_readable,
-    replace_file,
-    show_progress,
-)
-from rex.attach.cli.links import link, reserve
-from rex.attach.cli.options import json_object_option
-from rex.attach.cli.storages import expect_used, pass_storage, storage_of, storage_option
-from rex.attach.cli.sweep import sweep
-from rex.attach.cli.verify import verify
+from rex.attach.cli.each import process_all
+from rex.attach.cli.options import json_lines_option, json_object_option
+from rex.attach.cli.storages import expect_used, opened, pass_storage, storage_option
+from rex.attach.cli.units import format_size
 from rex.attach.content.content import CHUNK_SIZE
-from rex.attach.handle import FALLBACK_NAME
 from rex.attach.storage import MAX_POSITION
 from rex.core import Error, Kind
-from rex.core.exit_codes import EXIT_CODES
+from rex.core.lazy_group import LazyGroup
 from rex.core.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
     from rex.attach.info import Info
     from rex.attach.storage import Storage
@@ -48,48 +32,25 @@ LOOKUPS = 16
 """The number of attachments that `ls -l` looks up at a time."""
 
 
-@click.group()
+_LAZY = {
+    "add": "rex.attach.cli.add:add",
+    "copy": "rex.attach.cli.copy:copy",
+    "cors": "rex.attach.cli.cors:cors",
+    "doctor": "rex.attach.cli.doctor:doctor",
+    "explain": "rex.attach.cli.explain:explain",
+    "link": "rex.attach.cli.links:link",
+    "reserve": "rex.attach.cli.links:reserve",
+    "sweep": "rex.attach.cli.sweep:sweep",
+    "verify": "rex.attach.cli.verify:verify",
+}
+
+
+@click.group(cls=LazyGroup, lazy=_LAZY, context_settings={"help_option_names": ["-h", "--help"]})
 def attach() -> None:
     """Store, read, list, remove and link attachments.
 
     The settings name the storage; see `rex settings`.
     """
-
-
-@attach.command()
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True)
-)
-@click.option("--name", help="File name to store (default: the name of FILE).")
-@click.option("--type", "content_type", help="Content type (default: by the file name).")
-@pass_storage(create=True)
-def add(
-    storage: Storage, files: tuple[str, ...], name: str | None, content_type: str | None
-) -> None:
-    """Store files and print their handles.
-
-    A file called - is standard input.
-
-    \b
-    Examples:
-      rex attach add scan.png report.pdf
-      pg_dump app | rex attach add --name app.sql -
-    """  # noqa: D301 - click wants the character itself
-    if name is not None and len(files) > 1:
-        raise click.UsageError("--name requires exactly one file.")
-
-    def store(path: str) -> None:
-        with contextlib.ExitStack() as stack:
-            file = get_binary(sys.stdin)
-            file_name = name or FALLBACK_NAME
-            if path != "-":
-                file = stack.enter_context(open_readable(path))
-                file_name = name or Path(path).name
-            shown = stack.enter_context(show_progress(file, file_name, get_size(file)))
-            handle = storage.add(file_name, shown, content_type=content_type)
-        click.echo(handle)
-
-    _each(files, store)
 
 
 @attach.command()
@@ -103,6 +64,8 @@ def get(storage: Storage, handle: str, output: str | None) -> None:
 
     The file appears once it is complete, and replaces a file of the same name.
     """
+    from rex.attach.cli.files import get_binary, get_target, replace_file, show_progress
+
     if output is None and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError(
             "Standard output is a terminal; expected -o FILE, or -o - to write to it anyway."
@@ -119,23 +82,53 @@ def get(storage: Storage, handle: str, output: str | None) -> None:
 
 
 @attach.command()
-@click.option("-l", "--long", "is_long", is_flag=True, help="Show size, time and content type.")
+@click.option("-l", "--long", "is_long", is_flag=True, help="Show size, time and type.")
 @click.option("--day", metavar="YYYY-MM-DD", help="List only handles made on this day (UTC).")
 @click.option("--after", metavar="HANDLE", help="List only handles after this handle.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.option("--limit", type=click.IntRange(0), metavar="N", help="List at most N attachments.")
+@click.option(
+    "-0",
+    "--null",
+    "with_null",
+    is_flag=True,
+    help="End each handle with a null byte, for xargs -0.",
+)
+@json_lines_option
 @pass_storage()
 def ls(
-    storage: Storage, *, is_long: bool, day: str | None, after: str | None, as_json: bool
+    storage: Storage,
+    *,
+    is_long: bool,
+    day: str | None,
+    after: str | None,
+    limit: int | None,
+    with_null: bool,
+    as_json: bool,
 ) -> None:
-    """List attachments in the order of their handles."""
+    """List attachments in the order of their handles.
+
+    Handles end with a user's file name, which may contain blanks and quotes: quote a handle in a
+    shell, or use -0 or --json. To list page by page, pass the last handle to --after.
+
+    \b
+    Examples:
+      rex attach ls --long --day 2026-11-28
+      rex attach ls --limit 100 --after "$last"
+      rex attach ls -0 | xargs -0 -n 1 rex attach stat
+    """  # noqa: D301 - click wants the character itself
+    if with_null and (is_long or as_json):
+        raise click.UsageError("-0 excludes --long and --json.")
     expect_used(storage)
-    handles = storage.list(day=day, after=after)
+    handles = itertools.islice(storage.list(day=day, after=after), limit)
     if is_long:
         for info in _infos(storage, handles):
             click.echo(json.dumps(info.as_dict()) if as_json else _line(info))
+    elif as_json:
+        for handle in handles:
+            click.echo(json.dumps({"handle": handle}))
     else:
         for handle in handles:
-            click.echo(json.dumps({"handle": handle}) if as_json else handle)
+            click.echo(f"{handle}\0" if with_null else handle, nl=not with_null)
 
 
 @attach.command("stat")
@@ -143,11 +136,13 @@ def ls(
 @json_object_option
 @pass_storage()
 def show(storage: Storage, handle: str, *, as_json: bool) -> None:
-    """Show size (bytes), time, content type, ETag and SHA-256."""
-    known = storage.info(handle).as_dict()
+    """Show size, time, content type, ETag and SHA-256."""
+    info = storage.info(handle)
+    known = info.as_dict()
     if as_json:
         click.echo(json.dumps(known, indent=2))
     else:
+        known["size"] = _exact_size(info.size)
         for name, value in known.items():
             text = "-" if value is None else printable(str(value))
             click.echo(f"{name.replace('_', ' ') + ':':<14}{text}")
@@ -155,10 +150,17 @@ def show(storage: Storage, handle: str, *, as_json: bool) -> None:
 
 @attach.command()
 @click.argument("handles", nargs=-1, required=True)
+@json_lines_option
 @pass_storage()
-def rm(storage: Storage, handles: tuple[str, ...]) -> None:
+def rm(storage: Storage, *, handles: tuple[str, ...], as_json: bool) -> None:
     """Remove attachments permanently."""
-    _each(handles, storage.remove)
+
+    def remove(handle: str) -> None:
+        storage.remove(handle)
+        if as_json:
+            click.echo(json.dumps({"handle": handle, "removed": True}))
+
+    click.get_current_context().exit(process_all(handles, remove))
 
 
 @attach.command()
@@ -172,36 +174,20 @@ def init(ctx: click.Context, *, given: str | None, as_json: bool) -> None:
     creates both when it first starts; maintenance commands create neither. A bucket needs no
     marker and is only checked.
 
-    STORAGE is a URL, or a name in the table [storages] of rex.toml; see `rex attach copy`.
+    STORAGE is a URL, a path, or a name in the table [storages] of rex.toml; see `rex attach copy`.
 
     \b
     Examples:
       rex attach init
       rex attach init --storage file:///srv/attachments
     """  # noqa: D301 - click wants the character itself
-    with contextlib.closing(storage_of(ctx, given)) as storage:
+    with opened(ctx, given) as storage:
         is_made = storage.init()
         storage.check(create=False)
         if as_json:
             click.echo(json.dumps({"storage": repr(storage), "made": is_made}))
         else:
             click.echo(f"{storage!r}: {'created' if is_made else 'nothing to create'}")
-
-
-for _command in (copy, cors, doctor, explain, link, reserve, sweep, verify):
-    attach.add_command(_command)
-
-
-def _each(items: Iterable[str], act: Callable[[str], None]) -> None:
-    """Process all items even if some fail; exit with the code of the first failure."""
-    code = 0
-    for item in items:
-        try:
-            act(item)
-        except Error as error:
-            click.echo(f"rex: {error}", err=True)
-            code = code or EXIT_CODES[error.kind]
-    click.get_current_context().exit(code)
 
 
 def _infos(storage: Storage, handles: Iterator[str]) -> Iterator[Info]:
@@ -213,11 +199,18 @@ def _infos(storage: Storage, handles: Iterator[str]) -> Iterator[Info]:
                 return None
             raise
 
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(LOOKUPS) as pool:
         while batch := [*itertools.islice(handles, LOOKUPS)]:
             yield from (info for info in pool.map(look_up, batch) if info is not None)
 
 
+def _exact_size(size: int) -> str:
+    shown = format_size(size)
+    return shown if "byte" in shown else f"{shown} ({size:,} bytes)"
+
+
 def _line(info: Info) -> str:
     time = info.modified.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return printable(f"{info.size:>14}  {time}  {info.content_type:<28}  {info.handle}")
+    return printable(f"{format_size(info.size):>9}  {time}  {info.content_type:<28}  {info.handle}")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from rex.attach.cli.options import json_summary_option, rate_option, workers_option
-from rex.attach.cli.report import Tally, join_counts, print_results
+from rex.attach.cli.report import Tally, print_results
 from rex.attach.cli.storages import expect_used, open_for_command
+from rex.attach.cli.units import format_size
+from rex.attach.cli.wording import join_counts
 from rex.attach.maintenance.copying import WORKERS, Outcome
 from rex.attach.maintenance.copying import copy as copy_all
 
@@ -67,10 +69,12 @@ def copy(
     """Copy all attachments to another storage, under their handles.
 
     Attachments that DEST already has are compared, never overwritten; repeat an interrupted copy
-    to continue it. SOURCE and DEST are URLs, or names in the table [storages] of rex.toml. S3
-    credentials come from that table, or from the AWS chain (AWS_ACCESS_KEY_ID, a profile, a role).
+    to continue it. SOURCE and DEST are URLs, paths (/srv/files, ./files), or names in the table
+    [storages] of rex.toml. S3 credentials come from that table, or from the AWS chain
+    (AWS_ACCESS_KEY_ID, a profile, a role).
 
-    Failures and attachments that differ in DEST are printed; the exit code is then 11.
+    Failures and attachments that differ in DEST are printed; the exit code is then 11. Ctrl-C ends
+    the copies in progress, leaves nothing of them, and prints what was done.
 
     \b
     Examples:
@@ -93,10 +97,11 @@ def copy(
 
     def phrase(counts: Mapping[str, int], size: int) -> str:
         done = join_counts(counts, _PLANNED if dry_run else _DONE, first="copied")
-        return f"{'Dry run, nothing changed: ' if dry_run else ''}{done} ({size:,} bytes)"
+        return f"{'Dry run, nothing changed: ' if dry_run else ''}{done} ({format_size(size)})"
 
     with open_for_command(ctx, source) as ours, open_for_command(ctx, dest) as theirs:
         expect_used(ours)
+        tally = Tally("outcome", Outcome, phrase, ours)
         results = copy_all(
             ours,
             theirs,
@@ -105,6 +110,6 @@ def copy(
             delete_extra=delete_extra,
             rate=rate,
             workers=workers,
+            progress=tally.move,
         )
-        tally = Tally("outcome", Outcome, phrase, ours)
         print_results(results, tally, as_json=as_json, may_be_none=since is not None)

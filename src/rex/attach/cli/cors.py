@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,7 +32,8 @@ __all__ = ["cors"]
 def cors(storage: Storage, *, origins: tuple[str, ...], apply: bool, as_json: bool) -> None:
     """Show or set the bucket's CORS rules for links.
 
-    Rules that were not set by this command are kept.
+    Rules that were not set by this command are kept. On Azure, the rules are those of the account,
+    and hold for all its containers.
 
     \b
     Example:
@@ -44,12 +46,16 @@ def cors(storage: Storage, *, origins: tuple[str, ...], apply: bool, as_json: bo
     if as_json:
         click.echo(json.dumps({"rules": rules, "needed": needed}, indent=2))
         return
+    if bucket.is_account_wide:
+        click.echo("These rules hold for all containers of the account.", err=True)
     for rule in rules:
         click.echo(_format_rule(rule))
     if not rules:
-        click.echo("The bucket has no CORS rules.")
+        click.echo(f"The {'account' if bucket.is_account_wide else 'bucket'} has no CORS rules.")
     if needed is not None and not bucket.allows(asked):
-        click.echo(f"\nNeeded (set it with rex attach cors --apply):\n{_format_rule(needed)}")
+        given = [word for origin in origins for word in ("--origin", origin)]
+        command = shlex.join(["rex", "attach", "cors", *given, "--apply"])
+        click.echo(f"\nNeeded (set it with {command}):\n{_format_rule(needed)}")
 
 
 def _format_rule(rule: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rex.attach.cli.options import json_summary_option
-from rex.attach.cli.storages import storage_given, storage_option
+from rex.attach.cli.storages import own_storage, storage_given, storage_option
 from rex.attach.explain.explanation import MAX_LINK
 from rex.attach.explain.explanation import explain as explain_link
 from rex.attach.explain.response import MAX_ANSWER
@@ -99,6 +99,8 @@ def _storage(ctx: click.Context, given: str | None, stack: contextlib.ExitStack)
     """Open the storage of the command, if there is one, without checking it."""
     if given is not None:
         return stack.enter_context(storage_given(ctx.find_root().obj, given))
+    if (own := own_storage(ctx)) is not None:
+        return own
     settings = application_settings(ctx)
     return stack.enter_context(make_storage(settings)) if is_configured(settings) else None
 

@@ -22,9 +22,11 @@ __all__ = ["link", "reserve"]
 
 @click.command()
 @click.argument("name")
-def reserve(name: str) -> None:
+@json_object_option
+def reserve(name: str, *, as_json: bool) -> None:
     """Print a new handle for an upload link; store nothing."""
-    click.echo(make_handle(name))
+    handle = make_handle(name)
+    click.echo(json.dumps({"handle": handle}) if as_json else handle)
 
 
 @click.command()
@@ -42,6 +44,11 @@ def reserve(name: str) -> None:
     type=DURATION,
     help="Lifetime, as in 1h; at most 7d (default: attach_link_expires).",
 )
+@click.option(
+    "--window",
+    type=DURATION,
+    help="Time in which a download link stays the same (default: attach_link_window).",
+)
 @json_object_option
 @pass_storage()
 def link(
@@ -55,6 +62,7 @@ def link(
     inline: bool,
     filename: str | None,
     expires: float | None,
+    window: float | None,
     as_json: bool,
 ) -> None:
     """Create a download or upload link for clients without credentials.
@@ -62,10 +70,14 @@ def link(
     The link works for any client until it expires. An upload link is printed as a curl command.
     Get a handle for an upload with `rex attach reserve`.
     """
-    misplaced = (inline or filename) if upload else (method or max_size or content_type)
+    if upload:
+        misplaced = inline or filename or window is not None
+    else:
+        misplaced = bool(method or max_size or content_type)
     if misplaced:
         raise click.UsageError(
-            "--method, --max-size and --type require --upload; --inline and --filename exclude it."
+            "--method, --max-size and --type require --upload; --inline, --filename and --window "
+            "exclude it."
         )
     if upload:
         made = storage.upload_link(
@@ -76,7 +88,9 @@ def link(
             expires=expires,
         )
     else:
-        made = storage.download_link(handle, filename=filename, inline=inline, expires=expires)
+        made = storage.download_link(
+            handle, filename=filename, inline=inline, expires=expires, window=window
+        )
     if as_json:
         click.echo(json.dumps(made.as_dict(), indent=2))
     else:

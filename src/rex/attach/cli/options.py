@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from rex.attach.maintenance.references import from_command, from_database, from_lines
 from rex.core.click_types import SIZE
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "handles_options",
+    "json_lines_option",
     "json_object_option",
     "json_summary_option",
     "rate_option",
@@ -23,6 +23,9 @@ __all__ = [
 
 rate_option = click.option("--rate", type=SIZE, help="Most bytes per second, as in '10 MiB'.")
 json_object_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+json_lines_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line."
+)
 json_summary_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line, then a summary."
 )
@@ -47,7 +50,7 @@ def handles_options(command: Callable[..., None]) -> Callable[..., None]:
             "file",
             type=click.File("r", encoding="utf-8"),
             metavar="FILE",
-            help="Read the application's handles from a file, one per line; - is standard input.",
+            help="Read the application's handles or keys from a file, one per line; - is stdin.",
         ),
         click.option(
             "--handles-from",
@@ -76,6 +79,8 @@ def read_references(
     file: TextIO | None, shell: str | None, query: str | None, database: str | None
 ) -> Iterator[str] | None:
     """Return the handles that the options of `handles_options` name; None without an option."""
+    from rex.attach.maintenance.references import from_command, from_database, from_lines
+
     if sum(given is not None for given in (file, shell, query)) > 1:
         raise click.UsageError("--handles, --handles-from and --query exclude each other.")
     if file is not None:

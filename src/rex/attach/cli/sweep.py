@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from rex.attach.backend.abilities import require
 from rex.attach.backend.garbage import GarbageKind
 from rex.attach.cli.options import (
     handles_options,
@@ -14,8 +15,9 @@ from rex.attach.cli.options import (
     read_references,
     workers_option,
 )
-from rex.attach.cli.report import Tally, join_counts, print_results
+from rex.attach.cli.report import Tally, print_results
 from rex.attach.cli.storages import expect_used, open_for_command, storage_option
+from rex.attach.cli.wording import sweep_summary
 from rex.attach.maintenance.sweeping import GRACE, WORKERS
 from rex.attach.maintenance.sweeping import lifecycle as lifecycle_of
 from rex.attach.maintenance.sweeping import sweep as sweep_all
@@ -25,14 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["sweep"]
-
-_WORDS = {
-    "upload": "resumable upload/resumable uploads",
-    "parts": "multipart upload/multipart uploads",
-    "file": "file/files",
-    "directory": "directory/directories",
-    "attachment": "attachment/attachments",
-}
 
 
 @click.command()
@@ -83,8 +77,9 @@ def sweep(
     A bucket with versioning keeps the versions of removed attachments; --noncurrent adds a rule
     that removes them.
 
-    Pass the output of --lifecycle to `aws s3api put-bucket-lifecycle-configuration`, which replaces
-    the bucket's rules. No lifecycle rule can know what the application refers to.
+    Pass the output of --lifecycle to `aws s3api put-bucket-lifecycle-configuration`, on Google to
+    `gcloud storage buckets update --lifecycle-file`; both replace the bucket's rules. No lifecycle
+    rule can know what the application refers to.
 
     \b
     Examples:
@@ -100,17 +95,13 @@ def sweep(
         raise click.UsageError("--noncurrent requires --lifecycle.")
 
     def phrase(counts: Mapping[str, int], size: int) -> str:
-        found, failed = join_counts(counts, _WORDS), counts.get(GarbageKind.FAILED.value, 0)
-        failures = f"{failed:,} failed" if failed else ""
-        if not found:
-            return f"No garbage deleted, {failures}" if failed else "No garbage found."
-        done = "Deleted: " if delete else "Dry run, nothing deleted. Would delete: "
-        return f"{done}{found} ({size:,} bytes){f'; {failures}' if failures else ''}"
+        return sweep_summary(counts, size, delete=delete)
 
     with open_for_command(ctx, given) as storage:
         if lifecycle:
             rules = lifecycle_of(storage, grace=grace, noncurrent=noncurrent)
-            click.echo(json.dumps({"Rules": rules}, indent=2))
+            bucket = require(storage.abilities.bucket, "bucket")
+            click.echo(json.dumps({bucket.lifecycle_name: rules}, indent=2))
             return
         expect_used(storage)
         results = sweep_all(

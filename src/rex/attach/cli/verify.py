@@ -13,8 +13,10 @@ from rex.attach.cli.options import (
     read_references,
     workers_option,
 )
-from rex.attach.cli.report import Tally, join_counts, print_results
+from rex.attach.cli.report import Tally, print_results
 from rex.attach.cli.storages import expect_used, open_for_command, storage_option
+from rex.attach.cli.units import format_size
+from rex.attach.cli.wording import join_counts
 from rex.attach.handle import parse_handle
 from rex.attach.maintenance.verifying import WORKERS, State
 from rex.attach.maintenance.verifying import verify as verify_all
@@ -72,7 +74,7 @@ def verify(
     to, only these are read, and missing attachments are failures too. After Ctrl-C, the command
     prints the option --after that continues the run.
 
-    STORAGE is a URL, or a name in the table [storages] of rex.toml; see `rex attach copy`.
+    STORAGE is a URL, a path, or a name in the table [storages] of rex.toml; see `rex attach copy`.
 
     \b
     Examples:
@@ -85,6 +87,8 @@ def verify(
     handles = read_references(file, shell, query, database)
     with open_for_command(ctx, given) as storage:
         expect_used(storage)
+        is_whole = handles is None and after is None and sample == ALL
+        tally = Tally("state", State, _phrase, storage if is_whole else None)
         results = verify_all(
             storage,
             handles=handles,
@@ -92,17 +96,11 @@ def verify(
             sample=sample / ALL,
             rate=rate,
             workers=workers,
+            progress=tally.move,
         )
-        is_whole = handles is None and sample == ALL
-        tally = Tally("state", State, _phrase, storage if is_whole else None)
-        try:
-            may_be_none = after is not None or sample < ALL
-            print_results(results, tally, as_json=as_json, may_be_none=may_be_none)
-        except KeyboardInterrupt:
-            if tally.done_to is not None:
-                click.echo(f"rex: interrupted; continue with --after {tally.done_to}", err=True)
-            raise
+        may_be_none = after is not None or sample < ALL
+        print_results(results, tally, as_json=as_json, may_be_none=may_be_none)
 
 
 def _phrase(counts: Mapping[str, int], size: int) -> str:
-    return f"{join_counts(counts, _WORDS, first='ok')} ({size:,} bytes)"
+    return f"{join_counts(counts, _WORDS, first='ok')} ({format_size(size)})"

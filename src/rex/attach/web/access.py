@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hmac
 import inspect
-import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request  # noqa: TC002 - resolved at run time
+from starlette.requests import Request
 
 from rex.attach.handle import parse_handle, show
-from rex.attach.settings import bearer_keys, import_rule
+from rex.attach.owner import IDENTITIES, identity_of
+from rex.attach.settings import ACCESS, bearer_keys, check_user, takes_request
 from rex.attach.storage import Storage  # noqa: TC001 - resolved at run time
+from rex.attach.storage.hooks import UploadRequest  # noqa: TC001 - as above
+from rex.attach.storage.request_thread import REQUEST_THREAD
+from rex.attach.web.cross_origin import cross_origin
+from rex.attach.web.paths import own_origins
 from rex.core import Error, Kind
+from rex.core.function import Function
+from rex.core.log import get_logger
 
 if TYPE_CHECKING:
     from rex.core import Secret
 
-__all__ = ["EXPOSED", "Access", "Action", "Rule", "access_rule"]
+__all__ = [
+    "EXPOSED",
+    "Access",
+    "Action",
+    "Rule",
+    "User",
+    "access_rule",
+    "owner_of_user",
+    "owners_only",
+]
 
-log = logging.getLogger("rex.attach")
+log = get_logger("rex.attach")
 
 EXPOSED = (
-    "Accept-Encoding, Accept-Ranges, Allow, Content-Disposition, Content-Encoding, "
+    "Accept-Encoding, Accept-Patch, Accept-Ranges, Allow, Content-Disposition, Content-Encoding, "
     "Content-Length, Content-Location, Content-Range, ETag, Last-Modified, Location, Retry-After, "
     "Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, "
-    "Upload-Concat, Upload-Defer-Length, Upload-Expires, Upload-Length, Upload-Metadata, "
-    "Upload-Offset, WWW-Authenticate"
+    "Upload-Complete, Upload-Concat, Upload-Defer-Length, Upload-Expires, Upload-Incomplete, "
+    "Upload-Length, Upload-Limit, Upload-Metadata, Upload-Offset, WWW-Authenticate"
 )
 """The response headers that pages of other sites may read (Access-Control-Expose-Headers)."""
 
@@ -40,32 +55,57 @@ Action = Literal["upload", "download", "remove", "list", "link"]
 NOT_ALLOWED = "access-denied"
 """The error code when the rule refuses a request."""
 
+_USERS = "rex.attach.users"
+"""The scope key of the users that the functions of the application returned, by `Access`."""
+
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+(?=[/?#]|\Z)")
 OTHER_HOST = "wrong-host"
 """The error code for an unknown host, answered with 421 (RFC 9110, section 15.5.20)."""
 
-_IDENTITIES = ("pk", "id", "sub", "uid", "user_id", "identity", "username", "email")
-"""The attributes and claims that identify a user, in order of precedence."""
+Rule: TypeAlias = (
+    Callable[[Any, Action, str | None], bool | Awaitable[bool]]
+    | Callable[[Any, Action, str | None, Request], bool | Awaitable[bool]]
+)
+"""The access rule of an application."""
 
-Rule: TypeAlias = Callable[[Any, Action, str | None], bool | Awaitable[bool]]
+User: TypeAlias = Callable[[Request], Any]
+"""A function, plain or ``async``, that returns the user of a request."""
 
 
 class Access:
     """Checks each request with a rule, and refuses cross-origin requests.
 
-    The rule receives the user that the host application put into the ASGI scope (or None), the
-    action, and the handle (or None). An ``async`` rule is awaited. A plain rule may block, as a
-    database query does: it runs in a worker thread, in the context of the request.
+    The rule receives the user (or None), the action, the handle (or None) and, if it has a fourth
+    parameter without a default, the request. The user is what the function `user` returns for the
+    request, or else the user that the host application put into the ASGI scope. `user` is called
+    once in a request, and only where there is a rule to check.
+
+    ``async`` functions are awaited. Plain functions may block, as database queries do: they run in
+    a worker thread, in the context of the request, or under WSGI in the thread of the request. Both
+    may raise Starlette's (or FastAPI's)
+    `HTTPException`, which becomes the response.
+
+    Errors: `CONFIGURATION` for a function with other parameters.
     """
 
     def __init__(
-        self, rule: Rule, *, origins: Sequence[str] = (), hosts: Sequence[str] = ()
+        self,
+        rule: Rule,
+        *,
+        user: User | None = None,
+        origins: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+        url: str | None = None,
     ) -> None:
-        self._rule = rule
-        self._is_called_here = isinstance(rule, _Immediate) or _is_async(rule)
+        self._takes_request = takes_request(rule)
+        self._rule: Callable[..., bool | Awaitable[bool]] = rule
+        self._load_user = user
+        if user is not None:
+            check_user(user)
         self._origins = frozenset(origins)
         self._hosts = frozenset(map(_host_name, hosts))
+        self._url = url
 
     def check_host(self, request: Request) -> None:
         """Check the host name of a request, if hosts are configured. Errors: `DENIED`."""
@@ -84,39 +124,58 @@ class Access:
         self.check_host(request)
         if action in ("upload", "remove", "link"):
             self._check_origin(request)
-        asked = self._user(request), action, handle
-        if self._is_called_here:
-            allowed = self._rule(*asked)
-        else:
-            allowed = await run_in_threadpool(self._rule, *asked)
-        if inspect.isawaitable(allowed):
-            allowed = await allowed
+        await self._find_user(request)
+        asked = self._user(request), action, handle, request
+        allowed = await _call(self._rule, *asked[: 4 if self._takes_request else 3])
         if allowed is not True:
             raise Error("Access denied", kind=Kind.DENIED, code=NOT_ALLOWED)
 
-    def owner(self, request: Request) -> str | None:
-        """Return a string that identifies the user of a request; None without a user.
+    async def _find_user(self, request: Request) -> None:
+        users = request.scope.setdefault(_USERS, {})
+        if self._load_user is not None and self not in users:
+            users[self] = await _call(self._load_user, request)
 
-        A user is a string, a number or a UUID, or has one of these as a known attribute (or item,
-        if the user is a mapping): see `docs/http.md`. The result may be an access key and must not
-        be shown. Errors: `DENIED` for a user without an identity.
+    async def find_owner(self, request: Request, storage: Storage, handle: str) -> object:
+        """Return the user of a request that a token allows, if the upload is that user's.
+
+        None otherwise: such a request needs no user, and may come from any site.
         """
-        user = self._user(request)
-        if user is None or getattr(user, "is_authenticated", True) is False:
+        if not (storage.hooks.notifies and parse_handle(handle).is_marked):
             return None
-        identity = user.key.decode() if isinstance(user, _Bearer) else _identity(user)
-        if not identity:
-            log.error(
-                "upload refused: the user needs an identity, one of %s; the user is a %s",
-                ", ".join(_IDENTITIES),
-                type(user).__qualname__,
-            )
-            raise Error(
-                "The user has no identity",
-                kind=Kind.DENIED,
-                code="no-identity",
-            )
-        return identity
+        try:
+            await self._find_user(request)
+            owner = self.owner(request)
+            is_theirs = owner is not None and await storage.aio.is_owned_by(handle, owner)
+        except Exception:  # noqa: BLE001 - the function of the application refuses visitors
+            return None
+        return owner if is_theirs else None
+
+    def owner(self, request: Request) -> object:
+        """Return the user of a request, as the owner of an upload; None without a user.
+
+        Errors: `DENIED` for a user without an identity (`rex.attach.owner`).
+        """
+        return owner_of_user(self._user(request))
+
+    async def begin(
+        self,
+        request: Request,
+        action: Action,
+        storage: Storage,
+        name: str | None,
+        *,
+        content_type: str | None = None,
+        size: int | None = None,
+    ) -> UploadRequest:
+        """Begin an upload of the user of a request; check the rule with the new handle.
+
+        Errors: `DENIED`; those of `Storage.begin`.
+        """
+        begun = await storage.aio.begin(
+            name, content_type=content_type, size=size, owner=self.owner(request)
+        )
+        await self.check(request, action, begun.handle)
+        return begun
 
     async def check_upload(
         self, request: Request, action: Action, storage: Storage, handle: str
@@ -169,7 +228,14 @@ class Access:
         return "Bearer" if isinstance(self._rule, _Keys) else None
 
     def _user(self, request: Request) -> Any:
-        return _Bearer(request) if isinstance(self._rule, _Keys) else request.scope.get("user")
+        if isinstance(self._rule, _Keys):
+            return _Bearer(request)
+        if self._load_user is None:
+            return request.scope.get("user")
+        try:
+            return request.scope[_USERS][self]
+        except KeyError:
+            raise Error("The user is not known before Access.check") from None
 
     def _check_origin(self, request: Request) -> None:
         """Check that the request does not come from a page of another site (Fetch, Origin)."""
@@ -178,18 +244,46 @@ class Access:
         site = request.headers.get("sec-fetch-site")
         if site == "same-origin" or origin in self._origins:
             return
-        host = request.headers.get("host", "")
-        port = {"http": ":80", "https": ":443"}.get(request.url.scheme, "")
-        own = f"{request.url.scheme}://{host.removesuffix(port)}"
-        if site in ("cross-site", "same-site") if origin is None else origin != own:
-            page = "another origin" if origin is None else show(origin)
-            raise Error(
-                "Cross-origin request refused",
-                f"the page is from {page}, the service is {show(own)}; "
-                f"allow {page} with attach_origins",
-                kind=Kind.DENIED,
-                code="cross-origin",
-            )
+        own = own_origins(request, self._url)
+        if site in ("cross-site", "same-site") if origin is None else origin not in own:
+            raise cross_origin(request, own)
+
+
+def owner_of_user(user: object) -> object:
+    """Return a user as the owner of an upload; None for a visitor who is not signed in.
+
+    Errors: `DENIED` for a user without an identity (`rex.attach.owner`).
+    """
+    if not _is_signed_in(user):
+        return None
+    if identity_of(user) is None:
+        log.error(
+            "upload refused: the user needs an identity, one of %s; the user is a %s",
+            ", ".join(IDENTITIES),
+            type(user).__qualname__,
+        )
+        raise Error("The user has no identity", kind=Kind.DENIED, code="no-identity")
+    return user
+
+
+def owners_only(storage: Storage) -> Callable[[Any, Action, str | None], bool]:
+    """Return the rule of an application whose users keep files of their own.
+
+    A signed-in user may upload, and may download, link to and remove what they uploaded. No user
+    may list. An attachment without an owner belongs to no user.
+    """
+
+    def rule(user: Any, action: Action, handle: str | None) -> bool:
+        if action == "list" or not _is_signed_in(user) or identity_of(user) is None:
+            return False
+        return handle is None or storage.is_owned_by(handle, user)
+
+    return rule
+
+
+def _is_signed_in(user: object) -> bool:
+    """Check whether a request has a user; frameworks have objects for visitors without one."""
+    return user is not None and getattr(user, "is_authenticated", True) is not False
 
 
 def _origin_of_page(request: Request) -> str | None:
@@ -203,38 +297,17 @@ def _host_name(host: str) -> str:
     return re.sub(r":[0-9]*\Z", "", host).removesuffix(".").lower()
 
 
-def _identity(user: Any) -> str | None:
-    """Return the identity of a user, or None."""
-    if isinstance(user, str | int | UUID):
-        return _fingerprint(user)
-    for name in _IDENTITIES:
-        printed = _fingerprint(
-            user.get(name) if isinstance(user, Mapping) else _attribute(user, name)
-        )
-        if printed is not None:
-            return f"{name}:{printed}"
-    return None
-
-
-def _attribute(user: Any, name: str) -> Any:
-    try:
-        return getattr(user, name, None)
-    except NotImplementedError:  # raised by Starlette's BaseUser
-        return None
-
-
-def _fingerprint(given: Any) -> str | None:
-    """Return a string that is unique for an identity, or None for other values."""
-    is_known = isinstance(given, str | int | UUID) and not isinstance(given, bool)
-    return ascii(given) if is_known and given != "" else None
-
-
 class _Bearer:
     """The bearer key of a request (RFC 6750)."""
 
     def __init__(self, request: Request) -> None:
         found = re.fullmatch(r"(?i:bearer) +([!-~]+)", request.headers.get("authorization", ""))
         self.key = found[1].encode() if found else b""
+
+    @property
+    def identity(self) -> str:
+        """What identifies the client."""
+        return self.key.decode()
 
 
 class _Immediate:
@@ -262,6 +335,17 @@ class _Keys(_Immediate):
         return sum(hmac.compare_digest(key, user.key) for key in self._keys) > 0
 
 
+async def _call(function: Callable[..., Any], *arguments: object) -> Any:
+    """Call a function of the application: a plain one in a worker thread, unless it is ours."""
+    if isinstance(function, _Immediate) or _is_async(function):
+        result = function(*arguments)
+    elif (thread := REQUEST_THREAD.get()) is not None:
+        result = await asyncio.wrap_future(thread.submit(function, *arguments))
+    else:
+        result = await run_in_threadpool(function, *arguments)
+    return await result if inspect.isawaitable(result) else result
+
+
 def _is_async(rule: Any) -> bool:
     """Check whether a rule is asynchronous: calling it returns an awaitable immediately."""
     while isinstance(rule, functools.partial):
@@ -271,16 +355,13 @@ def _is_async(rule: Any) -> bool:
     )
 
 
-def access_rule(name: str, keys: Secret | None) -> Rule:
+def access_rule(access: str | Function, keys: Secret | None) -> Rule:
     """Return the rule for a value of ``attach_access``.
 
     The value is ``none``, ``public``, ``bearer`` (requests with one of the comma-separated `keys`)
-    or ``module:function``. Errors: `CONFIGURATION`.
+    or a function. Errors: `CONFIGURATION`.
     """
-    if name == "none":
-        return _Always(allowed=False)
-    if name == "public":
-        return _Always(allowed=True)
-    if name == "bearer":
-        return _Keys(bearer_keys(keys))
-    return import_rule(name)
+    rule = ACCESS.parse(access)
+    if isinstance(rule, Function):
+        return rule.load(ACCESS.name)
+    return _Keys(bearer_keys(keys)) if rule == "bearer" else _Always(allowed=rule == "public")

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send  # noqa: TC002 - resol
 from rex.attach.storage import Storage  # noqa: TC001 - resolved at run time
 from rex.attach.web.access import Access  # noqa: TC001 - resolved at run time
 from rex.attach.web.errors import answer_failure
-from rex.attach.web.paths import raw_path
+from rex.attach.web.paths import SERVICE_URL, raw_path
 from rex.attach.web.routes import SECTIONS
 from rex.attach.web.section import Options, Service
 from rex.core import Error, Kind
@@ -37,9 +37,17 @@ class _App:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._access = service.access
-        self._sections = {section.prefix: section(service) for section in service.sections}
+        url = service.storage.url
+        self._known = {} if url is None else {SERVICE_URL: url}
+        # The paths of a section that is not enabled are like any other unknown path.
+        self._sections = {
+            section.prefix: section(service)
+            for section, routes in service.sections.items()
+            if any(map(service.is_enabled, routes))
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = {**scope, **self._known}
         request = Request(scope, receive)
         path = raw_path(scope)
         root = self._sections[""]

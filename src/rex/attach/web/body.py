@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.handle import show
-from rex.attach.web.body_headers import Digests, check_whole, read_digests
+from rex.attach.http.body_headers import Digests, check_whole, read_digests
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
     from starlette.requests import Request
 
-__all__ = ["STOPPED_SENDING", "WENT_AWAY", "Body", "read_json"]
+__all__ = ["STOPPED_SENDING", "WENT_AWAY", "Body", "content_length_of", "read_json"]
 
 STOPPED_SENDING = "client-timeout"
 """The error code when a client stalls, answered with 408 (RFC 9110, section 15.5.9)."""
@@ -38,15 +38,24 @@ class Body(AsyncIterator[bytes]):
     The body may have at most `max_size` bytes, and at least 1 KiB must arrive in each
     `stall_seconds`. The time that the reader spends on a chunk does not count.
 
+    With `is_part`, the body is part of a file (`check_whole`).
+
     Errors: `TOO_LARGE`; `ILL_FORMED` for a Content-Length that is malformed or differs from the
     size of the body, for a Content-Range, and for a digest that does not match; `UNSUPPORTED` for a
     Content-Encoding; `UNAVAILABLE` with the code `STOPPED_SENDING` or `WENT_AWAY`. The constructor
     raises those that follow from the headers.
     """
 
-    def __init__(self, request: Request, *, max_size: int | None, stall_seconds: float) -> None:
-        check_whole(request.headers)
-        self._digests = Digests(read_digests(request.headers))
+    def __init__(
+        self,
+        request: Request,
+        *,
+        max_size: int | None,
+        stall_seconds: float,
+        is_part: bool = False,
+    ) -> None:
+        check_whole(request.headers, is_part=is_part)
+        self._digests = Digests(read_digests(request.headers, is_part=is_part))
         self._receive = request.receive
         self._max_size = max_size
         self._stall_seconds = stall_seconds
@@ -54,7 +63,7 @@ class Body(AsyncIterator[bytes]):
         self._due = MIN_BYTES
         self._size = 0
         self._has_more = True
-        self._announced = _content_length(request.headers)
+        self._announced = content_length_of(request.headers)
         if self._announced is not None:
             self._check_size(self._announced)
         elif "wsgi_environ" in request.scope and "transfer-encoding" in request.headers:
@@ -65,6 +74,11 @@ class Body(AsyncIterator[bytes]):
     def content_length(self) -> int | None:
         """Content-Length in bytes, if there is one."""
         return self._announced
+
+    @property
+    def size(self) -> int:
+        """The number of bytes that have arrived, also those beyond the limit."""
+        return self._size
 
     def limit(self, max_size: int) -> None:
         """Lower the size limit. Errors: `TOO_LARGE` if the body is known to exceed it."""
@@ -146,8 +160,8 @@ async def read_json(
     return wanted
 
 
-def _content_length(headers: Headers) -> int | None:
-    """Read Content-Length, if there is one (RFC 9110, section 8.6)."""
+def content_length_of(headers: Headers) -> int | None:
+    """Return Content-Length, if there is one (RFC 9110, section 8.6). Errors: `ILL_FORMED`."""
     given = headers.getlist("content-length")
     if not given:
         return None

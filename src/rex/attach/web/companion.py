@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.responses import JSONResponse
 
-from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import show
+from rex.attach.storage.hooks import UploadRequest
 from rex.attach.web.body import read_json
 from rex.attach.web.errors import answer_failure
+from rex.attach.web.receipts import receipt_of
 from rex.attach.web.section import Section
+from rex.attach.web.sign_relay import SignRelay, stated_type
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from rex.attach.links.link import PresignedLink
+    from rex.attach.web.section import Service
 
-__all__ = ["Companion", "media_type_of"]
+__all__ = ["Companion"]
 
 PURPOSE = "s3-multipart"
 MAX_COMPLETE_BYTES = 1024 * 1024
@@ -46,10 +49,15 @@ class Companion(Section):
     """Links for the parts of an upload, for a browser without S3 credentials.
 
     The upload id that the browser receives is a signed token with the handle, the server's upload
-    id, the size limit and the time by which the upload must be completed.
+    id, the size limit and the time by which the upload must be completed. Where the server has no
+    links for parts, they go to the service (`SignRelay`).
     """
 
     prefix = "/s3"
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._relay = SignRelay(self._storage, self._access, stall_seconds=self._stall_seconds)
 
     async def respond(self, request: Request, answer: Awaitable[Response]) -> Response:
         """Await the response of a handler; Uppy shows the ``message`` of an error."""
@@ -58,7 +66,7 @@ class Companion(Section):
         except Error as failure:
             response = await answer_failure(request, failure, self._access)
             content = json.loads(bytes(response.body))
-            response.body = response.render({**content, "message": content["detail"]})
+            response.body = json.dumps({**content, "message": content["detail"]}).encode()
             response.headers["Content-Length"] = str(len(response.body))
             return response
 
@@ -66,9 +74,11 @@ class Companion(Section):
 
     async def params(self, request: Request) -> Response:
         """Reserve a handle and create an upload form (Uppy)."""
-        handle = await self._reserve(request, request.query_params.get("filename"))
+        query = request.query_params
+        begun = await self._begin(request, query.get("filename"), query.get("type"))
+        handle = begun.handle
         link = await self._storage.aio.upload_link(
-            handle, content_type=media_type_of(request.query_params.get("type"))
+            handle, content_type=begun.content_type, max_size=begun.max_size
         )
         return _json(
             {
@@ -77,6 +87,7 @@ class Companion(Section):
                 "fields": dict(link.fields),
                 "expires": _seconds_left(link),
                 "handle": handle,
+                **await receipt_of(self._storage, begun),
             }
         )
 
@@ -86,19 +97,14 @@ class Companion(Section):
         """Begin a multipart upload (Uppy)."""
         multipart = self._storage.multipart
         wanted = await read_json(request, stall_seconds=self._stall_seconds)
-        handle = await self._reserve(request, wanted.get("filename"))
-        upload_id = await self._storage.aio.run(
-            multipart.create, handle, media_type_of(wanted.get("type"))
-        )
-        claims = {
-            "handle": handle,
-            "id": upload_id,
-            "max": self._storage.max_size,
-        }
+        begun = await self._begin(request, wanted.get("filename"), wanted.get("type"))
+        handle = begun.handle
+        upload_id = await self._storage.aio.run(multipart.create, handle, begun.content_type)
+        claims = {"handle": handle, "id": upload_id, "max": begun.max_size}
         expires = time.time() + self._storage.upload_expires
         return _json(
             {
-                "key": multipart.key(handle),
+                "key": self._storage.key_of_handle(handle),
                 "uploadId": self._storage.tokens.sign(PURPOSE, claims, expires=expires),
                 "bucket": multipart.bucket,
                 "handle": handle,
@@ -120,7 +126,7 @@ class Companion(Section):
     async def sign_part(self, request: Request, upload_id: str, part: str) -> Response:
         """Create the upload link of a part."""
         upload = await self._open_token(request, upload_id)
-        link = await self._part_link(upload, part)
+        link = await self._part_link(request, upload, part)
         return _json({"url": link.url, "expires": _seconds_left(link)})
 
     async def sign_parts(self, request: Request, upload_id: str) -> Response:
@@ -129,7 +135,7 @@ class Companion(Section):
         numbers = request.query_params.get("partNumbers", "").split(",")
         if len(numbers) > MAX_BATCH:
             raise Error(f"partNumbers must name at most {MAX_BATCH} parts", kind=Kind.ILL_FORMED)
-        urls = {number: (await self._part_link(upload, number)).url for number in numbers}
+        urls = {number: (await self._part_link(request, upload, number)).url for number in numbers}
         return _json({"presignedUrls": urls})
 
     async def complete(self, request: Request, upload_id: str) -> Response:
@@ -139,18 +145,19 @@ class Companion(Section):
             request, stall_seconds=self._stall_seconds, max_size=MAX_COMPLETE_BYTES
         )
         multipart = self._storage.multipart
-        await self._storage.aio.run(
+        await self._storage.aio.run_long(
             multipart.complete,
             upload.handle,
             upload.id,
             _read_parts(wanted.get("parts")),
             max_size=upload.max_size,
+            owner=self._access.owner(request),
         )
         link = await self._storage.aio.download_link(upload.handle)
         return _json(
             {
                 "location": link.url.partition("?")[0],
-                "key": multipart.key(upload.handle),
+                "key": self._storage.key_of_handle(upload.handle),
                 "bucket": multipart.bucket,
                 "handle": upload.handle,
             }
@@ -164,37 +171,34 @@ class Companion(Section):
 
     # What the endpoints share.
 
-    async def _reserve(self, request: Request, filename: object) -> str:
+    async def _begin(self, request: Request, filename: object, given: object) -> UploadRequest:
         if not isinstance(filename, str):
             raise Error("filename must be a string", kind=Kind.ILL_FORMED)
-        handle = await self._storage.aio.reserve(filename, owner=self._access.owner(request))
-        await self._access.check(request, "link", handle)
-        return handle
+        return await self._access.begin(
+            request, "link", self._storage, filename, content_type=stated_type(given)
+        )
 
     async def _open_token(self, request: Request, token: str) -> _Upload:
         """Return the upload of a token. Errors: `DENIED` for a user who did not begin it."""
-        multipart = self._storage.multipart
         claims = self._storage.tokens.read(PURPOSE, token)
         upload = _Upload(claims["handle"], claims["id"], claims["max"])
         await self._access.check_upload(request, "link", self._storage, upload.handle)
-        if request.query_params.get("key") != multipart.key(upload.handle):
+        if request.query_params.get("key") != self._storage.key_of_handle(upload.handle):
             raise Error("key is not the key of the upload", kind=Kind.DENIED)
         return upload
 
-    async def _part_link(self, upload: _Upload, number: str) -> PresignedLink:
+    async def _part_link(self, request: Request, upload: _Upload, number: str) -> PresignedLink:
         if not _NUMBER.fullmatch(number):
             raise Error("partNumber must be an integer", show(number), kind=Kind.ILL_FORMED)
+        if self._storage.multipart.is_relayed:
+            begun = UploadRequest(name=None, handle=upload.handle, max_size=upload.max_size)
+            expires = self._storage.link_expires
+            return self._relay.link(
+                request, begun, "part", expires=expires, upload_id=upload.id, number=int(number)
+            )
         return await self._storage.aio.run(
             self._storage.multipart.link, upload.handle, upload.id, int(number)
         )
-
-
-def media_type_of(given: object) -> str | None:
-    """Return the content type that a browser sent for a file, or None if it is not valid."""
-    try:
-        return content_type_for("", given) if isinstance(given, str) else None
-    except Error:
-        return None
 
 
 def _read_parts(given: Any) -> list[tuple[int, str]]:

@@ -1,98 +1,36 @@
-"""The response to a GET or HEAD of an attachment (RFC 9110), streamed from any storage."""
+"""The response to a GET or HEAD of an attachment, streamed from any storage over ASGI."""
 
 from __future__ import annotations
 
+import abc
 import asyncio
-import dataclasses
-import datetime
-import logging
-import re
-import secrets
-import time
-from email.utils import format_datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from rex.attach.content.content import READ_SIZE
-from rex.attach.content.media_type import (
-    DEFAULT_TYPE,
-    content_type_for,
-    disposition,
-    essence,
-    is_inline_type,
-)
-from rex.attach.storage import MAX_POSITION
-from rex.attach.web.conditions import (
-    CONDITIONS,
-    NOT_EXPECTED,
-    Verdict,
-    judge,
-    may_be_partial,
-    pick_headers,
-)
-from rex.attach.web.ranges import Span, parse_spans, range_length, range_start
-from rex.core import Error
-from rex.core.web import problem
+from rex.attach.http.conditions import pick_headers
+from rex.attach.http.download import HEADERS, DownloadRequest, chunk_size
+from rex.attach.http.sendfile import can_hand_over, is_offline, target_header
+from rex.core.log import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.types import Message, Receive, Scope, Send
 
-    from rex.attach.info import Info
+    from rex.attach.http.download import DownloadResponse, Presentation
+    from rex.attach.http.ranges import Span
     from rex.attach.storage import Storage
     from rex.attach.storage.aio import AsyncReader
 
-__all__ = ["Presentation", "serve"]
+__all__ = ["Streamed", "body_message", "serve"]
 
-SAFETY = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-"""Headers of every response here: they keep a browser from running uploaded content."""
-
-PLAYED = {
-    "Content-Security-Policy": "sandbox allow-same-origin; default-src 'none'; media-src 'self'; "
-    "style-src 'unsafe-inline'"
-}
-"""The policy of audio and video: in a tab or frame, Chromium creates a page for them that loads the
-file from this origin and has inline styles. Images and PDF need no exception."""
-
-SCRIPT_TYPE = re.compile(
-    r"(?:(?:text|application)/(?:x-)?(?:java|ecma)script"
-    r"|text/(?:javascript1\.[0-5]|jscript|livescript)) *(?:;|$)",
-    re.IGNORECASE,
-)
-"""The types that a browser runs if a page loads them as a script (MIME Sniffing)."""
-
-HEADERS = frozenset((*CONDITIONS, "if-range", "range"))
-"""The headers that select the response."""
-
-ASKED_AGAIN = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
-"""Caching of protected content: it may be removed, and the user may change."""
-
-FIRST_CHUNK_SIZE = 128 * 1024
-"""In bytes: small, so that many stalled clients hold little memory."""
-TAKEN_SIZE = 8 * 1024 * 1024
-"""After this many bytes, more than buffers hold, the client is receiving: chunks are large then."""
 PATIENCE_BYTES = 128 * 1024
 """The bytes that a client must receive in each `stall_seconds`, on average over a chunk."""
 
-log = logging.getLogger("rex.attach")
-
-
-class Presentation(NamedTuple):
-    """The headers of a download, where a link decides them."""
-
-    disposition: str
-    """The Content-Disposition (RFC 6266)."""
-    content_type: str | None = None
-    """The type that replaces the stored one."""
-    expires: float | None = None
-    """When the link expires (seconds since 1970, UTC)."""
+log = get_logger("rex.attach")
 
 
 async def serve(
@@ -114,216 +52,73 @@ async def serve(
 
     Errors, raised before anything is sent: those of `Storage.open`.
     """
-    asked = _Asked(request, presentation)
+    headers = pick_headers(request.scope["headers"], HEADERS)
+    asked = DownloadRequest(request.method, headers, presentation)
     cached = storage.read_cached(handle)
     if cached is not None:
         info, content = cached
-        answer = asked.answer(info, inline=inline)
-        return answer.of(content) if isinstance(answer, _Answer) else answer
+        return _at_once(asked.answer(info, inline=inline), content)
+    if asked.is_simple and can_hand_over(storage):
+        answer = asked.answer(await storage.aio.info(handle), inline=inline)
+        if asked.may_hand_over(answer):
+            return _at_once(answer.handed_over(await _target(storage, handle)))
     start, length = asked.range_start, asked.range_length
     if start is None:
         info = await storage.aio.info(handle)
         answer = asked.answer(info, inline=inline)
-        if isinstance(answer, Response):
-            return answer
+        if not answer.parts:
+            return _at_once(answer)
         start, stop = answer.parts[0].span
         length = stop - start if len(answer.parts) == 1 else None
     reader = await storage.aio.open(handle, start=start, length=length)
     try:
         answer = asked.answer(reader.info, inline=inline)
-        if isinstance(answer, _Answer):
-            return _Streamed(answer, reader, stall_seconds)
+        if answer.parts:
+            return _Downloaded(answer, reader, stall_seconds)
     except BaseException:
         await reader.close()
         raise
     await reader.close()
-    return answer
+    return _at_once(answer)
 
 
-class _Part(NamedTuple):
-    """Part of the body: a byte range of the attachment, and the bytes that precede it."""
-
-    head: bytes
-    span: Span
-
-
-class _Answer(NamedTuple):
-    """A response with content."""
-
-    status: int
-    headers: dict[str, str]
-    parts: list[_Part]
-    end: bytes
-
-    def of(self, content: bytes) -> Response:
-        """Return the response, with the bytes of the whole attachment."""
-        pieces = [head + content[start:stop] for head, (start, stop) in self.parts]
-        return Response(b"".join((*pieces, self.end)), self.status, self.headers)
+async def _target(storage: Storage, handle: str) -> dict[str, str]:
+    if is_offline(storage):
+        return target_header(storage, handle)
+    return await storage.aio.run(partial(target_header, storage, handle))
 
 
-class _Asked:
-    """The parts of a request that select the response."""
-
-    def __init__(self, request: Request, presentation: Presentation | None) -> None:
-        self._presentation = presentation
-        self._method = request.method
-        self._headers = pick_headers(request.scope["headers"], HEADERS)
-        self._range = self._headers.get("range")
-
-    @property
-    def range_start(self) -> int | None:
-        """The position to read from, or None if the metadata is needed first."""
-        if self._method == "HEAD" or any(name in self._headers for name in CONDITIONS):
-            return None
-        start = range_start(self._range)
-        return None if start is None else min(start, MAX_POSITION)
-
-    @property
-    def range_length(self) -> int | None:
-        """The number of bytes to read from `range_start`, or None if it is unknown."""
-        if "if-range" in self._headers:
-            return None
-        length = range_length(self._range)
-        return MAX_POSITION if length is None else min(length, MAX_POSITION)
-
-    def answer(self, info: Info, *, inline: bool) -> _Answer | Response:
-        """Return the response for an attachment with this metadata."""
-        content_type, shown_as = self._present(info, inline=inline)
-        # Last-Modified must not be in the future (section 8.8.2.1).
-        modified = min(info.modified, datetime.datetime.now(datetime.UTC))
-        kept = {
-            "ETag": info.etag,
-            "Last-Modified": _http_date(modified.replace(microsecond=0)),
-            **self._cache_headers(),
-            **SAFETY,
-            **(PLAYED if _is_played(content_type) else {}),
-        }
-        verdict = judge(self._headers, info.etag, modified)
-        if verdict is Verdict.NOT_MODIFIED:
-            return Response(status_code=304, headers=kept)
-        if verdict is Verdict.PRECONDITION_FAILED:
-            return problem(412, NOT_EXPECTED, "precondition-failed", SAFETY)
-        headers = {
-            **kept,
-            "Accept-Ranges": "bytes",
-            "Content-Disposition": shown_as,
-        }
-        if info.content_encoding is not None:
-            headers["Content-Encoding"] = info.content_encoding
-        info = dataclasses.replace(info, content_type=content_type)
-        if self._method == "HEAD":  # ranges are for GET only (section 14.2)
-            whole = _whole(info, headers)
-            return Response(status_code=200, headers=whole.headers)
-        partial = may_be_partial(self._headers, info.etag, modified)
-        return _content(info, headers, parse_spans(self._range if partial else None, info.size))
-
-    def _present(self, info: Info, *, inline: bool) -> tuple[str, str]:
-        """Return the type and the disposition to send."""
-        content_type = _safe_type(info.content_type)
-        if self._presentation is None:
-            inline = inline and is_inline_type(content_type)
-            return content_type, disposition(info.name, inline=inline)
-        given = self._presentation.content_type or content_type
-        return _safe_type(given), self._presentation.disposition
-
-    def _cache_headers(self) -> dict[str, str]:
-        """Return the caching headers: a response to a link may be cached until the link expires."""
-        if self._presentation is None or self._presentation.expires is None:
-            return ASKED_AGAIN
-        left = max(0, int(self._presentation.expires - time.time()))
-        return {"Cache-Control": f"private, max-age={left}, immutable"}
-
-
-def _content(
-    info: Info, headers: dict[str, str], spans: tuple[Span, ...] | None
-) -> _Answer | Response:
-    """Return the whole attachment, its byte ranges, or 416 (section 15.5.17)."""
-    if spans is None or (len(spans) > 1 and info.content_encoding is not None):
-        # A coding of several ranges would seem to be that of the multipart body.
-        return _whole(info, headers)
-    if not spans:
-        detail = f"The attachment has {info.size} bytes."
-        refused = {**SAFETY, "Accept-Ranges": "bytes", "Content-Range": f"bytes */{info.size}"}
-        return problem(416, detail, "range-not-satisfiable", refused)
-    return _partial(info, headers, spans[0]) if len(spans) == 1 else _several(info, headers, spans)
-
-
-def _whole(info: Info, headers: dict[str, str]) -> _Answer:
-    described = {**headers, "Content-Type": info.content_type, "Content-Length": str(info.size)}
-    return _Answer(200, described, [_Part(b"", Span(0, info.size))], b"")
-
-
-def _partial(info: Info, headers: dict[str, str], span: Span) -> _Answer:
-    described = {
-        **headers,
-        "Content-Type": info.content_type,
-        "Content-Length": str(span.stop - span.start),
-        "Content-Range": span.content_range(info.size),
-    }
-    return _Answer(206, described, [_Part(b"", span)], b"")
-
-
-def _several(info: Info, headers: dict[str, str], spans: tuple[Span, ...]) -> _Answer:
-    """Return several byte ranges (sections 14.6 and 15.3.7.2)."""
-    boundary = secrets.token_hex(16)
-    parts = [
-        _Part(
-            (
-                f"\r\n--{boundary}\r\nContent-Type: {info.content_type}\r\n"
-                f"Content-Range: {span.content_range(info.size)}\r\n\r\n"
-            ).encode("ascii"),
-            span,
-        )
-        for span in spans
-    ]
-    end = f"\r\n--{boundary}--\r\n".encode("ascii")
-    size = sum(len(head) + span.stop - span.start for head, span in parts) + len(end)
-    described = {
-        **headers,
-        "Content-Type": f"multipart/byteranges; boundary={boundary}",
-        "Content-Length": str(size),
-    }
-    return _Answer(206, described, parts, end)
-
-
-@lru_cache(maxsize=1024)
-def _http_date(date: datetime.datetime) -> str:
-    return format_datetime(date.astimezone(datetime.UTC), usegmt=True)
-
-
-@lru_cache(maxsize=256)
-def _is_played(content_type: str) -> bool:
-    return is_inline_type(content_type) and essence(content_type).startswith(("audio/", "video/"))
-
-
-@lru_cache(maxsize=256)
-def _safe_type(stored: str) -> str:
-    """Return the stored type, or the default if it is a script or, from other writers, invalid."""
-    try:
-        content_type = content_type_for("", stored)
-    except Error:
-        return DEFAULT_TYPE
-    return DEFAULT_TYPE if SCRIPT_TYPE.match(content_type) else content_type
+def _at_once(answer: DownloadResponse, content: bytes = b"") -> Response:
+    return Response(answer.body(content), answer.status, answer.headers)
 
 
 class _NotTakenError(Exception):
     """The client does not receive the response."""
 
 
-class _Streamed(Response):
-    """A response that is read from the storage as the client receives it; closes the reader.
+class Streamed(Response):
+    """A response whose body is sent as the client receives it.
 
     A response that ends early lacks its last message and is shorter than Content-Length, so the
     server closes the connection and the client notices.
     """
 
-    def __init__(self, answer: _Answer, reader: AsyncReader, stall_seconds: float) -> None:
-        self.status_code = answer.status
+    name: str
+    """The handle or name of what is sent, for the log."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], stall_seconds: float) -> None:
+        self.status_code = status
         self.background = None
-        self.init_headers(answer.headers)
-        self._answer = answer
-        self._reader = reader
+        self.init_headers(headers)
         self._stall_seconds = stall_seconds
+
+    @abc.abstractmethod
+    async def _stream_body(self, send: Send) -> None:
+        """Send the body with `_give`, without the last message."""
+
+    @abc.abstractmethod
+    async def _close(self) -> None:
+        """Release what the body is read from."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response, unless the client disconnects or stalls."""
@@ -346,23 +141,10 @@ class _Streamed(Response):
         }
         try:
             await self._give(send, start)
-            for head, span in self._answer.parts:
-                if head:
-                    await self._give(send, _body(head))
-                await self._give_span(send, span)
-            await self._give(send, _body(self._answer.end, more=False))
+            await self._stream_body(send)
+            await self._give(send, body_message(b"", more=False))
         except _NotTakenError:
-            log.info("the client did not receive all of %s", self._reader.info.handle)
-
-    async def _give_span(self, send: Send, span: Span) -> None:
-        if self._reader.tell() != span.start:
-            await self._reader.seek(span.start)
-        position = span.start
-        while position < span.stop:
-            size = READ_SIZE if position - span.start >= TAKEN_SIZE else FIRST_CHUNK_SIZE
-            chunk = await self._reader.read(min(size, span.stop - position))
-            await self._give(send, _body(chunk))
-            position += len(chunk)
+            log.info("the client did not receive all of %s", self.name)
 
     async def _give(self, send: Send, message: Message) -> None:
         windows = max(1, len(message.get("body", b"")) / PATIENCE_BYTES)
@@ -376,6 +158,37 @@ class _Streamed(Response):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._close()
+
+
+class _Downloaded(Streamed):
+    """A response that is read from an attachment."""
+
+    def __init__(self, answer: DownloadResponse, reader: AsyncReader, stall_seconds: float) -> None:
+        super().__init__(answer.status, answer.headers, stall_seconds)
+        self.name = reader.info.handle
+        self._answer = answer
+        self._reader = reader
+
+    async def _stream_body(self, send: Send) -> None:
+        for head, span in self._answer.parts:
+            if head:
+                await self._give(send, body_message(head))
+            await self._give_span(send, span)
+        if self._answer.end:
+            await self._give(send, body_message(self._answer.end))
+
+    async def _give_span(self, send: Send, span: Span) -> None:
+        if self._reader.tell() != span.start:
+            await self._reader.seek(span.start)
+        position = span.start
+        while position < span.stop:
+            size = chunk_size(position - span.start)
+            chunk = await self._reader.read(min(size, span.stop - position))
+            await self._give(send, body_message(chunk))
+            position += len(chunk)
+
+    async def _close(self) -> None:
         await self._reader.close()
 
 
@@ -385,5 +198,6 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def _body(data: bytes, *, more: bool = True) -> Message:
+def body_message(data: bytes, *, more: bool = True) -> Message:
+    """Return the message with a part of a body."""
     return {"type": "http.response.body", "body": data, "more_body": more}

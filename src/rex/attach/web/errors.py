@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
+
+from rex.attach.http.body_headers import ENCODED
 from rex.attach.web.access import NOT_ALLOWED, OTHER_HOST
 from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY
-from rex.attach.web.body_headers import ENCODED
 from rex.core import Error, Kind
+from rex.core.log import get_logger
 from rex.core.web import answer_error, problem
 
 if TYPE_CHECKING:
@@ -17,9 +20,9 @@ if TYPE_CHECKING:
 
     from rex.attach.web.access import Access
 
-__all__ = ["answer_failure"]
+__all__ = ["answer_failure", "is_denied_to_us"]
 
-log = logging.getLogger("rex.attach")
+log = get_logger("rex.attach")
 
 _CLOSE = {"Connection": "close"}
 
@@ -52,7 +55,7 @@ async def answer_failure(request: Request, failure: Exception, access: Access) -
             forgetful = forgetful.__context__
 
 
-def _is_ours(failure: Exception) -> bool:
+def is_denied_to_us(failure: Exception) -> bool:
     """Check whether the storage denied access to the service, not the service to the client.
 
     An error that a storage raises has a cause; an error that refuses the client does not.
@@ -62,14 +65,23 @@ def _is_ours(failure: Exception) -> bool:
 
 
 async def _answer(request: Request, failure: Exception, access: Access) -> Response:
-    if _is_ours(failure):
+    if is_denied_to_us(failure):
         log.error("%s", failure)
         return problem(503, "The storage denied access to the service.", Kind.UNAVAILABLE.value)
     code = failure.code if isinstance(failure, Error) else ""
     if code == NOT_ALLOWED and access.challenge:
         headers = {"WWW-Authenticate": access.challenge}
         return problem(401, "An access key is required.", Kind.DENIED.value, headers, code=code)
+    if isinstance(failure, HTTPException):  # raised by a function of the application
+        return _answer_host(failure)
     if code in _ANSWERS:
         status, detail, kind, headers = _ANSWERS[code]
         return problem(status, detail or str(failure), kind, headers, code=code)
     return await answer_error(request, failure)
+
+
+def _answer_host(failure: HTTPException) -> Response:
+    """Return the response to an exception of the application, as its other routes would."""
+    status = failure.status_code
+    kind = Kind.UNAVAILABLE if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Kind.DENIED
+    return problem(status, str(failure.detail), kind.value, dict(failure.headers or {}))

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["file_name", "unescape"]
+__all__ = ["file_name", "message_file_name", "unescape"]
 
 # What browsers escape in names (HTML, "multipart/form-data encoding algorithm").
 _ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
@@ -38,6 +38,15 @@ def file_name(parameters: Mapping[str, str]) -> str | None:
         return unescape(given)
     extended = _decode_extended(parameters.get("filename*", ""))
     return _decode_words(given) if extended is None else extended
+
+
+def message_file_name(parameters: Mapping[str, str]) -> str | None:
+    """Return the file name in the Content-Disposition of a message (RFC 6266), or None.
+
+    There, in contrast to a form, `filename*` is preferred.
+    """
+    extended = _decode_extended(parameters.get("filename*", ""))
+    return parameters.get("filename") if extended is None else extended
 
 
 def unescape(name: str) -> str:

@@ -14,11 +14,11 @@ from python_multipart.multipart import MultipartParser
 
 from rex.attach.content.media_type import content_type_for
 from rex.attach.handle import show
-from rex.attach.web.body_headers import check_not_encoded
+from rex.attach.http.body_headers import check_not_encoded
 from rex.attach.web.form_names import file_name, unescape
 from rex.core import Error, Kind
 
-__all__ = ["FORM_OVERHEAD", "FORM_TYPE", "MAX_FILES", "FilePart", "Form"]
+__all__ = ["FORM_OVERHEAD", "FORM_TYPE", "MAX_FILES", "FilePart", "Form", "parameters_of"]
 
 FORM_TYPE = "multipart/form-data"
 
@@ -293,7 +293,7 @@ class _Assembly:
 def _part(headers: dict[bytes, bytes]) -> _Part:
     """Read the headers of a part (RFC 7578, section 4)."""
     text = {name: value.decode(errors="replace") for name, value in headers.items()}
-    kind, parameters = _parameters(text.get(b"content-disposition", ""))
+    kind, parameters = parameters_of(text.get(b"content-disposition", ""))
     if kind != "form-data" or "name" not in parameters:
         raise _ill_formed("a part has no name (Content-Disposition: form-data)")
     content_type = text.get(b"content-type")
@@ -311,8 +311,8 @@ def _part(headers: dict[bytes, bytes]) -> _Part:
     return _Part(unescape(parameters["name"]), file_name(parameters), _well_formed(content_type))
 
 
-def _parameters(value: str) -> tuple[str, dict[str, str]]:
-    """Split a header into its value, in lower case, and its parameters."""
+def parameters_of(value: str) -> tuple[str, dict[str, str]]:
+    """Split a header into its value, in lower case, and its parameters. Errors: `ILL_FORMED`."""
     first, _, _ = value.partition(";")
     parameters: dict[str, str] = {}
     position = len(first)
@@ -338,7 +338,7 @@ def _well_formed(content_type: str | None) -> str | None:
 
 
 def _boundary(content_type: str) -> bytes:
-    kind, parameters = _parameters(content_type)
+    kind, parameters = parameters_of(content_type)
     boundary = parameters.get("boundary", "")
     if kind != FORM_TYPE or not _BOUNDARY.fullmatch(boundary):
         raise _ill_formed(f"the boundary must follow RFC 2046, not be {show(boundary)}")

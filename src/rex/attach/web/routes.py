@@ -5,8 +5,11 @@ A route is an entry here. Its description is the first line of its handler's doc
 
 from __future__ import annotations
 
+from rex.attach.content.media_type import URLENCODED_TYPE
+from rex.attach.http.body_headers import PARTIAL_TYPE
 from rex.attach.web.attachments import Attachments, Downloads
 from rex.attach.web.companion import Companion
+from rex.attach.web.events import Events
 from rex.attach.web.openapi import (
     BYTES,
     INTEGER,
@@ -26,6 +29,7 @@ from rex.attach.web.section import Route, Section
 from rex.attach.web.service_links import Signed
 from rex.attach.web.sign import Sign
 from rex.attach.web.tus import CONTENT_TYPE, VERSION, Tus
+from rex.attach.web.upload_resources import UploadResources
 
 __all__ = ["SECTIONS"]
 
@@ -35,10 +39,12 @@ __all__ = ["SECTIONS"]
 _ANY: Schema = {"*/*": {"schema": BYTES}}
 _DOWNLOADED = (answer(200, "The bytes", BYTES, "*/*") | answer(206, "Byte ranges", BYTES, "*/*")
                | answer(304, "Not modified"))
+_ARCHIVE = answer(200, "The archive", BYTES, "application/zip")
 _RANGES = tuple(header(name, TEXT) for name in ("Range", "If-None-Match", "If-Range"))
 _CONDITIONS = (header("If-Match", TEXT), header("If-None-Match", TEXT))
-_PAGE = object_of(attachments=list_of(object_of("handle", "url")),
-                  next={"type": ["string", "null"]})
+_LISTED = object_of("handle", "url", "name", "content_type?",
+                    **{"size?": SIZE, "modified?": {**TEXT, "format": "date-time"}})
+_PAGE = object_of(attachments=list_of(_LISTED), next={"type": ["string", "null"]})
 _TOKEN = query("token", TEXT, required=True)
 
 
@@ -52,23 +58,43 @@ def _downloads(path: str, methods: str) -> tuple[Route, ...]:
     )
 
 
+_COMPLETE = header("Upload-Complete", {"enum": ["?0", "?1"]},
+                   about="whether the upload ends with this body (IETF)")
+_WHOLE_LENGTH = header("Upload-Length", SIZE)
+
 _ATTACHMENTS = (
     Route("GET HEAD", "/", Attachments.list_page, "list", answer(200, "A page", _PAGE),
           parameters=(query("day", {**TEXT, "format": "date"}),
                       query("after", TEXT, about="a handle"),
-                      query("limit", {**INTEGER, "minimum": 1, "maximum": 1000}))),
+                      query("limit", {**INTEGER, "minimum": 1, "maximum": 1000}),
+                      query("details", {"enum": ["0", "1"]},
+                            about="whether to add size, content type and time of storing"))),
     Route("POST", "/", Attachments.upload, "upload",
           answer(201, "Stored; Location is the URL of a single file",
-                 object_of(attachments=list_of(ref("Attachment")))),
-          parameters=(query("name", TEXT, about="of the file, where the body is its bytes"),),
+                 object_of(attachments=list_of(ref("Attachment"))))
+          | answer(303, "Stored; Location is the page next, with each handle"),
+          parameters=(query("name", TEXT, about="of the file, where the body is its bytes"),
+                      query("next", TEXT, about="the path of the page that follows"),
+                      _COMPLETE, _WHOLE_LENGTH),
           body={"application/octet-stream": {"schema": BYTES},
                 "multipart/form-data": {"schema": object_of(file=BYTES)}}),
+    Route("OPTIONS", "/", Attachments.options, None, answer(204, "Upload-Limit"),
+          needs="resumable"),
     Route("POST", "/links", Attachments.upload_link, "link",
           answer(201, "The link", object_of("handle", link=ref("Link"))),
           needs="links.signs_uploads",
           body=json_body("name", "content_type?",
                          **{"size?": {**SIZE, "description": "the largest size of the upload"},
                             "method?": {"enum": ["PUT", "POST"]}})),
+    Route("POST", "/claim", Attachments.claim, "upload",
+          answer(200, "The attachment", ref("Attachment")),
+          body=json_body(**{"receipt?": TEXT, "handle?": TEXT, "key?": TEXT})),
+    Route("GET HEAD", "/zip", Attachments.zip, "download", _ARCHIVE,
+          parameters=(query("handle", list_of(TEXT), required=True),
+                      query("name", TEXT, about="of the archive"))),
+    Route("POST", "/zip", Attachments.zip, "download", _ARCHIVE,
+          body={**json_body(handles=list_of(TEXT), **{"name?": TEXT}),
+                URLENCODED_TYPE: {"schema": object_of(handle=list_of(TEXT), **{"name?": TEXT})}}),
     Route("GET HEAD", "/openapi.json", Attachments.describe, None,
           answer(200, "The description", map_of({}))),
     *_downloads("{handle}", "GET HEAD"),
@@ -78,12 +104,12 @@ _ATTACHMENTS = (
 
 _SIGNED = (
     Route("GET", "/signed{handle}", Signed.get, None, _DOWNLOADED,
-          needs="links.is_service", parameters=(_TOKEN,)),
+          needs="links.is_served", parameters=(_TOKEN,)),
     Route("PUT", "/signed{handle}", Signed.put, None, answer(201, "Stored"),
-          needs="links.is_service", body=_ANY,
+          needs="links.is_served", body=_ANY,
           parameters=(_TOKEN, header("If-None-Match", {"const": "*"}, required=True))),
     Route("POST", "/signed/{token}/", Signed.post, None, answer(204, "Stored"),
-          needs="links.is_service",
+          needs="links.is_served",
           body={"multipart/form-data": {"schema": object_of("key", "Content-Type", file=BYTES)}}),
 )
 
@@ -112,6 +138,24 @@ _TUS = (
     *_downloads("/tus{handle}", "GET"),
 )
 
+_OFFSET = header("Upload-Offset", SIZE, required=True)
+
+_UPLOADS = (
+    Route("GET HEAD", "/uploads{handle}", UploadResources.head, "upload",
+          answer(204, "Upload-Offset, Upload-Complete, Upload-Length and Upload-Limit"),
+          needs="resumable"),
+    Route("PATCH", "/uploads{handle}", UploadResources.append, "upload",
+          answer(204, "Stored")
+          | answer(201, "Complete; Location is the URL of the file",
+                   object_of(attachments=list_of(ref("Attachment")))),
+          needs="resumable", body={PARTIAL_TYPE: {"schema": BYTES}},
+          parameters=({**_COMPLETE, "required": True}, _OFFSET, _WHOLE_LENGTH)),
+    Route("DELETE", "/uploads{handle}", UploadResources.terminate, "upload",
+          answer(204, "Removed"), needs="resumable"),
+    Route("OPTIONS", "/uploads{handle}", UploadResources.options, None,
+          answer(204, "Upload-Limit"), needs="resumable"),
+)
+
 _KEY = query("key", TEXT, required=True, about="from the response that began the upload")
 _PART = object_of("ETag", PartNumber=INTEGER)
 _NUMBERS = query("partNumbers", TEXT, required=True, about="separated by commas")
@@ -119,7 +163,7 @@ _NUMBERS = query("partNumbers", TEXT, required=True, about="separated by commas"
 _COMPANION = (
     Route("GET", "/s3/params", Companion.params, "link",
           answer(200, "The form", object_of("method", "url", fields=map_of(TEXT))),
-          needs="links.signs_uploads",
+          needs="links.post_links",
           parameters=(query("filename", TEXT, required=True), query("type", TEXT))),
     Route("POST", "/s3/multipart", Companion.create, "link",
           answer(200, "The upload", object_of("key", "uploadId", "bucket")),
@@ -151,13 +195,28 @@ _SIGN = (
           parameters=(_TOKEN,), body=_ANY),
     Route("POST", "/sign{handle}", Sign.post, None,
           answer(200, "As S3", TEXT, "application/xml"), needs="multipart", parameters=(_TOKEN,)),
+    Route("GET", "/sign{handle}", Sign.get, None,
+          answer(200, "As S3", TEXT, "application/xml"), needs="multipart",
+          parameters=(_TOKEN,)),
+    Route("DELETE", "/sign{handle}", Sign.delete, None, answer(204, "Aborted"),
+          needs="multipart", parameters=(_TOKEN,)),
+)
+
+_EVENTS = (
+    Route("POST", "/events", Events.receive, None,
+          answer(200, "What became of the events", object_of(
+              notified=INTEGER, ignored=INTEGER, refused=INTEGER))
+          | answer(401, "The events key is missing or wrong"),
+          needs="multipart.has_events", option="events_key", body=json_body()),
 )
 
 SECTIONS: dict[type[Section], tuple[Route, ...]] = {
     Attachments: _ATTACHMENTS,
     Signed: _SIGNED,
     Tus: _TUS,
+    UploadResources: _UPLOADS,
     Companion: _COMPANION,
     Sign: _SIGN,
+    Events: _EVENTS,
 }
 """The routes by section."""

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from rex.attach.backend.abilities import require
 from rex.attach.web.paths import handle_of
-from rex.core import Error, Kind
+from rex.attach.web.transfers import Transfers
+from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -36,6 +37,8 @@ class Options(NamedTuple):
     """Redirect downloads to download links, where the storage creates links."""
     stall_seconds: float = 30
     """The time after which a stalled client is disconnected, in seconds."""
+    events_key: Secret | None = None
+    """The key with which the server authenticates its event notifications; None: no route."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Route:
     answers: Mapping[str, Any]
     """The OpenAPI responses by status, other than problems."""
     needs: str = field(default="", kw_only=True)
-    """The ability that the storage must have, or its property: ``links.is_service``."""
+    """The ability that the storage must have, or its property: ``links.is_served``."""
     query: str = field(default="", kw_only=True)
     """The parameter of the query that selects this route among those of its method and path."""
     option: str = field(default="", kw_only=True)
@@ -78,6 +81,11 @@ class Service:
     options: Options
     sections: Mapping[type[Section], Sequence[Route]]
 
+    @cached_property
+    def transfers(self) -> Transfers:
+        """The resumable uploads, which several sections continue."""
+        return Transfers(self)
+
     @property
     def routes(self) -> list[Route]:
         """The routes that exist here."""
@@ -85,12 +93,16 @@ class Service:
 
     def has(self, route: Route) -> bool:
         """Check whether a route exists, by the options and the storage's abilities."""
-        found: Any = not route.option or getattr(self.options, route.option)
+        found: Any = self.is_enabled(route)
         if found and route.needs:
             found = self.storage.abilities
             for name in route.needs.split("."):
                 found = found and getattr(found, name)
         return bool(found)
+
+    def is_enabled(self, route: Route) -> bool:
+        """Check whether the option of a route is set, if it needs one."""
+        return not route.option or bool(getattr(self.options, route.option))
 
     def require(self, route: Route) -> None:
         """Check that a route exists.

@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from rex.attach.http.download import Presentation
 from rex.attach.links.grant import Grant
 from rex.attach.web.access import EXPOSED
 from rex.attach.web.body import Body
-from rex.attach.web.download import Presentation, serve
+from rex.attach.web.download import serve
 from rex.attach.web.multipart import FORM_OVERHEAD, Form
 from rex.attach.web.section import Section
 from rex.attach.web.upload import Measured
@@ -84,7 +85,7 @@ class Signed(Section):
             return problem(412, "If-Match cannot match a new attachment.", "precondition-failed")
         body = Body(request, max_size=self._storage.max_size, stall_seconds=self._stall_seconds)
         try:
-            return await self._store(grant, body, 201)
+            return await self._store(request, grant, body, 201)
         except Error as error:
             if error.kind is not Kind.EXISTS:
                 raise
@@ -111,7 +112,8 @@ class Signed(Section):
         signed = {"key": grant.key, "Content-Type": grant.content_type}
         if form.fields != signed or form.field_count != PINNED_FIELDS:
             raise Error("Form differs from the signed one", kind=Kind.DENIED, code="form-changed")
-        return await self._store(grant, _only_file(form, file, grant.max_size), 204)
+        content = _only_file(form, file, grant.max_size)
+        return await self._store(request, grant, content, 204)
 
     def _grant(self, request: Request, handle: str) -> Grant:
         grant = Grant.read(self._storage.tokens, request.method, _token(request))
@@ -123,11 +125,18 @@ class Signed(Section):
         """Return when the link of a valid request expires."""
         return self._storage.tokens.expires(_token(request))
 
-    async def _store(self, grant: Grant, content: AsyncIterator[bytes], status: int) -> Response:
+    async def _store(
+        self, request: Request, grant: Grant, content: AsyncIterator[bytes], status: int
+    ) -> Response:
         handle = f"/{grant.key}"
-        # An upload link works once, as those of S3.
+        # An upload link works once, as those of S3. But a client repeats an upload whose bytes
+        # were stored and whose hooks failed.
         await self._storage.aio.put(
-            handle, content, content_type=grant.content_type, idempotent=False
+            handle,
+            content,
+            content_type=grant.content_type,
+            owner=await self._access.find_owner(request, self._storage, handle),
+            idempotent=self._storage.hooks.notifies,
         )
         info = await self._storage.aio.info(handle)
         location = f"{(self._storage.url or '').rstrip('/')}{quote(handle)}"

@@ -36,7 +36,7 @@ class CutsStalled:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application; set the timeout at the first request."""
-        if not self._is_set:
+        if not self._is_set and scope["type"] != "lifespan":
             self._is_set = True
             _set_timeout(scope.get("server"), self._seconds)
         await self._app(scope, receive, send)

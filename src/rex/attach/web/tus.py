@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from contextlib import suppress
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from starlette.responses import Response
 
+from rex.attach.http.body_headers import check_whole
 from rex.attach.web.attachments import Downloads
-from rex.attach.web.body import STOPPED_SENDING, Body
-from rex.attach.web.body_headers import check_whole
+from rex.attach.web.body import STOPPED_SENDING, Body, content_length_of
 from rex.attach.web.checksum import ChecksumError, NoRoomError, receive_verified
 from rex.attach.web.errors import answer_failure
-from rex.attach.web.paths import handle_of, root_of, url_of
+from rex.attach.web.paths import below, handle_of, root_of, url_of
 from rex.attach.web.tus_headers import (
     ALGORITHMS,
     FINAL,
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from rex.attach.storage.hooks import UploadRequest
     from rex.attach.storage.resumable import Upload
     from rex.attach.web.section import Handler, Service
 
@@ -53,7 +52,6 @@ EXTENSIONS = (
     "concatenation",
 )
 MAX_PARTS = 1000
-INTERRUPT_SECONDS = 10
 RETRY_SECONDS = 10
 """When a client may retry after `NoRoomError`."""
 
@@ -89,7 +87,7 @@ class Tus(Downloads):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self._running: dict[str, asyncio.Task[Upload]] = {}
+        self._transfers = service.transfers
 
     def method(self, request: Request) -> str:
         """Return the method of a request; X-HTTP-Method-Override counts for POST only."""
@@ -166,44 +164,45 @@ class Tus(Downloads):
             return await self._join(request, name, content_type, kept)
         if concat not in ("", PARTIAL):
             raise Error("Upload-Concat must be partial or final;…", kind=Kind.ILL_FORMED)
-        owner = self._access.owner(request)
-        upload = await self._storage.aio.uploads.create(
-            name,
-            size=size_of(request, may_be_deferred=True),
-            content_type=content_type,
-            metadata=kept.encode(),
-            partial=concat == PARTIAL,
-            owner=owner,
+        size = size_of(request, may_be_deferred=True)
+        begun = await self._access.begin(
+            request, "upload", self._storage, name, content_type=content_type, size=size
         )
-        await self._ask_for_new(request, upload.handle)
+        has_content = request.headers.get("content-type", "").strip().lower() == CONTENT_TYPE
+        if has_content and not concat and _is_whole(request, size):
+            upload = await self._store_whole(request, begun, kept.encode(), size)
+        else:
+            upload = await self._storage.aio.uploads.create(
+                begun, size=size, metadata=kept.encode(), partial=concat == PARTIAL
+            )
+            if has_content:
+                upload = await self._begin(request, upload, begun.owner)
         headers = {"Location": self._url(request, upload.handle)}
         if upload.partial:
             headers["Upload-Concat"] = PARTIAL
-        if request.headers.get("content-type", "").strip().lower() == CONTENT_TYPE:
-            upload = await self._begin(request, upload)
+        if has_content:
             headers["Upload-Offset"] = str(upload.offset)
         return Response(status_code=201, headers=headers | _state(request, upload))
 
-    async def _ask_for_new(self, request: Request, handle: str) -> None:
-        """Check access with the new handle; remove the upload if the rule refuses."""
-        try:
-            await self._access.check(request, "upload", handle)
-        except BaseException:
-            await asyncio.shield(self._forget(handle))
-            raise
+    async def _store_whole(
+        self, request: Request, begun: UploadRequest, metadata: str, size: int | None
+    ) -> Upload:
+        """Store an upload that arrives with its creation, without a record: all or nothing."""
+        checksum = checksum_of(request)
+        body = Body(request, max_size=size, stall_seconds=self._stall_seconds)
+        store = functools.partial(self._storage.aio.uploads.store, begun, metadata=metadata)
+        if checksum is None:
+            return await store(body)
+        async with receive_verified(body, *checksum) as content:
+            return await store(content)
 
-    async def _begin(self, request: Request, upload: Upload) -> Upload:
+    async def _begin(self, request: Request, upload: Upload, owner: object) -> Upload:
         """Store the body of the creation, all or nothing: the client does not know the URL yet."""
         try:
-            return await self._store(request, upload, size=None)
+            return await self._store(request, upload, size=None, owner=owner)
         except BaseException:
-            await asyncio.shield(self._forget(upload.handle))
+            await self._transfers.forget(upload.handle)
             raise
-
-    async def _forget(self, handle: str) -> None:
-        """Remove an upload; errors are ignored, since another error is reported."""
-        with suppress(Error):
-            await self._remove(await self._storage.aio.uploads.info(handle))
 
     async def _join(
         self, request: Request, name: str, content_type: str | None, kept: Headers
@@ -214,11 +213,11 @@ class Tus(Downloads):
         parts = [self._part(request, url) for url in urls]
         for part in dict.fromkeys(parts):
             await self._access.check_upload(request, "upload", self._storage, part)
-        kept, owner = kept.shorten(), self._access.owner(request)
-        handle = await self._storage.aio.uploads.join(
-            name, parts, content_type=content_type, metadata=kept.encode(), owner=owner
+        kept = kept.shorten()
+        begun = await self._access.begin(
+            request, "upload", self._storage, name, content_type=content_type
         )
-        await self._ask_for_new(request, handle)
+        handle = await self._storage.aio.uploads.join(begun, parts, metadata=kept.encode())
         headers = {
             "Location": self._url(request, handle),
             "Upload-Concat": kept.concat,
@@ -232,13 +231,12 @@ class Tus(Downloads):
             path = urlsplit(url).path
         except ValueError:
             path = ""
-        return handle_of(path.removeprefix(self._url(request, "")))
+        return handle_of(below(self._url(request, ""), path))
 
     @_check_version
     async def head(self, request: Request, handle: str) -> Response:
         """Return the offset of an upload."""
-        await self._access.check_owner(request, self._storage, handle)
-        upload = await self._take_over(handle)
+        upload = await self._transfers.find(request, handle)
         headers = {"Upload-Offset": str(upload.offset)}
         if upload.size is None:
             headers["Upload-Defer-Length"] = "1"
@@ -252,14 +250,13 @@ class Tus(Downloads):
     @_check_version
     async def append(self, request: Request, handle: str) -> Response:
         """Continue an upload."""
-        await self._access.check_owner(request, self._storage, handle)
         if request.headers.get("content-type", "").strip().lower() != CONTENT_TYPE:
             return problem(415, f"Content-Type must be {CONTENT_TYPE}.", "unsupported-media-type")
         offset = number_of(request, "upload-offset")
         if offset is None:
             raise Error("Upload-Offset is required", kind=Kind.ILL_FORMED)
         size = size_of(request, may_be_deferred=False)
-        upload = await self._take_over(handle)
+        upload = await self._transfers.find(request, handle)
         if Headers.of(upload).is_final:
             raise Error("A final upload cannot be appended to", handle, kind=Kind.DENIED)
         if upload.offset != offset:
@@ -275,80 +272,35 @@ class Tus(Downloads):
                 f"{size}, but {offset} bytes are stored",
                 kind=Kind.CONFLICT,
             )
-        upload = await self._store(request, upload, size=size)
+        owner = self._access.owner(request)
+        upload = await self._store(request, upload, size=size, owner=owner)
         headers = {"Upload-Offset": str(upload.offset)}
         return Response(status_code=204, headers=headers | _state(request, upload))
 
-    async def _store(self, request: Request, upload: Upload, *, size: int | None) -> Upload:
+    async def _store(
+        self, request: Request, upload: Upload, *, size: int | None, owner: object
+    ) -> Upload:
         """Append the body of a request; keep what arrived if the request breaks off."""
         checksum = checksum_of(request)
-        most = upload.size if upload.size is not None else size
-        most = self._storage.max_size if most is None else most
-        body = Body(
-            request,
-            max_size=None if most is None else most - upload.offset,
-            stall_seconds=self._stall_seconds,
-        )
+        body = self._transfers.body(request, upload, size=size)
         if checksum is None:
-            return await self._run(upload, body, size)
+            return await self._transfers.append(upload, body, size=size, owner=owner)
         async with receive_verified(body, *checksum) as content:
-            return await self._run(upload, content, size)
-
-    async def _run(self, upload: Upload, content: Body | BinaryIO, size: int | None) -> Upload:
-        """Append content, until another request for the upload arrives; keep what was stored."""
-        await self._interrupt(upload.handle)  # another request may have begun since
-        running = asyncio.ensure_future(
-            self._storage.aio.uploads.append(upload.handle, upload.offset, content, size=size)
-        )
-        self._running[upload.handle] = running
-        try:
-            return await running
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise Error(
-                "Another request continues the upload",
-                upload.handle,
-                kind=Kind.CONFLICT,
-                code="upload-conflict",
-            ) from None
-        finally:
-            if self._running.get(upload.handle) is running:
-                del self._running[upload.handle]
-
-    async def _take_over(self, handle: str) -> Upload:
-        await self._interrupt(handle)
-        return await self._storage.aio.uploads.info(handle)
-
-    async def _interrupt(self, handle: str) -> None:
-        """Cancel running requests that append to an upload."""
-        while (running := self._running.get(handle)) is not None:
-            running.cancel()
-            await asyncio.wait({running}, timeout=INTERRUPT_SECONDS)
-            if not running.done():
-                raise Error("Another request is using the upload", handle, kind=Kind.BUSY)
-            if self._running.get(handle) is running:
-                del self._running[handle]
+            return await self._transfers.append(upload, content, size=size, owner=owner)
 
     @_check_version
     async def terminate(self, request: Request, handle: str) -> Response:
         """Remove an upload, or the attachment that it has become."""
-        await self._access.check_owner(request, self._storage, handle)
-        upload = await self._take_over(handle)
-        if upload.expires_at is None:
-            await self._access.check(request, "remove", handle)
-        await self._remove(upload)
+        await self._transfers.terminate(request, handle)
         return Response(status_code=204)
-
-    async def _remove(self, upload: Upload) -> None:
-        """Remove an upload, or the attachment that it has become."""
-        aio = self._storage.aio
-        remove = aio.remove if upload.expires_at is None else aio.uploads.remove
-        await remove(upload.handle)
 
     def _url(self, request: Request, handle: str) -> str:
         return f"{root_of(request)}/tus{quote(handle, '/')}"
+
+
+def _is_whole(request: Request, size: int | None) -> bool:
+    """Return whether the body of a creation is the whole upload."""
+    return size is not None and content_length_of(request.headers) == size
 
 
 def _state(request: Request, upload: Upload) -> dict[str, str]:

@@ -8,10 +8,10 @@ import json
 import re
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from rex.attach.content.media_type import DEFAULT_TYPE, content_type_for
+from rex.attach.content.media_type import DEFAULT_TYPE, content_type_for, essence
 from rex.attach.handle import show
+from rex.attach.http.body_headers import read_digests
 from rex.attach.storage.resumable import MAX_KEPT_METADATA_BYTES
-from rex.attach.web.body_headers import read_digests
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def content_type_of(metadata: Mapping[str, str], name: str) -> str | None:
         content_type = content_type_for(name, given)
     except Error:
         return None
-    return None if content_type.partition(";")[0].strip().lower() == DEFAULT_TYPE else content_type
+    return None if essence(content_type) == DEFAULT_TYPE else content_type
 
 
 def _describe(upload: Upload) -> str:

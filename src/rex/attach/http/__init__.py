@@ -1,0 +1,1 @@
+"""HTTP without a framework: conditions, ranges and the response to a download."""
