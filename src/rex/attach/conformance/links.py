@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
 
 MINUTE = 60
+HOUR = 60 * MINUTE
 WEEK = 7 * 24 * 3600
 SIGNATURE = 43
 """The length of a SHA-256 in base64: a shorter part of an address is not a signature."""
@@ -58,6 +59,9 @@ def arguments_of_links_are_checked_first(harness: Harness) -> None:
         ):
             what = f"upload_link with {wrong}"
             expect_error(Kind.ILL_FORMED, what, loose.upload_link, handle, **wrong)
+        for window in (-1, 0.5, 60, HOUR, float("nan"), "1s", datetime.timedelta(minutes=1), [1]):
+            what, operation = f"download_link(window={window!r})", loose.download_link
+            expect_error(Kind.ILL_FORMED, what, operation, handle, expires=60, window=window)
         what = "download_link with filename=7"
         expect_error(Kind.ILL_FORMED, what, loose.download_link, handle, filename=7)
 
@@ -66,12 +70,14 @@ def arguments_of_links_are_checked_first(harness: Harness) -> None:
 def a_link_is_a_value(harness: Harness) -> None:
     """A link has a method, URL, headers, fields and a true expiry, and can be written as JSON."""
     with harness.storage() as storage:
-        handle = storage.reserve("a.txt")
-        for method, link in (
-            ("POST", storage.upload_link(handle, expires=600)),
+        handle, links = storage.reserve("a.txt"), storage.abilities.links
+        made = [
             ("PUT", storage.upload_link(handle, method="PUT", expires=600)),
             ("GET", storage.download_link(handle, expires=datetime.timedelta(minutes=10))),
-        ):
+        ]
+        if links is not None and links.post_links:
+            made.append(("POST", storage.upload_link(handle, expires=600)))
+        for method, link in made:
             expect("method", method, link.method)
             expect_true(f"{link.url} is a URL", link.url.startswith(("http://", "https://")))
             expect("whether the link has fields", method == "POST", bool(link.fields))
@@ -89,6 +95,23 @@ def a_link_is_a_value(harness: Harness) -> None:
             expect("secrets in repr", [], told)
         for seconds in (1, WEEK):
             storage.download_link(handle, expires=seconds)
+
+
+@link_promise(supported=True)
+def a_window_repeats_a_link(harness: Harness) -> None:
+    """Within a window, calls return the same download link, which works and lasts no longer."""
+    with harness.storage() as storage:
+        handle = storage.add("a.txt", b"data")
+        made = []
+        for _ in range(3):  # a window may end between two calls, but not twice
+            before = datetime.datetime.now(datetime.UTC)
+            link = storage.download_link(handle, expires=2 * HOUR, window=HOUR)
+            made.append(link)
+            left = (link.expires_at - before).total_seconds()
+            expect_true(f"the link is valid for 1 to 2 hours: {left} s", left + 1 >= HOUR)
+            expect_true(f"the link is valid for at most 2 hours: {left} s", left <= 2 * HOUR + 1)
+        expect_true("a link is repeated", len({link.url for link in made}) < len(made))
+        expect("content of the download", b"data", fetch(made[-1]).body)
 
 
 @link_promise(supported=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Failure",
     "Promise",
+    "ability_promise",
     "all_promises",
     "failures",
     "link_promise",
@@ -24,12 +25,10 @@ __all__ = [
 
 Promise: TypeAlias = "Callable[[Harness], None]"
 """A function that raises, usually AssertionError, if the harness's storage breaks it."""
+Needs: TypeAlias = "Callable[[Abilities], bool]"
 
-_GENERAL: list[Promise] = []
-_WITH_LINKS: list[Promise] = []
-_WITHOUT_LINKS: list[Promise] = []
-_WITH_UPLOADS: list[Promise] = []
-_WITHOUT_UPLOADS: list[Promise] = []
+_REGISTRY: list[tuple[Promise, Needs]] = []
+"""Every promise, and whether storages with some abilities must keep it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +47,40 @@ class Failure:
 
 def promise(check: Promise) -> Promise:
     """Register a promise of every storage."""
-    _GENERAL.append(check)
+    _REGISTRY.append((check, lambda _: True))
     return check
 
 
-def link_promise(*, supported: bool) -> Callable[[Promise], Promise]:
-    """Register a promise of storages that can sign links, or of those that cannot."""
+def ability_promise(name: str) -> Callable[[Promise], Promise]:
+    """Register a promise of storages with an ability, by the name of its field."""
+    return _register(lambda abilities: bool(getattr(abilities, name)))
 
-    def add(check: Promise) -> Promise:
-        (_WITH_LINKS if supported else _WITHOUT_LINKS).append(check)
-        return check
 
-    return add
+def link_promise(*, supported: bool, needs: str = "") -> Callable[[Promise], Promise]:
+    """Register a promise of storages that can sign links, or of those that cannot.
+
+    With `needs`, it is one of the storages whose `LinkSigner` has this attribute: ``post_links``,
+    ``pins_type`` or ``limits_put``; with ``not`` in front, of those that do not.
+    """
+    name = needs.removeprefix("not ")
+
+    def must(abilities: Abilities) -> bool:
+        links = abilities.links
+        if links is None or not supported or not needs:
+            return (links is not None) == supported
+        return bool(getattr(links, name)) == (name == needs)
+
+    return _register(must)
 
 
 def upload_promise(*, supported: bool) -> Callable[[Promise], Promise]:
     """Register a promise of storages with resumable uploads, or of those without."""
+    return _register(lambda abilities: (abilities.resumable is not None) == supported)
 
+
+def _register(needs: Needs) -> Callable[[Promise], Promise]:
     def add(check: Promise) -> Promise:
-        (_WITH_UPLOADS if supported else _WITHOUT_UPLOADS).append(check)
+        _REGISTRY.append((check, needs))
         return check
 
     return add
@@ -74,16 +88,12 @@ def upload_promise(*, supported: bool) -> Callable[[Promise], Promise]:
 
 def promises_for(abilities: Abilities) -> tuple[Promise, ...]:
     """Return the promises of a storage with these abilities."""
-    return (
-        *_GENERAL,
-        *(_WITHOUT_LINKS if abilities.links is None else _WITH_LINKS),
-        *(_WITHOUT_UPLOADS if abilities.resumable is None else _WITH_UPLOADS),
-    )
+    return tuple(check for check, needs in _REGISTRY if needs(abilities))
 
 
 def all_promises() -> tuple[Promise, ...]:
     """Return the promises of all storages, whichever abilities they have."""
-    return (*_GENERAL, *_WITH_LINKS, *_WITHOUT_LINKS, *_WITH_UPLOADS, *_WITHOUT_UPLOADS)
+    return tuple(check for check, _ in _REGISTRY)
 
 
 def failures(harness: Harness, promises: tuple[Promise, ...] | None = None) -> list[Failure]:

@@ -14,7 +14,7 @@ from rex.attach.conformance.expectations import (
     expect_raises,
     expect_true,
 )
-from rex.attach.conformance.promise import promise, upload_promise
+from rex.attach.conformance.promise import ability_promise, promise, upload_promise
 from rex.attach.conformance.samples import MIB, at_once, fail_after, sample, split_chunks
 from rex.core import Error, Kind
 
@@ -121,6 +121,21 @@ def of_several_who_put_at_once_one_succeeds(harness: Harness) -> None:
             expect("outcomes", {None, Kind.EXISTS}, kinds)
             expect_content(storage, handle, contents[winners[0]])
         expect("garbage in the storage", [], harness.garbage(storage))
+
+
+@ability_promise("create_once")
+def of_many_who_put_at_any_size_one_succeeds(harness: Harness) -> None:
+    """Of many concurrent puts of more than 8 MiB, one succeeds and the others are `EXISTS`."""
+    with harness.storage() as storage:
+        for _ in range(2):
+            contents = [sample(9 * MIB, str(number)) for number in range(5)]
+            handle = storage.reserve("a.bin")
+            outcomes = at_once([_make_putter(storage, handle, content) for content in contents])
+            winners = [n for n, outcome in enumerate(outcomes) if outcome is None]
+            expect(f"winners among {outcomes}", 1, len(winners))
+            kinds = {getattr(outcome, "kind", outcome) for outcome in outcomes}
+            expect("outcomes", {None, Kind.EXISTS}, kinds)
+            expect_content(storage, handle, contents[winners[0]])
 
 
 @promise

@@ -11,7 +11,7 @@ from rex.attach.conformance.expectations import (
     expect_nothing_stored,
     expect_true,
 )
-from rex.attach.conformance.promise import promise
+from rex.attach.conformance.promise import ability_promise, promise
 from rex.attach.conformance.samples import MIB, at_once, sample
 from rex.core import Kind
 
@@ -88,6 +88,19 @@ def of_two_removers_at_least_one_succeeds(harness: Harness) -> None:
             expect_true(f"one remover succeeds: {kinds}", None in kinds)
             expect("outcomes of the removers", set(), {*kinds} - {None, Kind.NOT_FOUND})
             _expect_not_there(storage, handle)
+        expect_nothing_stored(harness, storage)
+
+
+@ability_promise("one_remover")
+def of_several_removers_exactly_one_succeeds(harness: Harness) -> None:
+    """Of concurrent removals of one attachment, one succeeds and the others are `NOT_FOUND`."""
+    with harness.storage() as storage:
+        for number in range(6):
+            handle = storage.add(f"{number}.txt", b"data")
+            outcomes = at_once([partial(storage.remove, handle)] * 4)
+            kinds = [getattr(outcome, "kind", outcome) for outcome in outcomes]
+            expect("successful removers", 1, kinds.count(None))
+            expect("outcomes of the others", 3, kinds.count(Kind.NOT_FOUND))
         expect_nothing_stored(harness, storage)
 
 

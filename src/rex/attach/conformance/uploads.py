@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rex.attach.conformance.client import fetch, put, upload
 from rex.attach.conformance.expectations import expect, expect_content, expect_error, expect_true
-from rex.attach.conformance.promise import link_promise, promise
+from rex.attach.conformance.promise import link_promise
 from rex.attach.conformance.samples import MIB, sample
 from rex.core import Kind
 
@@ -16,8 +16,34 @@ if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
     from rex.attach.storage import Storage
 
+NAMES = ("中文 file.txt", "עברית.txt", "a+b & c=d;e%41#f.txt", "it's {0} $(id).txt")
+TYPES = ((None, "text/plain"), ("image/png", "image/png"))
 
-@promise
+
+@link_promise(supported=True, needs="limits_put")
+def a_put_link_keeps_to_its_limit(harness: Harness) -> None:
+    """A PUT with up to `max_size` bytes is stored; a byte more, or another limit, is refused."""
+    with harness.storage() as storage:
+        for max_size in (10, 0, MIB):
+            handle = storage.reserve("a.bin")
+            link = storage.upload_link(handle, method="PUT", max_size=max_size)
+            answer = put(link, bytes(max_size + 1))
+            _expect_refused(storage, handle, "an upload over the limit", answer)
+            raised = {
+                name: value.replace(str(max_size), str(max_size + 1)) if "range" in name else value
+                for name, value in link.headers.items()
+            }
+            answer = put(dataclasses.replace(link, headers=raised), bytes(max_size + 1))
+            _expect_refused(storage, handle, "an upload with another limit", answer)
+            expect_true("an upload at the limit is accepted", put(link, sample(max_size)).ok)
+            expect_content(storage, handle, sample(max_size))
+    with harness.storage(max_size=10) as limited:
+        handle = limited.reserve("a.bin")
+        link = limited.upload_link(handle, method="PUT")
+        _expect_refused(limited, handle, "an upload over the storage's limit", put(link, bytes(11)))
+
+
+@link_promise(supported=True, needs="not limits_put")
 def a_put_link_does_not_promise_a_limit(harness: Harness) -> None:
     """A PUT link with a size limit, its own or that of the storage, is `UNSUPPORTED`."""
     with harness.storage() as storage:
@@ -30,7 +56,7 @@ def a_put_link_does_not_promise_a_limit(harness: Harness) -> None:
         expect_error(Kind.UNSUPPORTED, what, limited.upload_link, handle, method="PUT")
 
 
-@link_promise(supported=True)
+@link_promise(supported=True, needs="post_links")
 def a_form_upload_becomes_the_attachment(harness: Harness) -> None:
     """An upload with a POST link becomes an attachment, as with `add`."""
     with harness.storage() as storage:
@@ -44,24 +70,36 @@ def a_form_upload_becomes_the_attachment(harness: Harness) -> None:
             expect_content(storage, handle, data)
 
 
-@link_promise(supported=True)
+@link_promise(supported=True, needs="post_links")
 def a_form_upload_under_any_name_works(harness: Harness) -> None:
-    """Upload and download links work for names in any script and with any character."""
+    """Forms and download links work for names in any script and with any character."""
     with harness.storage() as storage:
-        for name in ("中文 file.txt", "עברית.txt", "a+b & c=d;e%41#f.txt", "it's {0} $(id).txt"):
+        for name in NAMES:
             handle = storage.reserve(name)
             expect("status of POST", 204, upload(storage.upload_link(handle), b"form").status)
             expect_content(storage, handle, b"form")
-            answer = fetch(storage.download_link(handle))
-            expect("download", (200, b"form"), (answer.status, answer.body))
-            expect(f"name of {name} in the download", name, answer.filename)
-            other = storage.reserve(name)
-            link = storage.upload_link(other, method="PUT")
-            expect_true("PUT is accepted", put(link, b"body").ok)
-            expect_content(storage, other, b"body")
+            _expect_download(storage, handle, name, b"form")
 
 
 @link_promise(supported=True)
+def a_put_link_under_any_name_works(harness: Harness) -> None:
+    """PUT and download links work for names in any script and with any character."""
+    with harness.storage() as storage:
+        for name in NAMES:
+            handle = storage.reserve(name)
+            link = storage.upload_link(handle, method="PUT")
+            expect_true("PUT is accepted", put(link, b"body").ok)
+            expect_content(storage, handle, b"body")
+            _expect_download(storage, handle, name, b"body")
+
+
+def _expect_download(storage: Storage, handle: str, name: str, content: bytes) -> None:
+    answer = fetch(storage.download_link(handle))
+    expect("download", (200, content), (answer.status, answer.body))
+    expect(f"name of {name} in the download", name, answer.filename)
+
+
+@link_promise(supported=True, needs="post_links")
 def a_form_upload_keeps_to_its_limit(harness: Harness) -> None:
     """A form upload of up to `max_size` bytes is stored; one byte more is refused."""
     with harness.storage() as storage:
@@ -75,7 +113,7 @@ def a_form_upload_keeps_to_its_limit(harness: Harness) -> None:
             expect_content(storage, handle, sample(max_size))
 
 
-@link_promise(supported=True)
+@link_promise(supported=True, needs="post_links")
 def the_limit_of_the_storage_holds_for_links(harness: Harness) -> None:
     """A link allows no more bytes than the storage, regardless of `max_size`."""
     with harness.storage(max_size=10) as storage:
@@ -89,7 +127,7 @@ def the_limit_of_the_storage_holds_for_links(harness: Harness) -> None:
         _expect_refused(storage, handle, "an upload over its own limit", upload(link, bytes(6)))
 
 
-@link_promise(supported=True)
+@link_promise(supported=True, needs="post_links")
 def every_field_of_a_form_is_pinned(harness: Harness) -> None:
     """A form with a changed or missing field is refused, and nothing is stored."""
     with harness.storage() as storage:
@@ -106,7 +144,7 @@ def every_field_of_a_form_is_pinned(harness: Harness) -> None:
         expect("status of the unchanged form", 204, upload(link, b"data").status)
 
 
-@link_promise(supported=True)
+@link_promise(supported=True, needs="post_links")
 def a_form_takes_no_other_fields(harness: Harness) -> None:
     """A form with an added field that would change content, headers or response is refused."""
     with harness.storage() as storage:
@@ -124,16 +162,26 @@ def a_form_takes_no_other_fields(harness: Harness) -> None:
         expect("status of the unchanged form", 204, upload(link, b"data").status)
 
 
-@link_promise(supported=True)
-def the_content_type_of_an_upload_is_pinned(harness: Harness) -> None:
-    """A client must send the content type of the link, given or by the name."""
+@link_promise(supported=True, needs="post_links")
+def the_content_type_of_a_form_is_pinned(harness: Harness) -> None:
+    """A form must have the content type of the link, given or by the name."""
     with harness.storage() as storage:
-        for given, expected in ((None, "text/plain"), ("image/png", "image/png")):
+        for given, expected in TYPES:
             handle = storage.reserve("a.txt")
             form = storage.upload_link(handle, content_type=given)
             fields = {**form.fields, "Content-Type": "text/html"}
             answer = upload(dataclasses.replace(form, fields=fields), b"data")
             _expect_refused(storage, handle, "a form with a different type", answer)
+            expect("status of the form", 204, upload(form, b"data").status)
+            expect("content type", expected, storage.info(handle).content_type)
+
+
+@link_promise(supported=True, needs="pins_type")
+def the_content_type_of_an_upload_is_pinned(harness: Harness) -> None:
+    """A client must send the content type of a PUT link, given or by the name."""
+    with harness.storage() as storage:
+        for given, expected in TYPES:
+            handle = storage.reserve("a.txt")
             link = storage.upload_link(handle, method="PUT", content_type=given)
             headers = {**link.headers, "Content-Type": "text/html"}
             answer = put(dataclasses.replace(link, headers=headers), b"data")
@@ -142,22 +190,64 @@ def the_content_type_of_an_upload_is_pinned(harness: Harness) -> None:
             expect("content type", expected, storage.info(handle).content_type)
 
 
-@link_promise(supported=True)
-def an_upload_in_a_coding_is_refused(harness: Harness) -> None:
-    """An upload with a content coding, which not every client decodes, is refused."""
+@link_promise(supported=True, needs="not pins_type")
+def what_a_client_calls_its_upload_is_not_believed(harness: Harness) -> None:
+    """Where a client can choose the type, a download link has that of the name, and no coding."""
+    with harness.storage() as storage:
+        for inline in (False, True):
+            handle = storage.reserve("a.png")
+            link = storage.upload_link(handle, method="PUT")
+            headers = {
+                name: "text/html" if "type" in name.lower() else value
+                for name, value in link.headers.items()
+            }
+            headers |= {name: value for name, value in link.headers.items() if "blob-type" in name}
+            put(dataclasses.replace(link, headers=headers), b"<script>")
+            answer = fetch(storage.download_link(handle, inline=inline))
+            expect("content type", "image/png", answer.headers.get("Content-Type"))
+            coding = answer.headers.get("Content-Encoding")
+            expect_true(f"there is no coding: {coding}", coding in (None, "identity"))
+
+
+@link_promise(supported=True, needs="not post_links")
+def a_form_link_that_cannot_be_made_is_refused(harness: Harness) -> None:
+    """A storage without form links says so, and what would make them possible."""
     with harness.storage() as storage:
         handle = storage.reserve("a.txt")
-        form, link = storage.upload_link(handle), storage.upload_link(handle, method="PUT")
-        headers = {**link.headers, "Content-Encoding": "gzip"}
-        answer = put(dataclasses.replace(link, headers=headers), b"data")
-        _expect_refused(storage, handle, "a PUT in a coding", answer)
+        error = expect_error(Kind.UNSUPPORTED, "upload_link", storage.upload_link, handle)
+        expect_true("the error has an explanation", error.payload)
+
+
+@link_promise(supported=True, needs="post_links")
+def a_form_in_a_coding_is_refused(harness: Harness) -> None:
+    """A form with a content coding, which not every client decodes, is refused."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        form = storage.upload_link(handle)
         fields = {**form.fields, "Content-Encoding": "gzip"}
         answer = upload(dataclasses.replace(form, fields=fields), b"data")
         _expect_refused(storage, handle, "a form in a coding", answer)
+        expect("status without one", 204, upload(form, b"data").status)
+        _expect_no_coding(storage, handle)
+
+
+@link_promise(supported=True, needs="pins_type")
+def an_upload_in_a_coding_is_refused(harness: Harness) -> None:
+    """A PUT with a content coding, which not every client decodes, is refused."""
+    with harness.storage() as storage:
+        handle = storage.reserve("a.txt")
+        link = storage.upload_link(handle, method="PUT")
+        headers = {**link.headers, "Content-Encoding": "gzip"}
+        answer = put(dataclasses.replace(link, headers=headers), b"data")
+        _expect_refused(storage, handle, "a PUT in a coding", answer)
         expect_true("PUT without one is accepted", put(link, b"data").ok)
-        expect("coding in info", None, storage.info(handle).content_encoding)
-        told = fetch(storage.download_link(handle)).headers.get("Content-Encoding")
-        expect_true(f"the download has no coding: {told}", told in (None, "identity"))
+        _expect_no_coding(storage, handle)
+
+
+def _expect_no_coding(storage: Storage, handle: str) -> None:
+    expect("coding in info", None, storage.info(handle).content_encoding)
+    told = fetch(storage.download_link(handle)).headers.get("Content-Encoding")
+    expect_true(f"the download has no coding: {told}", told in (None, "identity"))
 
 
 @link_promise(supported=True)
@@ -182,7 +272,7 @@ def a_put_link_does_not_overwrite(harness: Harness) -> None:
         expect_content(storage, handle, b"first")
 
 
-@link_promise(supported=True)
+@link_promise(supported=True, needs="pins_type")
 def a_put_link_needs_its_headers(harness: Harness) -> None:
     """A PUT with a missing or changed header is refused."""
     with harness.storage() as storage:
