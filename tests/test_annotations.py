@@ -10,10 +10,12 @@ import pytest
 from pydantic import TypeAdapter
 
 import rex.attach
+import rex.attach.fastapi
 import rex.attach.web
 from rex.attach import Info, PresignedLink, open_storage
 from rex.attach.backend.multipart import Part
 from rex.attach.storage.aio import AsyncReader, AsyncStorage, AsyncUploads
+from rex.attach.storage.archive import Archive, AsyncArchive
 from rex.attach.storage.cors import BucketCors
 from rex.attach.storage.multipart import MultipartUploads
 from rex.attach.storage.resumable import Upload, Uploads
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PARTS = (
+    Archive,
+    AsyncArchive,
     AsyncReader,
     AsyncStorage,
     AsyncUploads,
@@ -41,6 +45,7 @@ UNRESOLVED = {
     "Storage.multipart": "imported on first use",
     "Storage.tokens": "imported on first use",
     "Storage.uploads": "imported on first use",
+    "Storage.zip": "imported on first use",
 }
 """Annotations that cannot be resolved, and why."""
 
@@ -63,7 +68,7 @@ def members(cls: type) -> Iterator[tuple[str, object]]:
 
 def exported() -> Iterator[tuple[str, object]]:
     """Yield what the public modules export: functions, classes and how these are constructed."""
-    for module in (rex.attach, rex.attach.web):
+    for module in (rex.attach, rex.attach.fastapi, rex.attach.web):
         for name in module.__all__:
             value = getattr(module, name)
             if inspect.isfunction(value):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rex.attach.links.reason import REASONS
 from rex.core import Kind
-from rex.core.web import STATUSES
+from rex.core.problem import STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def error_codes() -> set[object]:
         known = constants(path)
         for call in calls(path):
             given = [each.value for each in call.keywords if each.arg == "code"]
-            if isinstance(call.func, ast.Name) and call.func.id == "problem" and not given:
+            if getattr(call.func, "id", "") in ("problem", "make_problem") and not given:
                 given = call.args[2:3]
             for value in given:
                 if isinstance(value, ast.Constant):

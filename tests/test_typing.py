@@ -7,26 +7,51 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import datetime
 import io
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
+from uuid import UUID
 
 import pytest
 
-from rex.attach import Info, PresignedLink, Reader, Storage, get_storage, open_storage
+from rex.attach import (
+    Info,
+    PresignedLink,
+    Reader,
+    Storage,
+    StoredUpload,
+    UploadRequest,
+    get_storage,
+    open_storage,
+)
 from rex.attach.backend.abilities import Abilities
 from rex.attach.backend.garbage import Garbage
 from rex.attach.backend.multipart import Part
+from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.storage.aio import AsyncReader, AsyncStorage, AsyncUploads
+from rex.attach.storage.archive import Archive
 from rex.attach.storage.cors import BucketCors
 from rex.attach.storage.multipart import MultipartUploads
 from rex.attach.storage.resumable import Upload, Uploads
-from rex.attach.web import Access, Rule, access_of, attachments, upload
+from rex.attach.testing import Answer, Leak, Leaks, SeaweedFS, UploadVia
+from rex.attach.web import Access, Rule, User, access_of, attachments, upload
 from rex.attach.web.upload import Uploaded
-from rex.core import Error, Kind, Rex, Secret, Setting, Settings, get_rex, get_settings, typed
+from rex.core import (
+    Error,
+    Kind,
+    Rex,
+    RexMiddleware,
+    Secret,
+    Setting,
+    Settings,
+    get_rex,
+    get_settings,
+    typed,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,10 +71,12 @@ CHECKED = (
     Part,
     PresignedLink,
     Storage,
+    StoredUpload,
     Upload,
+    UploadRequest,
     Uploads,
 )
-INTERNAL = {"map_errors", "stop", "tokens"}
+INTERNAL = {"map_errors", "opener", "stop", "tokens"}
 """Names that other modules use and applications do not."""
 
 
@@ -101,6 +128,20 @@ def test_reading_returns_metadata_and_a_binary_file(storage: Storage) -> None:
     assert_type(info.as_dict(), dict[str, object])
 
 
+def test_many_attachments_are_read_or_linked_at_once(tmp_path: Path) -> None:
+    """An archive is bytes and has a length; links are in the order of the handles."""
+    options = {"url": URL, "public_url": "https://files.example.org"}
+    with open_storage(f"file://{tmp_path}", **options) as storage:
+        handle = storage.add("a.txt", "text")
+        with assert_type(storage.zip([handle], missing=[]), Archive) as archive:
+            assert archive.size == len(b"".join(assert_type(archive, Archive)))
+        links = assert_type(storage.download_links([handle]), Sequence[PresignedLink])
+        assert 1 == len(links)
+        assert assert_type(storage.public_url(handle), str).endswith("/a.txt")
+        upload = assert_type(storage.uploads.store("a.txt", b"text"), Upload)
+        assert not assert_type(upload.is_open, bool)
+
+
 def test_listing_yields_handles(storage: Storage) -> None:
     """All of them, or those of a day."""
     handle = storage.add("a.txt", "text")
@@ -120,6 +161,7 @@ def test_links_are_values(storage: Storage) -> None:
     handle = storage.reserve("a.txt")
     link = assert_type(storage.upload_link(handle, max_size=10, expires=60), PresignedLink)
     storage.upload_link(handle, method="PUT", content_type="text/plain", expires=LATER)
+    storage.download_link(handle, window=LATER)
     assert_type(
         storage.download_link(handle, filename="b.txt", inline=True, expires=1.5), PresignedLink
     )
@@ -161,10 +203,13 @@ def multipart_uploads(storage: Storage, handle: str, upload_id: str) -> None:
     """Check a multipart upload, step by step and by links."""
     multipart = assert_type(storage.multipart, MultipartUploads)
     assert_type(multipart.bucket, str)
-    assert_type(multipart.key(handle), str)
-    assert_type(multipart.handle("key"), str)
+    assert_type(multipart.is_relayed, bool)
+    assert_type(storage.key_of_handle(handle), str)
+    assert_type(storage.handle_of_key("key"), str)
+    assert_type(storage.prefix, str)
     assert_type(multipart.create(handle, "text/plain"), str)
     assert_type(multipart.link(handle, upload_id, 1, expires=LATER), PresignedLink)
+    assert_type(multipart.put_part(handle, upload_id, 1, b"x", max_size=1), Part)
     assert_type(multipart.parts(handle, upload_id), Iterator[Part])
     complete: Callable[[str, str, list[tuple[int, str]]], None] = multipart.complete
     complete(handle, upload_id, [(1, "etag")])
@@ -190,8 +235,70 @@ def rules_of_a_bucket(storage: Storage) -> None:
     assert_type(cors.make_rule(["https://example.org"]), dict[str, Any])
     assert_type(cors.allow(["https://example.org"]), list[dict[str, Any]])
     assert_type(cors.allows(["https://example.org"]), bool)
+    assert_type(cors.is_account_wide, bool)
     for rule in storage.lifecycle(days=7, noncurrent=30):
         assert_type(rule, dict[str, Any])
+
+
+def fixtures_of_pytest(
+    attach_s3: Storage,
+    attach_s3_server: SeaweedFS,
+    upload_via: UploadVia,
+    attach_leaks: Leaks,
+) -> None:
+    """Check the types with which a test annotates the fixtures of the plugin."""
+    link = attach_s3.upload_link(attach_s3.reserve("a.txt"))
+    assert_type(upload_via(link, b"text", origin=URL), Answer)
+    upload_via(link, b"text", cut_after=2)
+    attach_leaks.references(attach_s3)
+    attach_leaks.references(lambda: [None, "handle"])
+    assert_type(attach_leaks.find(), dict[Storage, list[Leak]])
+    assert_type(attach_s3_server.settings(), dict[str, str])
+
+
+def test_the_life_of_an_upload_has_types() -> None:
+    """Hooks, receipts and claims, with a user that is an object."""
+
+    def begin(request: UploadRequest) -> UploadRequest:
+        assert_type(request.size, int | None)
+        assert_type(request.content_type, str | None)
+        return dataclasses.replace(request, name=request.name, max_size=request.max_size)
+
+    async def stored(upload: StoredUpload) -> None:
+        assert_type(upload.info, Info)
+        assert_type(upload.handle, str)
+        assert_type(upload.owner, object)
+        with upload.open() as reader:
+            assert_type(reader, Reader)
+
+    with MemoryStorage(url=URL, on_begin=begin, on_stored=stored) as storage:
+        begun = assert_type(storage.begin("a.txt", size=1, owner=7), UploadRequest)
+        assert_type(begun.size, int | None)
+        assert_type(begun.handle, str)
+        assert_type(begun.owner, object)
+        storage.put(begun.handle, b"a", notify=False)
+        receipt = assert_type(storage.receipt(begun.handle, owner=7, max_size=1), str)
+        assert_type(storage.claim(receipt, owner=7), Info)
+        assert_type(storage.notify(begun.handle, is_new=False), list[Info])
+        link = storage.upload_link(storage.reserve("b.txt", owner=7), owner=7)
+        assert_type(link.receipt, str)
+        storage.remove(begun.handle, notify=False)
+        asyncio.run(claims(storage.aio))
+
+
+async def part(aio: AsyncStorage, handle: str, chunks: AsyncIterator[bytes]) -> None:
+    """Check the coroutine that stores a part."""
+    assert_type(await aio.put_part(handle, "id", 1, chunks, max_size=1), Part)
+
+
+async def claims(aio: AsyncStorage) -> None:
+    """Begin, store and claim."""
+    begun = assert_type(await aio.begin("a.txt", owner=UUID(int=1)), UploadRequest)
+    handle = await aio.add(begun, b"a", notify=False)
+    receipt = assert_type(await aio.receipt(handle, owner=UUID(int=1)), str)
+    assert_type(await aio.claim(receipt, owner=UUID(int=1)), Info)
+    assert_type(await aio.notify(handle), list[Info])
+    assert_type(await aio.run_long(len, "abc"), int)
 
 
 def test_opening_and_closing_has_types(tmp_path: Path) -> None:
@@ -208,6 +315,9 @@ def test_opening_and_closing_has_types(tmp_path: Path) -> None:
         assert not assert_type(storage.is_untouched(), bool)
         check = storage.check
         check()
+    rex.install()
+    assert_type(RexMiddleware(rex, rex), RexMiddleware)
+    rex.uninstall()
     opened = assert_type(open_storage("memory:", max_size="10 MiB"), Storage)
     with opened as entered:
         assert_type(entered, Storage)
@@ -242,7 +352,7 @@ async def coroutines(aio: AsyncStorage) -> None:
     assert_type(await aio.is_owned_by(reserved, "ada"), bool)
     await assert_type(aio.put(reserved, pieces(), idempotent=False), Coroutine[Any, Any, None])
     assert_type(await aio.upload_link(reserved, method="PUT"), PresignedLink)
-    assert_type(await aio.download_link(reserved, expires=LATER), PresignedLink)
+    assert_type(await aio.download_link(reserved, expires=LATER, window=60), PresignedLink)
     assert_type(await aio.run(len, "text"), int)
     await assert_type(aio.check(), Coroutine[Any, Any, None])
     await coroutines_of_resumable_uploads(assert_type(aio.uploads, AsyncUploads))
@@ -296,8 +406,21 @@ def test_the_service_is_an_asgi_application(tmp_path: Path) -> None:
         access = assert_type(access_of(rex), Access)
         service: ASGIApp = attachments(get_storage(), access)
         assert callable(service)
-    rules: list[Rule] = [plain_rule, coroutine_rule]
+    rules: list[Rule] = [plain_rule, coroutine_rule, request_rule]
     assert [Access(rule, origins=["https://example.org"], hosts=[]) for rule in rules]
+    users: list[User] = [lambda request: request.scope["user"], coroutine_user]
+    assert [Access(plain_rule, user=user) for user in users]
+
+
+def request_rule(user: object, action: str, handle: str | None, request: Request) -> bool:
+    """Allow nothing."""
+    del request
+    return plain_rule(user, action, handle)
+
+
+async def coroutine_user(request: Request) -> str | None:
+    """Return the user of a request."""
+    return request.headers.get("x-user")
 
 
 def plain_rule(user: object, action: str, handle: str | None) -> bool:
@@ -314,7 +437,7 @@ async def coroutine_rule(user: object, action: str, handle: str | None) -> bool:
 async def routes_of_an_application(request: Request, storage: Storage, access: Access) -> None:
     """Check what routes beside the service use."""
     await assert_type(access.check(request, "upload"), Coroutine[Any, Any, None])
-    assert_type(access.owner(request), str | None)
+    assert_type(access.owner(request), object)
     stored = await upload(request, storage, max_size=None, stall_seconds=1.5)
     assert_type(stored, list[Uploaded])
     assert_type(stored[0].handle, str)
@@ -341,7 +464,6 @@ def wrong_calls(storage: Storage, handle: str, text_file: io.StringIO) -> None:
     storage.add("a.txt", pieces())  # type: ignore[arg-type]
     storage.add("a.txt", b"bytes", "text/plain")  # type: ignore[call-arg]
     storage.add(b"a.txt", b"bytes")  # type: ignore[arg-type]
-    storage.add("a.txt", b"bytes", owner=1)  # type: ignore[arg-type]
     storage.put(None, b"bytes")  # type: ignore[arg-type]
     storage.open(handle, 0)  # type: ignore[call-arg]
     storage.open(handle, length="1")  # type: ignore[arg-type]
@@ -353,7 +475,7 @@ def wrong_calls(storage: Storage, handle: str, text_file: io.StringIO) -> None:
     storage.multipart.complete(handle, "id", ["etag"])  # type: ignore[list-item]
     storage.exists(handle)  # type: ignore[attr-defined]
     storage.abilities = None  # type: ignore[misc, assignment]
-    open_storage(url="memory:")  # type: ignore[call-arg]
+    open_storage(["memory:"])  # type: ignore[arg-type]
     get_storage(storage)  # type: ignore[call-arg]
     Storage()  # type: ignore[abstract]
 
@@ -363,7 +485,8 @@ def wrong_uses_of_values(info: Info, link: PresignedLink, access: Access, error:
     info.size = 1  # type: ignore[misc]
     link.url = URL  # type: ignore[misc]
     link.fields["key"] = "value"  # type: ignore[index]
-    Access(lambda: True)  # type: ignore[arg-type, misc]
+    Access(lambda: True)  # type: ignore[arg-type]
+    Access(plain_rule, user=lambda: None)  # type: ignore[arg-type, misc]
     attachments(access, access)  # type: ignore[arg-type]
     Error("It failed", kind="not-found")  # type: ignore[arg-type]
     assert error.kind == "not-found"  # type: ignore[comparison-overlap]

@@ -50,6 +50,7 @@ def test_messages_can_be_changed() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.again
 def test_only_tests_of_wording_depend_on_messages() -> None:
     """All others of what decides by errors pass."""
     files = [str(TESTS / each) for each in CHOSEN]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
+import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -34,8 +36,9 @@ class _Signer(S3Links):
     def get(self, *args: Any) -> PresignedLink:
         return self._storage._sign_get(*args)
 
-    def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
-        return self._storage._conditions(fields, max_size)
+    def _conditions(self, fields: dict[str, str], largest: int) -> str:
+        conditions = json.loads(f"[{super()._conditions(fields, largest)}]")
+        return json.dumps(self._storage._changed_conditions(conditions))[1:-1]
 
 
 class Signing(S3Storage):
@@ -60,8 +63,8 @@ class Signing(S3Storage):
         link: PresignedLink = self._right.get(*args)
         return link
 
-    def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
-        return self._right._conditions(fields, max_size)
+    def _changed_conditions(self, conditions: list[Any]) -> list[Any]:
+        return conditions
 
 
 class Changed(Signing):
@@ -81,7 +84,10 @@ class Changed(Signing):
 class PutsAgain(Signing):
     """A PUT link overwrites what is there."""
 
-    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+    def _sign_put(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        del max_size
         headers = {"Content-Type": content_type}
         return self._bucket.presign("PUT", key, seconds, headers=headers)
 
@@ -90,7 +96,10 @@ class PutsAgain(Signing):
 class PutsAnyType(Signing):
     """A PUT link leaves the content type to the client."""
 
-    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+    def _sign_put(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        del max_size
         link = self._bucket.presign("PUT", key, seconds, headers={"If-None-Match": "*"})
         return dataclasses.replace(link, headers={**link.headers, "Content-Type": content_type})
 
@@ -99,7 +108,10 @@ class PutsAnyType(Signing):
 class PutsWithoutSigningHeaders(Signing):
     """A PUT link names its headers, but does not sign them."""
 
-    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+    def _sign_put(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        del max_size
         link = self._bucket.presign("PUT", key, seconds)
         return dataclasses.replace(link, headers={"Content-Type": content_type})
 
@@ -108,17 +120,19 @@ class PutsWithoutSigningHeaders(Signing):
 class PutsInAnyCoding(Signing):
     """A PUT link leaves the coding to the client."""
 
-    def _sign_put(self, key: str, content_type: str, seconds: float) -> PresignedLink:
+    def _sign_put(
+        self, key: str, content_type: str, max_size: int | None, seconds: float
+    ) -> PresignedLink:
+        del max_size
         headers = {"Content-Type": content_type, "If-None-Match": "*"}
         return self._bucket.presign("PUT", key, seconds, headers=headers)
 
 
-@caught_by("an_upload_in_a_coding_is_refused", "every_field_of_a_form_is_pinned")
+@caught_by("a_form_in_a_coding_is_refused", "every_field_of_a_form_is_pinned")
 class PostsInAnyCoding(Signing):
     """A form does not pin the coding, which is in it."""
 
-    def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
-        conditions = super()._conditions(fields, max_size)
+    def _changed_conditions(self, conditions: list[Any]) -> list[Any]:
         coding = ["eq", "$Content-Encoding", "identity"]
         free = ["starts-with", "$Content-Encoding", ""]
         return [free if list(condition) == coding else condition for condition in conditions]
@@ -176,8 +190,7 @@ class PostsMoreThanItSigns(Signing):
 class PostsWhatIsAdded(Signing):
     """The policy of a form says nothing of the fields that are not in it."""
 
-    def _conditions(self, fields: dict[str, str], max_size: int | None) -> Any:
-        conditions = super()._conditions(fields, max_size)
+    def _changed_conditions(self, conditions: list[Any]) -> list[Any]:
         return [condition for condition in conditions if list(condition)[-1] != ""]
 
 
@@ -195,11 +208,11 @@ class LeavesTheNameAsItIs(Signing):
     """A download has the name that was stored with it."""
 
     def _sign_get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+        self, key: str, content_disposition: str, content_type: str | None, *args: Any
     ) -> PresignedLink:
         del content_disposition
         query = {"response-content-type": content_type} if content_type else {}
-        return self._bucket.presign("GET", key, seconds, query=query)
+        return self._bucket.presign("GET", key, args[0], query=query)
 
 
 @caught_by("what_claims_to_be_a_page_is_not_shown_as_one")
@@ -207,10 +220,10 @@ class ShowsPages(Signing):
     """What is shown in place has the type that it was stored as."""
 
     def _sign_get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+        self, key: str, content_disposition: str, content_type: str | None, *args: Any
     ) -> PresignedLink:
         del content_type
-        return super()._sign_get(key, content_disposition, None, seconds)
+        return super()._sign_get(key, content_disposition, None, *args)
 
 
 @caught_by("a_text_shown_in_place_says_how_it_is_encoded")
@@ -218,10 +231,10 @@ class LeavesTheEncodingOpen(Signing):
     """A text that is shown in place has a type without a charset."""
 
     def _sign_get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+        self, key: str, content_disposition: str, content_type: str | None, *args: Any
     ) -> PresignedLink:
         bare = content_type and content_type.partition(";")[0]
-        return super()._sign_get(key, content_disposition, bare, seconds)
+        return super()._sign_get(key, content_disposition, bare, *args)
 
 
 @caught_by("a_download_is_kept_no_longer_than_its_link_lasts")
@@ -242,9 +255,14 @@ class IsKeptForAnHourMore(Signing):
     """What a link has led to may be kept for an hour after it."""
 
     def _sign_get(
-        self, key: str, content_disposition: str, content_type: str | None, seconds: float
+        self,
+        key: str,
+        content_disposition: str,
+        content_type: str | None,
+        seconds: float,
+        window: int,
     ) -> PresignedLink:
-        later = super()._sign_get(key, content_disposition, content_type, seconds + 3600)
+        later = super()._sign_get(key, content_disposition, content_type, seconds + 3600, window)
         return dataclasses.replace(later, expires_at=later.expires_at - datetime.timedelta(hours=1))
 
 
@@ -270,6 +288,29 @@ class PromisesMoreTime(Changed):
 
     def _changed(self, link: PresignedLink) -> PresignedLink:
         return dataclasses.replace(link, expires_at=link.expires_at + datetime.timedelta(hours=1))
+
+
+@caught_by("a_window_repeats_a_link")
+class SignsEachTime(Signing):
+    """A link is signed for this moment, whatever its window."""
+
+    def _sign_get(self, *args: Any) -> PresignedLink:
+        *others, window = args
+        link = super()._sign_get(*others, 0)
+        if not window:
+            return link
+        return dataclasses.replace(link, url=f"{link.url}&n={next(self._numbers)}")
+
+    _numbers = itertools.count()
+
+
+@caught_by("a_window_repeats_a_link")
+class LastsAWindowMore(Signing):
+    """A link with a window lasts longer than it should."""
+
+    def _sign_get(self, *args: Any) -> PresignedLink:
+        *others, seconds, window = args
+        return super()._sign_get(*others, seconds + window, window)
 
 
 @caught_by("a_link_is_a_value", "arguments_of_links_are_checked_first")

@@ -36,7 +36,7 @@ class ReplacesWhatIsThere(MemoryStorage):
         super()._put(key, Content(chunks), content_type)
 
 
-@caught_by("of_several_who_put_at_once_one_succeeds")
+@caught_by("of_several_who_put_at_once_one_succeeds", "of_many_who_put_at_any_size_one_succeeds")
 class LooksBeforeItStores(MemoryStorage):
     """Nothing keeps another writer from storing between the look and the storing."""
 
@@ -146,9 +146,9 @@ class TakesBackWhatWasThere(MemoryStorage):
 class Overwriting(Pieces):
     """Publishes over an attachment."""
 
-    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> None:
+    def publish(self, key: str, content_type: str, digest: str | None, note: str) -> bool:
         self.storage._objects.pop(key, None)
-        super().publish(key, content_type, digest, note)
+        return super().publish(key, content_type, digest, note)
 
 
 @caught_by(

@@ -98,11 +98,12 @@ class Keeps(Pieces):
 
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
-    ) -> None:
+    ) -> bool:
         """Publish a copy."""
-        kept = self._find(key)
-        super().publish(key, content_type, digest, upload_metadata)
-        self._held[key] = kept
+        return super().publish(key, content_type, digest, upload_metadata)
+
+    def forget(self, key: str) -> None:
+        """Keep it."""
 
 
 @caught_by("uploads_are_listed_until_they_are_complete")
@@ -117,9 +118,9 @@ class Annotates(Pieces):
 
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
-    ) -> None:
+    ) -> bool:
         """Cut it."""
-        super().publish(key, content_type, digest, upload_metadata[:-1])
+        return super().publish(key, content_type, digest, upload_metadata[:-1])
 
 
 @caught_by("a_complete_upload_has_its_note_or_none")

@@ -214,7 +214,7 @@ class OpensAnother(MemoryStorage):
         return reader
 
     def _change(self, stream: Any) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass says what changes
 
 
 @caught_by("damage_is_noticed_before_the_last_byte_is_read")
@@ -291,9 +291,9 @@ class AsksForAnything(MemoryStorage):
 class RemovesQuietly(MemoryStorage):
     """Removing by a handle that is none does nothing, and says nothing."""
 
-    def remove(self, handle: str) -> None:  # type: ignore[misc]  # broken
+    def remove(self, handle: str, *, notify: bool = True) -> None:  # type: ignore[misc]  # broken
         try:
-            sound.remove(self, handle)
+            sound.remove(self, handle, notify=notify)
         except Error as error:
             if error.kind is not Kind.ILL_FORMED:
                 raise
@@ -381,7 +381,7 @@ class KnowsNoAsynchronousFiles(MemoryStorage):
 class BelongsToEverybody(MemoryStorage):
     """A handle is everybody's."""
 
-    def is_owned_by(self, handle: str, owner: str) -> bool:  # type: ignore[misc]  # broken
+    def is_owned_by(self, handle: str, owner: object) -> bool:  # type: ignore[misc]  # broken
         del handle, owner
         return True
 
@@ -390,6 +390,6 @@ class BelongsToEverybody(MemoryStorage):
 class ForgetsOwners(MemoryStorage):
     """A handle is marked for an owner whom the storage does not recognise."""
 
-    def _mark(self, owner: str, place: bytes) -> bytes:
+    def _mark(self, owner: object, place: bytes) -> bytes:
         del owner, place
         return secrets.token_bytes(6)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from attach.azure_harness import AzureHarness
 from attach.harnesses import LocalHarness, S3Harness
+from rex.attach import open_storage
 from rex.attach.backends.local import directory
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.s3.storage import S3Storage
@@ -16,6 +18,9 @@ from rex.attach.backends.s3.storage import S3Storage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rex.attach import Storage
+    from rex.attach.backends.azure.storage import AzureStorage
+    from rex.attach_demo.azurite import Azurite
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 
@@ -37,6 +42,22 @@ def s3(seaweedfs: SeaweedFS) -> Iterator[S3Storage]:
         assert isinstance(storage, S3Storage)
         yield storage
         assert [] == harness.garbage(storage)
+
+
+@pytest.fixture
+def azure(azurite: Azurite) -> Iterator[AzureStorage]:
+    """Yield a storage on Azurite; check afterwards that only attachments are in it."""
+    harness = AzureHarness(azurite)
+    with harness.storage() as storage:
+        yield storage  # type: ignore[misc]  # it is one
+        assert [] == harness.garbage(storage)
+
+
+@pytest.fixture
+def memory() -> Iterator[Storage]:
+    """Yield a storage in memory."""
+    with open_storage("memory:") as storage:
+        yield storage
 
 
 @pytest.fixture(params=["usual", "without O_TMPFILE", "without attributes", "without both"])

@@ -1,4 +1,4 @@
-"""A relay in front of a server that counts the requests and the bytes that pass through it."""
+"""A relay in front of a server that notes the requests and counts the bytes that pass through."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REQUEST = re.compile(rb"^(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r$", re.MULT
 
 
 class CountingRelay:
-    """Passes connections on to a server on this machine, and notes the methods of requests.
+    """Passes connections on to a server on this machine, and notes methods and targets.
 
     The bodies that pass must not look like requests.
     """
@@ -24,7 +24,7 @@ class CountingRelay:
         self._port = int(endpoint.rpartition(":")[2])
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
-        self._methods: list[str] = []
+        self._requests: list[tuple[str, str]] = []
         self._received = 0
         self._writers: list[asyncio.StreamWriter] = []
         self.endpoint = ""
@@ -49,8 +49,12 @@ class CountingRelay:
 
     def taken(self) -> list[str]:
         """Give the methods of the requests since the last call."""
-        methods, self._methods = self._methods, []
-        return methods
+        return [method for method, _ in self.requests()]
+
+    def requests(self) -> list[tuple[str, str]]:
+        """Return methods and targets of the requests since the last call."""
+        requests, self._requests = self._requests, []
+        return requests
 
     def received(self) -> int:
         """Return the number of bytes that the server has sent since the last call."""
@@ -68,7 +72,9 @@ class CountingRelay:
         try:
             while chunk := await source.read(65536):
                 if count:
-                    self._methods += [match[1].decode() for match in REQUEST.finditer(chunk)]
+                    self._requests += [
+                        (match[1].decode(), match[2].decode()) for match in REQUEST.finditer(chunk)
+                    ]
                 else:
                     self._received += len(chunk)
                 to.write(chunk)

@@ -26,6 +26,7 @@ class Request(NamedTuple):
     method: str
     path: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 class Answer(NamedTuple):
@@ -42,8 +43,8 @@ def fake_server(answer: Callable[[Request], Answer]) -> Iterator[str]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            given = answer(Request(self.command, self.path, dict(self.headers.items())))
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            given = answer(Request(self.command, self.path, dict(self.headers.items()), sent))
             body = given.body.encode()
             self.send_response(given.status)
             for name, value in {**given.headers, "Content-Length": str(len(body))}.items():
@@ -52,7 +53,8 @@ def fake_server(answer: Callable[[Request], Answer]) -> Iterator[str]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - http.server's names
+        do_GET = do_HEAD = do_PUT = do_POST = answer  # noqa: N815 - http.server's names
+        do_DELETE = do_OPTIONS = answer  # noqa: N815 - as above
 
         def log_message(self, *_: Any) -> None:
             """Keep quiet."""

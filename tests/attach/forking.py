@@ -14,6 +14,9 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rex.attach import Reader, Storage, get_storage, open_storage
@@ -44,6 +47,11 @@ async def use_aio(storage: Storage) -> str:
     return "works"
 
 
+def _options(settings: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return settings without the prefix of their backend."""
+    return {name.removeprefix(prefix): value for name, value in settings.items()}
+
+
 class Parent:
     """What the parent holds at the fork."""
 
@@ -56,7 +64,7 @@ class Parent:
         self.handles: Iterator[str] = iter(())
         if before == "linked":
             self.storage.aio  # noqa: B018 - made, not used
-            if "attach_s3_bucket" in settings:
+            if "attach_dir" not in settings:
                 self.storage.download_link(self.storage.reserve("a.txt"))
         if before == "used":
             asyncio.run(use_aio(self.storage))
@@ -85,14 +93,15 @@ class Parent:
 
     def storage_made_in_the_child(self) -> str:
         """Use a storage that is made after the fork."""
-        options = {
-            name.removeprefix("attach_s3_"): value
-            for name, value in self.settings.items()
-            if name.startswith("attach_s3_") and name != "attach_s3_bucket"
-        }
-        bucket = self.settings.get("attach_s3_bucket")
-        prefix = options.pop("prefix", "")
-        url = f"s3://{bucket}/{prefix}" if bucket else f"file://{self.settings['attach_dir']}"
+        settings = dict(self.settings)
+        if (directory := settings.pop("attach_dir", None)) is not None:
+            url, options = f"file://{directory}", settings
+        elif (bucket := settings.pop("attach_s3_bucket", None)) is not None:
+            url, options = f"s3://{bucket}", _options(settings, "attach_s3_")
+        else:
+            url = f"azure://{settings.pop('attach_azure_container')}"
+            options = _options(settings, "attach_azure_")
+        url += f"/{options.pop('prefix')}" if "prefix" in options else ""
         with open_storage(url, **options) as storage:
             return use(storage)
 
@@ -112,6 +121,18 @@ class Parent:
         list(self.handles)
         return "works" if list(get_storage()) else "nothing listed"
 
+    def used_by_many_threads(self) -> str:
+        """Use it first in many threads at once."""
+        with ThreadPoolExecutor(4) as pool:
+            outcomes = {*pool.map(use, [get_storage()] * 8)}
+        return " ".join(outcomes)
+
+    def grandchild(self) -> str:
+        """Use it, and fork again: what works here works there."""
+        use(get_storage())
+        assert 0 == fork("", lambda: (use(get_storage()), None)[1])
+        return use(get_storage())
+
     def dropped_by_the_child(self) -> str:
         """Let go of what the parent opened."""
         self.reader = None
@@ -128,16 +149,52 @@ def fork(how: str, child: Callable[[], None]) -> int | None:
         process.start()
         process.join()
         return process.exitcode
+    if how == "thread":
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(fork, "", child).result()
     pid = os.fork()
     if pid == 0:
         child()
-        sys.exit()
+        if how == "os.fork":
+            sys.exit()
+        os._exit(0)  # in another thread, SystemExit ends only that
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@contextmanager
+def others_at_work(storage: Storage) -> Iterator[None]:
+    """Use the storage in other threads meanwhile."""
+    is_over = threading.Event()
+
+    def work() -> int:
+        number = 0
+        while not is_over.is_set():
+            use(storage)
+            number += 1
+        return number
+
+    with ThreadPoolExecutor(2) as pool:
+        working = [pool.submit(work) for _ in range(2)]
+        try:
+            yield
+        finally:
+            is_over.set()
+        assert all(each.result() for each in working)
 
 
 def main(task: dict[str, Any]) -> None:
     """Do as the task says."""
     parent = Parent(task["settings"], task["before"])
+    with others_at_work(parent.storage) if task["how"] == "thread" else nullcontext():
+        fork_each(parent, task)
+    after = parent.outcome(parent.storage_of_the_child)
+    if after == "works" and parent.reader is not None:
+        after = parent.outcome(parent.reader_of_the_parent)
+    print(json.dumps(after), flush=True)  # noqa: T201 - the answer
+
+
+def fork_each(parent: Parent, task: dict[str, Any]) -> None:
+    """Run each child."""
     for name in task["children"]:
         do: Callable[[], str] = getattr(parent, name)
 
@@ -145,10 +202,6 @@ def main(task: dict[str, Any]) -> None:
             print(json.dumps(parent.outcome(do)), flush=True)  # noqa: T201 - the answer
 
         print(json.dumps(fork(task["how"], child)), flush=True)  # noqa: T201 - the answer
-    after = parent.outcome(parent.storage_of_the_child)
-    if after == "works" and parent.reader is not None:
-        after = parent.outcome(parent.reader_of_the_parent)
-    print(json.dumps(after), flush=True)  # noqa: T201 - the answer
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import itertools
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import botocore.session
 
@@ -24,7 +24,6 @@ from rex.attach.conformance import Harness
 if TYPE_CHECKING:
     from attach.service import Service
     from rex.attach.storage import Storage
-    from rex.attach_demo.seaweedfs import SeaweedFS
 
 PREFIXES = itertools.count()
 
@@ -134,15 +133,26 @@ class MovingHarness(Harness):
         self._old.clean(storage.old)
 
 
+class S3Place(Protocol):
+    """A bucket and the credentials of its owner."""
+
+    bucket: str
+    endpoint: str
+    region: str
+    access_key: str
+    secret_key: str
+
+
 class S3Harness(Harness):
     """On a server, an upload in parts that nobody finished would be left over."""
 
-    def __init__(self, server: SeaweedFS) -> None:
+    def __init__(self, server: S3Place, folder: str = "conformance") -> None:
         self.server = server
+        self._folder = folder
 
     def open(self, *, max_size: int | None = None) -> Storage:
         """Give a storage behind a new prefix."""
-        return self._at(f"conformance/{next(PREFIXES)}", max_size)
+        return self._at(f"{self._folder}/{next(PREFIXES)}", max_size)
 
     def again(self, storage: Storage) -> Storage:
         """Give another storage behind the same prefix."""
@@ -153,6 +163,7 @@ class S3Harness(Harness):
         return s3_storage(
             self.server.bucket,
             endpoint=self.server.endpoint,
+            region=self.server.region,
             access_key=self.server.access_key,
             secret_key=self.server.secret_key,
             prefix=prefix,
@@ -171,7 +182,7 @@ class S3Harness(Harness):
         """Store other bytes in place of the object, and leave the rest of it."""
         assert isinstance(storage, S3Storage)
         server = self.server
-        client = s3_client(server.endpoint, server.access_key, server.secret_key)
+        client = s3_client(server.endpoint, server.access_key, server.secret_key, server.region)
         place = {"Bucket": storage.bucket, "Key": storage.prefix + handle[1:]}
         found = client.get_object(**place)
         kept = {name: found[name] for name in ("ContentType", "Metadata")}
@@ -181,7 +192,7 @@ class S3Harness(Harness):
     def _listed(self, storage: S3Storage, operation: str, what: str) -> set[str]:
         """Give the keys behind the prefix, which no other test has."""
         server = self.server
-        client = s3_client(server.endpoint, server.access_key, server.secret_key)
+        client = s3_client(server.endpoint, server.access_key, server.secret_key, server.region)
         pages = client.get_paginator(operation).paginate(
             Bucket=storage.bucket, Prefix=storage.prefix
         )
@@ -194,11 +205,11 @@ def flipped(data: bytes) -> bytes:
 
 
 @functools.cache
-def s3_client(endpoint: str, access_key: str, secret_key: str) -> Any:
+def s3_client(endpoint: str, access_key: str, secret_key: str, region: str = "us-east-1") -> Any:
     """Give botocore's client, which is slow to make."""
     return botocore.session.get_session().create_client(
         "s3",
-        region_name="us-east-1",
+        region_name=region,
         endpoint_url=endpoint,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from granian.constants import Interfaces
 from granian.server.embed import Server
+from starlette.responses import PlainTextResponse
 
 from rex.attach.web import Access, attachments
 from served import HOST, reserved_port, wait_until_listening
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from rex.attach.storage import Storage
+    from rex.attach.web.app import Options
 
 STOP_SECONDS = 30
 
@@ -35,10 +37,27 @@ class Service:
         self._starts = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
 
-    def serve(self, storage: Storage) -> str:
-        """Serve a storage; give the address of its service."""
+    def reserve(self) -> str:
+        """Return the path for a storage that is served later; until then, it answers 200."""
         place = f"/{next(self._numbers)}"
-        self._apps[place] = attachments(storage, Access(lambda *_: False))
+        self._apps[place] = PlainTextResponse("")
+        return place
+
+    def serve(
+        self,
+        storage: Storage,
+        options: Options | None = None,
+        *,
+        place: str | None = None,
+        access: Access | None = None,
+    ) -> str:
+        """Serve a storage; give the address of its service."""
+        place = place or self.reserve()
+        self._apps[place] = attachments(storage, access or Access(lambda *_: False), options)
+        return self.address(place)
+
+    def address(self, place: str) -> str:
+        """Return the address of a path."""
         return f"http://{HOST}:{self._port}{place}"
 
     async def _live(self) -> None:

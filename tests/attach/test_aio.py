@@ -10,6 +10,7 @@ import io
 import os
 import random
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,12 @@ import pytest
 from fastapi import FastAPI, UploadFile
 
 from attach.harnesses import LocalHarness, MemoryHarness
+from rex.attach import open_storage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.content.reader import Body
 from rex.attach.storage.aio import WORKERS
-from rex.attach.storage.workers import Source
+from rex.attach.storage.workers import Source, Workers, feed_call
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -69,6 +71,52 @@ def test_adds_cancelled_at_random_moments_leave_nothing() -> None:
         assert None in acknowledged
         assert [] == harness.garbage(storage)
     assert [] == complaints
+
+
+def test_archives_do_not_keep_the_others_waiting() -> None:
+    """However many there are: the threads that read for them are few."""
+    storage = MemoryStorage()
+    hooks: Any = storage
+    get, go_on = hooks._get, threading.Event()
+
+    def slow(key: str, start: int, end: int | None) -> Body:
+        assert go_on.wait(HANGS)
+        body: Body = get(key, start, end)
+        return body
+
+    hooks._get = slow
+    handle = storage.add("a", b"content")
+
+    async def live(aio: AsyncStorage) -> None:
+        archives = [await aio.zip([handle]) for _ in range(WORKERS)]
+        reads = [asyncio.ensure_future(anext(archive)) for archive in archives]
+        await asyncio.sleep(0)  # they begin
+        try:
+            async with asyncio.timeout(HANGS):
+                assert 7 == (await aio.info(handle)).size
+        finally:
+            go_on.set()
+            await asyncio.gather(*reads)
+        for archive in archives:
+            await archive.close()
+
+    with storage:
+        asyncio.run(live(storage.aio))
+
+
+def test_many_links_are_signed_in_a_thread() -> None:
+    """Though each needs no server: those of a CDN take a millisecond each."""
+    storage = open_storage("s3://bucket?region=eu-west-1", access_key="key", secret_key="secret")
+    handle, threads = storage.reserve("a"), set()
+
+    def handles() -> Iterator[str]:
+        threads.add(threading.get_ident())
+        yield handle
+
+    with storage:
+        asyncio.run(storage.aio.download_links(handles()))
+    assert {threading.get_ident()}.isdisjoint(threads)
+    assert len(threads) == 1
 
 
 def test_joins_do_not_keep_the_others_waiting() -> None:
@@ -327,15 +375,41 @@ def test_an_asynchronous_reader_has_the_attributes_of_a_file() -> None:
         asyncio.run(live(storage.aio))
 
 
+def test_a_thread_that_is_slower_than_its_content_ends_when_the_task_is_cancelled() -> None:
+    """Else the thread gets content until that ends, and the task waits for the thread."""
+    has_begun, yielded = threading.Event(), 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal yielded
+        while yielded < 1000:
+            yielded += 1
+            yield b"x" * MIB
+            await asyncio.sleep(0)
+
+    def read(chunks: Any) -> None:
+        for _ in chunks:
+            has_begun.set()
+            time.sleep(0.001)
+
+    async def act() -> int:
+        workers, source = Workers(2), Source(endless())
+        call = workers.submit(read, source.content)
+        feeding = asyncio.ensure_future(feed_call(call, source, workers))
+        await asyncio.to_thread(has_begun.wait)
+        at = yielded
+        feeding.cancel()
+        await asyncio.wait({feeding})
+        workers.close()
+        assert feeding.cancelled()
+        return yielded - at
+
+    assert asyncio.run(act()) <= 3
+
+
 def test_a_thread_that_asks_a_loop_that_has_stopped_can_be_cut_off() -> None:
     """Else it would wait for ever, and the process for it."""
-    loop: Any = asyncio.new_event_loop()
-    is_asked, is_cut_off = threading.Event(), threading.Event()
-    ask = loop.call_soon_threadsafe
-
-    def asked(*call: Any) -> None:
-        ask(*call)
-        is_asked.set()
+    loop = asyncio.new_event_loop()
+    is_cut_off = threading.Event()
 
     async def source_of(content: AsyncIterator[bytes]) -> Source:
         return Source(content)
@@ -348,10 +422,8 @@ def test_a_thread_that_asks_a_loop_that_has_stopped_can_be_cut_off() -> None:
             list(source.content)
         is_cut_off.set()
 
-    loop.call_soon_threadsafe = asked
-    source = loop.run_until_complete(source_of(piece()))
+    source: Any = loop.run_until_complete(source_of(piece()))
     threading.Thread(target=read, daemon=True).start()
-    assert is_asked.wait(HANGS)
     source.cancel()
     assert is_cut_off.wait(HANGS)
     loop.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import pty
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ import requests
 from programs import LONGEST_SECONDS, REX, run, run_binary, started
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.local.tree import MARKER
+from rex.attach.cli.units import format_size, format_time
 
 if TYPE_CHECKING:
     import subprocess
@@ -165,7 +168,120 @@ def test_listings_are_for_people_and_for_scripts(
     ]
     long = lines(rex("attach", "ls", "--long"))
     assert handles == [line.rpartition("  ")[2] for line in long]
-    assert all("5" == line.split()[0] for line in long)
+    assert all(["5", "bytes"] == line.split()[:2] for line in long)
+
+
+def test_a_listing_can_be_read_in_pages_and_by_xargs(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    """`--limit` ends a page, `--after` begins the next; `-0` passes any file name on."""
+    handles = []
+    for _ in range(3):
+        name = 'it\'s "$HOME"; x.txt'
+        handles += lines(rex("attach", "add", "--name", name, "-", given=b"hello"))
+    handles.sort()
+    assert handles[:2] == lines(rex("attach", "ls", "--limit", "2"))
+    assert handles[2:] == lines(rex("attach", "ls", "--limit", "2", "--after", handles[1]))
+    assert 1 == len(lines(rex("attach", "ls", "--limit", "1", "-l", "--json")))
+    assert [] == lines(rex("attach", "ls", "--limit", "0"))
+    given = rex("attach", "ls", "-0").stdout
+    assert "".join(f"{handle}\0" for handle in handles).encode() == given
+    removed = run_binary("xargs", "-0", "printf", "%s\n", given=given)
+    assert handles == removed.stdout.decode().splitlines()
+    assert 2 == rex("attach", "ls", "-0", "--json").returncode
+
+
+def test_a_tree_of_files_is_added(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """Each regular file below it, with its path; what is skipped is told."""
+    tree = tmp_path / "work" / "tree"
+    (tree / "b" / "c").mkdir(parents=True)
+    for name in ("b/c/deep.txt", "b.txt", "a file.txt", "b/2.txt"):
+        (tree / name).write_text(name)
+    (tree / "link.txt").symlink_to(tree / "b.txt")
+    (tree / "loop").symlink_to(tree)
+    os.mkfifo(tree / "b" / "fifo")
+    expected = ["tree/a file.txt", "tree/b/2.txt", "tree/b/c/deep.txt", "tree/b.txt"]
+    done = rex("attach", "add", "-r", "tree")
+    told = done.stderr.decode()
+    assert (0, expected) == (
+        done.returncode,
+        [line.split("\t")[1] for line in done.stdout.decode().splitlines()],
+    )
+    for path in ("tree/link.txt", "tree/loop", "tree/b/fifo"):
+        assert f"rex: skipped, not a regular file: {path}\n" in told
+    assert told.endswith("rex: 4 stored (34 bytes), 3 skipped\n")
+    rest = rex("attach", "add", "-r", "tree", "--after", expected[1], "--json")
+    stored = [json.loads(line) for line in rest.stdout.splitlines()]
+    assert expected[2:] == [each["path"] for each in stored]
+    assert b"b.txt" == rex("attach", "get", stored[-1]["handle"]).stdout
+    assert 2 == rex("attach", "add", "tree").returncode
+
+
+def test_ctrl_c_during_a_tree_says_how_to_go_on(tmp_path: Path) -> None:
+    """Nothing is stored twice, nothing is left out."""
+    for number in range(300):
+        path = tmp_path / "it's here" / f"{number:03}; x.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(str(number))
+    settings = {"attach_dir": tmp_path / "attachments"}
+    command = (REX, "attach", "add", "-r", "./it's here")
+    with started(*command, directory=tmp_path, settings=settings) as adding:
+        first = adding.stdout.readline()
+        adding.send_signal(signal.SIGINT)
+        rest, said = adding.communicate(timeout=LONGEST_SECONDS)
+    assert (130, True) == (adding.returncode, said.startswith("rex: interrupted: "))
+    _, option = said.rstrip().split("to go on, add ")
+    again = run(*command, *shlex.split(option), directory=tmp_path, settings=settings)
+    assert 0 == again.returncode
+    stored = [line.split("\t") for line in (first + rest + again.stdout).splitlines()]
+    assert [f"./it's here/{number:03}; x.txt" for number in range(300)] == [
+        path for _, path in stored
+    ]
+    listed = run(REX, "attach", "ls", settings=settings).stdout.splitlines()
+    assert {handle for handle, _ in stored} <= {*listed}
+
+
+def test_every_command_that_prints_handles_has_json(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    """An object for each; what fails is on stderr, and in the exit code."""
+    (stored,) = lines(rex("attach", "add", "--json", "--name", "a.txt", "-", given=b"x"))
+    handle = json.loads(stored)["handle"]
+    assert {"handle": handle, "path": "-"} == json.loads(stored)
+    (reserved,) = lines(rex("attach", "reserve", "--json", "b.txt"))
+    missing = json.loads(reserved)["handle"]
+    removed = rex("attach", "rm", "--json", handle, missing)
+    assert (3, {"handle": handle, "removed": True}) == (
+        removed.returncode,
+        json.loads(removed.stdout),
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.00 kB"),
+        (12_345_678, "12.3 MB"),
+        (999_499, "999 kB"),
+        (999_500, "1.00 MB"),
+        (9_996_000, "10.0 MB"),
+        (5 * 10**18, "5000 PB"),
+    ],
+)
+def test_sizes_have_three_digits(size: int, expected: str) -> None:
+    """And a unit of 1000, as those that settings accept."""
+    assert expected == format_size(size)
+
+
+def test_times_have_their_largest_units() -> None:
+    """Rounded, never 60 of a unit."""
+    shown = [format_time(seconds) for seconds in (0, 59.4, 59.6, 3570, 7500)]
+    assert ["0 s", "59 s", "1 min", "1 h 0 min", "2 h 5 min"] == shown
 
 
 def test_all_are_removed_although_one_was_missing(
@@ -187,7 +303,8 @@ def test_all_are_removed_although_one_was_missing(
         (["add", "/missing/file"], 2, "does not exist"),
         (["add", "--name", "a", "/dev/null", "/dev/null"], 2, "--name requires exactly one file"),
         (["add"], 2, "Missing argument"),
-        (["link", "--inline", "--upload", "/x"], 2, "--inline and --filename exclude it"),
+        (["link", "--inline", "--upload", "/x"], 2, "--inline, --filename and --window exclude it"),
+        (["link", "--window", "1m", "--upload", "/x"], 2, "--window exclude it"),
         (["link", "--expires", "soon", "/x"], 2, "expected a duration"),
         (["nonsense"], 2, "No such command"),
     ],
@@ -224,6 +341,16 @@ def test_without_a_service_no_link_can_be_made_on_a_directory(
     """The error says what would make it possible."""
     result = rex("attach", "link", added(rex))
     assert (8, True) == (result.returncode, b"attach_url" in result.stderr)
+
+
+def test_a_link_has_the_window_of_the_command(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    """It ends as a link that was made at the start of the window."""
+    given = ("--json", "--expires", "2h", "--window", "1h")
+    made = rex("attach", "link", *given, added(rex), ATTACH_URL="https://example.org/attach")
+    ends = datetime.datetime.fromisoformat(json.loads(made.stdout)["expires_at"])
+    assert 0 == ends.timestamp() % 3600
 
 
 def test_a_pipe_that_closes_ends_a_listing_quietly(

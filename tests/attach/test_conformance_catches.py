@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach import (
+    broken_azure,
     broken_hooks,
     broken_links,
     broken_listing,
@@ -16,8 +17,10 @@ from attach import (
     broken_uploads,
     broken_verbs,
 )
+from attach.azure_harness import AzureHarness
 from attach.broken import BROKEN
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
+from rex.attach.backends.azure.storage import AzureStorage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.s3.storage import S3Storage
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from rex.attach.backend.abilities import Abilities
     from rex.attach.conformance import Harness, Promise
     from rex.attach.storage import Storage
+    from rex.attach_demo.azurite import Azurite
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 pytestmark = pytest.mark.long
@@ -34,6 +38,7 @@ pytestmark = pytest.mark.long
 MODULES = {
     module.__name__
     for module in (
+        broken_azure,
         broken_hooks,
         broken_links,
         broken_listing,
@@ -87,6 +92,19 @@ def test_a_broken_storage_on_s3_is_caught(broken: type[S3Storage], seaweedfs: Se
             return storage
 
     assert [] == uncaught(BrokenS3Harness(seaweedfs), BROKEN[broken])
+
+
+@pytest.mark.parametrize("broken", [kind for kind in BROKEN if issubclass(kind, AzureStorage)])
+def test_a_broken_storage_on_azure_is_caught(broken: type[AzureStorage], azurite: Azurite) -> None:
+    """Each promise named with a storage whose links or blocks are broken fails, and says how."""
+
+    class BrokenAzureHarness(AzureHarness):
+        def make(self, max_size: int | None) -> Storage:
+            storage = super().make(max_size)
+            assert isinstance(storage, AzureStorage)
+            return broken(storage._container.config, max_size=max_size)
+
+    assert [] == uncaught(BrokenAzureHarness(azurite), BROKEN[broken])
 
 
 @pytest.mark.parametrize("broken", BROKEN)

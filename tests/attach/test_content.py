@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attach.django import project
 from rex.attach.conformance.samples import sample
 from rex.attach.content.content import CHUNK_SIZE, Content
 from rex.core import Error, Kind
@@ -122,11 +123,9 @@ class Decoded:
 
 def django_file(data: bytes) -> Any:
     """Return what Django makes of a large file in a form."""
-    from django.conf import settings
     from django.core.files.uploadedfile import TemporaryUploadedFile
 
-    if not settings.configured:
-        settings.configure()
+    project.setup()
     uploaded = TemporaryUploadedFile("a.bin", "image/png", len(data), None)
     uploaded.write(data)
     uploaded.seek(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,7 @@ def test_removing_what_is_extra_is_asked_for(rex: Run, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("odl", "new"), "odl; did you mean old?"),
-        (("old", "ftp://there"), "The URL of a storage must be"),
+        (("old", "ftp://there"), "A storage must be a path or a URL"),
         (("old", "broken"), "A storage in rex.toml must be a URL"),
     ],
 )
@@ -142,9 +143,33 @@ def test_a_key_in_rex_toml_is_used_and_not_shown(
         assert sorted(handles) == [*storage]
 
 
+def test_ctrl_c_ends_copies_in_progress_and_says_what_was_done(tmp_path: Path) -> None:
+    """A large one too, which would take five minutes more; nothing is left of it."""
+    LocalStorage(tmp_path / "new").init()
+    fill(tmp_path, 5)
+    with open_storage(tmp_path / "old") as old:
+        big = old.add("big.bin", bytes(30_000_000))
+    command = (REX, "attach", "copy", "--json", "--rate", "100 kB", "./old", "./new")
+    with started(*command, directory=tmp_path) as copying:
+        first = json.loads(copying.stdout.readline())
+        copying.send_signal(signal.SIGINT)
+        rest, said = copying.communicate(timeout=LONGEST_SECONDS)
+    with open_storage(tmp_path / "new") as new:
+        stored = [*new]
+    assert (130, "copied") == (copying.returncode, first["outcome"])
+    assert first["handle"] in stored
+    assert big not in stored
+    assert [tmp_path / "new" / MARKER] == [*(tmp_path / "new").rglob(".*")]
+    summary = json.loads(rest.splitlines()[-1])["summary"]
+    assert summary["interrupted"]
+    assert len(stored) - 1 <= summary["copied"] <= len(stored)
+    assert f"rex: interrupted: {summary['copied']} copied (" in said
+    assert "to go on, repeat the command" in said
+
+
 @pytest.mark.long
 def test_a_terminal_is_shown_how_far_it_is(tmp_path: Path) -> None:
-    """On one line that is written over; Ctrl-C ends it, and the next one goes on."""
+    """In attachments and bytes, on one line; Ctrl-C ends it, and the next one goes on."""
     LocalStorage(tmp_path / "new").init()
     fill(tmp_path, 3000)
     command = [REX, "attach", "copy", f"file://{tmp_path}/old", f"file://{tmp_path}/new"]
@@ -153,7 +178,7 @@ def test_a_terminal_is_shown_how_far_it_is(tmp_path: Path) -> None:
     with started(*command, options=terminal) as copying:
         os.close(slave)
         shown = b""
-        while b" of 3,000, " not in shown:
+        while not re.search(rb" of 3,000, [0-9.]+ [kM]B of [0-9.]+ MB, .*B/s, .* left", shown):
             shown += os.read(master, 4096)
         copying.send_signal(signal.SIGINT)
         copying.wait(LONGEST_SECONDS)

@@ -1,6 +1,6 @@
 """A copy that is killed again and again ends with everything copied, and little of it sent twice.
 
-`REX_COPY_KILLS` says how often it is killed (8).
+`REX_COPY_KILLS` says how often it is killed (3).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.long
 
-KILLS = int(os.environ.get("REX_COPY_KILLS", "8"))
+KILLS = int(os.environ.get("REX_COPY_KILLS", "3"))
 NUMBER = 60 * KILLS
 SIZES = (1, 100, 4096, 4096, 65_536)
 LARGE = 9_000_000

@@ -54,6 +54,32 @@ def test_a_person_gets_a_line_for_each_step(tmp_path: Path) -> None:
     assert [tmp_path / MARKER] == [*tmp_path.iterdir()]
 
 
+def test_one_fault_has_one_line(tmp_path: Path) -> None:
+    """What could not be tried after it shares a line, unless all are asked for."""
+    settings = {
+        "attach_s3_bucket": "b",
+        "attach_s3_endpoint": "http://127.0.0.1:9",
+        "attach_s3_access_key": "AKIA",
+        "attach_s3_secret_key": "secret",
+        "attach_s3_timeout": "1s",
+    }
+    done = run(settings, cwd=tmp_path)
+    assert (11, "") == (done.returncode, done.stderr)
+    steps = [line for line in done.stdout.splitlines() if line[:1] not in " S"]
+    (failed,) = (line for line in steps if line.startswith("FAIL "))
+    (skipped,) = (line for line in steps if line.startswith("skip "))
+    assert "endpoint" == failed.split()[1]
+    number = int(skipped.split()[1])
+    assert skipped.endswith("not tried, since 'endpoint' is wrong")
+    assert number > 10
+    assert f"1 failed, {number} skipped" in steps[-1]
+    every = run(settings, "--verbose", cwd=tmp_path).stdout.splitlines()
+    assert number == sum(line.startswith("skip ") for line in every)
+    *checks, _ = map(json.loads, run(settings, "--json", cwd=tmp_path).stdout.splitlines())
+    causes = [check["cause"] for check in checks if check["verdict"] == "skip"]
+    assert ["endpoint"] * number == causes
+
+
 def test_a_script_gets_json(seaweedfs: SeaweedFS) -> None:
     """An object for each step, and one for all."""
     seaweedfs.create_bucket("doctor-json")
@@ -61,7 +87,7 @@ def test_a_script_gets_json(seaweedfs: SeaweedFS) -> None:
     done = run(settings, "--json", "--origin", SITE)
     *steps, last = map(json.loads, done.stdout.splitlines())
     assert (0, {"ok"}) == (done.returncode, {step["verdict"] for step in steps}), done.stdout
-    assert {"storage", "step", "verdict", "code", "text", "advice"} == set(steps[0])
+    assert {"storage", "step", "verdict", "code", "text", "advice", "cause"} == set(steps[0])
     assert {"ok": len(steps), "warn": 0, "fail": 0, "skip": 0} == last["summary"]
     assert [] == contents(seaweedfs, "doctor-json")
 

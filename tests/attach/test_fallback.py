@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -36,6 +36,21 @@ def moving(tmp_path: Path, seaweedfs: SeaweedFS) -> Iterator[FallbackStorage]:
     )
     with FallbackStorage(new, old) as storage:
         yield storage
+
+
+def test_the_options_are_those_of_the_new_storage() -> None:
+    """All that the operations and the service read from a storage."""
+    options: dict[str, Any] = {
+        "max_size": 1000,
+        "link_expires": 600,
+        "link_window": 60,
+        "upload_expires": 3600,
+        "max_uploads": 7,
+        "url": "https://example.org/attach",
+        "sendfile": "/_attach",
+    }
+    moving = FallbackStorage(MemoryStorage(**options), MemoryStorage())
+    assert options == {name: getattr(moving, name) for name in options}
 
 
 def test_what_is_in_either_is_read(moving: FallbackStorage) -> None:

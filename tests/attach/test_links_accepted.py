@@ -182,7 +182,7 @@ def test_a_form_cannot_name_a_key_that_holds_the_file_name_variable(
     """POST puts the name of the file sent in its place, and the condition then fails; PUT works."""
     key = new_key("a${filename}b.txt")
     assert_refused(seaweedfs, key, post(post_link(seaweedfs, key)))
-    link = S3Links(storage_of(seaweedfs)._bucket).put(key, "image/png", 60)
+    link = S3Links(storage_of(seaweedfs)._bucket).put(key, "image/png", None, 60)
     assert send("PUT", link.url, dict(link.headers), CONTENT) == Answer(200, None)
     assert content_of(seaweedfs, key) == CONTENT
 
@@ -411,14 +411,14 @@ def test_a_form_of_somebody_without_permission_is_refused(
 def put_link(server: SeaweedFS, key: str, age: int = 0) -> str:
     """Make a PUT link that was signed `age` seconds ago and lives for a minute."""
     with clock_behind(age):
-        return S3Links(storage_of(server)._bucket).put(key, "image/png", 60).url
+        return S3Links(storage_of(server)._bucket).put(key, "image/png", None, 60).url
 
 
 @pytest.mark.parametrize("name", KEYS)
 def test_a_put_link_uploads_once_under_any_name(seaweedfs: SeaweedFS, name: str) -> None:
     """The second time the answer is 412, and the first content stays."""
     key = new_key(name)
-    link = S3Links(storage_of(seaweedfs)._bucket).put(key, "image/png", 60)
+    link = S3Links(storage_of(seaweedfs)._bucket).put(key, "image/png", None, 60)
     headers = dict(link.headers)
     assert send("PUT", link.url, headers, CONTENT) == Answer(200, None)
     assert send("PUT", link.url, headers, b"other") == Answer(412, "PreconditionFailed")

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from attach.fake_gcs import FakeGCS
+from attach.v4_cases import KEY_FILE
 from programs import REX, run
 from rex.attach import open_storage
 from served import HOST, rex_serving
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rex.attach import Storage
+    from rex.attach_demo.azurite import Azurite
     from rex.attach_demo.seaweedfs import SeaweedFS
     from served import Served
 
@@ -181,65 +184,132 @@ def digests(storage: Storage) -> dict[str, str]:
     return found
 
 
+class Place(NamedTuple):
+    """A storage, by its URL and by its settings."""
+
+    url: str
+    settings: dict[str, object]
+
+
+def bucket_of(server: SeaweedFS, prefix: str) -> Place:
+    """Give a folder of a bucket; the environment has the keys."""
+    settings = {name: value for name, value in server.settings().items() if "key" not in name}
+    url = f"s3://{server.bucket}/{prefix}?endpoint={server.endpoint}"
+    return Place(url, {**settings, "attach_s3_prefix": prefix})
+
+
 def test_a_running_application_moves_to_a_bucket_and_back(
-    tmp_path: Path, seaweedfs: SeaweedFS, report_figure: Callable[[str], None]
+    tmp_path: Path,
+    seaweedfs: SeaweedFS,
+    report_figure: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In the documented steps, under load: no request fails, nothing is lost or comes back."""
-    bucket = f"s3://{seaweedfs.bucket}/move-{tmp_path.name}?endpoint={seaweedfs.endpoint}"
-    urls = {"directory": f"file://{tmp_path}/files", "bucket": bucket}
-    keys = {
-        "AWS_ACCESS_KEY_ID": seaweedfs.access_key,
-        "AWS_SECRET_ACCESS_KEY": seaweedfs.secret_key,
-    }
-    of: dict[str, dict[str, object]] = {
-        "directory": {"attach_dir": f"{tmp_path}/files"},
-        "bucket": {
-            **{name: value for name, value in seaweedfs.settings().items() if "key" not in name},
-            "attach_s3_prefix": f"move-{tmp_path.name}",
-        },
-    }
+    directory = Place(f"file://{tmp_path}/files", {"attach_dir": f"{tmp_path}/files"})
+    bucket = bucket_of(seaweedfs, f"move-{tmp_path.name}")
+    keys = keys_of(seaweedfs)
+    report_figure(f"directory and bucket: {move(tmp_path, directory, bucket, keys, monkeypatch)}")
 
-    def copied(old: str, new: str) -> None:
-        done = run(REX, "attach", "copy", urls[old], urls[new], settings=keys)
+
+@pytest.mark.again
+def test_a_running_application_moves_from_s3_to_azure_and_back(
+    tmp_path: Path,
+    seaweedfs: SeaweedFS,
+    azurite: Azurite,
+    report_figure: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As to a bucket."""
+    prefix = f"move-{tmp_path.name}"
+    bucket = bucket_of(seaweedfs, prefix)
+    settings = {name: value for name, value in azurite.settings().items() if "key" not in name}
+    options = f"account={azurite.account}&endpoint={azurite.endpoint}"
+    url = f"azure://{azurite.container}/{prefix}?{options}"
+    container = Place(url, {**settings, "attach_azure_prefix": prefix})
+    keys = {**keys_of(seaweedfs), "AZURE_STORAGE_KEY": azurite.key}
+    report_figure(f"S3 and Azure: {move(tmp_path, bucket, container, keys, monkeypatch)}")
+
+
+@pytest.mark.again
+def test_a_running_application_moves_to_google(
+    tmp_path: Path, report_figure: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As to a bucket, on a fake of Google's server; one way, since that takes half the time."""
+    directory = Place(f"file://{tmp_path}/files", {"attach_dir": f"{tmp_path}/files"})
+    with FakeGCS() as fake:
+        options = {"endpoint": fake.endpoint, "key": str(KEY_FILE)}
+        settings: dict[str, object] = {
+            "attach_gcs_bucket": fake.bucket,
+            "attach_gcs_prefix": "move",
+            **{f"attach_gcs_{name}": value for name, value in options.items()},
+        }
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        bucket = Place(f"gs://{fake.bucket}/move?{query}", settings)
+        told = move(tmp_path, directory, bucket, {}, monkeypatch, back=False)
+    report_figure(f"directory and Google: {told}")
+
+
+def keys_of(server: SeaweedFS) -> dict[str, str]:
+    """Give the environment of the AWS chain."""
+    return {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+
+
+def move(
+    tmp_path: Path,
+    first: Place,
+    second: Place,
+    keys: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    back: bool = True,
+) -> str:
+    """Move from one place to another and perhaps back, under load; give the figures."""
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+
+    def copied(old: Place, new: Place) -> None:
+        done = run(REX, "attach", "copy", old.url, new.url, settings=keys)
         assert (0, "") == (done.returncode, done.stderr), done.stdout
 
     with ExitStack() as stack:
-        directory = stack.enter_context(open_storage(urls["directory"]))
-        directory.check()
+        storage = stack.enter_context(open_storage(first.url))
+        storage.check()
         stored = {}
         for _ in range(STORED):
             content = random.randbytes(random.choice(SIZES))  # noqa: S311 - no secret
-            handle = directory.add("a.bin", content)
+            handle = storage.add("a.bin", content)
             stored[handle] = hashlib.sha256(content).hexdigest()
         servers = [
-            stack.enter_context(rex_serving(tmp_path, **of["directory"], **keys)) for _ in range(2)
+            stack.enter_context(rex_serving(tmp_path, **first.settings, **keys)) for _ in range(2)
         ]
         proxy = Proxy(servers)
         load = Load(proxy, stored)
         began = time.monotonic()
         with load.running():
-            for old, new in (("directory", "bucket"), ("bucket", "directory")):
+            for old, new in ((first, second), (second, first))[: 1 + back]:
                 for settings in (
-                    {**of[old], "attach_fallback": urls[new]},
-                    {**of[new], "attach_fallback": urls[old]},
+                    {**old.settings, "attach_fallback": new.url},
+                    {**new.settings, "attach_fallback": old.url},
                 ):
                     time.sleep(SECONDS)
                     proxy.restart({**settings, **keys})
                 time.sleep(SECONDS)
                 copied(old, new)
                 time.sleep(SECONDS)
-                proxy.restart({**of[new], **keys})
-                if new == "bucket":
+                proxy.restart({**new.settings, **keys})
+                if new is second and back:
                     # Or what is removed from now on would come back with it.
-                    for handle in directory:
-                        directory.remove(handle)
+                    for handle in storage:
+                        storage.remove(handle)
         spent = time.monotonic() - began
         assert [] == load.failures
         assert load.removed
-        assert load.stored == digests(directory)
+        with open_storage((first if back else second).url) as last:
+            assert load.stored == digests(last)
         gone = {ask(servers[0], "GET", f"/attach{handle}").status for handle in load.removed}
         assert {404} == gone
-    report_figure(
-        f"moved to a bucket and back under load: {load.requests:,} requests in {spent:.0f} s, "
-        f"0 failed; {len(load.stored):,} kept, {len(load.removed):,} removed, 0 lost, 0 came back"
+    return (
+        f"moved{' and back' * back} under load: {load.requests:,} requests in {spent:.0f} s, "
+        f"0 failed; {len(load.stored):,} kept, {len(load.removed):,} removed, "
+        "0 lost, 0 came back"
     )

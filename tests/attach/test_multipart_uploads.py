@@ -87,11 +87,11 @@ def test_names_in_any_script_and_a_type(storage: S3Storage) -> None:
 def test_keys_of_the_server_are_told_from_others(storage: S3Storage) -> None:
     """A key is the handle behind the prefix, and nothing else is one."""
     handle = storage.reserve("a.txt")
-    key = storage.multipart.key(handle)
+    key = storage.key_of_handle(handle)
     assert f"{storage.prefix}{handle[1:]}" == key
-    assert handle == storage.multipart.handle(key)
+    assert handle == storage.handle_of_key(key)
     for wrong in (handle[1:], handle, f"x{key}", f"{key}/..", "", None):
-        assert Kind.ILL_FORMED == refusal(storage.multipart.handle, wrong)
+        assert Kind.ILL_FORMED == refusal(storage.handle_of_key, wrong)
 
 
 def test_parts_are_listed_over_all_pages(storage: S3Storage) -> None:

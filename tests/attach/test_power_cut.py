@@ -45,6 +45,7 @@ def test_what_is_acknowledged_is_on_the_disk_from_then_on(
         for _ in range(2):
             for content in (b"", b"first", b"second" * 500_000):
                 acknowledged[storage.add("scan.png", content, content_type="image/png")] = content
+                acknowledged[storage.uploads.store("scan.png", content).handle] = content
             for handle in [*acknowledged]:
                 # The last one takes the directories of its day with it; the next makes them anew.
                 del acknowledged[handle]

@@ -40,7 +40,7 @@ def claim_of(s3: S3Storage, key: str) -> str:
 
 def claims(s3: S3Storage) -> list[str]:
     """List all claims."""
-    return [found.key for found in s3._bucket.control.objects(f"{s3.prefix}.drafts/claims/")]
+    return [found.name for found in s3._bucket.control.objects(f"{s3.prefix}.drafts/claims/")]
 
 
 def key_in(s3: S3Storage) -> str:

@@ -13,7 +13,7 @@ from attach.fake_server import Answer, Request, fake_server
 from attach.harnesses import again
 from rex.attach import open_storage
 from rex.attach.backend.multipart import Part
-from rex.attach.backends.s3 import control as s3_control
+from rex.attach.backends.objects import requests
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Control, S3Failure
 from rex.attach.links.sigv4 import Credentials
@@ -243,8 +243,8 @@ def test_a_request_is_repeated_as_long_as_promised(monkeypatch: pytest.MonkeyPat
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    monkeypatch.setattr(s3_control, "_now", lambda: now[0])
-    monkeypatch.setattr(s3_control, "_sleep", sleep)
+    monkeypatch.setattr(requests, "_now", lambda: now[0])
+    monkeypatch.setattr(requests, "_sleep", sleep)
     with fake_server(answer) as endpoint:
         for key in answers:
             with pytest.raises(S3Failure):

@@ -413,13 +413,12 @@ class History:
         self._since[GarbageKind.UPLOAD, handle] = self.now + datetime.timedelta(days=3)
 
     def go_on(self) -> None:
-        """Go on with an upload, which may complete it; one that has expired is none any more."""
+        """Go on with an upload, which may complete it; one that has expired waits for a sweep."""
         for handle in [*self._uploads][:1]:
             if self._since[GarbageKind.UPLOAD, handle] <= self.now:
                 with pytest.raises(Error):
                     self.storage.uploads.append(handle, self._uploads[handle], b"1234")
                 self._uploads.pop(handle)
-                self._since.pop((GarbageKind.UPLOAD, handle))
                 continue
             self.storage.uploads.append(handle, self._uploads[handle], b"1234")
             self._uploads[handle] += 4

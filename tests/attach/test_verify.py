@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,10 +35,10 @@ def storage(tmp_path: Path) -> Iterator[LocalStorage]:
         yield storage
 
 
-def fill(storage: LocalStorage, number: int) -> list[Path]:
+def fill(storage: LocalStorage, number: int, name: str = "a.bin") -> list[Path]:
     """Add some attachments of some bytes; give their files, in the order of their handles."""
     for each in range(number):
-        storage.add(f"{each}.bin", random.randbytes(1 + each * 10))  # noqa: S311 - no secret
+        storage.add(f"{each} {name}", random.randbytes(1 + each * 10))  # noqa: S311 - no secret
     return [Path(storage.directory) / handle[1:] for handle in storage]
 
 
@@ -201,7 +202,7 @@ def test_the_command_tells_what_is_wrong(storage: LocalStorage) -> None:
 
 def test_an_interrupted_command_says_how_to_go_on(storage: LocalStorage) -> None:
     """With the handle up to which all was read."""
-    fill(storage, 300)
+    fill(storage, 300, name="it's a file; $HOME.bin")
     command = (REX, "attach", "verify", "--json", "--rate", "20 kB", "--workers", "2")
     with started(*command, settings={"attach_dir": storage.directory}) as verifying:
         for _ in range(5):
@@ -209,7 +210,7 @@ def test_an_interrupted_command_says_how_to_go_on(storage: LocalStorage) -> None
         verifying.send_signal(signal.SIGINT)
         _, said = verifying.communicate()
     assert 130 == verifying.returncode
-    assert "rex: interrupted; continue with --after " in said
-    done = run(storage, *said.split("continue with ")[1].split())
+    assert said.startswith("rex: interrupted: ")
+    done = run(storage, *shlex.split(said.split("go on with ")[1]))
     assert 0 == done.returncode
     assert "2" in done.stdout

@@ -528,6 +528,7 @@ def test_nobody_needs_opentelemetry(missing: list[str]) -> None:
 for name in {missing}:
     sys.modules[name] = None
 sys.modules["opentelemetry.sdk"] = sys
+import logging; logging.basicConfig()
 print(json.dumps(use()))
 """
     kind, said = run(blocked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -130,20 +131,20 @@ def test_options_are_arguments_or_stand_in_the_query() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("", "The URL of a storage must be"),
-        ("/srv", "The URL of a storage must be"),
-        ("memory:x", "The URL of a storage must be"),
-        ("file://host/srv", "The URL of a storage must be"),
-        ("https://example.org", "The URL of a storage must be"),
-        (f"s3://key:{CANARY}@b", "The URL of a storage must be"),
+        ("", "A storage must be a path or a URL"),
+        ("srv/attachments", "a relative path begins with ./"),
+        ("memory:x", "A storage must be a path or a URL"),
+        ("file://host/srv", "A storage must be a path or a URL"),
+        ("https://example.org", "A storage must be a path or a URL"),
+        (f"s3://key:{CANARY}@b", "A storage must be a path or a URL"),
         (f"s3://b?secret_key={CANARY}", "A secret must not be in the URL"),
         (f"s3://b?session_token={CANARY}", "A secret must not be in the URL"),
         ("s3://b?regoin=x", "did you mean region?"),
-        ("s3://b/prefix#more", "The URL of a storage must be"),
-        ("file:///srv/x#y", "The URL of a storage must be"),
-        ("file:srv", "The URL of a storage must be"),
+        ("s3://b/prefix#more", "A storage must be a path or a URL"),
+        ("file:///srv/x#y", "A storage must be a path or a URL"),
+        ("file:srv", "A storage must be a path or a URL"),
         ("s3://b?region=a&region=b", "region is given twice"),
-        ("s3://[bad", "The URL of a storage must be"),
+        ("s3://[bad", "A storage must be a path or a URL"),
         ("s3://b?max_size=big", "attach_max_size"),
     ],
 )
@@ -160,8 +161,58 @@ def test_an_option_given_in_two_ways_is_refused() -> None:
     """Neither wins."""
     with pytest.raises(Error, match="region is given twice"):
         open_storage("s3://b?region=a", region="b")
-    with pytest.raises(Error, match="PosixPath"):
-        open_storage(Path("/srv"))  # type: ignore[arg-type]  # what somebody may try
+    with pytest.raises(Error, match="bytes"):
+        open_storage(b"/srv")  # type: ignore[arg-type]  # what somebody may try
+
+
+@pytest.mark.parametrize("form", ["{0}/a?b#c", "./a?b#c", "../{1}/a?b#c"])
+def test_a_path_opens_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A path is not a URL: its question mark and its number sign are part of it."""
+    monkeypatch.chdir(tmp_path)
+    given = form.format(tmp_path, tmp_path.name)
+    for place in (given, Path(given), Path("a?b#c")):
+        with open_storage(place, max_size="1kB") as storage:
+            assert f"LocalStorage('{tmp_path}/a?b#c')" == repr(storage)
+            assert 1000 == storage.max_size
+
+
+def test_without_arguments_the_configured_storage_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment wins over rex.toml, as for the command; an error names the source."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("ATTACH_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "rex.toml").write_text("[settings]\nattach_dir = 'b'\nattach_max_size = '1 kB'\n")
+    monkeypatch.setenv("ATTACH_DIR", "a")
+    with open_storage() as storage:
+        assert f"LocalStorage('{tmp_path}/a')" == repr(storage)
+        assert 1000 == storage.max_size
+    with Rex.from_environment("rex.attach", attach_max_size=5, attach_dir=None) as rex:
+        assert (f"{tmp_path}/a", 5) == (rex.settings.attach_dir, get_storage().max_size)
+    monkeypatch.setenv("ATTACH_MAX_SIZE", "big")
+    with pytest.raises(Error, match=r"\(environment ATTACH_MAX_SIZE\)"):
+        open_storage()
+    with pytest.raises(Error, match=r"got 'large' \(argument\)"):
+        Rex.from_environment("rex.attach", attach_max_size="large")
+    with pytest.raises(Error, match=r"needs a path or a URL as its first argument.*\s+endpoint$"):
+        open_storage(max_size=5, endpoint="http://h")
+
+
+def test_options_replace_the_settings_of_the_configured_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So an application with its storage in the environment passes its own functions."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATTACH_DIR", "a")
+    monkeypatch.setenv("ATTACH_MAX_SIZE", "1 kB")
+    stored: list[str] = []
+    with open_storage(max_size=5, on_stored=lambda upload: stored.append(upload.handle)) as storage:
+        storage.init()
+        assert 5 == storage.max_size
+        assert [storage.add("a.txt", b"bytes")] == stored
 
 
 def test_the_scheme_of_an_endpoint_may_be_in_capitals() -> None:

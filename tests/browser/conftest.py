@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import sync_playwright
 
+import attach.azure_storage
+import attach.gcs_storage
 import attach.s3_storage
+from attach.fake_gcs import FakeGCS
+from attach.v4_cases import KEY_FILE
 from browser.page import BUCKET, Demo, Visit, demo_on_directory, demo_on_s3
 from browser.rig import BUNDLES, CHROMIUM, HERE, PlainServer, serving_pages
 from programs import BIN, run
@@ -19,7 +23,10 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
+    from rex.attach.backends.azure.storage import AzureStorage
+    from rex.attach.backends.gcs.storage import GCSStorage
     from rex.attach.backends.s3.storage import S3Storage
+    from rex.attach_demo.azurite import Azurite
     from rex.attach_demo.seaweedfs import SeaweedFS
     from served import Served
 
@@ -95,6 +102,73 @@ def on_s3(
         attach_s3_prefix=s3_storage.prefix,
         attach_origins=plain_server.origin,
     ) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def azure_storage(azurite: Azurite) -> Iterator[AzureStorage]:
+    """Give the storage behind the service on Azurite."""
+    with attach.azure_storage.azure_storage(
+        azurite.container,
+        account=azurite.account,
+        endpoint=azurite.endpoint,
+        key=azurite.key,
+        prefix="browser",
+    ) as storage:
+        yield storage
+
+
+@pytest.fixture(scope="session")
+def on_azure(
+    tmp_path_factory: pytest.TempPathFactory,
+    azurite: Azurite,
+    azure_storage: AzureStorage,
+    plain_server: PlainServer,
+) -> Iterator[Served]:
+    """Run the service over Azurite, whose account lets both pages in."""
+    with serving_pages(
+        tmp_path_factory.mktemp("on-azure"),
+        **azurite.settings(),
+        attach_azure_prefix=azure_storage.prefix,
+        attach_origins=plain_server.origin,
+    ) as served:
+        azure_storage.cors.allow([plain_server.origin, served.url])
+        yield served
+
+
+@pytest.fixture(scope="session")
+def google() -> Iterator[FakeGCS]:
+    """Run a fake of Google's server."""
+    with FakeGCS() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def gcs_storage(google: FakeGCS) -> Iterator[GCSStorage]:
+    """Return the storage behind the service on the fake of Google's server."""
+    with attach.gcs_storage.gcs_storage(
+        google.bucket, endpoint=google.endpoint, key=str(KEY_FILE), prefix="browser"
+    ) as storage:
+        yield storage
+
+
+@pytest.fixture(scope="session")
+def on_gcs(
+    tmp_path_factory: pytest.TempPathFactory,
+    google: FakeGCS,
+    gcs_storage: GCSStorage,
+    plain_server: PlainServer,
+) -> Iterator[Served]:
+    """Run the service over the fake of Google's server, whose bucket lets both pages in."""
+    with serving_pages(
+        tmp_path_factory.mktemp("on-gcs"),
+        attach_gcs_bucket=google.bucket,
+        attach_gcs_endpoint=google.endpoint,
+        attach_gcs_key=KEY_FILE,
+        attach_gcs_prefix=gcs_storage.prefix,
+        attach_origins=plain_server.origin,
+    ) as served:
+        gcs_storage.cors.allow([plain_server.origin, served.url])
         yield served
 
 

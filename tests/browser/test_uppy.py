@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import uuid
 from collections import Counter
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from attach.azure_harness import AzureHarness
+from attach.gcs_storage import GCSHarness
 from attach.harnesses import LocalHarness, S3Harness
 from browser.rig import serving_pages
 from rex.attach.backends.local.storage import LocalStorage
@@ -72,6 +75,8 @@ class Side(NamedTuple):
     service: Served
     harness: Harness
     storage: Storage
+    large: int = LARGE
+    """The size of a large file, in bytes: the fake of Google's server keeps it in memory."""
 
     def handles(self, name: str) -> list[str]:
         """Give the handles of the attachments of a name."""
@@ -92,6 +97,14 @@ def side(request: pytest.FixtureRequest) -> Side:
     """Give the service over the kind of storage that a test is for."""
     if request.param == "directory":
         return directory_side(request.getfixturevalue("on_directory"))
+    if request.param == "azure":
+        azure = AzureHarness(request.getfixturevalue("azurite"))
+        storage = request.getfixturevalue("azure_storage")
+        return Side(request.getfixturevalue("on_azure"), azure, storage)
+    if request.param == "google":
+        google = GCSHarness(request.getfixturevalue("google"))
+        storage = request.getfixturevalue("gcs_storage")
+        return Side(request.getfixturevalue("on_gcs"), google, storage, 20 * MIB)
     harness = S3Harness(request.getfixturevalue("seaweedfs"))
     storage = request.getfixturevalue("s3_storage")
     return Side(request.getfixturevalue("on_s3"), harness, storage)
@@ -165,16 +178,39 @@ def check_stored(side: Side, there: Client, size: int) -> None:
     assert [] == side.garbage()
 
 
-EVERYWHERE = pytest.mark.parametrize("side", ["directory", "s3"], indirect=True)
-ALL = pytest.mark.parametrize("client", CLIENTS)
-IN_PIECES = pytest.mark.parametrize(
-    ("side", "client"),
-    [*(("s3", client) for client in CLIENTS), ("directory", "tus"), ("directory", "tus 6.0.1")],
-    indirect=["side"],
+def part_of(url: str) -> int | None:
+    """Return the number of the part that a link is for: to S3, or to the service."""
+    if part := re.search(r"partNumber=(\d+)", url):
+        return int(part[1])
+    token = url.partition("/sign/")[2].partition("?token=")[2].partition(".")[0]
+    claims = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)) or "{}")
+    number: int | None = claims.get("number")
+    return number
+
+
+SIDES = ("directory", "s3", "azure")
+EVERYWHERE = pytest.mark.parametrize("side", SIDES, indirect=True)
+
+
+def pairs(*chosen: tuple[str, str]) -> pytest.MarkDecorator:
+    """Parametrize by sides and clients; CI has the older clients on S3 only."""
+    older = [each for each in chosen if each[0] != "s3" and each[1].endswith(" 6.0.1")]
+    return pytest.mark.parametrize(
+        ("side", "client"),
+        [pytest.param(*each, marks=[pytest.mark.again] * (each in older)) for each in chosen],
+        indirect=["side"],
+    )
+
+
+ALL = pairs(*((side, client) for side in SIDES for client in CLIENTS))
+IN_PIECES = pairs(
+    *(("s3", client) for client in CLIENTS),
+    *((side, client) for side in ("directory", "azure") for client in ("tus", "tus 6.0.1")),
+    *(("azure", client) for client in ("companion", "sign")),
+    ("google", "tus"),
 )
 
 
-@EVERYWHERE
 @ALL
 def test_a_small_file_arrives(make_client: Any, side: Side, client: str) -> None:
     """In one request, by a form or by tus."""
@@ -183,7 +219,6 @@ def test_a_small_file_arrives(make_client: Any, side: Side, client: str) -> None
     check_stored(side, there, SMALL)
 
 
-@EVERYWHERE
 @ALL
 def test_a_page_of_another_site_may_upload(
     make_client: Any, side: Side, client: str, plain_server: PlainServer
@@ -198,8 +233,18 @@ def test_a_page_of_another_site_may_upload(
 def test_a_large_file_arrives(make_client: Any, side: Side, client: str) -> None:
     """In parts, as the client cuts it by itself."""
     there = make_client(client, side.service)
-    there.upload(LARGE)
-    check_stored(side, there, LARGE)
+    there.upload(side.large)
+    check_stored(side, there, side.large)
+
+
+@pytest.mark.parametrize("side", ["google"], indirect=True)
+@pytest.mark.parametrize("client", ["companion", "sign", "endpoint"])
+def test_files_arrive_at_google(make_client: Any, side: Side, client: str) -> None:
+    """A large one in one request as well: Google has no multipart uploads by links."""
+    for size in (SMALL, side.large):
+        there = make_client(client, side.service)
+        there.upload(size)
+        check_stored(side, there, size)
 
 
 @IN_PIECES
@@ -211,8 +256,8 @@ def test_a_paused_upload_goes_on(make_client: Any, side: Side, client: str) -> N
     told: list[int] = []
 
     def note_part(request: Request) -> None:
-        if request.method == "PUT" and (part := re.search(r"partNumber=(\d+)", request.url)):
-            done[int(part[1])] += 1
+        if request.method == "PUT" and (part := part_of(request.url)):
+            done[part] += 1
 
     def note_piece(request: Request) -> None:
         if request.method == "PATCH":
@@ -255,7 +300,8 @@ def test_a_cancelled_upload_leaves_nothing(make_client: Any, side: Side, client:
         there.begin(MIDDLE, at="cancelAll", options=options)
     assert answered.value.ok
     assert [] == side.handles(there.name)
-    assert [] == side.garbage()
+    # The service may still be busy with a part, which it then discards.
+    side.service.until(lambda: [] == side.garbage())
 
 
 @EVERYWHERE
@@ -274,8 +320,7 @@ def test_tus_sends_in_parallel(make_client: Any, side: Side) -> None:
     assert (3, 1) == (roles["partial"], roles["final"])
 
 
-@EVERYWHERE
-@pytest.mark.parametrize("client", ["tus", "tus 6.0.1"])
+@pairs(*((side, client) for side in SIDES for client in ("tus", "tus 6.0.1")))
 def test_the_address_of_an_upload_serves_it(make_client: Any, side: Side, client: str) -> None:
     """The page is told it; what the browser keeps of it answers nothing else."""
     there = make_client(client, side.service)

@@ -19,6 +19,7 @@ import requests
 from programs import run, started
 from rex.attach.links.sigv4 import Credentials, presign_url
 from rex.attach_demo import seaweedfs as launcher
+from rex.attach_demo import temporary
 from rex.attach_demo.seaweedfs import READ_ONLY, SeaweedFS
 from rex.core.error import Error, Kind
 
@@ -202,7 +203,7 @@ def test_a_server_that_ends_at_once_is_reported_with_its_log(
     program = tmp_path / "weed"
     program.write_text("#!/bin/sh\necho no room on this machine\nexit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(launcher, "_find_program", lambda: str(program))
+    monkeypatch.setattr(SeaweedFS, "_find_program", lambda _: [str(program)])
     server = SeaweedFS()
     with pytest.raises(Error, match="no room on this machine") as caught:
         server.__enter__()
@@ -217,8 +218,8 @@ def test_a_server_that_never_answers_is_given_up(
     program = tmp_path / "weed"
     program.write_text("#!/bin/sh\necho thinking\nexec sleep 600\n")
     program.chmod(0o755)
-    monkeypatch.setattr(launcher, "_find_program", lambda: str(program))
-    monkeypatch.setattr(launcher, "_START_SECONDS", 0.5)
+    monkeypatch.setattr(SeaweedFS, "_find_program", lambda _: [str(program)])
+    monkeypatch.setattr(temporary, "_START_SECONDS", 0.5)
     server = SeaweedFS()
     with pytest.raises(Error, match=r"did not answer.*\n.*thinking") as caught:
         server.__enter__()

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from postgresql import PROGRAMS
 from trust import broken, disk
 from trust.report import Report, table
 
@@ -46,12 +47,16 @@ PARTS = {
     "histories": Part(15, 1),
     "network": Part(400, 8),
     "two_writers": Part(15, 1),
+    "hooks": Part(50, 4),
+    "sql": Part(5_000, 40),
 }
 """The parts, by the names of their modules."""
 
 
 def obstacle(name: str) -> str | None:
     """Return why a part cannot run on this machine, or None."""
+    if name == "sql" and PROGRAMS is None:
+        return "needs Debian's postgresql"
     return disk.obstacle() if PARTS[name].needs_disk else None
 
 
@@ -63,7 +68,8 @@ def run_part(name: str, times: int, broken_by: str = "", *, is_quiet: bool = Tru
     if PARTS[name].needs_disk:
         program = [*disk.IN_NAMESPACE, *program]
     with tempfile.TemporaryDirectory(prefix="rex-trust-") as directory:
-        environment = {**os.environ, "TMPDIR": directory, "PYTHONPATH": str(TESTS)}
+        path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "TMPDIR": directory, "PYTHONPATH": path}
         process = subprocess.Popen(
             program,
             env=environment,

@@ -123,6 +123,24 @@ def _send_no_checksums() -> None:
     storage.__init__ = init
 
 
+def _tell_after_the_response() -> None:
+    """Call ``on_stored`` when the client may have been acknowledged."""
+    from trust import hooks, recording
+
+    hooks.SETTINGS[recording.BREAK] = True
+
+
+def _remove_before_the_outcome() -> None:
+    """Remove after any end of a transaction what any of its statements replaced or added."""
+    from rex.attach.sqlalchemy import changes, removal
+
+    own: Any = changes.Changes
+    own.due = property(lambda self: self.all)
+    own.is_undecided = property(lambda _: False)
+    given: Any = removal
+    given._referenced = lambda *_: set()
+
+
 BREAKS: dict[str, Callable[[], object]] = {
     "": lambda: None,
     "sync nothing": _sync_nothing,
@@ -132,5 +150,7 @@ BREAKS: dict[str, Callable[[], object]] = {
     "replace": _replace,
     "send no checksums": _send_no_checksums,
     "believe the next sync": _believe_the_next_sync,
+    "tell after the response": _tell_after_the_response,
+    "remove before the outcome": _remove_before_the_outcome,
 }
 """What may be broken, in the process that calls it and its children."""

@@ -55,6 +55,17 @@ class Client:
 
         return self._perform(event, act).get("handle")
 
+    def store(self, content: Content) -> str | None:
+        """Store a resumable upload that arrives in one request; return its handle."""
+        event = self._event("add", name=self.new_name(), content=content)
+
+        def act() -> dict[str, Any]:
+            given, media_type = _given(content), content.media_type
+            upload = self.storage.uploads.store(event.name, given, content_type=media_type)
+            return {"handle": upload.handle}
+
+        return self._perform(event, act).get("handle")
+
     def put(self, handle: str, content: Content) -> bool:
         """Store the attachment of a handle."""
 

@@ -24,6 +24,7 @@ DAYS = (0, 0, 1, 2, 40, 400)
 
 WEIGHTS = {
     "add": 6,
+    "store": 4,
     "put": 6,
     "put again": 2,
     "remove": 4,
@@ -117,6 +118,12 @@ class History:
     def _add(self) -> None:
         content = self._content()
         handle = self.client.add(content)
+        if handle is not None:
+            self._attachments[handle] = content
+
+    def _store(self) -> None:
+        content = self._content()
+        handle = self.client.store(content)
         if handle is not None:
             self._attachments[handle] = content
 

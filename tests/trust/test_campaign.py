@@ -31,6 +31,8 @@ BROKEN = (
     ("power_cuts", "sync directories", 1),
     ("failing_device", "believe the next sync", 2),
     ("system_calls", "name before it is whole", 100),
+    ("hooks", "tell after the response", 4),
+    ("sql", "remove before the outcome", 20),
 )
 PATIENCE = 10
 """How often a part is run until it convicts: it tries at random."""

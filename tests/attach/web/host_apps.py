@@ -47,9 +47,14 @@ def example(word: str) -> str:
     return found
 
 
-def service(access: Callable[..., bool] = rule) -> ASGIApp:
+async def user_of(request: Request) -> Any:
+    """Return the one user, whom the header names."""
+    return SimpleNamespace(pk=1, is_authenticated="x-user" in request.headers)
+
+
+def service(access: Callable[..., bool] = rule, **options: Any) -> ASGIApp:
     """Make what the hosts mount."""
-    return attachments(open_storage(os.environ["HOST_STORAGE"]), Access(access))
+    return attachments(open_storage(os.environ["HOST_STORAGE"]), Access(access, **options))
 
 
 def fastapi_app() -> ASGIApp:
@@ -84,22 +89,18 @@ def django_app() -> ASGIApp:
     """Django's own ASGI application, but for what is below /attach."""
     import django
     from django.conf import settings
-    from django.urls import path
 
     settings.configure(
         ALLOWED_HOSTS=["*"],
-        AUTHENTICATION_BACKENDS=["host_apps.DjangoBackend"],
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "host.sqlite3"}},
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
-        MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
-        ROOT_URLCONF=type("Urls", (), {"urlpatterns": [path("login", django_login)]}),
+        ROOT_URLCONF=type("Urls", (), {"urlpatterns": []}),
         SECRET_KEY="of a test",
-        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
     )
     django.setup()
     django_group()
-    documented: dict[str, Any] = {"service": service(rule_of_django)}
-    exec(example("aget_user"), documented)  # noqa: S102 - our own page
+    documented: dict[str, Any] = {"service": service(rule_of_django, user=user_of)}
+    exec(example("get_asgi_application"), documented)  # noqa: S102 - our own page
     app: ASGIApp = documented["application"]
     return app
 
@@ -115,28 +116,14 @@ def django_group() -> None:
     connection.close()
 
 
-class DjangoBackend:
-    """Knows one user, without a database."""
-
-    async def aget_user(self, number: int) -> Any:
-        """Give the user."""
-        return SimpleNamespace(pk=number, is_authenticated=True)
-
-
-def django_login(request: Any) -> Any:
-    """Begin the session of the user."""
-    from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
-    from django.http import HttpResponse
-
-    request.session[SESSION_KEY] = "1"
-    request.session[BACKEND_SESSION_KEY] = "host_apps.DjangoBackend"
-    return HttpResponse("ok")
-
-
 def flask_app() -> Any:
-    """Flask, which is WSGI, through a2wsgi."""
+    """Flask with the extension."""
     from flask import Flask
 
-    documented: dict[str, Any] = {"service": service(lambda *_: True), "flask_app": Flask(__name__)}
-    exec(example("a2wsgi"), documented)  # noqa: S102 - our own page
-    return documented["application"]
+    documented: dict[str, Any] = {
+        "flask_app": Flask(__name__),
+        "rule": lambda *_: True,
+        "storage": open_storage(os.environ["HOST_STORAGE"]),
+    }
+    exec(example("rex.attach.flask"), documented)  # noqa: S102 - our own page
+    return documented["flask_app"]

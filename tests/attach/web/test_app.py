@@ -208,7 +208,7 @@ def test_paths_that_are_no_handles_are_not_found(path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PUT", "/", "GET, HEAD, POST"),
+        ("PUT", "/", "GET, HEAD, OPTIONS, POST"),
         ("GET", "/links", "POST"),
         ("PATCH", f"{FOLDER}/a.txt", "DELETE, GET, HEAD"),
     ],

@@ -12,8 +12,8 @@ import pytest
 
 from attach.web.sent import Sent
 from attach.web.virtual_time import VirtualTime
+from rex.attach.http.body_headers import ENCODED
 from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY, Body
-from rex.attach.web.body_headers import ENCODED
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def test_a_short_body_may_take_its_time() -> None:
 
 
 def test_a_body_of_unknown_length_is_refused_behind_wsgi() -> None:
-    """Adapters such as a2wsgi hand over nothing of it, which is not to be stored."""
+    """An adapter may hand over nothing of it, which is not to be stored."""
     request = Sent([]).request({"Transfer-Encoding": "chunked"})
     request.scope["wsgi_environ"] = {}
     assert Kind.ILL_FORMED is refused(request).kind

@@ -15,7 +15,7 @@ from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule
 from rex.core import Error, Kind, Secret
-from rex.core.web import STATUSES
+from rex.core.problem import STATUSES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,7 +139,7 @@ def test_a_file_is_sent_in_parts(storage: S3Storage, page: Page, name: str) -> N
     """Created, sent, listed, completed: the whole way of a big file."""
     upload = page.json("POST", "/s3/multipart", json={**FILE, "filename": name})
     assert {"key", "uploadId", "bucket", "handle"} == set(upload)
-    assert (storage.bucket, storage.multipart.key(upload["handle"])) == (
+    assert (storage.bucket, storage.key_of_handle(upload["handle"])) == (
         upload["bucket"],
         upload["key"],
     )

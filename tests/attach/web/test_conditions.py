@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rex.attach.web.conditions import (
+from rex.attach.http.conditions import (
     CONDITIONS,
     Verdict,
     judge,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rex.attach.web.ranges import MAX_SPANS, Span, parse_spans, range_start
+from rex.attach.http.ranges import MAX_SPANS, Span, parse_spans, range_start
 
 SIZE = 100
 

@@ -120,7 +120,7 @@ def test_the_description_has_the_variants_of_a_download() -> None:
         ("GET", "/s3/multipart/x/", 422, "no-multipart"),
         ("GET", f"/signed{ATTACHMENT}?token=a.b", 403, "no-links"),
         ("POST", f"/sign{ATTACHMENT}?token=a.b", 403, "no-multipart"),
-        ("GET", f"/sign{ATTACHMENT}", 405, "method-not-allowed"),
+        ("PATCH", f"/sign{ATTACHMENT}", 405, "method-not-allowed"),
         ("GET", "/s3/nothing", 404, "not-found"),
     ],
 )

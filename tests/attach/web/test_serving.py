@@ -23,7 +23,8 @@ from rex.attach.conformance.samples import MIB, sample
 from rex.attach.content.content import READ_SIZE
 from rex.attach.content.media_type import INLINE_TYPES
 from rex.attach.content.reader import Body
-from rex.attach.web.download import Presentation, serve
+from rex.attach.http.download import Presentation
+from rex.attach.web.download import serve
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:

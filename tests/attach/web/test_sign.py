@@ -16,7 +16,7 @@ from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.web import Access
 from rex.attach.web.access import access_rule
 from rex.core import Kind
-from rex.core.web import STATUSES
+from rex.core.problem import STATUSES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +98,7 @@ def status(page: Page, wanted: Any, **options: Any) -> int:
 def test_a_file_is_sent_in_one_piece(storage: S3Storage, page: Page, name: str) -> None:
     """The key is replaced by ours, which keeps the name; the link works once."""
     signed = sign(page, "PUT", f"folder/{name}", contentType="image/gif")
-    assert storage.multipart.key(signed["handle"]) == signed["key"]
+    assert storage.key_of_handle(signed["handle"]) == signed["key"]
     assert not signed["url"].startswith(HERE)
     assert 200 == send(page, "PUT", signed, b"content").status_code
     assert 412 == send(page, "PUT", signed, b"another").status_code
@@ -161,7 +161,7 @@ def test_the_storage_chooses_every_key(storage: S3Storage, page: Page) -> None:
     """What is stored cannot be asked for to be written, nor anything outside the storage."""
     handle = storage.add("a.txt", b"first")
     for method in ("PUT", "POST"):
-        for key in (storage.multipart.key(handle), handle[1:], "x", "/etc/passwd"):
+        for key in (storage.key_of_handle(handle), handle[1:], "x", "/etc/passwd"):
             signed = sign(page, method, key)
             assert handle != signed["handle"]
             assert signed["key"].startswith(storage.prefix)
@@ -185,7 +185,7 @@ def test_what_is_stored_is_not_replaced(storage: S3Storage, page: Page) -> None:
 def test_what_follows_names_a_key_of_ours(storage: S3Storage, page: Page) -> None:
     """A key without the prefix, with another, or of nothing that we could have made."""
     upload = begun(page)
-    handle = storage.multipart.handle(upload["key"])
+    handle = storage.handle_of_key(upload["key"])
     for key in (KEY, handle, handle[1:], "other/" + handle[1:], upload["key"] + "/x", ""):
         for method in ("PUT", "GET", "POST", "DELETE"):
             wanted = {**upload, "method": method, "key": key, "partNumber": 1}
@@ -198,7 +198,7 @@ def test_what_follows_names_a_key_of_ours(storage: S3Storage, page: Page) -> Non
 @pytest.mark.parametrize("number", [0, -1, 10_001, "1", "x", None, 1.5, True])
 def test_parts_are_numbered_from_1_to_10000(storage: S3Storage, page: Page, number: object) -> None:
     """Nothing else is signed."""
-    key = storage.multipart.key(storage.reserve("a.bin"))
+    key = storage.key_of_handle(storage.reserve("a.bin"))
     wanted = {"method": "PUT", "key": key, "uploadId": "id", "partNumber": number}
     assert 400 == status(page, wanted)
 
@@ -226,7 +226,7 @@ def test_what_is_no_request_of_uppy_is_refused(page: Page, wanted: object) -> No
 
 def test_methods_and_ids_that_follow_are_checked(storage: S3Storage, page: Page) -> None:
     """Only the four methods, only ids as servers give them out."""
-    key = storage.multipart.key(storage.reserve("a.bin"))
+    key = storage.key_of_handle(storage.reserve("a.bin"))
     wrong: list[Any] = ["", "a\nb", "é", 1, [], "x" * 3000]
     for upload_id in wrong:
         assert 400 == status(page, {"method": "GET", "key": key, "uploadId": upload_id})
@@ -244,7 +244,7 @@ def test_a_link_lasts_no_longer_than_is_set(storage: S3Storage, page: Page) -> N
 def test_the_rule_is_asked_with_the_handle(storage: S3Storage, page: Page) -> None:
     """Nobody learns anything; a rule can decide by the attachment; other sites are refused."""
     there = storage.reserve("a.bin")
-    key = storage.multipart.key(there)
+    key = storage.key_of_handle(there)
     begin, follow = {"method": "PUT", "key": "a"}, {"method": "GET", "key": key, "uploadId": "x"}
     nobody = Page(storage, access=Access(access_rule("none", None)))
     only_new = Page(storage, access=Access(lambda _, __, handle: handle != there))

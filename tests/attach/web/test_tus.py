@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import hashlib
+import os
 import threading
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import pytest
 from attach.web.sent import Sent
 from attach.web.tus_client import FOLDER, PIECE, VERSION, Client, encoded
 from attach.web.tus_rows import checksum
+from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.maintenance import sweep
 from rex.attach.web import Access
@@ -24,6 +26,7 @@ from rex.core import Error, Kind, Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from rex.attach import Storage
     from rex.attach.backends.s3.storage import S3Storage
@@ -326,6 +329,28 @@ def test_a_creation_may_bring_the_first_bytes(client: Client) -> None:
         path = answer.headers["Location"]
         client.patch(path, len(body), b"abcdef"[len(body) :])
         assert b"abcdef" == client.read(path)
+
+
+def test_an_upload_in_one_request_is_synced_like_a_plain_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file, its directory and the day: there is no record of the upload to sync."""
+    client = Client(LocalStorage(tmp_path))
+    fsync, synced = os.fsync, list[int]()
+
+    def counted(fd: int) -> None:
+        synced.append(fd)
+        fsync(fd)
+
+    headers = {**PIECE, "Upload-Length": "6", "Upload-Metadata": f"filename {encoded('a.txt')}"}
+    client.ask("POST", headers=headers, content=b"abcdef")  # makes the directories of the day
+    monkeypatch.setattr(os, "fsync", counted)
+    answer = client.ask("POST", headers=headers, content=b"abcdef")
+    assert (201, "6", 3) == (answer.status_code, answer.headers["Upload-Offset"], len(synced))
+    path = answer.headers["Location"]
+    looked = client.ask("HEAD", path).headers
+    assert ("6", headers["Upload-Metadata"]) == (looked["Upload-Offset"], looked["Upload-Metadata"])
+    assert b"abcdef" == client.read(path)
 
 
 @pytest.mark.parametrize(

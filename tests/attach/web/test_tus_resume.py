@@ -1,8 +1,9 @@
-"""Uploads by tus go on after every cut of the connection and every death of a server.
+"""Resumable uploads go on after every cut of the connection and every death of a server.
 
 Two servers, `rex serve` with granian, share one storage. A client sends random bytes; at random
 places, which a seed decides, its connection is cut, or the server that it talks to is killed. Then
-it asks one of the servers how far it is, and goes on. ``RESUME_MIB`` makes the upload larger.
+it asks one of the servers how far it is, and goes on. ``RESUME_MIB`` makes the upload larger,
+``RESUME_CUTS`` and ``RESUME_KILLS`` let it be cut more often.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import socket
 import struct
 import time
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, NamedTuple, Self
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -37,14 +38,73 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.long
 
 MIB = 1024 * 1024
-SIZE = int(os.environ.get("RESUME_MIB", "64")) * MIB + 12_345
-CUTS = 20
-KILLS = 5
 SEED = 20
 CHUNK = 64 * 1024
 HANGS = 120
-TUS = {"Tus-Resumable": "1.0.0"}
 DIES_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: the connection is reset when it is closed
+
+
+class Protocol(NamedTuple):
+    """How a protocol begins and continues an upload."""
+
+    name: str
+    root: str
+    """The path below the service to which a creation goes."""
+    uploads: str
+    """The path below which uploads are."""
+    version: dict[str, str]
+    """The headers of each request."""
+    creation: dict[str, str]
+    """The headers of the creation beside the length."""
+    append: dict[str, str]
+    """The headers of a request to append."""
+    statuses: tuple[int, int]
+    """The statuses of HEAD and of content that completes the upload."""
+
+
+NAME = "größe 64.bin"
+TUS = Protocol(
+    "tus",
+    "/attach/tus",
+    "/attach/tus",
+    {"Tus-Resumable": "1.0.0"},
+    {"Upload-Metadata": f"filename {base64.b64encode(NAME.encode()).decode()}"},
+    {"Content-Type": "application/offset+octet-stream"},
+    (200, 204),
+)
+IETF = Protocol(
+    "the IETF's protocol",
+    "/attach/",
+    "/attach/uploads",
+    {"Upload-Draft-Interop-Version": "8"},
+    {"Upload-Complete": "?0", "Content-Disposition": f"inline; filename*=UTF-8''{quote(NAME)}"},
+    {"Content-Type": "application/partial-upload", "Upload-Complete": "?1"},
+    (204, 201),
+)
+
+
+class Plan(NamedTuple):
+    """How large an upload is, and how often it is cut; the environment may ask for more."""
+
+    protocol: Protocol
+    mib: int
+    cuts: int
+    kills: int
+
+    @classmethod
+    def of(cls, protocol: Protocol, *numbers: int) -> Self:
+        """Return a plan, as the environment asks."""
+        names = ("RESUME_MIB", "RESUME_CUTS", "RESUME_KILLS")
+        asked = zip(names, numbers, strict=True)
+        return cls(protocol, *(int(os.environ.get(name, number)) for name, number in asked))
+
+    @property
+    def size(self) -> int:
+        """The size of the upload in bytes, which no part of S3 divides."""
+        return self.mib * MIB + 12_345
+
+
+PLANS = [Plan.of(TUS, 64, 20, 5), Plan.of(IETF, 16, 6, 2)]
 
 
 def ask(
@@ -53,7 +113,7 @@ def ask(
     """Make a request without a body; give status and headers of the answer."""
     connection = http.client.HTTPConnection(HOST, server.port, timeout=HANGS)
     with closing(connection):
-        connection.request(method, path, headers={**TUS, **(headers or {})})
+        connection.request(method, path, headers=headers or {})
         answer = connection.getresponse()
         answer.read()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}
@@ -66,16 +126,28 @@ class Sending(NamedTuple):
     status: int | None
 
 
-def send(server: Served, path: str, data: bytes, *, offset: int, until: int, end: str) -> Sending:
+def send(
+    server: Served,
+    path: str,
+    data: bytes,
+    headers: Mapping[str, str],
+    *,
+    offset: int,
+    until: int,
+    end: str,
+) -> Sending:
     """Send an upload from an offset on, as if to its end, but only to a place.
 
     There the connection is cut (``rst`` or ``fin``), or the server is killed (``kill``).
     """
-    head = (
-        f"PATCH {path} HTTP/1.1\r\nHost: {HOST}:{server.port}\r\nTus-Resumable: 1.0.0\r\n"
-        f"Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
-        f"Content-Length: {len(data) - offset}\r\n\r\n"
-    )
+    given = {
+        "Host": f"{HOST}:{server.port}",
+        **headers,
+        "Upload-Offset": offset,
+        "Content-Length": len(data) - offset,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    head = f"PATCH {path} HTTP/1.1\r\n{lines}\r\n"
     position = offset
     with socket.create_connection((HOST, server.port), timeout=HANGS) as connection:
         try:
@@ -114,17 +186,18 @@ def settings_of(storage: Storage) -> dict[str, str]:
     }
 
 
-def offset_at(server: Served, path: str) -> int:
+def offset_at(server: Served, path: str, plan: Plan) -> int:
     """Ask how far the upload is."""
-    status, headers = ask(server, "HEAD", path)
-    assert (200, str(SIZE)) == (status, headers["upload-length"])
+    status, headers = ask(server, "HEAD", path, plan.protocol.version)
+    assert (plan.protocol.statuses[0], str(plan.size)) == (status, headers["upload-length"])
     return int(headers["upload-offset"])
 
 
 class Upload:
     """One upload, cut and killed at the places of a seed; it counts what was sent again."""
 
-    def __init__(self, both: list[Served], data: bytes) -> None:
+    def __init__(self, both: list[Served], data: bytes, plan: Plan) -> None:
+        self._plan, self._protocol = plan, plan.protocol
         self._random = random.Random(SEED)  # noqa: S311 - no secret
         self._servers = both
         self._data = data
@@ -135,21 +208,21 @@ class Upload:
 
     def run(self) -> str:
         """Upload all of it; give its handle."""
-        name = base64.b64encode("größe 64.bin".encode()).decode()
-        headers = {"Upload-Length": str(SIZE), "Upload-Metadata": f"filename {name}"}
-        status, told = ask(self._servers[0], "POST", "/attach/tus", headers)
+        used = self._protocol
+        headers = {"Upload-Length": str(len(self._data)), **used.version, **used.creation}
+        status, told = ask(self._servers[0], "POST", used.root, headers)
         assert 201 == status
         path = told["location"]
         server = self._servers[0]
-        kinds = ["rst", "fin"] * (CUTS // 2) + ["kill"] * KILLS
+        kinds = ["rst", "fin"] * (self._plan.cuts // 2) + ["kill"] * self._plan.kills
         self._random.shuffle(kinds)
-        places = sorted(self._random.sample(range(1, SIZE), len(kinds)))
+        places = sorted(self._random.sample(range(1, self._plan.size), len(kinds)))
         offset = 0
         for place, kind in zip(places, kinds, strict=True):
             offset, server = self._send(server, path, offset, place, kind)
-        while offset < SIZE:
-            offset, server = self._send(server, path, offset, SIZE, "")
-        return unquote(path.removeprefix("/attach/tus"))
+        while offset < self._plan.size:
+            offset, server = self._send(server, path, offset, self._plan.size, "")
+        return unquote(path.removeprefix(used.uploads))
 
     def _send(
         self, server: Served, path: str, offset: int, until: int, kind: str
@@ -158,9 +231,10 @@ class Upload:
         deadline = time.monotonic() + HANGS
         while True:
             assert time.monotonic() < deadline
-            until = min(max(until, offset + 1), SIZE)
-            sent = send(server, path, self._data, offset=offset, until=until, end=kind)
-            assert sent.status in (204, 409, 423, None)
+            until = min(max(until, offset + 1), self._plan.size)
+            headers = {**self._protocol.version, **self._protocol.append}
+            sent = send(server, path, self._data, headers, offset=offset, until=until, end=kind)
+            assert sent.status in (self._protocol.statuses[1], 409, 423, None)
             # Another server still has what was sent to it before.
             refused = sent.status in (409, 423) or sent.position < until
             self._furthest = max(self._furthest, sent.position)
@@ -169,11 +243,11 @@ class Upload:
                 following = next(other for other in self._servers if other is not server)
                 server.start()
             following.wait()
-            there = offset_at(following, path)
+            there = offset_at(following, path, self._plan)
             assert offset <= there <= self._furthest
             self.again["refused" if refused else kind].append(max(sent.position - there, 0))
             offset, server = there, following
-            if not refused or offset == SIZE:
+            if not refused or offset == self._plan.size:
                 return offset, server
 
 
@@ -185,15 +259,16 @@ def harness(request: pytest.FixtureRequest) -> Harness:
     return S3Harness(request.getfixturevalue("seaweedfs"))
 
 
+@pytest.mark.parametrize("plan", PLANS, ids=["tus", "ietf"])
 def test_an_upload_goes_on_after_every_cut_and_every_kill(
-    harness: Harness, tmp_path: Path, report_figure: Callable[[str], None]
+    harness: Harness, plan: Plan, tmp_path: Path, report_figure: Callable[[str], None]
 ) -> None:
-    """At 20 cuts and 5 kills: it completes, its bytes are right, and nothing else is left."""
-    data = random.Random(SEED).randbytes(SIZE)  # noqa: S311 - no secret
+    """At each cut and kill of the plan: it completes, its bytes are right, nothing else is left."""
+    data = random.Random(SEED).randbytes(plan.size)  # noqa: S311 - no secret
     with harness.storage() as storage:
         with ExitStack() as stack:
             running = (rex_serving(tmp_path, **settings_of(storage)) for _ in range(2))
-            upload = Upload([*map(stack.enter_context, running)], data)
+            upload = Upload([*map(stack.enter_context, running)], data, plan)
             handle = upload.run()
         with storage.open(handle) as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -201,14 +276,15 @@ def test_an_upload_goes_on_after_every_cut_and_every_kill(
         assert [handle] == list(storage)
         assert [] == list(storage.uploads.list())
         assert [] == harness.garbage(storage)
-    assert KILLS == len(upload.again["kill"])
-    assert CUTS == len(upload.again["rst"] + upload.again["fin"])
+    assert plan.kills == len(upload.again["kill"])
+    assert plan.cuts == len(upload.again["rst"] + upload.again["fin"])
     kind = type(storage).__name__.removesuffix("Storage")
+    way = f"{plan.protocol.name} over {kind}"
     for what, many in (("rst", "cuts (RST)"), ("fin", "cuts (FIN)"), ("kill", "kills")):
         again = upload.again[what]
         report_figure(
-            f"tus over {kind}, {SIZE // MIB} MiB, {len(again)} {many}: {sum(again)} bytes sent "
+            f"{way}, {plan.mib} MiB, {len(again)} {many}: {sum(again)} bytes sent "
             f"again, {sum(again) // len(again)} each, {max(again)} at most"
         )
     refused = upload.again["refused"]
-    report_figure(f"tus over {kind}: {len(refused)} times refused, {sum(refused)} bytes again")
+    report_figure(f"{way}: {len(refused)} times refused, {sum(refused)} bytes again")

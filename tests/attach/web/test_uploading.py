@@ -19,6 +19,7 @@ from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
 from attach.web.sent import Sent
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.content import Content
+from rex.attach.storage.workers import AHEAD_SIZE
 from rex.attach.web.body import STOPPED_SENDING, WENT_AWAY
 from rex.attach.web.upload import Uploaded, upload
 from rex.core import Error, Kind
@@ -368,18 +369,24 @@ def test_of_a_large_body_a_few_mib_are_held(is_form: bool) -> None:  # noqa: FBT
         assert 4 * MIB > peak
 
 
-def test_a_chunk_is_asked_for_when_the_one_before_is_stored() -> None:
+def test_small_chunks_are_stored_together_and_few_are_read_ahead() -> None:
     """A storage that takes its time is not overrun."""
+    size, number = 10_000, 1000
+    stored: list[int] = []
     outstanding: list[int] = []
-    sent = Sent(itertools.repeat(b"x" * 1000, 100))
+    sent = Sent(itertools.repeat(b"x" * size, number))
 
     class Watching(MemoryStorage):
         def _put(self, key: str, content: Content, content_type: str) -> None:
-            chunks = []
+            super()._put(key, Content(self._watched(content)), content_type)
+
+        def _watched(self, content: Content) -> Iterator[bytes | memoryview]:
             for chunk in content:
-                chunks.append(chunk)
-                outstanding.append(sent.read - len(chunks))
-            super()._put(key, Content(b"".join(chunks)), content_type)
+                stored.append(len(chunk))
+                outstanding.append(sent.read * size - sum(stored))
+                yield chunk
 
     asyncio.run(upload(sent.request(query="name=a"), Watching(), max_size=None))
-    assert [0] * 100 == outstanding
+    assert size * number == sum(stored)
+    assert len(stored) < number / 20
+    assert max(outstanding) <= AHEAD_SIZE + size

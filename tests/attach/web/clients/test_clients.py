@@ -73,6 +73,16 @@ if with_tus_js_client.IS_INSTALLED:
         Client(
             "tus-js-client, 3 parallel", with_tus_js_client.upload_in_parallel, with_curl.download
         ),
+        Client(
+            "tus-js-client, ietf-draft-05",
+            with_tus_js_client.upload_by_draft_05,
+            with_curl.download,
+        ),
+        Client(
+            "tus-js-client, ietf-draft-03",
+            with_tus_js_client.upload_by_draft_03,
+            with_curl.download,
+        ),
     ]
 else:
     LEFT_OUT += ["tus-js-client: it is not installed (tests/browser/package.json)"]

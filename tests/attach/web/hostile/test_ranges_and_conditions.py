@@ -11,8 +11,8 @@ import pytest
 
 from attach.web.hostile.conftest import KEPT
 from attach.web.hostile.raw import request
-from rex.attach.web.conditions import judge, may_be_partial
-from rex.attach.web.ranges import parse_spans, range_start
+from rex.attach.http.conditions import judge, may_be_partial
+from rex.attach.http.ranges import parse_spans, range_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable

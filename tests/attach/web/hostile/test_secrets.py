@@ -57,7 +57,7 @@ def test_links_are_not_written(everywhere: Everywhere) -> None:
         assert made
         assert reserved
         log = service.log.read_text(errors="replace")
-        assert "DEBUG:" in log
+        assert " DEBUG " in log
         assert '"GET /attach/20' in log
         assert not SIGNATURE.search(log)
         for secret in service.secrets:

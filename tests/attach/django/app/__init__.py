@@ -1,0 +1,1 @@
+"""The application of the tests, without migrations; its label is ``app``."""

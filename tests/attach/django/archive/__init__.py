@@ -1,0 +1,1 @@
+"""The application with the fields of rex.attach, without migrations; its label is ``archive``."""

@@ -1,0 +1,3 @@
+"""URLs without ours."""
+
+urlpatterns: list[object] = []
