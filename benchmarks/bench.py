@@ -27,11 +27,13 @@ CASES = (
     "s3_large",
     "s3_memory",
     "s3_many",
+    "archive",
     "links",
     "local",
     "listing",
     "copying",
     "serving",
+    "delivering",
     "starting",
 )
 

@@ -75,10 +75,10 @@ def _small(bench: Bench, servers: Mapping[str, str], handle: str) -> list[Figure
         progress("wrk is missing (Debian's package wrk): small files are left out\n")
         return []
     urls = {name: f"{url}{handle}" for name, url in servers.items()}
-    rates = _rates(bench, urls)
+    rates = rates_of(bench, urls)
     goals = {UVICORN: 4.0, GRANIAN: None, "Caddy": 0.5}
     return [
-        _ratio("serve 4 KiB", peer, rates, goal) for peer, goal in goals.items() if peer in rates
+        ratio("serve 4 KiB", peer, rates, goal) for peer, goal in goals.items() if peer in rates
     ]
 
 
@@ -86,12 +86,14 @@ def _redirects(bench: Bench, ours: str, theirs: Mapping[str, str]) -> list[Figur
     """Compare with a bare RedirectResponse; ours asks who may, and signs the link."""
     if shutil.which("wrk") is None:
         return []
-    rates = _rates(bench, {OURS: ours, **{name: f"{url}/redirect" for name, url in theirs.items()}})
+    rates = rates_of(
+        bench, {OURS: ours, **{name: f"{url}/redirect" for name, url in theirs.items()}}
+    )
     goals = {UVICORN: 0.5, GRANIAN: None}
-    return [_ratio("redirect to a link", peer, rates, goal) for peer, goal in goals.items()]
+    return [ratio("redirect to a link", peer, rates, goal) for peer, goal in goals.items()]
 
 
-def _rates(bench: Bench, urls: Mapping[str, str]) -> dict[str, list[float]]:
+def rates_of(bench: Bench, urls: Mapping[str, str]) -> dict[str, list[float]]:
     """Give the requests a second of each, by turns."""
     rates: dict[str, list[float]] = {name: [] for name in urls}
     for turn in range(bench.choose(3, 9)):
@@ -101,7 +103,8 @@ def _rates(bench: Bench, urls: Mapping[str, str]) -> dict[str, list[float]]:
     return rates
 
 
-def _ratio(case: str, peer: str, rates: Mapping[str, list[float]], goal: float | None) -> Figure:
+def ratio(case: str, peer: str, rates: Mapping[str, list[float]], goal: float | None) -> Figure:
+    """Compare our rates with those of a peer."""
     pairs = zip(rates[OURS], rates[peer], strict=True)
     values = tuple(ours / theirs for ours, theirs in pairs)
     middle = {name: sorted(rates[name])[len(rates[name]) // 2] for name in (OURS, peer)}
@@ -120,7 +123,7 @@ def _wrk(url: str, seconds: int) -> float:
 
 def _large(bench: Bench, servers: Mapping[str, str], handle: str) -> list[Figure]:
     def fetch(url: str) -> Callable[[], None]:
-        return lambda: _curl("-o", "/dev/null", url)
+        return lambda: curl("-o", "/dev/null", url)
 
     contestants = {name: fetch(f"{url}{handle}") for name, url in servers.items()}
     goals = {"Caddy": 0.9, UVICORN: None, GRANIAN: None}
@@ -139,8 +142,8 @@ def _uploads(bench: Bench, servers: Mapping[str, str], upload: Path) -> list[Fig
     return compare(
         "upload 64 MiB, a form",
         {
-            OURS: lambda: _curl("-F", f"file=@{upload}", f"{ours}/"),
-            UVICORN: lambda: _curl("-F", f"file=@{upload}", f"{theirs}/upload"),
+            OURS: lambda: curl("-F", f"file=@{upload}", f"{ours}/"),
+            UVICORN: lambda: curl("-F", f"file=@{upload}", f"{theirs}/upload"),
         },
         {UVICORN: 1.5},
         rounds=bench.choose(5, 15),
@@ -148,59 +151,60 @@ def _uploads(bench: Bench, servers: Mapping[str, str], upload: Path) -> list[Fig
     )
 
 
-def _curl(*arguments: str) -> None:
+def curl(*arguments: str) -> None:
+    """Run curl."""
     subprocess.run(["curl", "-sSf", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager
 def _rex(directory: Path) -> Iterator[str]:
-    port = _free_port()
-    settings = {"ATTACH_DIR": str(directory), "ATTACH_ACCESS": "anybody"}
-    with _running([BIN / "rex", "serve", "--port", port], port, settings):
+    port = free_port()
+    settings = {"ATTACH_DIR": str(directory), "ATTACH_ACCESS": "public"}
+    with running([BIN / "rex", "serve", "--port", port], port, settings):
         yield f"http://127.0.0.1:{port}/attach"
 
 
 @contextlib.contextmanager
 def _rex_on_s3(bench: Bench) -> Iterator[tuple[str, str]]:
-    port = _free_port()
+    port = free_port()
     settings = {name.upper(): value for name, value in bench.server.settings().items()}
-    settings |= {"ATTACH_ACCESS": "anybody", "ATTACH_REDIRECT": "true"}
+    settings |= {"ATTACH_ACCESS": "public", "ATTACH_REDIRECT": "true"}
     server = bench.server
     keys = {"access_key": server.access_key, "secret_key": server.secret_key}
     with open_storage(f"s3://{server.bucket}?endpoint={server.endpoint}", **keys) as storage:
         handle = storage.add("a.bin", b"content")
-    with _running([BIN / "rex", "serve", "--port", port], port, settings):
+    with running([BIN / "rex", "serve", "--port", port], port, settings):
         yield f"http://127.0.0.1:{port}/attach", handle
 
 
 @contextlib.contextmanager
 def _starlette(directory: Path) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     command = [BIN / "uvicorn", "starlette_app:app", "--port", port, "--no-access-log"]
     command += ["--app-dir", HERE, "--log-level", "warning"]
-    with _running(command, port, {"DIRECTORY": str(directory)}):
+    with running(command, port, {"DIRECTORY": str(directory)}):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
 def _starlette_on_granian(directory: Path) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     command = [BIN / "granian", "--interface", "asgi", "--port", port, "--no-ws"]
     command += ["--working-dir", HERE, "starlette_app:app"]
-    with _running(command, port, {"DIRECTORY": str(directory)}):
+    with running(command, port, {"DIRECTORY": str(directory)}):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
 def _caddy(directory: Path) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     command = ["caddy", "file-server", "--listen", f"127.0.0.1:{port}", "--root", directory]
-    with _running(command, port, {"HOME": str(directory.parent)}):
+    with running(command, port, {"HOME": str(directory.parent)}):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
-def _running(command: list[object], port: int, environment: Mapping[str, str]) -> Iterator[None]:
+def running(command: list[object], port: int, environment: Mapping[str, str]) -> Iterator[None]:
     """Run a server until the end of the block; it is there when the block begins."""
     program = subprocess.Popen(
         [str(part) for part in command],
@@ -223,7 +227,8 @@ def _running(command: list[object], port: int, environment: Mapping[str, str]) -
         program.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that no program uses."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     return port

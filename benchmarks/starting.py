@@ -24,11 +24,14 @@ REX = str(Path(PYTHON).with_name("rex"))
 
 def run(bench: Bench) -> list[Figure]:
     """Measure it."""
+    rex = [REX, "--set", f"attach_dir={bench.directory}", "attach"]
+    _timed([*rex, "init"])
     commands = {
         "nothing": [PYTHON, "-c", "pass"],
         "ours": [PYTHON, "-c", "import rex.attach"],
         "boto3": [PYTHON, "-c", "import boto3"],
         "version": [REX, "--version"],
+        "ls": [*rex, "ls"],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(bench.choose(7, 25) + 1):
@@ -38,14 +41,16 @@ def run(bench: Bench) -> list[Figure]:
                 times[name].append(seconds)
         progress(f"starting: {turn}")
     rows = [*zip(*times.values(), strict=True)]
-    imports = tuple((ours - nothing) / (boto3 - nothing) for nothing, ours, boto3, _ in rows)
-    version = tuple((version - nothing) * 1000 for nothing, _, _, version in rows)
-    beyond = [ours - nothing for nothing, ours, _, _ in rows]
-    boto3 = [boto3 - nothing for nothing, _, boto3, _ in rows]
+    imports = tuple((ours - nothing) / (boto3 - nothing) for nothing, ours, boto3, *_ in rows)
+    version = tuple((version - nothing) * 1000 for nothing, _, _, version, _ in rows)
+    listing = tuple((listing - nothing) * 1000 for nothing, *_, listing in rows)
+    beyond = [ours - nothing for nothing, ours, *_ in rows]
+    boto3 = [boto3 - nothing for nothing, _, boto3, *_ in rows]
     note = f"{show(beyond)} to {show(boto3)}"
     return [
-        Figure("import rex.attach", "import boto3", imports, 0.15, note=note),
+        Figure("import rex.attach", "import boto3", imports, 0.12, note=note),
         Figure("rex --version", "python -c pass", version, 80, unit="ms more"),
+        Figure("rex attach ls", "python -c pass", listing, 120, unit="ms more"),
     ]
 
 
