@@ -17,11 +17,13 @@ import click
 
 from rex.attach import open_storage
 from rex.attach.backend.abilities import LinkSigner
+from rex.attach.backend.multipart import Multipart
 from rex.attach.opening import BACKENDS as REGISTRY
 from rex.attach.web.openapi import SCHEMAS
 from rex.attach.web.routes import SECTIONS
 from rex.core import package as packages
 from rex.core.command import root
+from rex.core.settings_command import format_default
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +39,6 @@ README = DOCS.parent / "README.md"
 NONE = "–"  # noqa: RUF001 - a dash, as in the other pages
 WIDTH = 80
 """The number of columns for the help of a command."""
-UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-"""The units of durations in seconds, largest first."""
-
 CLI = """\
 # Commands
 
@@ -62,26 +61,42 @@ An empty value counts as not given. `rex settings` shows all settings with their
 """
 
 
-CREDENTIALS = {"s3": {"access_key": "key", "secret_key": "secret"}}
+CREDENTIALS = {
+    "azure": {"account": "account", "key": "a2V5"},
+    "gs": {"key": str(DOCS.parent / "tests" / "attach" / "gcs_key.json")},
+    "s3": {"access_key": "key", "secret_key": "secret"},
+}
 """What a backend needs to be opened without its server."""
 
 ABILITIES = {
     "links": "presigned links",
-    "resumable": "resumable uploads (tus, `storage.uploads`)",
-    "multipart": "multipart uploads by links",
+    "resumable": "resumable uploads (tus, the IETF's protocol, `storage.uploads`)",
+    "multipart": "multipart uploads (Uppy's AwsS3)",
     "bucket": "bucket rules (CORS, lifecycle)",
     "garbage": "finds garbage",
     "diagnostics": "diagnostics of its own (`rex attach doctor`)",
+    "directory": "a proxy can send the files themselves (X-Accel-Redirect, X-Sendfile)",
+    "one_remover": "exactly one of two concurrent removals succeeds",
+    "create_once": "exactly one of two concurrent stores succeeds, at any size, on every server",
 }
+
+OF_LINKS = {
+    "post_links": "form links (POST)",
+    "pins_type": "a PUT link fixes the content type",
+    "limits_put": "a PUT link can limit the size",
+}
+"""The properties of a `LinkSigner`."""
 
 
 NEEDS = {
     "": NONE,
     "links": "links",
-    "links.is_service": "service links",
-    "links.signs_downloads": "links, `attach_redirect`",
+    "links.is_served": "service links",
+    "links.post_links": "form links",
+    "links.signs_downloads": "links",
     "links.signs_uploads": "upload links",
     "multipart": "multipart uploads",
+    "multipart.has_events": "S3",
     "resumable": "resumable uploads",
 }
 """The abilities that routes need."""
@@ -120,7 +135,8 @@ def route_row(route: Route) -> str:
         request = request.replace(f"{{{name}}}", f"/<{name}>" if name == "handle" else f"<{name}>")
     action = f"`{route.action}`" if route.action else NONE
     answers = ", ".join(answer(status, each) for status, each in route.answers.items())
-    return f"| `{request}` | {route.summary} | {answers} | {action} | {NEEDS[route.needs]} |\n"
+    needs = NEEDS[route.needs] + (f", `attach_{route.option}`" if route.option else "")
+    return f"| `{request}` | {route.summary} | {answers} | {action} | {needs} |\n"
 
 
 def answer(status: str, described: Schema) -> str:
@@ -147,7 +163,7 @@ def members(schema: Schema) -> str:
 
 def command_reference() -> str:
     """Return a table of contents, and a section for each command."""
-    context = click.Context(root, info_name="rex", terminal_width=WIDTH)
+    context = click.Context(root, info_name="rex", terminal_width=WIDTH, **root.context_settings)
     helps = {each.command_path: help_of(each) for each in contexts(context)}
     contents = [
         f"{'  ' * path.count(' ')}- [`{path}`](#{path.replace(' ', '-')})\n" for path in helps
@@ -184,6 +200,9 @@ def backend_table() -> str:
     storages = [opened(spec) for spec in REGISTRY]
     for name, title in ABILITIES.items():
         rows[title] = [ability(getattr(storage.abilities, name)) for storage in storages]
+        if name == "links":
+            for property_, about in OF_LINKS.items():
+                rows[about] = [ability_of_links(storage, property_) for storage in storages]
     head = ["", *(f"{spec.scheme}" for spec in REGISTRY)]
     table = [head, ["---"] * len(head), *([title, *cells] for title, cells in rows.items())]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in table)
@@ -195,11 +214,22 @@ def opened(spec: BackendSpec) -> Storage:
     return open_storage(url, url="https://example.org/attach", **options)
 
 
+def ability_of_links(storage: Storage, name: str) -> str:
+    """Return whether the links of a storage have a property."""
+    links = storage.abilities.links
+    if links is None or not getattr(links, name):
+        return NONE
+    is_served = name == "post_links" and links.is_served and not links.is_service
+    return "answered by the service (`attach_url`)" if is_served else "yes"
+
+
 def ability(value: object) -> str:
     """Return how a backend has an ability."""
     if isinstance(value, LinkSigner):
         return "answered by the service (`attach_url`)" if value.is_service else "yes"
-    return NONE if value is None else "yes"
+    if isinstance(value, Multipart):
+        return "through the service" if value.is_relayed else "by links"
+    return "yes" if value else NONE
 
 
 def settings_reference() -> str:
@@ -230,19 +260,8 @@ def setting_section(setting: Setting[object]) -> str:
 
 def default(value: object) -> str:
     """Return a default as people write it; a dash for none."""
-    if value in (None, ""):
-        return NONE
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{duration(value) if isinstance(value, float) else value}`"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in the largest unit of which it is a multiple."""
-    for unit, size in UNITS.items():
-        if seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds}s"
+    written = format_default(value)
+    return f"`{written}`" if written else NONE
 
 
 if __name__ == "__main__":
