@@ -1,0 +1,145 @@
+"""The scripts on the pages of docs/migrating, run as they are printed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from programs import run
+
+PAGES = Path(__file__).parents[1] / "docs" / "migrating"
+
+SETTINGS = """
+import os
+from pathlib import Path
+
+BASE_DIR = Path(__file__).parent
+SECRET_KEY = "the secret key of the tests, of fifty characters or more"
+INSTALLED_APPS = ["rex.attach.django", "shop"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+OLD = {
+    "BACKEND": "django.core.files.storage.FileSystemStorage",
+    "OPTIONS": {"location": BASE_DIR / "media", "base_url": "/media/"},
+}
+STORAGES = {
+    "default": {"BACKEND": os.environ["BACKEND"], "OPTIONS": {"url": BASE_DIR / "attachments"}},
+    "named": {
+        "BACKEND": "rex.attach.django.NamedAttachmentStorage",
+        "OPTIONS": {"url": BASE_DIR / "named"},
+    },
+    "old": OLD,
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+if os.environ["BACKEND"] == "old":
+    STORAGES["default"] = OLD
+"""
+MODELS = """
+from django.db import models
+
+
+class Report(models.Model):
+    title = models.CharField(max_length=100)
+    file = models.FileField(upload_to="reports/%Y", max_length=400, blank=True)
+    cover = models.ImageField(upload_to="covers", max_length=400, null=True, blank=True)
+"""
+FILL = """
+from django.core.files.base import ContentFile
+from shop.models import Report
+
+for number in range(3):
+    Report.objects.create(
+        title=f"old {number}",
+        file=ContentFile(f"old {number}".encode(), "a report.pdf"),
+        cover=ContentFile(b"GIF89a", "cover.gif") if number else None,
+    )
+Report.objects.create(title="without")
+"""
+MEANWHILE = """
+from django.core.files.base import ContentFile
+from shop.models import Report
+
+Report.objects.create(title="new", file=ContentFile(b"new", "new.pdf"))
+for report in Report.objects.exclude(file=""):
+    assert report.file.read() == report.title.encode(), report.title
+    assert report.file.size == len(report.title)
+    assert report.file.storage.exists(report.file.name)
+assert Report.objects.get(title="old 1").file.url.startswith("/media/reports/")
+"""
+AFTER = """
+from django.core.files.storage import default_storage
+from shop.models import Report
+
+for report in Report.objects.exclude(file=""):
+    assert report.file.read() == report.title.encode(), report.title
+    assert default_storage.handle_of(report.file.name), report.file.name
+assert Report.objects.get(title="old 0").file.name.endswith("/a_report.pdf")
+assert Report.objects.get(title="old 1").cover.read() == b"GIF89a"
+assert len([*default_storage.rex]) == 6
+"""
+NAMED = """
+from django.core.files.storage import storages
+from shop.models import Report
+
+for report in Report.objects.filter(title__startswith="old"):
+    with storages["named"].open(report.file.name) as file:
+        assert file.read() == report.title.encode()
+"""
+
+
+def write_files(page: str, directory: Path) -> None:
+    """Write the blocks that a page names as files."""
+    text = (PAGES / page).read_text("utf-8")
+    for name, content in re.findall(
+        r"<!--- file: (\S+) -->\n+(?:<!--- skip: next -->\n+)?```\w+\n(.*?)^```",
+        text,
+        re.MULTILINE | re.DOTALL,
+    ):
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a Django project with files in a storage of another library."""
+    write_files("django-storages.md", tmp_path)
+    (tmp_path / "settings.py").write_text(SETTINGS)
+    (tmp_path / "shop/models.py").write_text(MODELS)
+    (tmp_path / "shop/__init__.py").touch()
+    manage(tmp_path, "old", "makemigrations", "shop")
+    manage(tmp_path, "old", "migrate")
+    manage(tmp_path, "old", "shell", "--no-imports", given=FILL)
+    return tmp_path
+
+
+def manage(project: Path, backend: str, *command: str, given: str = "") -> str:
+    """Run a command of Django; return what it printed."""
+    settings = {"django_settings_module": "settings", "backend": backend}
+    program = [sys.executable, "-m", "django", *command, "--pythonpath", project]
+    done = run(*program, given=given, directory=project, settings=settings)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_django_project_moves_its_files(project: Path) -> None:
+    """Old and new files are read meanwhile; afterwards, every name is a handle."""
+    moving, final = "shop.moving.MovingStorage", "rex.attach.django.AttachmentStorage"
+    manage(project, moving, "shell", "--no-imports", given=MEANWHILE)
+    assert "shop.Report.file: 3 moved\nshop.Report.cover: 2 moved\n" == manage(
+        project, moving, "move_files"
+    )
+    assert "shop.Report.file: 0 moved" in manage(project, moving, "move_files")
+    manage(project, final, "shell", "--no-imports", given=AFTER)
+    assert "No garbage found" in manage(project, final, "attach_sweep", "--storage", "default")
+
+
+def test_a_django_project_keeps_its_names(project: Path) -> None:
+    """The rows stay as they are; the second run does nothing."""
+    for _ in range(2):
+        manage(project, "old", "move_names")
+    manage(project, "old", "shell", "--no-imports", given=NAMED)
