@@ -49,7 +49,10 @@ class Report(models.Model):
 """
 FILL = """
 from django.core.files.base import ContentFile
+from django.core.management import call_command
 from shop.models import Report
+
+call_command("migrate", run_syncdb=True, verbosity=0)
 
 for number in range(3):
     Report.objects.create(
@@ -61,6 +64,7 @@ Report.objects.create(title="without")
 """
 MEANWHILE = """
 from django.core.files.base import ContentFile
+from django.core.management import call_command
 from shop.models import Report
 
 Report.objects.create(title="new", file=ContentFile(b"new", "new.pdf"))
@@ -69,9 +73,12 @@ for report in Report.objects.exclude(file=""):
     assert report.file.size == len(report.title)
     assert report.file.storage.exists(report.file.name)
 assert Report.objects.get(title="old 1").file.url.startswith("/media/reports/")
+for _ in range(2):
+    call_command("move_files")
 """
 AFTER = """
 from django.core.files.storage import default_storage
+from django.core.management import call_command
 from shop.models import Report
 
 for report in Report.objects.exclude(file=""):
@@ -80,10 +87,15 @@ for report in Report.objects.exclude(file=""):
 assert Report.objects.get(title="old 0").file.name.endswith("/a_report.pdf")
 assert Report.objects.get(title="old 1").cover.read() == b"GIF89a"
 assert len([*default_storage.rex]) == 6
+call_command("attach_sweep", "--storage", "default")
 """
 NAMED = """
 from django.core.files.storage import storages
+from django.core.management import call_command
 from shop.models import Report
+
+for _ in range(2):
+    call_command("move_names")
 
 for report in Report.objects.filter(title__startswith="old"):
     with storages["named"].open(report.file.name) as file:
@@ -104,42 +116,36 @@ def write_files(page: str, directory: Path) -> None:
         path.write_text(content)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a Django project with files in a storage of another library."""
-    write_files("django-storages.md", tmp_path)
-    (tmp_path / "settings.py").write_text(SETTINGS)
-    (tmp_path / "shop/models.py").write_text(MODELS)
-    (tmp_path / "shop/__init__.py").touch()
-    manage(tmp_path, "old", "makemigrations", "shop")
-    manage(tmp_path, "old", "migrate")
-    manage(tmp_path, "old", "shell", "--no-imports", given=FILL)
-    return tmp_path
+    directory = tmp_path_factory.mktemp("project")
+    write_files("django-storages.md", directory)
+    (directory / "settings.py").write_text(SETTINGS)
+    (directory / "shop/models.py").write_text(MODELS)
+    run_in(directory, "old", FILL)
+    return directory
 
 
-def manage(project: Path, backend: str, *command: str, given: str = "") -> str:
-    """Run a command of Django; return what it printed."""
+def run_in(project: Path, backend: str, script: str) -> str:
+    """Run a script in a project whose default storage has this class; return what it printed."""
     settings = {"django_settings_module": "settings", "backend": backend}
-    program = [sys.executable, "-m", "django", *command, "--pythonpath", project]
-    done = run(*program, given=given, directory=project, settings=settings)
+    program = [sys.executable, "-m", "django", "shell", "--no-imports", "--pythonpath", project]
+    done = run(*program, given=script, directory=project, settings=settings)
     assert 0 == done.returncode, done.stdout + done.stderr
     return done.stdout
 
 
-def test_a_django_project_moves_its_files(project: Path) -> None:
-    """Old and new files are read meanwhile; afterwards, every name is a handle."""
-    moving, final = "shop.moving.MovingStorage", "rex.attach.django.AttachmentStorage"
-    manage(project, moving, "shell", "--no-imports", given=MEANWHILE)
-    assert "shop.Report.file: 3 moved\nshop.Report.cover: 2 moved\n" == manage(
-        project, moving, "move_files"
-    )
-    assert "shop.Report.file: 0 moved" in manage(project, moving, "move_files")
-    manage(project, final, "shell", "--no-imports", given=AFTER)
-    assert "No garbage found" in manage(project, final, "attach_sweep", "--storage", "default")
-
-
 def test_a_django_project_keeps_its_names(project: Path) -> None:
     """The rows stay as they are; the second run does nothing."""
-    for _ in range(2):
-        manage(project, "old", "move_names")
-    manage(project, "old", "shell", "--no-imports", given=NAMED)
+    run_in(project, "old", NAMED)
+
+
+def test_a_django_project_moves_its_files(project: Path) -> None:
+    """Old and new files are read meanwhile; afterwards, every name is a handle."""
+    told = run_in(project, "shop.moving.MovingStorage", MEANWHILE)
+    file, cover = "shop.Report.file: {} moved", "shop.Report.cover: {} moved"
+    expected = [file.format(3), cover.format(2), file.format(0), cover.format(0)]
+    assert expected == told.splitlines()
+    told = run_in(project, "rex.attach.django.AttachmentStorage", AFTER)
+    assert "No garbage found" in told
