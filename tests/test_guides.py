@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pages import write_files
 from programs import BIN, run
 from rex.attach import open_storage
 from served import HOST, PORT, rex_serving
@@ -63,6 +64,7 @@ def test_a_storage_is_restored_from_its_backup(_program: str, tmp_path: Path) ->
     page = (DOCS / "how-to/backup-and-restore.md").read_text("utf-8")
     (settings,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "rex.toml").write_text(settings)
+    write_files(DOCS / "how-to/backup-and-restore.md", tmp_path)
     with open_storage(tmp_path / "attachments") as storage:
         storage.check()
         handles = [storage.add("scan.png", bytes([number]) * 1000) for number in range(5)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from pages import write_files
 from programs import run
 
-PAGES = Path(__file__).parents[1] / "docs" / "migrating"
+PAGE = Path(__file__).parents[1] / "docs/migrating/django-storages.md"
 
 SETTINGS = """
 import os
@@ -103,24 +103,11 @@ for report in Report.objects.filter(title__startswith="old"):
 """
 
 
-def write_files(page: str, directory: Path) -> None:
-    """Write the blocks that a page names as files."""
-    text = (PAGES / page).read_text("utf-8")
-    for name, content in re.findall(
-        r"<!--- file: (\S+) -->\n+(?:<!--- skip: next -->\n+)?```\w+\n(.*?)^```",
-        text,
-        re.MULTILINE | re.DOTALL,
-    ):
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a Django project with files in a storage of another library."""
     directory = tmp_path_factory.mktemp("project")
-    write_files("django-storages.md", directory)
+    write_files(PAGE, directory)
     (directory / "settings.py").write_text(SETTINGS)
     (directory / "shop/models.py").write_text(MODELS)
     run_in(directory, "old", FILL)
