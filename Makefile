@@ -35,6 +35,10 @@ page: $(PAGE)  ## Bundle the script of the demo page, from npm.
 dist: $(VENV)/.ready $(PAGE)  ## Build the release: a wheel and a source archive, with the demo page.
 	@$(BIN)/python -m build --no-isolation
 
+.PHONY: sbom
+sbom: dist  ## Write dist/rex-attach.cdx.json, a bill of materials of the wheel with all extras.
+	@$(BIN)/python tools/release.py sbom $(lastword $(sort $(wildcard dist/*.whl))) dist/rex-attach.cdx.json
+
 .PHONY: release-check
 release-check: $(VENV)/.ready $(PAGE)  ## Build the release and try it on each Python, with each extra; QUICK=1 tries a few.
 	@$(BIN)/python tools/check_release.py $(if $(QUICK),--quick)
@@ -159,6 +163,9 @@ lock: $(VENV)/.ready  ## Upgrade the pinned versions of all dependencies (needs 
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints-lowest.txt pyproject.toml
 	rm .lowest.txt
+	uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--output-file tools/release.txt tools/release.in
 	for folder in uppy tests/browser tests/azurite; do \
 		$(BIN)/npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved; \
 		$(BIN)/python tests/browser/strip_lock.py $$folder/package-lock.json; \

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from readme_hook import standalone
+from release import notes
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -24,6 +25,15 @@ def test_the_readme_of_the_release_needs_no_other_file() -> None:
     assert "docs/operations.md" in text
     linked = standalone("see [a page](docs/a.md) and [it](https://example.org/b)", "https://c/d")
     assert "see [a page](https://c/d/blob/main/docs/a.md) and [it](https://example.org/b)" == linked
+
+
+def test_release_notes_are_the_section_of_a_version() -> None:
+    """With its own headings, and nothing of other versions."""
+    changelog = "# Changelog\n\n## 1.10.0\n\na\n\n### Fixed\n\nb\n\n## 1.1 (2026)\n\nc\n"
+    assert "a\n\n### Fixed\n\nb\n" == notes(changelog, "1.10.0")
+    assert "c\n" == notes(changelog, "1.1")
+    assert notes(changelog, "1") is None
+    assert "### Added" in (notes((ROOT / "CHANGELOG.md").read_text("utf-8"), "0.1.0") or "")
 
 
 def test_the_forge_runs_what_must_pass() -> None:

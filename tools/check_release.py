@@ -94,6 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="only a few cells, within a minute")
     parser.add_argument("--python", type=Path, action="append", help="an interpreter (repeatable)")
+    parser.add_argument("--extra", action="append", help="an extra, 'all' or '' (repeatable)")
     parser.add_argument("--jobs", type=int, default=2, help="installations at once (default: 2)")
     parser.add_argument("--dist", type=Path, help="use the release in this folder; do not build it")
     options = parser.parse_args()
@@ -101,7 +102,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="rex-release-") as directory:
         wheel, sdist = build(Path(directory), options.dist)
         pins = {bound: strip_hashes(bound, Path(directory)) for bound in BOUNDS}
-        cells = choose(pythons, is_quick=options.quick)
+        cells = [
+            cell
+            for cell in choose(pythons, is_quick=options.quick)
+            if options.extra is None or cell.extra in options.extra
+        ]
         with ThreadPoolExecutor(options.jobs) as pool:
             trials = [
                 pool.submit(try_cell, cell, wheel, pins, Path(directory, str(number)))
@@ -110,10 +115,14 @@ def main() -> int:
             source = Cell(pythons[-1], "newest", "")
             sources = pool.submit(try_cell, source, sdist, pins, Path(directory, "sdist"))
             results = {}
-            for cell, trial in zip(cells, trials, strict=True):
-                results[cell] = trial.result()
-                if results[cell]:
-                    sys.stdout.write(f"\n{describe(cell)}:\n{results[cell]}\n")
+            try:
+                for cell, trial in zip(cells, trials, strict=True):
+                    results[cell] = trial.result()
+                    sys.stdout.write(f"{describe(cell)}: {results[cell] or 'ok'}\n")
+                    sys.stdout.flush()
+            except KeyboardInterrupt:
+                pool.shutdown(cancel_futures=True)
+                raise
         report(results)
         problem = sources.result()
         sys.stdout.write(f"sdist on {version(source.python)}: {problem or 'ok'}\n")
@@ -141,7 +150,7 @@ def build(directory: Path, dist: Path | None) -> tuple[Path, Path]:
     """Build wheel and sdist from the sources; return both."""
     if dist is None:
         dist = directory / "dist"
-        _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", dist, ROOT)
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", dist, ROOT)
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
     return wheel, sdist
 
@@ -173,15 +182,15 @@ def try_cell(cell: Cell, release: Path, pins: dict[str, Path], place: Path) -> s
     """Install a release and use it; return what went wrong, or nothing."""
     wanted = ",".join(extras()) if cell.extra == ALL else cell.extra
     try:
-        _run(cell.python, "-m", "venv", "--without-pip", place)
+        run(cell.python, "-m", "venv", "--without-pip", place)
         python = place / "bin" / "python"
-        _run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet",
+        run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet",
              "--disable-pip-version-check", "--no-compile", "--constraint", pins[cell.bound],
              f"{release}[{wanted}]" if wanted else release)  # fmt: skip
-        _run(python, "-I", "-c", SMOKE, cell.extra, place / "attachments")
+        run(python, "-I", "-c", SMOKE, cell.extra, place / "attachments")
         if {"cli", "web", "all"} & {cell.extra} or cell.extra in ("demo", "fastapi", "flask"):
             settings = {"ATTACH_DIR": str(place / "attachments"), "PATH": os.defpath}
-            _run(place / "bin" / "rex", "attach", "doctor", environment=settings)
+            run(place / "bin" / "rex", "attach", "doctor", environment=settings)
     except subprocess.CalledProcessError as error:
         return f"{error.stdout}{error.stderr}".strip()[-3000:] or str(error)
     finally:
@@ -216,12 +225,13 @@ def version(python: Path) -> str:
 
 
 def _output(*command: object) -> str:
-    return _run(*command).stdout.strip()
+    return run(*command).stdout.strip()
 
 
-def _run(
+def run(
     *command: object, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, which must be a success; return what it printed."""
     return subprocess.run([*map(str, command)], capture_output=True, text=True, check=True,
                           env=environment, timeout=LONGEST_SECONDS)  # fmt: skip
 

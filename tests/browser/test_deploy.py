@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import http.client
 from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -19,7 +21,6 @@ from served import HOST, UNVERIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
@@ -30,15 +31,12 @@ COMPOSED = [] if LEFT_OUT else ["compose.yaml"]
 
 
 @pytest.fixture(scope="module", params=COMPOSED)
-def deployment(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
-    """Run the services of a compose file."""
-    directory = tmp_path_factory.mktemp("deployed")
-    # The user of PostgreSQL must reach it.
-    for folder in (directory.parent, directory.parent.parent):
-        folder.chmod(0o711)
-    with Deployment(DEPLOY / request.param, directory) as deployment:
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """Run the services of a compose file, where the user of PostgreSQL may go."""
+    with (
+        TemporaryDirectory(prefix="rex-deploy-", dir="/tmp") as directory,
+        Deployment(DEPLOY / request.param, Path(directory)) as deployment,
+    ):
         yield deployment
 
 
