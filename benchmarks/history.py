@@ -91,6 +91,7 @@ def draw_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         axes.plot(places, [each.get(name) for each in of_runs], marker="o", label=name)
     axes.axhline(1, color="grey", linestyle="--", linewidth=1)
     axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xticks([*places])
     axes.set_xticklabels([f"{row['day']}\n{row['commit'][:7]}" for row in rows])
     axes.set_title("Runs so far: how much better than the goals")
