@@ -35,6 +35,14 @@ page: $(PAGE)  ## Bundle the script of the demo page, from npm.
 dist: $(VENV)/.ready $(PAGE)  ## Build the release: a wheel and a source archive, with the demo page.
 	@$(BIN)/python -m build --no-isolation
 
+.PHONY: sbom
+sbom: dist  ## Write dist/rex-attach.cdx.json, a bill of materials of the wheel with all extras.
+	@$(BIN)/python tools/release.py sbom $(lastword $(sort $(wildcard dist/*.whl))) dist/rex-attach.cdx.json
+
+.PHONY: release-check
+release-check: $(VENV)/.ready $(PAGE)  ## Build the release and try it on each Python, with each extra; QUICK=1 tries a few.
+	@$(BIN)/python tools/check_release.py $(if $(QUICK),--quick)
+
 CLIENTS := tests/browser/node_modules/.package-lock.json
 
 $(CLIENTS): tests/browser/package-lock.json | $(VENV)/.packages
@@ -78,6 +86,14 @@ test-all: $(VENV)/.ready $(PAGE) $(CLIENTS) $(AZURITE) chromium  ## Run all test
 .PHONY: trust
 trust: $(VENV)/.ready  ## Hunt for lost attachments: power cuts, failures, kills; ONLY=PART TIMES=N runs one part.
 	@PYTHONPATH=tests $(BIN)/python -m trust $(or $(ONLY),all) $(TIMES)
+
+.PHONY: cluster
+cluster: $(VENV)/.ready  ## Run the application before a SeaweedFS cluster until Ctrl-C (needs nginx, PostgreSQL).
+	@$(BIN)/python examples/cluster/cluster.py
+
+.PHONY: cluster-trial
+cluster-trial: $(VENV)/.ready  ## Kill servers of that cluster under load, and look for what is lost (ten minutes).
+	@$(BIN)/python examples/cluster/trial.py
 
 BENCH := .venv-bench
 
@@ -133,6 +149,10 @@ lock: $(VENV)/.ready  ## Upgrade the pinned versions of all dependencies (needs 
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints.txt pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --extra fastapi --extra metrics --extra s3 \
+		--extra sql --extra zip --constraint constraints.txt \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--no-emit-package rex-attach --output-file deploy/requirements.txt pyproject.toml deploy/requirements.in
 	uv pip compile --quiet --universal --python-version 3.11 --extra demo --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file benchmarks/peers.txt pyproject.toml benchmarks/peers.in
@@ -143,6 +163,9 @@ lock: $(VENV)/.ready  ## Upgrade the pinned versions of all dependencies (needs 
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints-lowest.txt pyproject.toml
 	rm .lowest.txt
+	uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--output-file tools/release.txt tools/release.in
 	for folder in uppy tests/browser tests/azurite; do \
 		$(BIN)/npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved; \
 		$(BIN)/python tests/browser/strip_lock.py $$folder/package-lock.json; \

