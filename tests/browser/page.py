@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import requests
 from playwright.sync_api import expect
 
 from attach.harnesses import LocalHarness, S3Harness
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 BUCKET = "page"
+AT_ONCE = 100
+"""How many files a request to the page may name."""
 READER = "chrome-extension://"
 """Where the browser's own reader of PDF is."""
 LONG = 60_000
@@ -59,6 +62,14 @@ class Demo:
         self.url = f"{app.url}/attach_demo/"
         self._harness = harness
 
+    def add(self, *files: tuple[str, bytes]) -> list[str]:
+        """Store files, and list them as the page does with an upload; return their handles."""
+        handles = [self.storage.add(name, content) for name, content in files]
+        for chunk in batched(handles):
+            answer = requests.post(f"{self.url}files", json={"claims": chunk}, timeout=60)
+            assert {"refused": []} == answer.json()
+        return handles
+
     def names(self) -> list[str]:
         """Give the names of the attachments, in the order of the alphabet."""
         return sorted(self.storage.info(handle).name for handle in self.storage)
@@ -74,9 +85,19 @@ class Demo:
         return self._harness.garbage(self.storage)
 
     def clear(self) -> None:
-        """Remove all attachments."""
+        """Remove all files of the list, and all attachments."""
+        listed = requests.get(f"{self.url}files", {"limit": 9999}, timeout=60).json()["files"]
+        for chunk in batched([file["handle"] for file in listed]):
+            url = f"{self.url}files"
+            requests.delete(url, json={"handles": chunk}, timeout=60).raise_for_status()
         for handle in self.storage:
             self.storage.remove(handle)
+
+
+def batched(handles: list[str]) -> Iterator[list[str]]:
+    """Yield as many handles as a request may have."""
+    for start in range(0, len(handles), AT_ONCE):
+        yield handles[start : start + AT_ONCE]
 
 
 @contextmanager

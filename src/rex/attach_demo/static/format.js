@@ -1,4 +1,4 @@
-// Format sizes, times and types.
+// Format sizes, times and extensions.
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte']
 
@@ -32,15 +32,6 @@ export function age(date) {
   if (!unit) return 'just now'
   const words = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
   return words.format(-Math.floor(seconds / length), unit)
-}
-
-const KINDS = { 'application/pdf': 'PDF', 'application/zip': 'ZIP archive', 'text/plain': 'Text' }
-
-export function kind(type) {
-  const [family, name] = type.split(';')[0].split('/')
-  if (KINDS[`${family}/${name}`]) return KINDS[`${family}/${name}`]
-  if (['image', 'audio', 'video'].includes(family)) return `${name.toUpperCase()} ${family}`
-  return family === 'text' ? `${name.toUpperCase()} text` : 'File'
 }
 
 export function extension(name) {

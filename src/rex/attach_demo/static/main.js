@@ -2,7 +2,6 @@
 
 import { acceptFiles } from './adding.js'
 import { byId } from './elements.js'
-import { closePreview } from './preview.js'
 import { SERVER } from './service.js'
 import { noteUploaded, showStored } from './stored.js'
 import { keepThroughReloads } from './uploader.js'
@@ -14,7 +13,6 @@ byId('route').textContent = SERVER
   : 'Uploads go to this application, which stores them in a directory.'
 
 acceptFiles()
-closePreview()
 showUploads(noteUploaded)
 showStored()
 keepThroughReloads()

@@ -39,7 +39,6 @@ function begin(id, name) {
   const row = element('li', {}, element('span', { className: 'name' }, name), where, list, more)
   uploads.set(id, { requests: 0, hosts: new Set(), row, where, list, more })
   byId('traffic-uploads').prepend(row)
-  byId('traffic').hidden = false
   if (uploads.size <= UPLOADS) return
   const [[oldest, { row: last }]] = uploads
   last.remove()
