@@ -4,13 +4,14 @@
 import { claimOf, send } from './service.js'
 
 const AT_ONCE = 100 // claims in a request
-const GATHER = 100 // milliseconds in which uploads share a request
+const GATHER = 1000 // milliseconds between two requests
 const LONGEST_PAUSE = 30_000 // milliseconds before a claim is sent again
 const KEY = 'claim '
 
 const waiting = new Map() // claims by handle
 let listener
 let pause = 0
+let sent = -GATHER
 let timer = 0
 let isSending = false
 
@@ -35,7 +36,12 @@ export function claim(handle) {
   } catch {
     // As above: the claim is lost if this page is closed.
   }
-  timer ||= setTimeout(flush, GATHER)
+  soon()
+}
+
+// Send at once, but not more often than once a second.
+function soon() {
+  timer ||= setTimeout(flush, Math.max(0, sent + GATHER - performance.now()))
 }
 
 async function flush() {
@@ -43,6 +49,7 @@ async function flush() {
   timer = 0
   if (isSending || waiting.size === 0) return
   isSending = true
+  sent = performance.now()
   const batch = [...waiting].slice(0, AT_ONCE)
   try {
     const { refused } = await send('files', { claims: batch.map(([, text]) => text) })
@@ -52,7 +59,7 @@ async function flush() {
     else settle(batch, batch.map(([, text]) => ({ claim: text, detail: error.message })))
   }
   isSending = false
-  if (waiting.size > 0) timer ||= setTimeout(flush, GATHER)
+  if (waiting.size > 0) soon()
 }
 
 function settle(batch, refused) {
@@ -61,14 +68,15 @@ function settle(batch, refused) {
   const final = refused.filter((refusal) => !isLater(refusal))
   const failed = new Set(refused.map(({ claim: text }) => text))
   for (const [handle, text] of batch) if (!later.has(text)) forget(handle)
-  pause = 0
   if (later.size > 0) again()
+  else pause = 0
   const listed = batch.filter(([, text]) => !failed.has(text)).map(([handle]) => handle)
   listener({ listed, reasons: final.map(({ detail }) => detail), waiting: waiting.size })
 }
 
 function again() {
   pause = Math.min(LONGEST_PAUSE, Math.max(500, pause * 2))
+  clearTimeout(timer)
   timer = setTimeout(flush, pause)
   listener({ listed: [], reasons: [], waiting: waiting.size })
 }

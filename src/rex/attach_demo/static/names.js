@@ -1,30 +1,59 @@
-// File names as elements: isolated from the text around them, and cut in the middle if long.
+// File names: isolated from the text around them (right-to-left names do not mix with it), and
+// cut in the middle where they are too long, so that the extension stays.
 
 import { element } from './elements.js'
 
-const LETTER = 9 // pixels, of a wide Latin letter
-const BESIDE = 160 // pixels that a row needs beside the name
-const WIDEST = 760 // pixels of a line of a name
-const END = 14 // letters kept at the end, with the extension
+const END = 6 // characters kept before the extension
+const LONGEST = 256 // more than half the characters of a name; a power of 2
 
-// Chinese, Japanese and Korean letters, which take two places (Unicode, UAX 11).
-const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60]/
+const fitted = new WeakMap() // the width for which a name was cut
+const waiting = new Set()
+const widths = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) {
+    if (contentRect.width > 0 && contentRect.width !== fitted.get(target)) waiting.add(target)
+    fitted.set(target, contentRect.width)
+  }
+  if (waiting.size > 0) requestAnimationFrame(fit)
+})
 
-const segmenter = new Intl.Segmenter()
-
-// Return an element with a name of at most so many lines; its title is the whole name.
-export function nameOf(text, { lines = 1 } = {}) {
-  const room = Math.floor(Math.min(WIDEST, Math.max(innerWidth - BESIDE, 130)) / LETTER) * lines
-  return element('span', { className: 'name', title: text }, element('bdi', {}, cut(text, room)))
+// Return an element with a name; with `lines`, a block of at most this many lines. Its text
+// is the whole name even if it is cut: for searching, copying and screen readers.
+export function nameOf(text, { lines = 0 } = {}) {
+  const name = element('bdi', { className: 'name', title: text }, text)
+  if (lines === 0) return name
+  name.classList.add('fitted')
+  name.style.setProperty('--lines', lines)
+  widths.observe(name)
+  return name
 }
 
-// Isolate a name in a text that is not an element, such as an announcement (Unicode, UAX 9).
-export const isolated = (text) => `\u2068${text}\u2069`
+// All names together, so that the browser computes the layout once for each step.
+function fit() {
+  const names = [...waiting]
+  waiting.clear()
+  for (const name of names) name.replaceChildren(name.title)
+  const long = names.filter(isTooLong).map(parse)
+  for (let step = LONGEST; step >= 1; step /= 2) {
+    const tried = long.filter(({ kept, most }) => kept + step <= most)
+    for (const parts of tried) cut(parts, parts.kept + step)
+    for (const parts of tried.filter(({ name }) => !isTooLong(name))) parts.kept += step
+  }
+  for (const parts of long) cut(parts, parts.kept)
+}
 
-function cut(text, places) {
-  const room = WIDE.test(text) ? Math.floor(places / 2) : places
-  if (text.length <= room) return text
-  const letters = [...segmenter.segment(text)].map(({ segment }) => segment)
-  if (letters.length <= room) return text
-  return `${letters.slice(0, room - END - 1).join('')}…${letters.slice(-END).join('')}`
+const isTooLong = (name) => name.scrollHeight > name.clientHeight + 1
+
+// A name as the user's characters: a letter with its accents is one, so is an emoji.
+function parse(name) {
+  const characters = [...new Intl.Segmenter().segment(name.title)].map(({ segment }) => segment)
+  const dot = characters.lastIndexOf('.')
+  const extension = characters.length - dot <= 10 ? characters.length - dot : 0
+  const end = Math.min(characters.length - 1, extension + END)
+  return { name, characters, end, kept: 1, most: characters.length - end - 1 }
+}
+
+function cut({ name, characters, end }, kept) {
+  const middle = characters.slice(kept, -end).join('')
+  const parts = [characters.slice(0, kept).join(''), characters.slice(-end).join('')]
+  name.replaceChildren(parts[0], element('span', { className: 'cut' }, middle), parts[1])
 }

@@ -54,7 +54,7 @@ function show(file) {
   const { signal } = closing
   const files = actions.files()
   const at = files.indexOf(file)
-  byId('preview-name').replaceChildren(nameOf(file.name))
+  byId('preview-name').replaceChildren(nameOf(file.name, { lines: 1 }))
   byId('preview-detail').textContent = `${size(file.size)} · ${kindOf(file.content_type)[0]}`
   byId('preview-open').href = byId('preview-download').href = urlOf(file.handle)
   byId('preview-download').download = file.name

@@ -1,7 +1,7 @@
 // Removal: asked for where much is lost, and undone for some seconds.
 
 import { byId, say } from './elements.js'
-import { isolated, nameOf } from './names.js'
+import { nameOf } from './names.js'
 import { GONE, send } from './service.js'
 import { toast } from './toast.js'
 
@@ -16,8 +16,9 @@ export async function remove(files, change) {
   const handles = files.map(({ handle }) => handle)
   change(handles, true)
   const [{ name }] = files
-  const words = files.length === 1 ? [nameOf(name), ' removed'] : [`${files.length} files removed`]
-  say(files.length === 1 ? `${isolated(name)} removed` : words[0])
+  const isOne = files.length === 1
+  say(isOne ? `${name} removed` : `${files.length} files removed`)
+  const words = isOne ? [nameOf(name, { lines: 1 }), ' removed'] : [`${files.length} files removed`]
   const onEnd = (isUndone) => (isUndone ? change(handles, false) : finish(handles, change))
   toast(words, { action: 'Undo', onEnd })
   return true
