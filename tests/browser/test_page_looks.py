@@ -101,14 +101,19 @@ def test_axe_finds_nothing(  # noqa: PLR0917 - fixtures
         visit.open()
         expect(page.locator("#empty")).to_be_visible()
         found = {"empty": checked(page)}
-        for number in range(55):
-            directory_demo.storage.add(f"scan {number:02}.txt", b"text")
-        directory_demo.storage.add("image.png", png(100, 60))
+        scans = [(f"scan {number:02}.txt", b"text") for number in range(55)]
+        directory_demo.add(*scans, ("image.png", png(100, 60)))
         visit.open()
         expect(visit.stored).to_have_count(50)
         visit.button("Copy link", "image.png").click()
         expect(page.get_by_label("Link to image.png")).to_be_visible()
         found["full"] = checked(page)
+        visit.button("More for", "image.png").click()
+        expect(page.get_by_role("menuitem", name="Open")).to_be_focused()
+        found["menu"] = checked(page)
+        page.get_by_role("menuitem", name="Select").click()
+        found["selection"] = checked(page)
+        page.locator("#select-none").click()
         directory_demo.relay.hold_after(20 * 1024 * 1024)
         visit.add(large_file)
         directory_demo.relay.wait_until_held()
@@ -120,7 +125,14 @@ def test_axe_finds_nothing(  # noqa: PLR0917 - fixtures
         expect(page.locator("#preview-content img")).to_be_visible()
         found["preview"] = checked(page)
         page.keyboard.press("Escape")
-        visit.button("Remove", "image.png").click()
+        visit.button("More for", "image.png").click()
+        page.get_by_role("menuitem", name="Remove").click()
+        page.get_by_role("button", name="Undo").focus()  # until then it stays
+        found["removed"] = checked(page)
+        page.get_by_role("button", name="Undo").click()
+        visit.button("Select", "image.png").check()
+        page.locator("#select-all").click()
+        page.locator("#remove-selected").click()
         found["confirm"] = checked(page)
         page.get_by_role("button", name="Keep").click()
         page.route("**/attach_demo/files*", lambda route: route.abort())
@@ -133,39 +145,56 @@ def test_axe_finds_nothing(  # noqa: PLR0917 - fixtures
 
 def test_all_can_be_done_by_keyboard(visit: Visit) -> None:
     """In the order in which it stands; dialogs give the focus back."""
-    visit.demo.storage.add("a.txt", b"text")
+    visit.demo.add(("a.txt", b"text"), ("b.txt", b"text"))
     visit.open()
-    expect(visit.stored).to_have_count(1)
+    expect(visit.stored).to_have_count(2)
     press, focus = visit.page.keyboard.press, visit.page.locator(":focus")
     order = []
-    for _ in range(7):
+    for _ in range(9):
         press("Tab")
         order.append(focus.evaluate("at => at.id || at.ariaLabel || at.textContent"))
     assert [
         "files",
         "folder",
         "search",
-        "a.txt",
-        "Open a.txt",
-        "Copy link a.txt",
-        "Remove a.txt",
+        "sort",
+        "Select b.txt",
+        "b.txt",
+        "Download b.txt",
+        "Copy link b.txt",
+        "More for b.txt",
     ] == order
     press("Enter")
-    expect(focus).to_have_text("Keep")
+    expect(focus).to_have_text("Open")
+    press("ArrowUp")
+    expect(focus).to_have_text("Remove")
     press("Escape")
-    expect(focus).to_have_accessible_name("Remove a.txt")
+    expect(focus).to_have_accessible_name("More for b.txt")
+    press("Enter")
+    press("End")
+    press("Enter")
+    expect(visit.row("b.txt")).to_have_count(0)
+    expect(focus).to_have_accessible_name("a.txt")
+    visit.page.get_by_role("button", name="Undo").focus()
+    press("Enter")
+    expect(visit.row("b.txt")).to_be_visible()
+    visit.button("Select", "a.txt").focus()
+    press("Space")
+    expect(visit.page.locator("#selected")).to_have_text("1 selected")
+    press("Escape")
+    expect(visit.page.locator("#selection")).to_be_hidden()
     visit.page.get_by_role("button", name="a.txt", exact=True).focus()
     press("Enter")
-    expect(focus).to_have_text("Close")
+    expect(focus).to_have_accessible_name("Close")
     press("Enter")
     expect(visit.page.locator("#preview")).to_be_hidden()
-    expect(focus).to_have_text("a.txt")
+    expect(focus).to_have_accessible_name("a.txt")
 
 
 @pytest.mark.parametrize("width", [320, 768, 2560])
 def test_nothing_is_wider_than_the_screen(width: int, page: Page, directory_demo: Demo) -> None:
     """From a phone to a wide screen, with a name as long as they come."""
-    directory_demo.storage.add("x" * 240 + ".txt", b"text")
+    directory_demo.add(("x" * 240 + ".txt", b"text"))
     page.set_viewport_size({"width": width, "height": 800})
     visit = Visit(page, directory_demo)
     visit.open()

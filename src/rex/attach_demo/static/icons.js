@@ -27,7 +27,7 @@ export function icon(name) {
   const drawn = document.createElementNS(SVG, 'svg')
   drawn.setAttribute('viewBox', '0 0 24 24')
   drawn.setAttribute('aria-hidden', 'true')
-  drawn.classList.add('icon', name)
+  drawn.classList.add('icon', `icon-${name}`)
   const path = document.createElementNS(SVG, 'path')
   path.setAttribute('d', PATHS[name])
   drawn.append(path)
