@@ -330,7 +330,7 @@ def test_files_are_found_by_name_and_page_by_page(plain: Visit) -> None:
     expect(visit.page.locator("#empty")).to_have_text("No file name contains “nowhere”.")
     search.fill("")
     expect(count).to_have_text("50 of 63 files")
-    visit.page.get_by_label("Sort").select_option("newest")
+    visit.page.get_by_label("Sort").select_option("-date")
     expect(visit.page.locator("#stored > .new .badge")).to_have_text(["New"])
 
 

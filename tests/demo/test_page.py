@@ -14,7 +14,7 @@ from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach_demo import page
-from rex.attach_demo.files import ORDERS, Files
+from rex.attach_demo.files import Files
 from rex.core import Error, Kind, Rex
 
 if TYPE_CHECKING:
@@ -100,15 +100,15 @@ def test_the_list_is_sorted_by_the_database(
     assert (handles[59], 15) == (one["files"][0]["handle"], one["total"])
     first = {
         order: client.get("files", params={"limit": 1, "sort": order}).json()["files"][0]["name"]
-        for order in ORDERS
+        for order in page.SORTS
     }
     assert first == {
-        "newest": "59.txt",
-        "oldest": "0.txt",
+        "-date": "59.txt",
+        "date": "0.txt",
         "name": "0.txt",
         "-name": "9.txt",
-        "largest": "59.txt",
-        "smallest": "0.txt",
+        "-size": "59.txt",
+        "size": "0.txt",
     }
     assert 400 == client.get("files", params={"sort": "id; drop table files"}).status_code
     for wrong in ("-1", "x", "9" * 5000, "²"):
@@ -200,7 +200,8 @@ def test_only_what_is_claimed_is_listed(make_client: Callable[..., Client]) -> N
     assert 1 == client.get("files").json()["total"]
     assert ["ill-formed"] == claim(client, "/2026/../etc/passwd")
     assert ["denied"] == claim(client, "no receipt")
-    for wrong in ([], {"claims": "x"}, {"claims": [1]}):
+    malformed: list[Any] = [[], {"claims": "x"}, {"claims": [1]}]
+    for wrong in malformed:
         assert 400 == client.ask("POST", "files", json=wrong).status_code
     assert 413 == client.ask("POST", "files", json={"claims": ["x"] * 101}).status_code
 
@@ -237,7 +238,7 @@ def test_a_new_database_gets_what_the_storage_has(tmp_path: Path) -> None:
             workers = [*threads.map(lambda _: Files(path, storage), range(4))]
         storage.add("c.txt", b"of another program")
         for files in (*workers, Files(path, storage)):
-            listed, total = files.find("", "oldest", 9)
+            listed, total = files.find("", "date", 9)
             assert (handles, 2) == ([file["handle"] for file in listed], total)
         with pytest.raises(Error, match="attach_demo_database") as caught:
             Files(str(tmp_path / "none" / "list.db"), storage)

@@ -8,7 +8,7 @@ DATABASE = Setting(
     "attach_demo_database",
     typed.path,
     help="the SQLite file with the list of the demo page; a new one gets what the storage has; "
-    "default: beside attach_dir, or attachments.db",
+    "default: next to attach_dir, or attachments.db",
 )
 
 package = Package(

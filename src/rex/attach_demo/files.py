@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime  # noqa: TC003 - resolved at run time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from rex.attach import Info, Storage
 
-__all__ = ["ORDERS", "Files"]
+COPIED = ("handle", "name", "size", "content_type", "modified")
 
 
 class Base(DeclarativeBase):
@@ -33,21 +34,16 @@ class File(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     handle: Mapped[Handle]
     name: Mapped[str]
-    folded: Mapped[str]
-    """The name for searching and sorting: SQLite ignores case only for ASCII."""
+    folded: Mapped[str]  # for searching and sorting: SQLite ignores case only for ASCII
     size: Mapped[int]
     content_type: Mapped[str]
-    modified: Mapped[datetime.datetime]
+    modified: Mapped[datetime.datetime]  # in UTC
 
 
-ORDERS: dict[str, tuple[Any, ...]] = {
-    "newest": (File.modified.desc(), File.id.desc()),
-    "oldest": (File.modified, File.id),
-    "name": (File.folded, File.id),
-    "-name": (File.folded.desc(), File.id.desc()),
-    "largest": (File.size.desc(), File.id.desc()),
-    "smallest": (File.size, File.id),
-}
+COLUMNS: dict[str, Any] = {"date": File.modified, "name": File.folded, "size": File.size}
+ORDERS: dict[str, tuple[Any, Any]]
+ORDERS = {name: (column, File.id) for name, column in COLUMNS.items()}
+ORDERS |= {f"-{name}": (column.desc(), File.id.desc()) for name, column in COLUMNS.items()}
 
 
 class Files:
@@ -58,13 +54,12 @@ class Files:
         self._sessions = sessionmaker(engine)
         attach(self._sessions, storage)
         try:
-            if inspect(engine).has_table(File.__tablename__):
-                return
-            stored = _read(storage)
-            with engine.begin() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")  # other workers wait here
-                Base.metadata.create_all(connection)
-                _insert(connection, stored)
+            if not inspect(engine).has_table(File.__tablename__):
+                stored = _read(storage)
+                with engine.begin() as connection:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")  # other workers wait here
+                    Base.metadata.create_all(connection)
+                    _insert(connection, stored)
         except OperationalError as failure:
             raise Error(
                 "Cannot open the database of the page",
@@ -85,10 +80,10 @@ class Files:
         with self._sessions() as session:
             total = session.scalar(select(func.count()).select_from(query.subquery()))
             found = session.scalars(query.order_by(*ORDERS[order]).limit(limit))
-            return [_as_dict(file) for file in found], total or 0
+            return [{name: getattr(file, name) for name in COPIED} for file in found], total or 0
 
     def remove(self, handles: list[str]) -> list[str]:
-        """Remove files: the rows, then their attachments. Return the handles that had a row."""
+        """Remove rows, then their attachments; return the handles that had a row."""
         with self._sessions.begin() as session:
             found = session.scalars(select(File).where(File.handle.in_(handles))).all()
             for file in found:
@@ -101,32 +96,20 @@ def _fold(name: str) -> str:
 
 
 def _insert(target: Any, stored: Iterable[Info]) -> None:
-    """Insert rows; a file that has one keeps it, since clients repeat requests."""
-    rows = [
-        {name: getattr(info, name) for name in ("handle", "name", "size", "content_type")}
-        | {"folded": _fold(info.name), "modified": info.modified}
-        for info in stored
-    ]
-    if rows:
+    """Insert rows, but not twice: clients repeat requests."""
+    copied = [{name: getattr(info, name) for name in COPIED} for info in stored]
+    if rows := [{**row, "folded": _fold(row["name"])} for row in copied]:
         target.execute(insert(File).prefix_with("OR IGNORE"), rows)
 
 
 def _read(storage: Storage) -> list[Info]:
-    """Return what the storage has already when the database is created."""
+    """Return what a storage has already when its list is created."""
 
     def read(handle: str) -> Info | None:
-        try:
+        with suppress(FileNotFoundError):  # removed in the meantime
             return storage.info(handle)
-        except Error as error:
-            if error.kind is Kind.NOT_FOUND:
-                return None  # removed in the meantime
-            raise
+        return None
 
     with ThreadPoolExecutor(8) as threads:
-        return sorted(filter(None, threads.map(read, storage)), key=lambda info: info.modified)
-
-
-def _as_dict(file: File) -> dict[str, Any]:
-    names = ("handle", "name", "size", "content_type")
-    kept = {name: getattr(file, name) for name in names}
-    return {**kept, "modified": f"{file.modified.isoformat()}Z"}  # in UTC, as it was recorded
+        stored = filter(None, threads.map(read, storage))
+        return sorted(stored, key=lambda info: info.modified)

@@ -7,6 +7,7 @@ import re
 import string
 from functools import partial
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -24,7 +25,6 @@ from rex.attach.handle import parse_handle, show
 from rex.attach.web import access_of, upload
 from rex.attach.web.body import read_json
 from rex.attach_demo import DATABASE
-from rex.attach_demo.files import ORDERS, Files
 from rex.core import Error, Kind
 from rex.core.web import answer_error
 
@@ -41,6 +41,7 @@ HERE = Path(__file__).parent
 SCRIPT = HERE / "static" / "uppy.js"
 SERVICE = "/attach"  # of the package `rex.attach`
 PAGE_SIZE = 50
+SORTS = ("date", "-date", "name", "-name", "size", "-size")
 MAX_AT_ONCE = 100
 MAX_BODY = 64 * 1024
 STORED = '<!doctype html><title>Stored</title><p>Files stored. <a href="./">Upload more</a>'
@@ -49,7 +50,8 @@ STORED = '<!doctype html><title>Stored</title><p>Files stored. <a href="./">Uplo
 def routes(rex: Rex) -> Starlette:
     """Create the routes of the package `rex.attach_demo`.
 
-    Errors: `CONFIGURATION` if the page was not built, as in an installation from the sources.
+    Errors: `CONFIGURATION` if the page was not built, as in an installation from the sources, if
+    SQLAlchemy is not installed, or if the database cannot be opened.
     """
     if not SCRIPT.exists():
         raise Error(
@@ -58,6 +60,9 @@ def routes(rex: Rex) -> Starlette:
             kind=Kind.CONFIGURATION,
             code="missing-page",
         )
+    if find_spec("sqlalchemy") is None:
+        reason = "The demo page needs SQLAlchemy: pip install 'rex-attach[demo]'"
+        raise Error(reason, kind=Kind.CONFIGURATION, code="missing-package")
     page = _Page(rex)
     app = Starlette(
         routes=[
@@ -77,6 +82,8 @@ def routes(rex: Rex) -> Starlette:
 
 class _Page:
     def __init__(self, rex: Rex) -> None:
+        from rex.attach_demo.files import Files
+
         self._storage = get_storage()
         self._access = access_of(rex)
         self._template = string.Template((HERE / "index.html").read_text("utf-8"))
@@ -121,12 +128,14 @@ class _Page:
         """Return the first `limit` files whose name contains ``q``, and their total number."""
         await self._access.check(request, "list")
         given = request.query_params
-        limit = given.get("limit", "")
+        limit, order = given.get("limit", ""), given.get("sort") or "-date"
         size = int(limit) if re.fullmatch("[0-9]{1,5}", limit) else PAGE_SIZE
-        if (order := given.get("sort") or "newest") not in ORDERS:
-            reason = f"sort must be one of {', '.join(ORDERS)}"
+        if order not in SORTS:
+            reason = f"sort must be one of {', '.join(SORTS)}"
             raise Error(reason, show(order), kind=Kind.ILL_FORMED)
         files, total = await run_in_threadpool(self._files.find, given.get("q", ""), order, size)
+        for file in files:
+            file["modified"] = f"{file['modified'].isoformat()}Z"
         return JSONResponse({"files": files, "total": total})
 
     async def claim(self, request: Request) -> Response:
