@@ -128,14 +128,8 @@ function showCount(shown, count, wanted) {
   byId('sort').hidden = count < 2
   byId('more').hidden = shown >= count
   byId('empty').hidden = count > 0
-  byId('empty').textContent = wanted ? `No file name contains “${wanted}”.` : emptyWords()
+  byId('empty').textContent = wanted ? `No file name contains “${wanted}”.` : 'No files yet.'
 }
-
-// Phones have no drag and drop.
-const emptyWords = () =>
-  matchMedia('(hover: none)').matches
-    ? 'No files yet. Choose a file to begin.'
-    : 'No files yet. Drop a file to upload it.'
 
 // Rows that remain are left in place, to keep focus and scroll position.
 function place(rows) {
