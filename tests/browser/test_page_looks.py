@@ -174,6 +174,7 @@ def test_all_can_be_done_by_keyboard(visit: Visit) -> None:
     press("Escape")
     expect(focus).to_have_accessible_name("More for b.txt")
     press("Enter")
+    expect(focus).to_have_text("Open")
     press("End")
     press("Enter")
     expect(visit.row("b.txt")).to_have_count(0)
