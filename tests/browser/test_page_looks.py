@@ -203,6 +203,10 @@ def test_nothing_is_wider_than_the_screen(width: int, page: Page, directory_demo
     visit = Visit(page, directory_demo)
     visit.open()
     expect(visit.stored).to_have_count(1)
+    if width < 500:  # a finger needs 44 pixels (WCAG 2.1, 2.5.5)
+        target = page.get_by_label("More for x").bounding_box()
+        assert target is not None
+        assert min(target["width"], target["height"]) >= 44
     assert width >= page.evaluate("document.documentElement.scrollWidth")
 
 

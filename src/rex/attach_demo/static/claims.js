@@ -55,7 +55,7 @@ async function flush() {
     const { refused } = await send('files', { claims: batch.map(([, text]) => text) })
     settle(batch, refused)
   } catch (error) {
-    if (error.isLost || error.isFault) again()
+    if (error.isLost || error.status >= 500) again()
     else settle(batch, batch.map(([, text]) => ({ claim: text, detail: error.message })))
   }
   isSending = false

@@ -18,7 +18,12 @@ export async function download(file) {
 export async function downloadAll(files) {
   if (files.length > MOST) throw new Error(`An archive has at most ${MOST} files.`)
   const query = new URLSearchParams({ handle: files[0].handle })
-  await ask(`${SERVICE}/zip?${query}`, { method: 'HEAD' }) // an error would replace the page
+  try {
+    await ask(`${SERVICE}/zip?${query}`, { method: 'HEAD' }) // an error would replace the page
+  } catch (error) {
+    if (error.status !== 422) throw error
+    throw new Error('This application makes no archives. Download the files one by one.')
+  }
   const field = (name, value) => element('input', { type: 'hidden', name, value })
   const fields = files.map(({ handle }) => field('handle', handle))
   const action = `${SERVICE}/zip`

@@ -25,13 +25,13 @@ export async function remove(files, change) {
 }
 
 async function finish(handles, change) {
-  let count = 0
+  const parts = []
+  for (let at = 0; at < handles.length; at += AT_ONCE) parts.push(handles.slice(at, at + AT_ONCE))
   try {
-    for (let at = 0; at < handles.length; at += AT_ONCE) {
-      const part = handles.slice(at, at + AT_ONCE)
-      count += (await send('files', { handles: part }, 'DELETE')).removed.length
-    }
-    if (count === 0) inform(handles.length === 1 ? GONE : 'These files have been removed meanwhile.')
+    // All at once: a page that is being closed sends nothing after it has waited.
+    const sent = parts.map((part) => send('files', { handles: part }, 'DELETE'))
+    const removed = (await Promise.all(sent)).flatMap((answer) => answer.removed)
+    if (removed.length === 0) inform(handles.length === 1 ? GONE : 'These files have been removed meanwhile.')
     change(handles, null)
   } catch (error) {
     change(handles, false)

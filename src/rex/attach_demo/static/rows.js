@@ -49,7 +49,7 @@ export function makeRow(file, actions) {
       { className: 'actions' },
       element('a', save, icon('download')),
       element('button', { type: 'button', ...label('Copy link'), onclick: act('copy') }, icon('link')),
-      menuButton(label('More for'), items, icon('more')),
+      menuButton({ ...label('More for'), title: 'More' }, items, icon('more')),
     ),
   )
   row.querySelector('a').addEventListener('click', (event) => {

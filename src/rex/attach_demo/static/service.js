@@ -47,7 +47,7 @@ export async function ask(url, options = {}) {
   } catch {
     // The response is from a proxy in front of the application, or has no body.
   }
-  error.isFault = response.status >= 500
+  error.status = response.status
   error.isGone = response.status === 404 && !options.body
   if (error.isGone) error.message = GONE
   throw error

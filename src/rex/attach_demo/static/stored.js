@@ -30,7 +30,7 @@ export function showStored() {
   setUpToast()
   setUpPreview({ ...actions, files: () => [...byId('stored').children].map(({ file }) => file) })
   setUpSelection({
-    onDownload: (files) => downloadAll(files).catch(failed),
+    onDownload: (files) => downloadAll(files).catch(({ message }) => inform(message)),
     onRemove: (files) => removeAll(files),
   })
   let pause = 0
@@ -45,7 +45,8 @@ export function showStored() {
   })
   byId('failure').querySelector('button').addEventListener('click', load)
   tabs.addEventListener('message', loadSoon)
-  document.addEventListener('visibilitychange', () => document.hidden || loadSoon())
+  document.addEventListener('visibilitychange', loadSoon)
+  addEventListener('online', loadSoon)
   sendClaims(noteClaimed)
   load()
 }
@@ -170,15 +171,14 @@ function leave(rows) {
   load()
 }
 
-function explain(error, file, place) {
-  if (error.isGone) forget(file)
-  else tell(place, error.message)
-  failed(error)
-}
-
-function failed(error) {
-  if (error.isGone) inform(error.message)
-  else say(error.message)
+function explain({ isGone, message }, file, place) {
+  if (isGone) {
+    forget(file)
+    inform(message)
+  } else {
+    tell(place, message)
+    say(message)
+  }
 }
 
 // Another tab, or another program, has removed a file.
