@@ -21,8 +21,8 @@ export async function downloadAll(files) {
   try {
     await ask(`${SERVICE}/zip?${query}`, { method: 'HEAD' }) // an error would replace the page
   } catch (error) {
-    if (error.status !== 422) throw error
-    throw new Error('This application makes no archives. Download the files one by one.')
+    if (!(error.status >= 500)) throw error
+    throw new Error('The application cannot make an archive. Download the files one by one.')
   }
   const field = (name, value) => element('input', { type: 'hidden', name, value })
   const fields = files.map(({ handle }) => field('handle', handle))
