@@ -36,6 +36,26 @@ FIRST_SHOWN = """
 """When there is something to see, when all can be pressed, and when the list is there (ms)."""
 
 
+LONG_NAMES = """
+() => {
+  const data = new DataTransfer()
+  const add = (name) => data.items.add(new File([name], name))
+  for (let number = 0; number < 20; number++) add('صورة'.repeat(50) + number + '.png')
+  add('x'.repeat(240) + '.txt')
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))
+  document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))
+}
+"""
+"""Add files with long names, twice, so that the second time they are refused."""
+
+CUT_NAMES = """
+() => [...document.querySelectorAll('#uploads .name')].every((name) =>
+  name.scrollHeight <= name.clientHeight + 1 &&
+  name.textContent === name.title &&
+  name.lastChild.data.endsWith('.png') && !name.lastChild.data.startsWith('صورةصورة'))
+"""
+"""Whether the names of uploads take two lines, with the end visible and the whole name as text."""
+
 TRY_SCRIPTS = """
 async () => {
   const refused = []
@@ -115,7 +135,19 @@ def test_axe_finds_nothing(  # noqa: PLR0917 - fixtures
         visit.until(lambda: visit.progress() > 0)
         page.locator("#traffic summary").first.click()
         found["uploading"] = checked(page)
+        expect(page.locator("#total-text")).to_contain_text("Waiting for the server")
+        found["away"] = checked(page)
         visit.button("Cancel", "large.bin").click()
+        expect(page.locator("#cancelled")).to_be_visible()
+        found["cancelled"] = checked(page)
+        page.locator("#undo-close").click()
+        page.route("**/attach/tus/", lambda _: None)
+        page.evaluate(LONG_NAMES)
+        expect(page.locator("#refused")).to_be_visible()
+        expect(page.locator("#rest")).to_be_visible()
+        found["many"] = checked(page)
+        page.locator("#cancel-all").click()
+        page.locator("#undo-close").click()
         page.get_by_role("button", name="image.png", exact=True).click()
         expect(page.locator("#preview-content img")).to_be_visible()
         found["preview"] = checked(page)
@@ -164,13 +196,17 @@ def test_all_can_be_done_by_keyboard(visit: Visit) -> None:
 
 @pytest.mark.parametrize("width", [320, 768, 2560])
 def test_nothing_is_wider_than_the_screen(width: int, page: Page, directory_demo: Demo) -> None:
-    """From a phone to a wide screen, with a name as long as they come."""
+    """From a phone to a wide screen, with names as long as they come, stored and on their way."""
     directory_demo.storage.add("x" * 240 + ".txt", b"text")
     page.set_viewport_size({"width": width, "height": 800})
     visit = Visit(page, directory_demo)
     visit.open()
     expect(visit.stored).to_have_count(1)
+    page.route("**/attach/tus/", lambda _: None)
+    page.evaluate(LONG_NAMES)
+    expect(page.locator("#rest")).to_be_visible()
     assert width >= page.evaluate("document.documentElement.scrollWidth")
+    visit.until(lambda: page.evaluate(CUT_NAMES))
 
 
 def test_the_policy_forbids_scripts_in_the_page(visit: Visit) -> None:
