@@ -197,6 +197,11 @@ class Visit:
         """Give what does something with a file."""
         return self.page.get_by_label(f"{verb} {name}", exact=True)
 
+    def choose(self, name: str, verb: str) -> None:
+        """Choose something in the menu of a file."""
+        self.button("More for", name).click()
+        self.page.get_by_role("menuitem", name=verb).click()
+
     def progress(self) -> float:
         """Tell which share of the first upload the page shows as sent."""
         share: float = self.page.locator("#uploads progress").first.evaluate("bar => bar.value")

@@ -79,12 +79,6 @@ def look(visit: Visit, name: str) -> None:
     visit.page.get_by_role("button", name=name, exact=True).click()
 
 
-def choose(visit: Visit, name: str, verb: str) -> None:
-    """Choose something in the menu of a file."""
-    visit.button("More for", name).click()
-    visit.page.get_by_role("menuitem", name=verb).click()
-
-
 # Previews.
 
 
@@ -218,7 +212,7 @@ def test_files_are_downloaded_alone_or_as_an_archive_and_opened(
         assert image == begun.value.path().read_bytes()
         visit.page.keyboard.press("Escape")
 
-        choose(visit, "a.txt", "Select")
+        visit.choose("a.txt", "Select")
         expect(visit.button("Select", "a.txt")).to_be_focused()
         visit.button("Select", "b.png").check()
         expect(visit.page.locator("#selected")).to_have_text("2 selected")
@@ -232,7 +226,7 @@ def test_files_are_downloaded_alone_or_as_an_archive_and_opened(
         expect(visit.page.locator("#selection")).to_be_hidden()
 
         with context.expect_page() as opened:
-            choose(visit, "a.txt", "Open")
+            visit.choose("a.txt", "Open")
         expect(opened.value.locator("pre")).to_have_text("the text")
         assert [] == visit.strangers + visit.complaints
 
@@ -246,7 +240,7 @@ def test_a_removal_can_be_undone_and_is_asked_for_where_much_is_lost(visit: Visi
     page, everything = visit.page, ["a.txt", "b.txt", "c.txt", "large.bin"]
     remove = page.get_by_role("button", name="Remove", exact=True)
     toast = page.locator("#toast p")
-    choose(visit, "b.txt", "Remove")
+    visit.choose("b.txt", "Remove")
     expect(toast).to_have_text("b.txt removed")
     expect(visit.row("b.txt")).to_have_count(0)
     expect(page.get_by_role("button", name="a.txt", exact=True)).to_be_focused()
@@ -257,12 +251,12 @@ def test_a_removal_can_be_undone_and_is_asked_for_where_much_is_lost(visit: Visi
         page.get_by_role("button", name="Keep").click,
         partial(page.keyboard.press, "Escape"),
     ):
-        choose(visit, "large.bin", "Remove")
+        visit.choose("large.bin", "Remove")
         expect(page.locator("#confirm-text")).to_have_text("Permanently remove large.bin?")
         keep()
     assert everything == visit.demo.names()
 
-    choose(visit, "b.txt", "Remove")
+    visit.choose("b.txt", "Remove")
     page.get_by_role("button", name="Dismiss").click()
     visit.until(lambda: visit.demo.names() == ["a.txt", "c.txt", "large.bin"])
     visit.button("Select", "a.txt").check()
@@ -291,7 +285,7 @@ def test_a_removal_that_fails_is_said(plain: Visit) -> None:
     plain.may_fail = True
     stored(plain, a__txt=b"a")
     plain.page.route("**/attach_demo/files", lambda route: route.abort())
-    choose(plain, "a.txt", "Remove")
+    plain.choose("a.txt", "Remove")
     plain.page.get_by_role("button", name="Dismiss").click()
     expect(plain.page.locator("#toast p")).to_have_text(
         "Not removed. Cannot reach the application."
@@ -341,7 +335,7 @@ def test_other_tabs_follow(plain: Visit, context: BrowserContext) -> None:
     other.open()
     plain.page.evaluate(DROP, ["new.txt"])
     expect(other.row("new.txt")).to_be_visible()
-    choose(plain, "a.txt", "Remove")
+    plain.choose("a.txt", "Remove")
     plain.page.get_by_role("button", name="Dismiss").click()
     expect(other.row("a.txt")).to_have_count(0)
     plain.demo.add(("from elsewhere.txt", b"x"))
@@ -402,7 +396,7 @@ def test_names_are_only_text_each_with_its_own_direction(plain: Visit, tmp_path:
     expect(visit.page.locator("#preview-name")).to_have_text(kept)
     expect(visit.page.locator("#preview-content img")).to_have_js_property("naturalWidth", 8)
     visit.page.keyboard.press("Escape")
-    choose(visit, long, "Remove")
+    visit.choose(long, "Remove")
     expect(visit.page.locator("#confirm-text bdi")).to_contain_text("report of")
     visit.page.keyboard.press("Escape")
     own = "<img src=x onerror=document.title=2>.bin"

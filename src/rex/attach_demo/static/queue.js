@@ -6,7 +6,7 @@ import { LIMIT } from './service.js'
 import { discard, uppy, wasLost } from './uploader.js'
 
 const AT_ONCE = 4
-const SMALL = 1_000_000 // bytes; of files up to this size,
+export const SMALL = 1_000_000 // bytes; of files up to this size,
 const SMALL_AT_ONCE = 6 // so many: browsers open 6 connections to a server
 const LONGEST_PAUSE = 30 // maximum seconds before the next retry after a lost connection
 const SILENCE = 2500 // milliseconds without a byte until the server counts as away

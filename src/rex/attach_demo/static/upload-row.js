@@ -3,7 +3,7 @@
 import { element, icon } from './elements.js'
 import { duration, size } from './format.js'
 import { nameOf } from './names.js'
-import { isAway, pause, resume, retry, waitingState } from './queue.js'
+import { SMALL, isAway, pause, resume, retry, waitingState } from './queue.js'
 
 const MEMORY = 3000 // milliseconds over which the speed is averaged
 const ICONS = {
@@ -43,9 +43,12 @@ export function makeRow(upload, cancel) {
     const isHeld = waitingState() === 'paused'
     const shown = upload.state === 'waiting' && isHeld ? 'paused' : upload.state
     row.className = isAway(upload) ? 'away' : upload.state
+    // One line, so that a small file takes no more room, and the page stays still.
+    const isSlim = upload.size <= SMALL && upload.state !== 'failed'
+    row.classList.toggle('slim', isSlim || upload.state === 'waiting')
     const speed = upload.state === 'active' ? speedOf(upload.sent) : 0
     change(state, stateOf(upload, speed))
-    bar.hidden = upload.sent === 0 && upload.state !== 'active'
+    bar.hidden = isSlim || (upload.sent === 0 && upload.state !== 'active')
     bar.value = upload.size ? upload.sent / upload.size : 0
     pausing.hidden = shown !== 'active' && shown !== 'waiting'
     resuming.hidden = shown !== 'paused'
@@ -72,14 +75,14 @@ export function meter() {
 
 export function stateOf(upload, speed) {
   const { state, sent } = upload
-  const part = `${size(sent)} of ${size(upload.size)}`
+  const part = sent > 0 ? `${size(sent)} of ${size(upload.size)}` : size(upload.size)
   if (isAway(upload)) return `Waiting for the server … · ${part}`
   if (state === 'failed') return `Failed: ${reason(upload.error)}`
   if (state === 'missing') return `Choose this file again to resume · ${part}`
-  if (state === 'paused') return `${sent > 0 ? part : size(upload.size)} · paused`
+  if (state === 'paused') return `${part} · paused`
   if (state === 'waiting') return `${size(upload.size)} · ${waitingState()}`
   if (upload.size > 0 && sent >= upload.size) return `${size(upload.size)} · storing …`
-  if (speed < 1) return part
+  if (speed < 1) return `${part} · uploading`
   return `${part} · ${size(speed)}/s · ${duration((upload.size - sent) / speed)} left`
 }
 

@@ -136,12 +136,14 @@ function showTotal(isEmpty) {
   const { files, done, cost, left, share } = queue.progress()
   const isPaused = queue.isAllPaused()
   const isAway = queue.isServerAway()
+  const failed = queue.countFailed()
   const speed = speedOfAll(cost)
   const states = []
   if (files > 1) states.push(`${done} of ${files} done`)
-  states.push(percent(share))
+  if (files > 1 && failed > 0) states.push(`${failed} failed`)
+  if (queue.canPause()) states.push(percent(share))
   if (isAway) states.push('Waiting for the server …')
-  else if (isPaused) states.push('paused')
+  else if (isPaused && queue.canPause()) states.push('paused')
   else if (speed >= 1) states.push(`${duration(left / speed)} left`)
   byId('total-text').textContent = states.join(' · ')
   byId('uploading').classList.toggle('away', isAway)
@@ -150,5 +152,5 @@ function showTotal(isEmpty) {
   if (queue.canPause()) document.title = `${percent(share)} · ${title}`
   byId('pause-all').hidden = !queue.canPause()
   byId('pause-all').textContent = isPaused ? 'Resume all' : 'Pause all'
-  byId('retry-all').hidden = queue.countFailed() < 2
+  byId('retry-all').hidden = failed < 2
 }
