@@ -14,6 +14,7 @@ from attach.harnesses import LocalHarness, S3Harness
 from attach.s3_storage import s3_storage
 from browser.relay import Relay, relaying
 from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.handle import parse_handle
 from served import Served, rex_serving
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Demo:
 
     def names(self) -> list[str]:
         """Give the names of the attachments, in the order of the alphabet."""
-        return sorted(self.storage.info(handle).name for handle in self.storage)
+        return sorted(parse_handle(handle).name for handle in self.storage)
 
     def digest(self, name: str) -> str:
         """Give the SHA-256 of the only attachment of a name."""

@@ -282,7 +282,7 @@ def test_the_page_is_light(visit: Visit, report_figure: Callable[[str], None]) -
         if kind in weights:
             weights[kind] += len(visit.page.request.get(url).body())
     assert 0 < weights["js"] < 250_000
-    assert 0 < weights["css"] < 20_000
+    assert 0 < weights["css"] < 24_000
     seen, ready, there = visit.page.evaluate(FIRST_SHOWN)
     report_figure(
         f"the page: {weights['js']} bytes of script, {weights['css']} of style; seen after {seen} "
