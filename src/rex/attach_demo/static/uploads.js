@@ -10,6 +10,7 @@ import { makeRow, meter, stateOf } from './upload-row.js'
 
 const EVERY = 250 // milliseconds between updates
 const WAITING = 10 // rows for uploads that wait
+const UNDO = 5000 // milliseconds in which uploads that were cancelled can be brought back
 const STOPPED = 20 // rows for uploads that are paused or have failed
 const { title } = document
 
@@ -17,6 +18,7 @@ const rows = new Map()
 let speedOfAll = meter()
 let ticking = 0
 let frame = 0
+let undoing = 0
 
 export function showUploads(onStored) {
   queue.watchQueue({
@@ -39,16 +41,13 @@ export function showUploads(onStored) {
   })
   byId('cancel-all').addEventListener('click', () => {
     cancel([...queue.others.values(), ...queue.waiting.values()])
-    byId('files').focus()
   })
   byId('undo').addEventListener('click', () => {
     queue.undoCancel()
+    show()
     byId('cancel-all').focus()
   })
-  byId('undo-close').addEventListener('click', () => {
-    queue.finishCancel()
-    byId('files').focus()
-  })
+  byId('undo-close').addEventListener('click', forgetCancelled)
 }
 
 function cancel(uploads) {
@@ -58,6 +57,22 @@ function cancel(uploads) {
   byId('cancelled').firstElementChild.replaceChildren(name, ' cancelled')
   say(`${text} cancelled`)
   show()
+  if (byId('uploading').hidden) byId('undo').focus()
+  clearTimeout(undoing)
+  undoing = setTimeout(expire, UNDO)
+}
+
+// The message stays while the pointer or the user's focus is in it.
+function expire() {
+  const message = byId('cancelled')
+  if (message.matches(':hover') || message.querySelector(':focus-visible')) {
+    undoing = setTimeout(expire, UNDO)
+  } else forgetCancelled()
+}
+
+function forgetCancelled() {
+  if (byId('cancelled').contains(document.activeElement)) byId('files').focus()
+  queue.finishCancel()
 }
 
 // At most once for each frame, however many uploads change; not at all in a hidden tab.
