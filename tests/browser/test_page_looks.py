@@ -171,7 +171,7 @@ def uploads_shown(visit: Visit, large_file: Path) -> Iterator[str]:
     yield "uploading"
     expect(page.locator("#total-text")).to_contain_text("Waiting for the server")
     yield "away"
-    visit.button("Cancel", "large.bin").click()
+    visit.button("Cancel", "large.bin").press("Enter")
     expect(page.locator("#cancelled")).to_be_visible()
     yield "cancelled"
     page.locator("#undo-close").click()
@@ -180,7 +180,7 @@ def uploads_shown(visit: Visit, large_file: Path) -> Iterator[str]:
     expect(page.locator("#refused")).to_be_visible()
     expect(page.locator("#rest")).to_be_visible()
     yield "many"
-    page.locator("#cancel-all").click()
+    page.locator("#cancel-all").press("Enter")
     page.locator("#undo-close").click()
 
 

@@ -313,7 +313,7 @@ def test_an_upload_survives_a_reload(
 def test_a_cancelled_upload_leaves_nothing(visit: Visit, large_file: Path) -> None:
     """Neither in the storage nor on the page, once it cannot be brought back any more."""
     begin(visit, large_file)
-    visit.button("Cancel", "large.bin").click()
+    visit.button("Cancel", "large.bin").press("Enter")
     expect(visit.uploading).to_be_hidden()
     with visit.page.expect_response(lambda answer: answer.request.method == "DELETE") as answered:
         visit.page.locator("#undo-close").click()
@@ -329,10 +329,11 @@ def test_cancelled_uploads_can_be_brought_back(
     """They go on where they were; the message goes by itself, and then they are gone."""
     begin(visit, large_file)
     visit.until(lambda: visit.progress() > 0)
-    visit.page.locator("#cancel-all").click()
+    visit.page.locator("#cancel-all").press("Enter")
     expect(visit.page.locator("#cancelled")).to_contain_text("large.bin cancelled")
+    expect(visit.page.locator(":focus")).to_have_text("Undo")
     visit.demo.relay.release()
-    visit.page.locator("#undo").click()
+    visit.page.locator(":focus").press("Enter")
     visit.expect_stored("large.bin")
     assert sent() < NOT_AGAIN
     visit.page.route(SIGNING, lambda _: None)
@@ -389,7 +390,7 @@ def test_what_failed_in_the_middle_leaves_nothing_when_it_is_cancelled(
     visit.demo.relay.cut()
     expect(visit.page.locator("#uploads .detail")).to_have_text("Failed: Not now")
     with visit.page.expect_response(lambda answer: answer.request.method == "DELETE") as answered:
-        visit.button("Cancel", "large.bin").click()
+        visit.button("Cancel", "large.bin").press("Enter")
         visit.page.locator("#undo-close").click()
     assert answered.value.ok
     assert [] == visit.demo.names()

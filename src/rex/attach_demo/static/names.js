@@ -10,8 +10,10 @@ const fitted = new WeakMap() // the width for which a name was cut
 const waiting = new Set()
 const widths = new ResizeObserver((entries) => {
   for (const { target, contentRect } of entries) {
-    if (contentRect.width > 0 && contentRect.width !== fitted.get(target)) waiting.add(target)
+    if (contentRect.width === 0 || contentRect.width === fitted.get(target)) continue
     fitted.set(target, contentRect.width)
+    // Here, the browser has just computed the layout, so that measuring costs nothing.
+    if (isTooLong(target) || target.childElementCount > 0) waiting.add(target)
   }
   if (waiting.size > 0) requestAnimationFrame(fit)
 })

@@ -10,7 +10,6 @@ export const SMALL = 1_000_000 // bytes; of files up to this size,
 const SMALL_AT_ONCE = 6 // so many: browsers open 6 connections to a server
 const LONGEST_PAUSE = 30 // maximum seconds before the next retry after a lost connection
 const SILENCE = 2500 // milliseconds without a byte until the server counts as away
-const UNDO = 5000 // milliseconds in which uploads that were cancelled can be brought back
 const FILE_COST = 100_000 // bytes that could be sent in the time that each file takes besides
 
 // Uploads by key. The state of one is waiting, active, paused, failed (retried by the user),
@@ -23,7 +22,6 @@ const total = { files: 0, bytes: 0 }
 const done = { files: 0, bytes: 0 }
 let isHeld = false
 let cancelled = new Map() // their states before, while they can be brought back
-let undoing = 0
 let tell = { changed() {}, stored() {}, failed() {} }
 
 export function watchQueue(listeners) {
@@ -254,7 +252,7 @@ function hold(isWanted) {
   noteHeld(isHeld)
 }
 
-// Cancelled uploads are paused and can be brought back for a while, then discarded.
+// Cancelled uploads are paused and can be brought back, until they are discarded.
 export function cancel(uploads) {
   finishCancel()
   for (const upload of uploads) {
@@ -264,13 +262,11 @@ export function cancel(uploads) {
     upload.state = 'cancelled'
     count(upload, -1)
   }
-  undoing = setTimeout(finishCancel, UNDO)
   next()
 }
 
 export function undoCancel() {
   const states = [...cancelled]
-  clearTimeout(undoing)
   cancelled = new Map()
   for (const [upload, state] of states) enter(upload, state === 'lost' ? 'waiting' : state)
   for (const [upload, state] of states) if (state === 'active') resume(upload)
@@ -279,7 +275,6 @@ export function undoCancel() {
 
 export function finishCancel() {
   const uploads = [...cancelled.keys()]
-  clearTimeout(undoing)
   cancelled = new Map()
   forget(uploads)
   for (const upload of uploads) {

@@ -58,7 +58,7 @@ export function makeRow(upload, cancel) {
 }
 
 // The browser computes the layout again even if the text stays the same.
-function change(place, text) {
+export function change(place, text) {
   if (place.textContent !== text) place.textContent = text
 }
 

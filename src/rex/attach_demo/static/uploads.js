@@ -6,10 +6,11 @@ import { nameOf } from './names.js'
 import * as queue from './queue.js'
 import { handleOf } from './service.js'
 import { noteStored } from './traffic.js'
-import { makeRow, meter, stateOf } from './upload-row.js'
+import { change, makeRow, meter, stateOf } from './upload-row.js'
 
 const EVERY = 250 // milliseconds between updates
 const WAITING = 10 // rows for uploads that wait
+const UNDO = 5000 // milliseconds in which uploads that were cancelled can be brought back
 const STOPPED = 20 // rows for uploads that are paused or have failed
 const { title } = document
 
@@ -17,6 +18,7 @@ const rows = new Map()
 let speedOfAll = meter()
 let ticking = 0
 let frame = 0
+let undoing = 0
 
 export function showUploads(onStored) {
   queue.watchQueue({
@@ -39,16 +41,13 @@ export function showUploads(onStored) {
   })
   byId('cancel-all').addEventListener('click', () => {
     cancel([...queue.others.values(), ...queue.waiting.values()])
-    byId('files').focus()
   })
   byId('undo').addEventListener('click', () => {
     queue.undoCancel()
+    show()
     byId('cancel-all').focus()
   })
-  byId('undo-close').addEventListener('click', () => {
-    queue.finishCancel()
-    byId('files').focus()
-  })
+  byId('undo-close').addEventListener('click', forgetCancelled)
 }
 
 function cancel(uploads) {
@@ -58,6 +57,22 @@ function cancel(uploads) {
   byId('cancelled').firstElementChild.replaceChildren(name, ' cancelled')
   say(`${text} cancelled`)
   show()
+  if (byId('uploading').hidden) byId('undo').focus()
+  clearTimeout(undoing)
+  undoing = setTimeout(expire, UNDO)
+}
+
+// The message stays while the pointer or the user's focus is in it.
+function expire() {
+  const message = byId('cancelled')
+  if (message.matches(':hover') || message.querySelector(':focus-visible')) {
+    undoing = setTimeout(expire, UNDO)
+  } else forgetCancelled()
+}
+
+function forgetCancelled() {
+  if (byId('cancelled').contains(document.activeElement)) byId('files').focus()
+  queue.finishCancel()
 }
 
 // At most once for each frame, however many uploads change; not at all in a hidden tab.
@@ -75,7 +90,7 @@ function show() {
   const isEmpty = shown.length === 0
   byId('uploading').hidden = isEmpty
   byId('rest').hidden = rest === ''
-  byId('rest').textContent = rest
+  change(byId('rest'), rest)
   byId('cancelled').hidden = queue.countCancelled() === 0
   showTotal(isEmpty)
   if (!isEmpty) return
@@ -128,29 +143,35 @@ function place(uploads) {
 }
 
 function showTotal(isEmpty) {
-  document.title = title
   if (isEmpty) {
     speedOfAll = meter()
+    showTitle(title)
     return
   }
   const { files, done, cost, left, share } = queue.progress()
-  const isPaused = queue.isAllPaused()
+  const canPause = queue.canPause()
+  const isPaused = canPause && queue.isAllPaused()
   const isAway = queue.isServerAway()
   const failed = queue.countFailed()
   const speed = speedOfAll(cost)
   const states = []
   if (files > 1) states.push(`${done} of ${files} done`)
   if (files > 1 && failed > 0) states.push(`${failed} failed`)
-  if (queue.canPause()) states.push(percent(share))
+  if (canPause) states.push(percent(share))
   if (isAway) states.push('Waiting for the server …')
-  else if (isPaused && queue.canPause()) states.push('paused')
+  else if (isPaused) states.push('paused')
   else if (speed >= 1) states.push(`${duration(left / speed)} left`)
-  byId('total-text').textContent = states.join(' · ')
+  change(byId('total-text'), states.join(' · '))
   byId('uploading').classList.toggle('away', isAway)
   byId('total').hidden = files === 1
   byId('total').value = share
-  if (queue.canPause()) document.title = `${percent(share)} · ${title}`
-  byId('pause-all').hidden = !queue.canPause()
-  byId('pause-all').textContent = isPaused ? 'Resume all' : 'Pause all'
+  showTitle(canPause ? `${percent(share)} · ${title}` : title)
+  byId('pause-all').hidden = !canPause
+  change(byId('pause-all'), isPaused ? 'Resume all' : 'Pause all')
   byId('retry-all').hidden = failed < 2
+}
+
+// The browser tells its other processes of each title.
+function showTitle(text) {
+  if (document.title !== text) document.title = text
 }
