@@ -35,7 +35,7 @@ def main() -> None:
                 "scan 0142.png": png(200, 300, noise=3),
                 "protocol.txt": b"Minutes of the meeting\n" * 60,
             }.items():
-                demo.storage.add(name, content)
+                demo.add((name, content))
             uploads = []
             for name, size in {"film.mov": 150 * MIB, "recording.flac": 24 * MIB}.items():
                 uploads.append(Path(directory, name))

@@ -3,5 +3,4 @@
 export { default as AwsS3 } from '@uppy/aws-s3'
 export { default as Uppy } from '@uppy/core'
 export { getDroppedFiles } from '@uppy/core/utils'
-export { default as GoldenRetriever } from '@uppy/golden-retriever'
 export { default as Tus } from '@uppy/tus'

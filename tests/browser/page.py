@@ -7,12 +7,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import requests
 from playwright.sync_api import expect
 
 from attach.harnesses import LocalHarness, S3Harness
 from attach.s3_storage import s3_storage
 from browser.relay import Relay, relaying
 from rex.attach.backends.local.storage import LocalStorage
+from rex.attach.handle import parse_handle
 from served import Served, rex_serving
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 BUCKET = "page"
+AT_ONCE = 100
+"""How many files a request to the page may name."""
 READER = "chrome-extension://"
 """Where the browser's own reader of PDF is."""
 LONG = 60_000
@@ -59,9 +63,17 @@ class Demo:
         self.url = f"{app.url}/attach_demo/"
         self._harness = harness
 
+    def add(self, *files: tuple[str, bytes]) -> list[str]:
+        """Store files, and list them as the page does with an upload; return their handles."""
+        handles = [self.storage.add(name, content) for name, content in files]
+        for chunk in batched(handles):
+            answer = requests.post(f"{self.url}files", json={"claims": chunk}, timeout=60)
+            assert {"refused": []} == answer.json()
+        return handles
+
     def names(self) -> list[str]:
         """Give the names of the attachments, in the order of the alphabet."""
-        return sorted(self.storage.info(handle).name for handle in self.storage)
+        return sorted(parse_handle(handle).name for handle in self.storage)
 
     def digest(self, name: str) -> str:
         """Give the SHA-256 of the only attachment of a name."""
@@ -74,9 +86,19 @@ class Demo:
         return self._harness.garbage(self.storage)
 
     def clear(self) -> None:
-        """Remove all attachments."""
+        """Remove all files of the list, and all attachments."""
+        listed = requests.get(f"{self.url}files", {"limit": 9999}, timeout=60).json()["files"]
+        for chunk in batched([file["handle"] for file in listed]):
+            url = f"{self.url}files"
+            requests.delete(url, json={"handles": chunk}, timeout=60).raise_for_status()
         for handle in self.storage:
             self.storage.remove(handle)
+
+
+def batched(handles: list[str]) -> Iterator[list[str]]:
+    """Yield as many handles as a request may have."""
+    for start in range(0, len(handles), AT_ONCE):
+        yield handles[start : start + AT_ONCE]
 
 
 @contextmanager
@@ -175,6 +197,11 @@ class Visit:
     def button(self, verb: str, name: str) -> Locator:
         """Give what does something with a file."""
         return self.page.get_by_label(f"{verb} {name}", exact=True)
+
+    def choose(self, name: str, verb: str) -> None:
+        """Choose something in the menu of a file."""
+        self.button("More for", name).click()
+        self.page.get_by_role("menuitem", name=verb).click()
 
     def progress(self) -> float:
         """Tell which share of the first upload the page shows as sent."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from browser.page import DROP, Visit, demo_on_directory
+from browser.page import DROP, LONG, Visit, demo_on_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +34,9 @@ async () => {
   const end = (request) => new Promise((resolve) => {
     request.onsuccess = () => resolve(request.result)
   })
-  const database = await end(indexedDB.open('uppy-blobs'))
+  const database = await end(indexedDB.open('attachments'))
   const store = (name) => database.transaction(name, 'readwrite').objectStore(name)
-  const known = async () => JSON.stringify(await end(store('metadata').getAll()))
+  const uploads = () => end(store('uploads').getAll())
   const answer = await (%s)
   database.close()
   return answer
@@ -45,9 +45,24 @@ async () => {
 KEPT = ASK_THE_BROWSER % "end(store('files').count())"
 """How many files the browser keeps for a reload."""
 FORGET = ASK_THE_BROWSER % "end(store('files').clear())"
-PAUSED = ASK_THE_BROWSER % r"""known().then((text) => /isPaused\\*":true/.test(text))"""
-KNOWN = ASK_THE_BROWSER % "known().then((text) => /uploadUrl|uploadId/.test(text))"
+PAUSED = ASK_THE_BROWSER % "uploads().then((all) => all.some(({ isPaused }) => isPaused))"
+KNOWN = ASK_THE_BROWSER % (
+    "uploads().then((all) => all.some(({ tus, s3Multipart }) => tus?.uploadUrl || s3Multipart))"
+)
 """Whether it knows where the upload is."""
+
+SIGNING = re.compile(r"/attach/(sign|tus/?)$")
+"""The first request of each upload to the application."""
+
+DRAG = """
+() => {
+  const data = new DataTransfer()
+  data.items.add(new File([''], 'dragged.txt'))
+  const event = { dataTransfer: data, bubbles: true, cancelable: true }
+  document.querySelector('h1').dispatchEvent(new DragEvent('dragover', event))
+}
+"""
+"""Drag a file over the page."""
 
 PASTE = """
 (name) => {
@@ -123,7 +138,7 @@ def test_a_name_may_hold_what_means_something_in_addresses(
     visit.expect_stored(name)
     expect(visit.page.locator("#stored > .new .name")).to_have_text([name])
     with visit.page.expect_download() as begun:
-        visit.button("Open", name).click(modifiers=["Alt"])
+        visit.button("Download", name).click()
     assert name == begun.value.suggested_filename
 
 
@@ -140,11 +155,12 @@ def test_a_large_file_is_stored_with_progress_seen(visit: Visit, large_file: Pat
     visit.until(lambda: visit.progress() > 0)
     first = visit.progress()
     expect(visit.page.locator("#uploads .detail")).to_have_text(
-        re.compile(r".* MB of 157 MB, .*B/s, \d+ (s|min|h).* left")
+        re.compile(r".*\sMB of 157\sMB · .*B/s · \d+\s(s|min|h).* left")
     )
     visit.demo.relay.hold_after(HELD_AT)
     visit.until(lambda: visit.progress() > first)
     assert 0 < first < visit.progress() < 1
+    expect(visit.page).to_have_title(re.compile(r"^\d+\s% · Attachments$"))
     assert [] == visit.demo.names()
     visit.demo.relay.release()
     visit.expect_stored("large.bin")
@@ -152,17 +168,27 @@ def test_a_large_file_is_stored_with_progress_seen(visit: Visit, large_file: Pat
 
 
 def test_folders_can_be_chosen(visit: Visit, tmp_path: Path) -> None:
-    """All files in them, also two of one name."""
+    """All files in them, also two of one name, which their paths tell apart."""
+    visit.may_fail = True
     for folder in ("one", "one/two"):
         (tmp_path / folder).mkdir()
         made(tmp_path / folder, "same.txt", f"{folder[-3:]}.txt")
+    visit.page.route(SIGNING, lambda route: route.fulfill(status=403, json={"detail": "Not now"}))
     visit.page.set_input_files("#folder", tmp_path / "one")
+    same = visit.page.locator("#uploads > li").filter(has_text="same.txt")
+    expect(same).to_have_count(2)
+    assert ["one/", "one/two/"] == sorted(same.locator(".path").all_text_contents())
+    visit.page.unroute(SIGNING)
+    visit.page.locator("#retry-all").click()
     visit.expect_stored("one.txt", "same.txt", "same.txt", "two.txt")
 
 
 def test_files_can_be_dropped_and_pasted(visit: Visit) -> None:
-    """Dropped on the zone, pasted anywhere."""
+    """Anywhere; the page says so while they are dragged."""
+    visit.page.evaluate(DRAG)
+    expect(visit.page.get_by_text("Drop to upload")).to_be_visible()
     visit.page.evaluate(DROP, ["a.txt", "b.txt"])
+    expect(visit.page.locator("#over")).to_be_hidden()
     visit.expect_stored("a.txt", "b.txt")
     visit.page.evaluate(PASTE, "c.txt")
     visit.expect_stored("a.txt", "b.txt", "c.txt")
@@ -175,7 +201,7 @@ def test_a_paused_upload_goes_on(visit: Visit, large_file: Path, sent: Callable[
     """Where it was."""
     begin(visit, large_file)
     visit.button("Pause", "large.bin").click()
-    expect(visit.page.locator("#uploads .detail")).to_have_text(re.compile(", paused$"))
+    expect(visit.page.locator("#uploads .detail")).to_have_text(re.compile("· paused$"))
     visit.demo.relay.release()
     visit.button("Resume", "large.bin").click()
     visit.expect_stored("large.bin")
@@ -190,16 +216,36 @@ def test_all_uploads_are_paused_and_go_on(visit: Visit, large_file: Path, tmp_pa
     visit.demo.relay.hold_after(HELD_AT)
     visit.add(large_file, second)
     visit.demo.relay.wait_until_held()
-    expect(visit.page.locator("#total-text")).to_have_text(
-        re.compile(r"[01] of 2 files, .* MB of 199 MB, .*B/s, \d+ (s|min|h).* left")
-    )
+    total = visit.page.locator("#total-text")
+    expect(total).to_have_text(re.compile(r"[01] of 2 done · \d+\s% · .*"))
     button = visit.page.locator("#pause-all")
     button.click()
     expect(button).to_have_text("Resume all")
-    expect(visit.page.locator("#total-text")).to_have_text(re.compile(", paused$"))
+    expect(total).to_have_text(re.compile("· paused$"))
     visit.demo.relay.release()
     button.click()
     visit.expect_stored("large.bin", "second.bin")
+
+
+def test_of_many_files_only_those_that_move_have_rows(visit: Visit, tmp_path: Path) -> None:
+    """The others are counted; after a reload, all go on when they are told to."""
+    visit.may_fail = True  # requests that never get an answer
+    visit.page.route(SIGNING, lambda _: None)
+    names = [f"{number}.txt" for number in range(40)]
+    visit.add(*made(tmp_path, *names))
+    rows, rest = visit.page.locator("#uploads > li"), visit.page.locator("#rest")
+    expect(rest).to_have_text("and 24 waiting")
+    expect(rows).to_have_count(16)
+    visit.until(lambda: visit.page.evaluate(KEPT) == 40)
+    visit.page.locator("#pause-all").click()
+    expect(rest).to_have_text("and 24 paused")
+    visit.page.unroute(SIGNING)
+    visit.open()
+    expect(visit.page.locator("#total-text")).to_have_text(re.compile("^0 of 40 done · .*paused$"))
+    assert [] == visit.demo.names()
+    visit.page.locator("#pause-all").click()
+    visit.expect_stored(*names)
+    assert 0 == visit.page.evaluate(KEPT)
 
 
 def test_a_cut_connection_is_taken_up_by_itself(
@@ -218,12 +264,15 @@ def test_a_cut_connection_is_taken_up_by_itself(
 def test_a_server_that_is_away_for_a_while_is_tried_again(
     visit: Visit, large_file: Path, sent: Callable[[], int]
 ) -> None:
-    """The application, too; the page says so meanwhile, and nobody has to click."""
+    """The page says so when it is silent and when it refuses, and no user has to click."""
     visit.may_fail = True
     begin(visit, large_file)
+    detail, total = visit.page.locator("#uploads .detail"), visit.page.locator("#total-text")
+    expect(detail).to_contain_text("Waiting for the server …")
+    expect(total).to_contain_text("Waiting for the server …")
     with visit.demo.relay.refusing(), visit.demo.app.refusing():
-        detail = visit.page.locator("#uploads .detail")
-        expect(detail).to_contain_text("Connection lost; retrying automatically.", timeout=60_000)
+        expect(visit.button("Retry", "large.bin")).to_be_visible(timeout=60_000)
+        expect(detail).to_contain_text("Waiting for the server …")
     visit.expect_stored("large.bin")
     assert digest(large_file) == visit.demo.digest("large.bin")
     assert sent() < NOT_AGAIN
@@ -262,36 +311,64 @@ def test_an_upload_survives_a_reload(
 
 
 def test_a_cancelled_upload_leaves_nothing(visit: Visit, large_file: Path) -> None:
-    """Neither in the storage nor on the page."""
+    """Neither in the storage nor on the page, once it cannot be brought back any more."""
     begin(visit, large_file)
-    with visit.page.expect_response(lambda answer: answer.request.method == "DELETE") as answered:
-        visit.button("Cancel", "large.bin").click()
-    assert answered.value.ok
+    visit.button("Cancel", "large.bin").press("Enter")
     expect(visit.uploading).to_be_hidden()
+    with visit.page.expect_response(lambda answer: answer.request.method == "DELETE") as answered:
+        visit.page.locator("#undo-close").click()
+    assert answered.value.ok
     visit.demo.relay.release()
     assert [] == visit.demo.names()
     assert [] == visit.demo.garbage()
+
+
+def test_cancelled_uploads_can_be_brought_back(
+    visit: Visit, large_file: Path, tmp_path: Path, sent: Callable[[], int]
+) -> None:
+    """They go on where they were; the message goes by itself, and then they are gone."""
+    begin(visit, large_file)
+    visit.until(lambda: visit.progress() > 0)
+    visit.page.locator("#cancel-all").press("Enter")
+    expect(visit.page.locator("#cancelled")).to_contain_text("large.bin cancelled")
+    expect(visit.page.locator(":focus")).to_have_text("Undo")
+    visit.demo.relay.release()
+    visit.page.locator(":focus").press("Enter")
+    visit.expect_stored("large.bin")
+    assert sent() < NOT_AGAIN
+    visit.page.route(SIGNING, lambda _: None)
+    visit.add(*made(tmp_path, *(f"{number}.txt" for number in range(20))))
+    expect(visit.page.locator("#rest")).to_have_text("and 4 waiting")
+    visit.page.locator("#cancel-all").click()
+    expect(visit.page.locator("#cancelled")).to_contain_text("20 uploads cancelled")
+    expect(visit.page.locator("#cancelled")).to_be_hidden(timeout=LONG)
+    assert 0 == visit.page.evaluate(KEPT)
+    visit.expect_stored("large.bin")
 
 
 def test_what_failed_can_be_tried_again(visit: Visit, tmp_path: Path) -> None:
     """The page says what was wrong."""
     visit.may_fail = True
     (file,) = made(tmp_path, "a.txt")
-    refused = re.compile(r"/attach/(sign|tus/?)$")
-    visit.page.route(refused, lambda route: route.fulfill(status=403, json={"detail": "Not now"}))
+    visit.page.route(SIGNING, lambda route: route.fulfill(status=403, json={"detail": "Not now"}))
     visit.add(file)
     row = visit.page.locator("#uploads > li")
     expect(row.locator(".detail")).to_have_text("Failed: Not now")
-    visit.add(*made(tmp_path, "b.txt"))
-    expect(visit.button("Retry", "b.txt")).to_be_visible()
+    visit.add(file)
+    refused = visit.page.locator("#refused")
+    expect(refused).to_contain_text("a.txt is already being uploaded.")
+    refused.get_by_role("button").click()
+    expect(refused).to_be_hidden()
+    visit.add(*made(tmp_path, "b.txt", "d.txt"))
+    expect(visit.button("Retry", "d.txt")).to_be_visible()
     expect(visit.page.locator("#pause-all")).to_be_hidden()
-    visit.page.unroute(refused)
+    visit.page.unroute(SIGNING)
     visit.add(*made(tmp_path, "c.txt"))  # which is not held up by them
     expect(visit.stored).to_have_count(1)
-    expect(row).to_have_count(2)
+    expect(row).to_have_count(3)
     visit.button("Cancel", "b.txt").click()
-    visit.button("Retry", "a.txt").click()
-    visit.expect_stored("a.txt", "c.txt")
+    visit.page.locator("#retry-all").click()
+    visit.expect_stored("a.txt", "c.txt", "d.txt")
 
 
 def test_what_failed_in_the_middle_leaves_nothing_when_it_is_cancelled(
@@ -313,7 +390,8 @@ def test_what_failed_in_the_middle_leaves_nothing_when_it_is_cancelled(
     visit.demo.relay.cut()
     expect(visit.page.locator("#uploads .detail")).to_have_text("Failed: Not now")
     with visit.page.expect_response(lambda answer: answer.request.method == "DELETE") as answered:
-        visit.button("Cancel", "large.bin").click()
+        visit.button("Cancel", "large.bin").press("Enter")
+        visit.page.locator("#undo-close").click()
     assert answered.value.ok
     assert [] == visit.demo.names()
     assert [] == visit.demo.garbage()
@@ -327,7 +405,7 @@ def test_a_paused_upload_is_still_paused_after_a_reload(visit: Visit, large_file
     visit.demo.relay.release()
     visit.until(lambda: visit.page.evaluate(PAUSED))
     visit.open()
-    expect(visit.page.locator("#uploads .detail")).to_have_text(re.compile(", paused$"))
+    expect(visit.page.locator("#uploads .detail")).to_have_text(re.compile("· paused$"))
     visit.button("Resume", "large.bin").click()
     visit.expect_stored("large.bin")
     assert digest(large_file) == visit.demo.digest("large.bin")
@@ -372,11 +450,12 @@ def test_limits_are_told_before_anything_is_sent(page: Page, tmp_path: Path) -> 
         visit = Visit(page, demo)
         visit.open()
         expect(page.locator("#limit")).to_have_text("Maximum file size: 1 MB.")
-        (tmp_path / "large.bin").write_bytes(bytes(1_000_001))
+        (tmp_path / "large.bin").write_bytes(bytes(2_000_000))
         visit.add(tmp_path / "large.bin", *made(tmp_path, "small.txt"))
         visit.expect_stored("small.txt")
-        expect(page.locator("#refused")).to_contain_text("large.bin is larger than 1 MB.")
-        begun = [one for one in visit.requests if one.method == "POST"]
+        expect(page.locator("#refused")).to_contain_text("large.bin is larger than 1 MB (2 MB).")
+        posted = [one for one in visit.requests if one.method == "POST"]
+        begun = [one for one in posted if "/attach/" in one.url]  # not the claim
         assert ["small.txt"] == [name_of(one) for one in begun]
 
 

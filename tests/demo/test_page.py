@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from rex.attach import get_storage
+from rex.attach import get_storage, open_storage
 from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach_demo import page
-from rex.core import Rex
+from rex.attach_demo.files import Files
+from rex.core import Error, Kind, Rex
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from starlette.requests import Request
+
+    from rex.attach.web.access import Action
     from rex.attach_demo.azurite import Azurite
 
 HOST = "http://here"
@@ -51,7 +56,7 @@ def make_client(tmp_path: Path) -> Callable[..., Client]:
     """Give a function that makes a client of an application with some settings."""
 
     def make(**settings: Any) -> Client:
-        given = {"attach_dir": str(tmp_path), "attach_access": "public", **settings}
+        given = {"attach_dir": tmp_path / "files", "attach_access": "public", **settings}
         return Client(Rex("rex.attach_demo", **given))
 
     return make
@@ -78,19 +83,34 @@ def test_a_form_of_another_site_is_refused(make_client: Callable[..., Client]) -
     assert 1 == client.get("files").json()["total"]
 
 
-def test_the_list_has_the_newest_first(make_client: Callable[..., Client], tmp_path: Path) -> None:
-    """A page of it, from a place on, of a name, and how many there are."""
+def test_the_list_is_sorted_by_the_database(
+    make_client: Callable[..., Client], tmp_path: Path
+) -> None:
+    """A page of it, of a name, in an order, and how many there are."""
     client = make_client()
-    with Rex("rex.attach", attach_dir=str(tmp_path)):
-        handles = [get_storage().add(f"{number}.txt", b"x") for number in range(60)]
+    with Rex("rex.attach", attach_dir=tmp_path / "files"):
+        handles = [get_storage().add(f"{number}.txt", b"x" * number) for number in range(60)]
     found = client.get("files").json()
     assert (60, page.PAGE_SIZE) == (found["total"], len(found["files"]))
     assert handles[:-51:-1] == [file["handle"] for file in found["files"]]
-    assert {"handle", "name", "size", "content_type", "modified"} <= found["files"][0].keys()
+    assert {"handle", "name", "size", "content_type", "modified"} == found["files"][0].keys()
     more = client.get("files", params={"limit": 100}).json()["files"]
     assert handles[::-1] == [file["handle"] for file in more]
     one = client.get("files", params={"limit": 1, "q": "5"}).json()
     assert (handles[59], 15) == (one["files"][0]["handle"], one["total"])
+    first = {
+        order: client.get("files", params={"limit": 1, "sort": order}).json()["files"][0]["name"]
+        for order in page.SORTS
+    }
+    assert first == {
+        "-date": "59.txt",
+        "date": "0.txt",
+        "name": "0.txt",
+        "-name": "9.txt",
+        "-size": "59.txt",
+        "size": "0.txt",
+    }
+    assert 400 == client.get("files", params={"sort": "id; drop table files"}).status_code
     for wrong in ("-1", "x", "9" * 5000, "²"):
         assert found == client.get("files", params={"limit": wrong}).json()
 
@@ -100,10 +120,12 @@ def test_a_name_is_found_however_it_is_written(
 ) -> None:
     """In capitals, or with accents of their own, as some systems write them."""
     client = make_client()
-    with Rex("rex.attach", attach_dir=str(tmp_path)):
+    with Rex("rex.attach", attach_dir=tmp_path / "files"):
         get_storage().add("Größe.txt", b"x")
-    for wanted in ("größe", "GRÖ", "gro\u0308"):
+    for wanted in ("größe", "GRÖSSE", "gro\u0308"):
         assert 1 == client.get("files", params={"q": wanted}).json()["total"]
+    for wanted in ("%", "_", "\\", "'"):
+        assert 0 == client.get("files", params={"q": wanted}).json()["total"]
 
 
 def test_what_was_removed_is_in_no_list(
@@ -111,7 +133,7 @@ def test_what_was_removed_is_in_no_list(
 ) -> None:
     """Also when it is removed while the list is made."""
     client = make_client()
-    with Rex("rex.attach", attach_dir=str(tmp_path)):
+    with Rex("rex.attach", attach_dir=tmp_path / "files"):
         storage = get_storage()
         kept, removed = storage.add("kept.txt", b"x"), storage.add("removed.txt", b"x")
     list_all = LocalStorage._list
@@ -125,6 +147,102 @@ def test_what_was_removed_is_in_no_list(
     monkeypatch.setattr(LocalStorage, "_list", slow)
     for _ in range(2):
         assert [kept] == [file["handle"] for file in client.get("files").json()["files"]]
+
+
+def by_name(request: Request) -> str | None:
+    """Return the user that a header names."""
+    return request.headers.get("x-user")
+
+
+def not_bob(user: object, action: Action, handle: str | None) -> bool:  # noqa: ARG001 - a rule
+    """Allow everything, except that Bob may not remove."""
+    return (user, action) != ("bob", "remove")
+
+
+def claim(client: Client, claimed: str, user: str = "") -> list[str]:
+    """Claim an upload as a user; return the codes of the refusals."""
+    headers = {"X-User": user} if user else {}
+    answer = client.ask("POST", "files", json={"claims": [claimed]}, headers=headers)
+    return [refusal["kind"] for refusal in answer.json()["refused"]]
+
+
+def test_an_upload_of_another_user_cannot_be_claimed(
+    make_client: Callable[..., Client], tmp_path: Path
+) -> None:
+    """Neither by its handle nor by its receipt; its owner may claim it again and again."""
+    client = make_client(attach_user=by_name)
+    with Rex("rex.attach", attach_dir=tmp_path / "files"):
+        storage = get_storage()
+        assert client.get("files").json()["total"] == 0  # the database is there
+        unowned = storage.add("unowned.txt", b"x")
+        handle = storage.reserve("a.txt", owner="ann")
+        receipt = storage.receipt(handle, owner="ann", max_size=7)
+        assert ["not-found"] == claim(client, receipt, "ann")
+        storage.put(handle, b"content")
+    for claimed in (handle, receipt):
+        for user in ("bob", ""):
+            assert ["denied"] == claim(client, claimed, user)
+    assert ["denied"] == claim(client, unowned, "bob")
+    assert 0 == client.get("files").json()["total"]
+    for claimed in (receipt, handle, receipt):
+        assert [] == claim(client, claimed, "ann")
+    assert [handle] == [file["handle"] for file in client.get("files").json()["files"]]
+
+
+def test_only_what_is_claimed_is_listed(make_client: Callable[..., Client]) -> None:
+    """An upload of another client is stored; without users, whoever knows its handle claims it."""
+    client = make_client()
+    assert 0 == client.get("files").json()["total"]
+    sent = client.ask("POST", "?name=a.txt", at="/attach/", content=b"content")
+    (stored,) = sent.json()["attachments"]
+    assert 0 == client.get("files").json()["total"]
+    assert [] == claim(client, stored["handle"])
+    assert 1 == client.get("files").json()["total"]
+    assert ["ill-formed"] == claim(client, "/2026/../etc/passwd")
+    assert ["denied"] == claim(client, "no receipt")
+    malformed: list[Any] = [[], {"claims": "x"}, {"claims": [1]}]
+    for wrong in malformed:
+        assert 400 == client.ask("POST", "files", json=wrong).status_code
+    assert 413 == client.ask("POST", "files", json={"claims": ["x"] * 101}).status_code
+
+
+def test_a_removal_takes_the_row_and_then_the_file(
+    make_client: Callable[..., Client], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a file that is refused to the user, neither; what is gone is no error."""
+    client = make_client(attach_user=by_name, attach_access=not_bob)
+    with Rex("rex.attach", attach_dir=tmp_path / "files"):
+        storage = get_storage()
+        handle, other = storage.add("a.txt", b"x"), storage.add("b.txt", b"x")
+        assert 2 == client.get("files").json()["total"]
+        wanted = {"handles": [handle]}
+        answer = client.ask("DELETE", "files", json=wanted, headers={"X-User": "bob"})
+        assert (403, True) == (answer.status_code, handle in storage)
+        for removed in ([handle], []):
+            assert {"removed": removed} == client.ask("DELETE", "files", json=wanted).json()
+            assert handle not in storage
+        storage.remove(other)  # another program does
+        answer = client.ask("DELETE", "files", json={"handles": [other]})
+        assert {"removed": [other]} == answer.json()
+    assert 0 == client.get("files").json()["total"]
+    assert not caplog.records
+
+
+def test_a_new_database_gets_what_the_storage_has(tmp_path: Path) -> None:
+    """Once, however many workers begin; a path that cannot be used is named."""
+    (tmp_path / "files").mkdir()
+    with open_storage(tmp_path / "files") as storage:
+        handles = [storage.add("a.txt", b"a"), storage.add("b.txt", b"b")]
+        path = str(tmp_path / "list.db")
+        with ThreadPoolExecutor(4) as threads:
+            workers = [*threads.map(lambda _: Files(path, storage), range(4))]
+        storage.add("c.txt", b"of another program")
+        for files in (*workers, Files(path, storage)):
+            listed, total = files.find("", "date", 9)
+            assert (handles, 2) == ([file["handle"] for file in listed], total)
+        with pytest.raises(Error, match="attach_demo_database") as caught:
+            Files(str(tmp_path / "none" / "list.db"), storage)
+        assert Kind.CONFIGURATION is caught.value.kind
 
 
 def test_names_cannot_break_what_is_told_of_a_form(make_client: Callable[..., Client]) -> None:
@@ -175,7 +293,10 @@ def test_no_server_is_permitted_while_only_the_older_storage_has_links() -> None
         assert page._server_of(storage) is None
 
 
-def test_no_server_is_named_where_it_has_no_links_for_parts(azurite: Azurite) -> None:
+def test_no_server_is_named_where_it_has_no_links_for_parts(
+    azurite: Azurite, tmp_path: Path
+) -> None:
     """The page then sends files by tus, which needs fewer requests than parts by the service."""
-    rex = Rex("rex.attach_demo", attach_access="public", **azurite.settings())
+    given = {"attach_demo_database": tmp_path / "list.db", **azurite.settings()}
+    rex = Rex("rex.attach_demo", attach_access="public", **given)
     assert 'data-server=""' in Client(rex).get().text

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 import string
 from functools import partial
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unicodedata import normalize
 from urllib.parse import quote, urlsplit
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -21,8 +21,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from rex.attach import get_storage
-from rex.attach.handle import parse_handle
+from rex.attach.handle import parse_handle, show
 from rex.attach.web import access_of, upload
+from rex.attach.web.body import read_json
+from rex.attach_demo import DATABASE
 from rex.core import Error, Kind
 from rex.core.web import answer_error
 
@@ -39,13 +41,17 @@ HERE = Path(__file__).parent
 SCRIPT = HERE / "static" / "uppy.js"
 SERVICE = "/attach"  # of the package `rex.attach`
 PAGE_SIZE = 50
+SORTS = ("date", "-date", "name", "-name", "size", "-size")
+MAX_AT_ONCE = 100
+MAX_BODY = 64 * 1024
 STORED = '<!doctype html><title>Stored</title><p>Files stored. <a href="./">Upload more</a>'
 
 
 def routes(rex: Rex) -> Starlette:
     """Create the routes of the package `rex.attach_demo`.
 
-    Errors: `CONFIGURATION` if the page was not built, as in an installation from the sources.
+    Errors: `CONFIGURATION` if the page was not built, as in an installation from the sources, if
+    SQLAlchemy is not installed, or if the database cannot be opened.
     """
     if not SCRIPT.exists():
         raise Error(
@@ -54,12 +60,17 @@ def routes(rex: Rex) -> Starlette:
             kind=Kind.CONFIGURATION,
             code="missing-page",
         )
+    if find_spec("sqlalchemy") is None:
+        reason = "The demo page needs SQLAlchemy: pip install 'rex-attach[demo]'"
+        raise Error(reason, kind=Kind.CONFIGURATION, code="missing-package")
     page = _Page(rex)
     app = Starlette(
         routes=[
             Route("/", page.show),
             Route("/", page.take, methods=["POST"]),
             Route("/files", page.files),
+            Route("/files", page.claim, methods=["POST"]),
+            Route("/files", page.remove, methods=["DELETE"]),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[Middleware(BaseHTTPMiddleware, partial(_guard, _policy(page.server)))],
@@ -71,13 +82,15 @@ def routes(rex: Rex) -> Starlette:
 
 class _Page:
     def __init__(self, rex: Rex) -> None:
+        from rex.attach_demo.files import Files
+
         self._storage = get_storage()
         self._access = access_of(rex)
         self._template = string.Template((HERE / "index.html").read_text("utf-8"))
         self.server = _server_of(self._storage)
-        # Attachments never change, so their metadata is valid until they are removed. A real
-        # application would keep its handles in a database.
-        self._known: dict[str, Info] = {}
+        place = getattr(self._storage, "directory", None)
+        default = f"{place}.db" if place else "attachments.db"
+        self._files = Files(rex.settings[DATABASE] or default, self._storage)
 
     async def show(self, request: Request) -> Response:
         """Return the page."""
@@ -96,7 +109,10 @@ class _Page:
     async def take(self, request: Request) -> Response:
         """Store the files of a form from a browser without JavaScript; return links to them."""
         await self._access.check(request, "upload")
-        stored = await upload(request, self._storage, max_size=self._storage.max_size)
+        owner, limit = self._access.owner(request), self._storage.max_size
+        stored = await upload(request, self._storage, max_size=limit, owner=owner)
+        infos = [await self._storage.aio.info(each.handle) for each in stored]
+        await run_in_threadpool(self._files.record, infos)
         link = f'<li><a href="{self._service(request)}%s">%s</a>'
         links = "".join(link % (quote(info.handle), escape(info.name)) for info in stored)
         return HTMLResponse(f"{STORED}<ul>{links}</ul>", 201)
@@ -109,37 +125,65 @@ class _Page:
         return quote(root.rpartition("/")[0]) + SERVICE
 
     async def files(self, request: Request) -> Response:
-        """Return the `limit` newest files whose name contains ``q``, and their total number."""
+        """Return the first `limit` files whose name contains ``q``, and their total number."""
         await self._access.check(request, "list")
-        limit = request.query_params.get("limit", "")
+        given = request.query_params
+        limit, order = given.get("limit", ""), given.get("sort") or "-date"
         size = int(limit) if re.fullmatch("[0-9]{1,5}", limit) else PAGE_SIZE
-        files, total = await self._newest(request.query_params.get("q", ""), size)
-        return JSONResponse({"files": [file.as_dict() for file in files], "total": total})
+        if order not in SORTS:
+            reason = f"sort must be one of {', '.join(SORTS)}"
+            raise Error(reason, show(order), kind=Kind.ILL_FORMED)
+        files, total = await run_in_threadpool(self._files.find, given.get("q", ""), order, size)
+        for file in files:
+            file["modified"] = f"{file['modified'].isoformat()}Z"
+        return JSONResponse({"files": files, "total": total})
 
-    async def _newest(self, wanted: str, limit: int) -> tuple[list[Info], int]:
-        """Return the newest files with a name, and their number; read metadata only as needed."""
-        handles = [handle async for handle in self._storage.aio.list()]
-        self._known = {handle: self._known[handle] for handle in handles if handle in self._known}
-        parsed = [(parse_handle(handle), handle) for handle in reversed(handles)]
-        wanted = normalize("NFC", wanted).casefold()  # file names are NFC too
-        found = [pair for pair in parsed if wanted in pair[0].name.casefold()]
-        files: list[Info] = []
-        for _, of_day in itertools.groupby(found, lambda pair: pair[0].day):
-            infos = await asyncio.gather(*(self._info(handle) for _, handle in of_day))
-            files += sorted(filter(None, infos), key=lambda file: file.modified, reverse=True)
-            if len(files) >= limit:
-                break
-        return files[:limit], len(found)
+    async def claim(self, request: Request) -> Response:
+        """Add finished uploads to the list, each by its receipt or its handle."""
+        await self._access.check(request, "upload")
+        owner = self._access.owner(request)
+        claims = await _read_strings(request, "claims")
+        results = await asyncio.gather(*(self._claim(claimed, owner) for claimed in claims))
+        claimed = [result for result in results if not isinstance(result, Error)]
+        await run_in_threadpool(self._files.record, claimed)
+        return JSONResponse(
+            {
+                "refused": [
+                    {"claim": claim, "kind": result.kind.value, "detail": result.message}
+                    for claim, result in zip(claims, results, strict=True)
+                    if isinstance(result, Error)
+                ]
+            }
+        )
 
-    async def _info(self, handle: str) -> Info | None:
-        if handle not in self._known:
-            try:
-                self._known[handle] = await self._storage.aio.info(handle)
-            except Error as error:
-                if error.kind is not Kind.NOT_FOUND:
-                    raise
-                return None  # removed in the meantime
-        return self._known[handle]
+    async def _claim(self, claimed: str, owner: object) -> Info | Error:
+        try:
+            is_handle = claimed.startswith("/")
+            if owner is None and is_handle and not parse_handle(claimed).is_marked:
+                # Without users, uploads belong to no user, and those by tus have no receipt.
+                claimed = await self._storage.aio.receipt(claimed)
+            return await self._storage.aio.claim(claimed, owner=owner)
+        except Error as error:
+            return error
+
+    async def remove(self, request: Request) -> Response:
+        """Remove files from the list and from the storage."""
+        handles = await _read_strings(request, "handles")
+        for handle in handles:
+            parse_handle(handle)
+            await self._access.check(request, "remove", handle)
+        removed = await run_in_threadpool(self._files.remove, handles)
+        return JSONResponse({"removed": removed})
+
+
+async def _read_strings(request: Request, name: str) -> list[str]:
+    """Return the strings that a JSON body has under a name."""
+    given = (await read_json(request, stall_seconds=30, max_size=MAX_BODY)).get(name)
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise Error(f"{name} must be a list of strings", kind=Kind.ILL_FORMED)
+    if len(given) > MAX_AT_ONCE:
+        raise Error(f"{name} must have at most {MAX_AT_ONCE} items", kind=Kind.TOO_LARGE)
+    return given
 
 
 async def _guard(policy: str, request: Request, answer: RequestResponseEndpoint) -> Response:

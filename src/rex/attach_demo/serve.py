@@ -38,7 +38,9 @@ def main() -> int:
     parser.add_argument(
         "--s3", action="store_true", help="store files on a temporary S3 server (SeaweedFS)"
     )
-    parser.add_argument("--dir", help="store files here (default: a temporary directory)")
+    parser.add_argument(
+        "--dir", help="store files here, and their list beside it (default: temporary)"
+    )
     parser.add_argument(
         "--max-size", default="", help="maximum size of a file, such as 100MB (default: no limit)"
     )
@@ -54,8 +56,13 @@ def main() -> int:
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="rex-demo-"))
             port = _free_port(*([PORT, 0] if options.port is None else [options.port]))
-            kept = _keep_server(options.dir or f"{scratch}/files", port, on_s3=options.s3)
-            settings = {"attach_max_size": options.max_size, **stack.enter_context(kept)}
+            directory = options.dir or f"{scratch}/files"
+            kept = _keep_server(directory, port, on_s3=options.s3)
+            settings = {
+                "attach_max_size": options.max_size,
+                "attach_demo_database": f"{Path(directory).absolute()}.db",
+                **stack.enter_context(kept),
+            }
             file = Path(scratch, "rex.toml")
             _write(file, settings)
             return stack.enter_context(_serving(file, port)).wait()

@@ -2,9 +2,12 @@
 
 import { byId, element, say } from './elements.js'
 import { size } from './format.js'
+import { nameOf } from './names.js'
+import { addFiles } from './queue.js'
 import { LIMIT } from './service.js'
-import { uppy } from './uploader.js'
 import { getDroppedFiles } from './uppy.js'
+
+const REASONS = 5 // listed; of more, the number is enough
 
 export function acceptFiles() {
   if (LIMIT) byId('limit').textContent = `Maximum file size: ${size(LIMIT)}.`
@@ -18,59 +21,56 @@ export function acceptFiles() {
     // An input takes text; office programs add a picture of it to the clipboard.
     if (clipboardData && !target.matches?.('input')) add([...clipboardData.files])
   })
-  acceptDropped()
-  uppy.on('restriction-failed', (file, error) => {
-    const isTooLarge = LIMIT && file?.size > LIMIT
-    refuse(isTooLarge ? `${file.name} is larger than ${size(LIMIT)}.` : error.message)
+  byId('refused-close').addEventListener('click', () => {
+    byId('refused').hidden = true
+    byId('files').focus()
   })
+  acceptDropped()
   showConnection()
 }
 
+// The whole window takes files: the browser would replace the page with one dropped beside a zone.
 function acceptDropped() {
-  const zone = byId('drop')
   const brings = ({ dataTransfer }) => dataTransfer.types.includes('Files')
-  // The browser would replace the page with a file dropped outside the zone.
+  const cover = (isOver) => {
+    byId('over').hidden = !isOver
+  }
   addEventListener('dragover', (event) => {
     if (!brings(event)) return
     event.preventDefault()
-    zone.classList.add('over')
+    cover(true)
   })
   addEventListener('dragleave', ({ relatedTarget }) => {
-    if (!relatedTarget) zone.classList.remove('over')
+    if (!relatedTarget) cover(false)
   })
   addEventListener('drop', async (event) => {
     if (!brings(event)) return
     event.preventDefault()
-    zone.classList.remove('over')
+    cover(false)
     const reasons = []
-    const logDropError = ({ message }) => reasons.push(message)
-    add(await getDroppedFiles(event.dataTransfer, { logDropError }))
-    reasons.forEach(refuse)
+    const logDropError = ({ message }) => reasons.push([message])
+    add(await getDroppedFiles(event.dataTransfer, { logDropError }), reasons)
   })
 }
 
-function add(files) {
-  if (files.length === 0) return
-  byId('refused').hidden = true
-  byId('refused').replaceChildren()
-  try {
-    uppy.addFiles(
-      files.map((file) => ({
-        name: file.name,
-        type: file.type,
-        data: file,
-        meta: { relativePath: file.relativePath || file.webkitRelativePath || null },
-      })),
-    )
-  } catch (error) {
-    refuse(error.message)
-  }
+function add(files, reasons = []) {
+  if (files.length + reasons.length === 0) return
+  const refused = addFiles(files)
+  showRefused([...reasons, ...refused.map((upload) => [nameOf(upload.name), why(upload)])])
 }
 
-function refuse(reason) {
-  byId('refused').append(element('li', {}, reason))
-  byId('refused').hidden = false
-  say(reason)
+function why(upload) {
+  return LIMIT && upload.size > LIMIT
+    ? ` is larger than ${size(LIMIT)} (${size(upload.size)}).`
+    : ' is already being uploaded.'
+}
+
+function showRefused(reasons) {
+  const rows = reasons.slice(0, REASONS).map((reason) => element('li', {}, ...reason))
+  if (reasons.length > REASONS) rows.push(element('li', {}, `And ${reasons.length - REASONS} more.`))
+  byId('refused').hidden = rows.length === 0
+  byId('refused').querySelector('ul').replaceChildren(...rows)
+  for (const row of rows) say(row.textContent)
 }
 
 function showConnection() {

@@ -1,5 +1,7 @@
 // Create elements, and find those of the page.
 
+const SVG = 'http://www.w3.org/2000/svg'
+
 // Children are text nodes: a name from a user is never parsed as HTML.
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag)
@@ -9,6 +11,16 @@ export function element(tag, properties = {}, ...children) {
   }
   made.append(...children)
   return made
+}
+
+// A drawing of lines in a square of 24 by 24.
+export function icon(lines) {
+  const drawing = document.createElementNS(SVG, 'svg')
+  drawing.setAttribute('viewBox', '0 0 24 24')
+  drawing.setAttribute('aria-hidden', 'true')
+  drawing.append(document.createElementNS(SVG, 'path'))
+  drawing.firstChild.setAttribute('d', lines)
+  return drawing
 }
 
 export const byId = (id) => document.getElementById(id)

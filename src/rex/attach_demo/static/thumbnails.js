@@ -1,7 +1,9 @@
-// Thumbnails of images, rendered in the browser; file extensions for other files.
+// Thumbnails of images, rendered in the browser; pictures of their kind for other files.
 
 import { element } from './elements.js'
 import { extension } from './format.js'
+import { icon } from './icons.js'
+import { kindOf } from './kinds.js'
 import { urlOf } from './service.js'
 
 const SIDE = 96 // pixels
@@ -20,7 +22,9 @@ const seen = new IntersectionObserver((entries) => {
 export const isImage = (file) => TYPES.includes(file.content_type)
 
 export function thumbnail(file) {
-  const box = element('div', { className: 'thumb', ariaHidden: 'true' }, extension(file.name))
+  const [, picture] = kindOf(file.content_type)
+  const content = [icon(picture), element('span', {}, extension(file.name))]
+  const box = element('div', { className: `thumb ${picture}`, ariaHidden: 'true' }, ...content)
   if (isImage(file) && file.size <= LARGEST) {
     files.set(box, file)
     seen.observe(box)
@@ -41,6 +45,6 @@ async function draw(box, file) {
     image.close()
     box.replaceChildren(canvas)
   } catch {
-    // The file is not an image, despite its type; the extension stays.
+    // The file is not an image, despite its type; the picture stays.
   }
 }

@@ -6,6 +6,11 @@ import { size } from './format.js'
 const UPLOADS = 50 // uploads listed; older ones count only in the totals
 const REQUESTS = 40 // requests listed per upload
 
+const { server } = document.body.dataset
+byId('route').textContent = server
+  ? `Uploads go directly from your browser to the S3 server at ${new URL(server).host}.`
+  : 'Uploads go to this application, which stores them in a directory.'
+
 const uploads = new Map()
 const seen = { asked: 0, askedBytes: 0, bytes: 0 }
 
@@ -39,7 +44,6 @@ function begin(id, name) {
   const row = element('li', {}, element('span', { className: 'name' }, name), where, list, more)
   uploads.set(id, { requests: 0, hosts: new Set(), row, where, list, more })
   byId('traffic-uploads').prepend(row)
-  byId('traffic').hidden = false
   if (uploads.size <= UPLOADS) return
   const [[oldest, { row: last }]] = uploads
   last.remove()
@@ -47,7 +51,6 @@ function begin(id, name) {
 }
 
 function showText() {
-  const { server } = document.body.dataset
   byId('traffic-text').textContent = server
     ? `${size(seen.bytes)} went directly from this browser to ${server}. The application only ` +
       `answered ${seen.asked} requests for links and lists, ${size(seen.askedBytes)} of JSON.`

@@ -1,164 +1,177 @@
-// The running uploads: a row for each, and the total.
+// The running uploads: rows for those that move, the number of the rest, and the total.
 
-import { byId, element, say } from './elements.js'
-import { duration, size } from './format.js'
+import { byId, say } from './elements.js'
+import { duration, percent } from './format.js'
+import { nameOf } from './names.js'
+import * as queue from './queue.js'
 import { handleOf } from './service.js'
-import { cancel, isLost, isWaiting, pause, resume, retry, uppy } from './uploader.js'
+import { noteStored } from './traffic.js'
+import { change, makeRow, meter, stateOf } from './upload-row.js'
 
 const EVERY = 250 // milliseconds between updates
-const MEMORY = 3000 // milliseconds over which the speed is averaged
+const WAITING = 10 // rows for uploads that wait
+const UNDO = 5000 // milliseconds in which uploads that were cancelled can be brought back
+const STOPPED = 20 // rows for uploads that are paused or have failed
+const { title } = document
 
 const rows = new Map()
-const finished = { bytes: 0, count: 0 }
 let speedOfAll = meter()
 let ticking = 0
+let frame = 0
+let undoing = 0
 
 export function showUploads(onStored) {
-  uppy.on('files-added', watch)
-  uppy.on('restored', watch)
-  uppy.on('file-removed', ({ id }) => leave(id))
-  uppy.on('upload-success', (file, response) => {
-    finished.bytes += file.size
-    finished.count += 1
-    say(`${file.name} stored`)
-    onStored(handleOf(response))
+  queue.watchQueue({
+    changed: showSoon,
+    stored(upload, response) {
+      say(`${upload.name} stored`)
+      noteStored(upload)
+      onStored(handleOf(response))
+    },
+    failed: (upload) => say(`${upload.name}: ${stateOf(upload, 0)}`),
   })
-  uppy.on('upload-error', (file) => say(`${file.name}: ${stateOf(uppy.getFile(file.id), 0)}`))
   byId('pause-all').addEventListener('click', () => {
-    const isPaused = isAllPaused()
-    const act = isPaused ? resume : pause
-    for (const file of ready()) if (Boolean(file.isPaused) === isPaused) act(file.id)
+    if (queue.isAllPaused()) queue.resumeAll()
+    else queue.pauseAll()
     show()
   })
-  byId('cancel-all').addEventListener('click', () => {
-    for (const { id } of uppy.getFiles()) cancel(id)
-    byId('files').focus()
+  byId('retry-all').addEventListener('click', () => {
+    queue.retryAll()
+    byId('pause-all').focus()
   })
+  byId('cancel-all').addEventListener('click', () => {
+    cancel([...queue.others.values(), ...queue.waiting.values()])
+  })
+  byId('undo').addEventListener('click', () => {
+    queue.undoCancel()
+    show()
+    byId('cancel-all').focus()
+  })
+  byId('undo-close').addEventListener('click', forgetCancelled)
 }
 
-// Uploads that can be paused.
-const ready = () => uppy.getFiles().filter((file) => !file.error && !file.isGhost)
-const isAllPaused = () => ready().every((file) => file.isPaused)
-const sent = (file) => file.progress.bytesUploaded || 0
-
-// Update periodically while there are uploads, so that the speed also drops when they stall.
-function watch() {
-  ticking ||= setInterval(show, EVERY)
+function cancel(uploads) {
+  queue.cancel(uploads)
+  const text = uploads.length === 1 ? uploads[0].name : `${uploads.length} uploads`
+  const name = uploads.length === 1 ? nameOf(text, { lines: 1 }) : text
+  byId('cancelled').firstElementChild.replaceChildren(name, ' cancelled')
+  say(`${text} cancelled`)
   show()
+  if (byId('uploading').hidden) byId('undo').focus()
+  clearTimeout(undoing)
+  undoing = setTimeout(expire, UNDO)
+}
+
+// The message stays while the pointer or the user's focus is in it.
+function expire() {
+  const message = byId('cancelled')
+  if (message.matches(':hover') || message.querySelector(':focus-visible')) {
+    undoing = setTimeout(expire, UNDO)
+  } else forgetCancelled()
+}
+
+function forgetCancelled() {
+  if (byId('cancelled').contains(document.activeElement)) byId('files').focus()
+  queue.finishCancel()
+}
+
+// At most once for each frame, however many uploads change; not at all in a hidden tab.
+function showSoon() {
+  frame ||= requestAnimationFrame(show)
+  // Update periodically while there are uploads: their speed also drops when they stall.
+  ticking ||= setInterval(show, EVERY)
 }
 
 function show() {
-  const files = uppy.getFiles()
-  for (const file of files) {
-    if (!rows.has(file.id)) {
-      rows.set(file.id, makeRow(file.id))
-      byId('uploads').append(rows.get(file.id))
-    }
-    rows.get(file.id).show(file)
-  }
-  byId('uploading').hidden = files.length === 0
-  showTotal(files)
-  if (files.length > 0) return
+  cancelAnimationFrame(frame)
+  frame = 0
+  const { shown, rest } = choose()
+  place(shown)
+  const isEmpty = shown.length === 0
+  byId('uploading').hidden = isEmpty
+  byId('rest').hidden = rest === ''
+  change(byId('rest'), rest)
+  byId('cancelled').hidden = queue.countCancelled() === 0
+  showTotal(isEmpty)
+  if (!isEmpty) return
   clearInterval(ticking)
   ticking = 0
 }
 
-// Remove a row; move the focus from it to the next row.
-function leave(id) {
-  const row = rows.get(id)
-  if (!row) return
-  if (row.contains(document.activeElement)) {
-    const other = row.nextElementSibling ?? row.previousElementSibling
-    const place = other?.querySelector('button:not([hidden])') ?? byId('files')
-    place.focus()
+// Return the uploads that have rows, and words for the others.
+function choose() {
+  const others = [...queue.others.values()]
+  const stopped = others.filter(({ state }) => state !== 'active' && state !== 'lost')
+  const left = new Set(stopped.slice(STOPPED))
+  const shown = others.filter((upload) => !left.has(upload))
+  for (const upload of queue.waiting.values()) {
+    if (shown.length >= others.length - left.size + WAITING) break
+    shown.push(upload)
   }
-  row.remove()
-  rows.delete(id)
-  show()
+  const failed = [...left].filter(({ state }) => state === 'failed').length
+  const counts = [
+    [failed, 'failed'],
+    [left.size - failed, 'paused'],
+    [others.length + queue.waiting.size - shown.length - left.size, queue.waitingState()],
+  ]
+  const words = counts.filter(([count]) => count > 0).map((pair) => pair.join(' '))
+  return { shown, rest: words.length > 0 ? `and ${words.join(', ')}` : '' }
 }
 
-function showTotal(files) {
-  if (files.length === 0) {
-    Object.assign(finished, { bytes: 0, count: 0 })
+// Rows that remain are left in place; the focus moves from a row that goes to the next.
+function place(uploads) {
+  const list = byId('uploads')
+  const kept = new Set(uploads.map(({ key }) => key))
+  let isLost = false
+  for (const [key, row] of rows) {
+    if (kept.has(key)) continue
+    isLost ||= row.contains(document.activeElement)
+    const next = isLost && (row.nextElementSibling ?? row.previousElementSibling)
+    row.remove()
+    rows.delete(key)
+    if (!isLost) continue
+    const place = next?.querySelector('button:not([hidden])') ?? byId('files')
+    place.focus()
+    isLost = false
+  }
+  uploads.forEach((upload, index) => {
+    if (!rows.has(upload.key)) rows.set(upload.key, makeRow(upload, (one) => cancel([one])))
+    const row = rows.get(upload.key)
+    if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null)
+    row.show(upload)
+  })
+}
+
+function showTotal(isEmpty) {
+  if (isEmpty) {
     speedOfAll = meter()
+    showTitle(title)
     return
   }
-  const all = files.reduce((sum, file) => sum + file.size, finished.bytes)
-  const done = files.reduce((sum, file) => sum + sent(file), finished.bytes)
-  const count = finished.count + files.length
-  const isPaused = ready().length > 0 && isAllPaused()
-  const state = isPaused ? ', paused' : pace(speedOfAll(done), all - done)
-  byId('total-text').textContent =
-    count > 1 ? `${finished.count} of ${count} files, ${size(done)} of ${size(all)}${state}` : ''
-  byId('total').hidden = count === 1
-  byId('total').value = all ? done / all : 0
-  byId('pause-all').hidden = ready().length === 0
-  byId('pause-all').textContent = isPaused ? 'Resume all' : 'Pause all'
+  const { files, done, cost, left, share } = queue.progress()
+  const canPause = queue.canPause()
+  const isPaused = canPause && queue.isAllPaused()
+  const isAway = queue.isServerAway()
+  const failed = queue.countFailed()
+  const speed = speedOfAll(cost)
+  const states = []
+  if (files > 1) states.push(`${done} of ${files} done`)
+  if (files > 1 && failed > 0) states.push(`${failed} failed`)
+  if (canPause) states.push(percent(share))
+  if (isAway) states.push('Waiting for the server …')
+  else if (isPaused) states.push('paused')
+  else if (speed >= 1) states.push(`${duration(left / speed)} left`)
+  change(byId('total-text'), states.join(' · '))
+  byId('uploading').classList.toggle('away', isAway)
+  byId('total').hidden = files === 1
+  byId('total').value = share
+  showTitle(canPause ? `${percent(share)} · ${title}` : title)
+  byId('pause-all').hidden = !canPause
+  change(byId('pause-all'), isPaused ? 'Resume all' : 'Pause all')
+  byId('retry-all').hidden = failed < 2
 }
 
-function pace(speed, left) {
-  return speed < 1 ? '' : `, ${size(speed)}/s, ${duration(left / speed)} left`
-}
-
-function makeRow(id) {
-  const name = element('span', { className: 'name' })
-  const detail = element('span', { className: 'detail' })
-  const bar = element('progress', { className: 'wide', max: 1, value: 0 })
-  const button = (onclick) => element('button', { type: 'button', onclick })
-  const pausing = button(() => (uppy.getFile(id).isPaused ? resume(id) : pause(id)))
-  const retrying = button(() => {
-    retry(id)
-    show()
-    pausing.focus()
-  })
-  const cancelling = button(() => cancel(id))
-  const actions = element('div', { className: 'actions' }, pausing, retrying, cancelling)
-  const row = element('li', {}, element('div', {}, name, ' ', detail), actions, bar)
-  const speedOf = meter()
-  row.show = (file) => {
-    name.textContent = file.name
-    detail.textContent = stateOf(file, speedOf(sent(file)))
-    bar.value = file.size ? sent(file) / file.size : 0
-    bar.ariaLabel = file.name
-    row.classList.toggle('failed', Boolean(file.error) && !isLost(file))
-    pausing.hidden = Boolean(file.error || file.isGhost)
-    retrying.hidden = !file.error || Boolean(file.isGhost)
-    for (const [made, label] of [
-      [pausing, file.isPaused ? 'Resume' : 'Pause'],
-      [retrying, 'Retry'],
-      [cancelling, 'Cancel'],
-    ]) {
-      made.textContent = label
-      made.ariaLabel = `${label} ${file.name}`
-    }
-  }
-  return row
-}
-
-// Return a function that computes the speed in bytes per second over the last few seconds.
-function meter() {
-  let samples = []
-  return (done) => {
-    const now = performance.now()
-    samples = [...samples.filter(({ time }) => now - time < MEMORY), { time: now, done }]
-    const [first] = samples
-    return now === first.time ? 0 : Math.max(0, ((done - first.done) * 1000) / (now - first.time))
-  }
-}
-
-function stateOf(file, speed) {
-  const part = `${size(sent(file))} of ${size(file.size)}`
-  if (file.isGhost) return `${part}. Choose this file again to resume the upload.`
-  if (isLost(file)) return `${part}. Connection lost; retrying automatically.`
-  if (file.error) return `Failed: ${reason(file.error)}`
-  if (file.isPaused) return `${part}, paused`
-  if (isWaiting(file)) return `${size(file.size)}, waiting`
-  if (file.size > 0 && sent(file) >= file.size) return `${size(file.size)}, storing …`
-  return part + pace(speed, file.size - sent(file))
-}
-
-// tus wraps the detail from the application in a technical text.
-function reason(error) {
-  const [, detail] = /"detail":("(?:[^"\\]|\\.)*")/.exec(error) ?? []
-  return detail ? JSON.parse(detail) : error
+// The browser tells its other processes of each title.
+function showTitle(text) {
+  if (document.title !== text) document.title = text
 }
