@@ -93,15 +93,15 @@ bench: $(BENCH)/.ready  ## Compare performance with alternatives, in a few minut
 	@$(BENCH)/bin/python benchmarks/bench.py $(CASES)
 
 .PHONY: bench-full
-bench-full: $(BENCH)/.ready  ## Compare until the figures are reliable (an hour), and write docs/benchmarks.md.
-	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/benchmarks.md
+bench-full: $(BENCH)/.ready  ## Compare until the figures are reliable (an hour), and write docs/project/benchmarks.md.
+	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/project/benchmarks.md
 
 .PHONY: screenshot
 screenshot: $(VENV)/.ready $(PAGE)  ## Regenerate the picture in the README (needs Chromium).
 	@PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
 .PHONY: reference
-reference: $(VENV)/.ready  ## Generate docs/cli.md and docs/settings.md from the code.
+reference: $(VENV)/.ready  ## Generate the pages of docs/reference that come from the code.
 	@$(BIN)/python docs/make_reference.py
 
 .PHONY: lint

@@ -15,7 +15,7 @@ from rex.core import package as packages
 from rex.core.command import root
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
+DOCS = ROOT / "docs" / "reference"
 PAGES = {"README.md": ROOT, "cli.md": DOCS, "http.md": DOCS, "settings.md": DOCS}
 
 
