@@ -85,7 +85,7 @@ class Printing(PythonEvaluator):
 
 pytest_collect_file = Sybil(
     parsers=[CodeBlockParser("python", Printing()), SkipParser()],
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/*/*.md", "docs/*/*/*.md"],
     fixtures=["place_of_an_example"],
 ).pytest()
 

@@ -1,8 +1,8 @@
 """Make the pages that are generated from the code: ``make reference``.
 
-Below docs/reference, cli.md has the ``--help`` of each command, settings.md each declared setting
-and http.md the routes of the service; README.md has the abilities of each backend. With a directory
-as argument, the pages are written there.
+Below docs/reference, cli.md has the ``--help`` of each command, settings.md each declared setting,
+http.md the routes of the service and requests.md each of its requests; README.md has the abilities
+of each backend. With a directory as argument, the pages are written there.
 """
 
 # ruff: noqa: INP001 - a script
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from make_requests import requests_reference
 from rex.attach import open_storage
 from rex.attach.backend.abilities import LinkSigner
 from rex.attach.backend.multipart import Multipart
@@ -108,6 +109,7 @@ def main() -> None:
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else REFERENCE
     (directory / "cli.md").write_text(CLI + command_reference(), "utf-8")
     (directory / "settings.md").write_text(SETTINGS + settings_reference(), "utf-8")
+    (directory / "requests.md").write_text(requests_reference(), "utf-8")
     http = fill((REFERENCE / "http.md").read_text("utf-8"), "routes", route_table())
     (directory / "http.md").write_text(http, "utf-8")
     readme = fill(README.read_text("utf-8"), "backends", backend_table())

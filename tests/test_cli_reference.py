@@ -16,7 +16,13 @@ from rex.core.command import root
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "reference"
-PAGES = {"README.md": ROOT, "cli.md": DOCS, "http.md": DOCS, "settings.md": DOCS}
+PAGES = {
+    "README.md": ROOT,
+    "cli.md": DOCS,
+    "http.md": DOCS,
+    "requests.md": DOCS,
+    "settings.md": DOCS,
+}
 
 
 @pytest.fixture(scope="module")

@@ -132,8 +132,8 @@ class Reader:
                 command = command.replace(there, here)
             command = command.replace(PORT, str(self.port))
             if command == _S3:
-                lines = environment(self._settings).items()
-                self._run("\n".join(f"export {name}={value}" for name, value in lines))
+                for name, value in self._settings.items():
+                    self._run(f"export {name.upper()}={value}")
             elif command.startswith("pip install "):
                 _check_installed(shlex.split(command)[2:])
             elif _SERVER.match(command):
