@@ -5,8 +5,6 @@ http.md the routes of the service and requests.md each of its requests; README.m
 of each backend. With a directory as argument, the pages are written there.
 """
 
-# ruff: noqa: INP001 - a script
-
 from __future__ import annotations
 
 import sys

@@ -1,7 +1,5 @@
 """The page of the requests that the service answers, each with a command for curl."""
 
-# ruff: noqa: INP001 - a script
-
 from __future__ import annotations
 
 import json
@@ -22,9 +20,9 @@ REQUESTS = """\
 
 <!-- Generated from the code by `make reference`. Do not edit. -->
 
-Every request of [the service](http.md), as its OpenAPI description at `/attach/openapi.json` has it. The commands need
-variables: the address of the service and the handle of an attachment, as here; and, where they are used, the `TOKEN`, `KEY`,
-`UPLOAD_ID` or `RECEIPT` of an earlier response.
+Every request of [the service](http.md), as its OpenAPI description at `/attach/openapi.json` has it.
+The commands need variables: the address of the service and the handle of an attachment, as here;
+and, where they are used, the `TOKEN`, `KEY`, `UPLOAD_ID` or `RECEIPT` of an earlier response.
 
 ```console
 $ ATTACH=http://127.0.0.1:8000/attach

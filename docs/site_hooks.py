@@ -4,8 +4,6 @@ The pages also work where a forge shows them: their links lead to files of the r
 their diagrams are the text of Mermaid.
 """
 
-# ruff: noqa: INP001 - a script
-
 from __future__ import annotations
 
 import hashlib
