@@ -20,7 +20,7 @@ REQUESTS = """\
 
 <!-- Generated from the code by `make reference`. Do not edit. -->
 
-Every request of [the service](http.md), as its OpenAPI description at `/attach/openapi.json` has it.
+Every request of [the service](http.md), as its OpenAPI description (`/attach/openapi.json`) has it.
 The commands need variables: the address of the service and the handle of an attachment, as here;
 and, where they are used, the `TOKEN`, `KEY`, `UPLOAD_ID` or `RECEIPT` of an earlier response.
 

@@ -1,7 +1,8 @@
 """Applications of several frameworks that mount the service at /attach, for `test_hosts.py`.
 
-The examples of `docs/how-to/embedding.md` make those of Django and Flask. They keep attachments where
-the environment variable HOST_STORAGE says; the user is the one whom the header ``X-User`` names.
+The examples of `docs/how-to/embedding.md` make those of Django and Flask. They keep attachments
+where the environment variable HOST_STORAGE says; the user is the one whom the header ``X-User``
+names.
 """
 
 from __future__ import annotations
