@@ -113,6 +113,11 @@ docs: $(SITE)/.ready  ## Build the documentation site in build/site; a warning, 
 	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet
 	@$(PYTHON) tools/check_site.py build/site
 
+.PHONY: docs-version
+docs-version: $(SITE)/.ready  ## Add the site of VERSION to the local branch gh-pages, where readers choose a version.
+	@PATH="$(SITE)/bin:$$PATH" NO_MKDOCS_2_WARNING=1 mike deploy --update-aliases $(or $(VERSION),$(error VERSION is missing)) latest
+	@PATH="$(SITE)/bin:$$PATH" mike set-default latest
+
 .PHONY: docs-serve
 docs-serve: $(SITE)/.ready  ## Serve the documentation site until Ctrl-C, and build it again when a page changes.
 	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs serve
