@@ -12,7 +12,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from browser.media import pdf, png, wav
 from browser.page import BUCKET, Visit, demo_on_s3
-from browser.rig import CHROMIUM
+from browser.rig import launch
 from rex.attach_demo.seaweedfs import SeaweedFS
 
 MIB = 1024 * 1024
@@ -38,8 +38,7 @@ def main() -> None:
             for name, size in {"film.mov": 150 * MIB, "recording.flac": 24 * MIB}.items():
                 uploads.append(Path(directory, name))
                 uploads[-1].write_bytes(bytes(size))
-            options = ["--no-sandbox"]  # which it needs for root
-            chromium = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+            chromium = launch(driver)
             page = chromium.new_page(viewport={"width": 1000, "height": 900})
             visit = Visit(page, demo)
             visit.open()

@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 import attach.azure_storage
 import attach.gcs_storage
@@ -14,7 +14,7 @@ import attach.s3_storage
 from attach.fake_gcs import FakeGCS
 from attach.v4_cases import KEY_FILE
 from browser.page import BUCKET, Demo, Visit, demo_on_directory, demo_on_s3
-from browser.rig import BUNDLES, CHROMIUM, HERE, PlainServer, serving_pages
+from browser.rig import BUNDLES, CHROMIUM, HEADLESS_SHELL, HERE, PlainServer, launch, serving_pages
 from programs import BIN, run
 
 if TYPE_CHECKING:
@@ -33,14 +33,16 @@ if TYPE_CHECKING:
 NEED_CHROMIUM = [path.name for path in HERE.glob("test_*.py") if path.name != "test_rig.py"]
 collect_ignore = [] if CHROMIUM else NEED_CHROMIUM
 
+# A machine that has other things to do as well is no failure.
+expect.set_options(timeout=60_000)
+
 
 # For a module and no longer: while it runs, nothing else in the process can use asyncio.
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Run Chromium without a window."""
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """Run the browser that the module names as its `PROGRAM`, or else the smaller one."""
     with sync_playwright() as playwright:
-        options = ["--no-sandbox"]  # which it needs for root
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield launch(playwright, program=getattr(request.module, "PROGRAM", HEADLESS_SHELL))
 
 
 @pytest.fixture

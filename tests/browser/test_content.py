@@ -14,7 +14,7 @@ from playwright.sync_api import Error as BrowserError
 
 from browser.media import frames, pdf, png, wav, webm
 from browser.page import READER
-from browser.rig import PlainServer
+from browser.rig import CHROMIUM, PlainServer
 from browser.traps import STYLESHEET, TRAPS
 from rex.attach.backends.local.storage import LocalStorage
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     Kind = tuple[Served, Storage]
 
 pytestmark = pytest.mark.long
+
+PROGRAM = CHROMIUM  # which has a reader of PDF
 
 PATIENCE = 30
 """Seconds after which nothing more is expected of a browser."""

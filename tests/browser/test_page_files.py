@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from browser.media import frames, pdf, png, wav, webm
 from browser.page import DROP, READER, Visit, demo_on_directory, demo_on_s3
+from browser.rig import CHROMIUM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 pytestmark = pytest.mark.long
+
+PROGRAM = CHROMIUM  # which has a reader of PDF
 
 SECONDS = 16
 """The length of the video, in frames as well."""

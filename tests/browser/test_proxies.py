@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from browser.rig import CHROMIUM
+from browser.rig import launch
 from proxies import HERE, LEFT_OUT, NAME, Deployment, deployed
 from served import HOST
 
@@ -70,8 +70,7 @@ async (service) => {
 def browser() -> Iterator[Browser]:
     """Run Chromium, to which a host name is this machine, but not a trustworthy one."""
     with sync_playwright() as playwright:
-        options = ["--no-sandbox", f"--host-resolver-rules=MAP {NAME} {HOST}"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield launch(playwright, f"--host-resolver-rules=MAP {NAME} {HOST}")
 
 
 def on_page(browser: Browser, deployment: Deployment, script: str, given: Any) -> Any:

@@ -42,7 +42,8 @@ class Package(NamedTuple):
     commands: str | None = None
     """``module:object`` of a click command, mounted on `rex` under the name's last part."""
     routes: str | None = None
-    """``module:object`` of the HTTP routes."""
+    """``module:function`` that is called with the application and returns the ASGI application of
+    the package's routes."""
     metrics: str | None = None
     """``module:function`` that adds metrics to prometheus_client's registry; `rex serve --metrics`
     calls it once in each process."""

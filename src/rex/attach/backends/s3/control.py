@@ -6,30 +6,25 @@ botocore sends the requests; its import takes a third of a second, so the first 
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
-import logging
 import os
-import ssl
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rex.attach.backend.multipart import MAX_PARTS, Part
-from rex.attach.backends.objects.connection import CONNECT_SECONDS, proxy_for
 from rex.attach.backends.objects.requests import Listed, ServerFailure, retry
+from rex.attach.backends.s3.client import make_client
 from rex.attach.backends.s3.codes import CONTROL_CODES
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Iterator, Mapping, Sequence
 
     from rex.attach.backends.s3.credentials import CredentialsProvider
 
 __all__ = ["Found", "Kept", "S3Control", "S3Failure"]
-
-SIGNING_LOGGERS = ("botocore.auth", "botocore.endpoint")
-"""Loggers of botocore that log signatures at DEBUG; here, only if configured by name."""
 
 PASSING = frozenset(
     {
@@ -299,84 +294,16 @@ class S3Control:
         # client; the last client stays.
         process, client = self._made
         if process != os.getpid():
-            client = self._make_client()
+            client = make_client(
+                self._endpoint,
+                self._region,
+                self._credentials,
+                addressing=self._addressing,
+                certificates=self._certificates,
+                timeout=self.timeout,
+            )
             self._made = (os.getpid(), client)
         return client
-
-    def _make_client(self) -> Any:
-        for name in SIGNING_LOGGERS:
-            logger = logging.getLogger(name)
-            if logger.level == logging.NOTSET:
-                logger.setLevel(logging.INFO)
-        from botocore.config import Config
-        from botocore.parsers import ResponseParserFactory
-        from botocore.session import Session
-
-        # Ignore the environment and the files of AWS, which could override our settings.
-        defaults = {
-            name: (None, None, default, None)
-            for name, (_, _, default, _) in Session.SESSION_VARIABLES.items()
-        }
-        files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
-        session = Session(session_vars=defaults | files)
-        session.register_component("credential_provider", _Provider(self._credentials))
-        parsers = ResponseParserFactory()
-        parsers.set_parser_defaults(timestamp_parser=_parse_time)
-        session.register_component("response_parser_factory", parsers)
-        proxy = proxy_for(self._endpoint)
-        config = Config(
-            signature_version="s3v4",
-            connect_timeout=min(CONNECT_SECONDS, self.timeout),
-            read_timeout=self.timeout,
-            retries={"mode": "standard", "total_max_attempts": 1},
-            proxies={} if proxy is None else {"http": proxy, "https": proxy},
-            s3={
-                "addressing_style": self._addressing,
-                "us_east_1_regional_endpoint": "regional",
-            },
-            use_dualstack_endpoint=False,
-            use_fips_endpoint=False,
-            # Not every server supports the checksums that botocore would add.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            user_agent="rex-attach",
-        )
-        client = session.create_client(
-            "s3",
-            region_name=self._region,
-            endpoint_url=self._endpoint,
-            verify=self._certificates or ssl.get_default_verify_paths().cafile,
-            config=config,
-        )
-        client.meta.events.register_last("before-parameter-build.s3", _stay)
-        return client
-
-
-def _stay(context: dict[str, Any], **_: object) -> None:
-    """Mark the request as redirected, so that botocore follows no redirect."""
-    context.setdefault("s3_redirect", {})["redirected"] = True
-
-
-class _Provider:
-    """The provider from which botocore gets the credentials."""
-
-    def __init__(self, credentials: CredentialsProvider) -> None:
-        self._credentials = credentials
-
-    def load_credentials(self) -> Any:
-        from botocore.credentials import Credentials, ReadOnlyCredentials
-
-        ours = self._credentials
-
-        class Current(Credentials):  # type: ignore[misc]  # botocore has no types
-            """Credentials that are looked up for each request."""
-
-            def get_frozen_credentials(self) -> ReadOnlyCredentials:
-                now = ours()
-                return ReadOnlyCredentials(now.access_key, now.secret_key, now.session_token)
-
-        # These two arguments are never used.
-        return Current("", "")
 
 
 @contextmanager
@@ -404,14 +331,3 @@ def _is_of_network(failure: Exception) -> bool:
 
     passing = (HTTPClientError, NoConnection, ResponseParserError)
     return isinstance(failure, passing) and not isinstance(failure, SSLError)
-
-
-def _parse_time(text: str) -> datetime.datetime:
-    """Parse a time; the parser of botocore would take most of the time of a listing."""
-    try:
-        return datetime.datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        from botocore.utils import parse_timestamp
-
-        parsed: datetime.datetime = parse_timestamp(text)
-        return parsed
