@@ -110,7 +110,7 @@ $(SITE)/.ready: docs/requirements.txt
 
 .PHONY: docs
 docs: $(SITE)/.ready  ## Build the documentation site in build/site; a warning, such as a broken link, is an error.
-	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build
 	@$(PYTHON) tools/check_site.py build/site
 
 .PHONY: docs-version
