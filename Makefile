@@ -109,15 +109,37 @@ bench: $(BENCH)/.ready  ## Compare performance with alternatives, in a few minut
 	@$(BENCH)/bin/python benchmarks/bench.py $(CASES)
 
 .PHONY: bench-full
-bench-full: $(BENCH)/.ready  ## Compare until the figures are reliable (an hour), and write docs/benchmarks.md.
-	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/benchmarks.md
+bench-full: $(BENCH)/.ready  ## Compare until the figures are reliable (an hour), and write docs/project/benchmarks.md.
+	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/project/benchmarks.md
 
 .PHONY: screenshot
 screenshot: $(VENV)/.ready $(PAGE)  ## Regenerate the picture in the README (needs Chromium).
 	@PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
+SITE := .venv-docs
+
+$(SITE)/.ready: docs/requirements.txt
+	@echo 'Setting up $(SITE), with MkDocs ...'
+	@$(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
+	@touch $@
+
+.PHONY: docs
+docs: $(SITE)/.ready  ## Build the documentation site in build/site; a warning, such as a broken link, is an error.
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build
+	@$(PYTHON) tools/check_site.py build/site
+
+.PHONY: docs-version
+docs-version: $(SITE)/.ready  ## Add the site of VERSION to the local branch gh-pages, where readers choose a version.
+	@PATH="$(SITE)/bin:$$PATH" NO_MKDOCS_2_WARNING=1 mike deploy --update-aliases $(or $(VERSION),$(error VERSION is missing)) latest
+	@PATH="$(SITE)/bin:$$PATH" mike set-default latest
+
+.PHONY: docs-serve
+docs-serve: $(SITE)/.ready  ## Serve the documentation site until Ctrl-C, and build it again when a page changes.
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs serve
+
 .PHONY: reference
-reference: $(VENV)/.ready  ## Generate docs/cli.md and docs/settings.md from the code.
+reference: $(VENV)/.ready  ## Generate the pages of docs/reference that come from the code.
 	@$(BIN)/python docs/make_reference.py
 
 .PHONY: lint
@@ -156,6 +178,9 @@ lock: $(VENV)/.ready  ## Upgrade the pinned versions of all dependencies (needs 
 	uv pip compile --quiet --universal --python-version 3.11 --extra demo --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file benchmarks/peers.txt pyproject.toml benchmarks/peers.in
+	uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--output-file docs/requirements.txt docs/requirements.in
 	uv pip compile --quiet --universal --python-version 3.11 --extra azure --extra cdn --extra checks --extra demo --extra django --extra fastapi --extra flask \
 		--extra gcs --extra metrics --extra sql --extra zip \
 		--resolution lowest-direct --no-annotate --no-header --output-file .lowest.txt pyproject.toml

@@ -1,4 +1,4 @@
-"""The report of a benchmark run: ``docs/benchmarks.md`` and its plots."""
+"""The report of a benchmark run: ``docs/project/benchmarks.md`` and its plots."""
 
 from __future__ import annotations
 

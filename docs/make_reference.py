@@ -1,11 +1,9 @@
 """Make the pages that are generated from the code: ``make reference``.
 
-docs/cli.md has the ``--help`` of each command, docs/settings.md each declared setting, docs/http.md
-the routes of the service, and README.md the abilities of each backend. With a directory as
-argument, the pages are written there.
+Below docs/reference, cli.md has the ``--help`` of each command, settings.md each declared setting,
+http.md the routes of the service and requests.md each of its requests; README.md has the abilities
+of each backend. With a directory as argument, the pages are written there.
 """
-
-# ruff: noqa: INP001 - a script
 
 from __future__ import annotations
 
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from make_requests import requests_reference
 from rex.attach import open_storage
 from rex.attach.backend.abilities import LinkSigner
 from rex.attach.backend.multipart import Multipart
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from rex.core import Package, Setting
 
 DOCS = Path(__file__).parent
+REFERENCE = DOCS / "reference"
 README = DOCS.parent / "README.md"
 NONE = "–"  # noqa: RUF001 - a dash, as in the other pages
 WIDTH = 80
@@ -104,10 +104,11 @@ NEEDS = {
 
 def main() -> None:
     """Write the pages."""
-    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else REFERENCE
     (directory / "cli.md").write_text(CLI + command_reference(), "utf-8")
     (directory / "settings.md").write_text(SETTINGS + settings_reference(), "utf-8")
-    http = fill((DOCS / "http.md").read_text("utf-8"), "routes", route_table())
+    (directory / "requests.md").write_text(requests_reference(), "utf-8")
+    http = fill((REFERENCE / "http.md").read_text("utf-8"), "routes", route_table())
     (directory / "http.md").write_text(http, "utf-8")
     readme = fill(README.read_text("utf-8"), "backends", backend_table())
     (directory / "README.md" if len(sys.argv) > 1 else README).write_text(readme, "utf-8")

@@ -3,8 +3,6 @@
 The demo is served over a throwaway S3 server; an upload is held in the middle.
 """
 
-# ruff: noqa: INP001 - a script
-
 from __future__ import annotations
 
 import tempfile

@@ -1,4 +1,4 @@
-"""The service behind the proxies of docs/proxy.md, whose blocks are run as the page prints them.
+"""The service behind the proxies of docs/how-to/proxy.md, whose blocks are run as printed.
 
 Only ports, paths, the host name and certificates are put in.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parent.parent / "docs" / "how-to"
 PAGES = (DOCS / "proxy.md", DOCS / "delivery.md")
 NAME = "files.example"
 """A host name that no browser trusts over plain HTTP, as it does `localhost`."""

@@ -15,8 +15,14 @@ from rex.core import package as packages
 from rex.core.command import root
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
-PAGES = {"README.md": ROOT, "cli.md": DOCS, "http.md": DOCS, "settings.md": DOCS}
+DOCS = ROOT / "docs" / "reference"
+PAGES = {
+    "README.md": ROOT,
+    "cli.md": DOCS,
+    "http.md": DOCS,
+    "requests.md": DOCS,
+    "settings.md": DOCS,
+}
 
 
 @pytest.fixture(scope="module")

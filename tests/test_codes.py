@@ -1,4 +1,4 @@
-"""docs/errors.md has every code that the source has, and no other."""
+"""docs/reference/errors.md has every code that the source has, and no other."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def finding_codes() -> set[object]:
 
 
 def documented(title: str) -> dict[str, list[str]]:
-    """Return the rows of a section's table in docs/errors.md by their codes."""
-    text = (ROOT / "docs" / "errors.md").read_text().partition(f"\n## {title}\n")[2]
+    """Return the rows of a section's table in docs/reference/errors.md by their codes."""
+    text = (ROOT / "docs" / "reference" / "errors.md").read_text().partition(f"\n## {title}\n")[2]
     section = text.partition("\n## ")[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
     codes = [row[0].strip("`") for row in rows]

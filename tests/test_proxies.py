@@ -1,4 +1,4 @@
-"""The service behind nginx and Caddy, with the blocks of docs/proxy.md."""
+"""The service behind nginx and Caddy, with the blocks of docs/how-to/proxy.md."""
 
 from __future__ import annotations
 

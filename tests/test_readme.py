@@ -22,3 +22,11 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """Every relative link of a page names a file."""
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
     assert [] == [target for target in targets if not (page.parent / target).exists()]
+
+
+def test_anchors_of_the_readme_are_headings() -> None:
+    """On the site, `make docs` checks those of all other pages."""
+    for target, anchor in re.findall(r"\]\(([^):#]+\.md)#([^)]+)\)", README):
+        headings = re.findall(r"^#+ (.+)$", (ROOT / target).read_text("utf-8"), re.MULTILINE)
+        slugs = [re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings]
+        assert anchor in slugs, f"{target}#{anchor}"

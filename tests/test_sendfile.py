@@ -1,4 +1,4 @@
-"""Downloads that nginx and Caddy send or fetch, with the blocks of docs/delivery.md.
+"""Downloads that nginx and Caddy send or fetch, with the blocks of docs/how-to/delivery.md.
 
 The oracle is the service on the same storage, which sends the same downloads alone.
 """

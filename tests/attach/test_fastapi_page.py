@@ -1,4 +1,4 @@
-"""The examples of `docs/fastapi.md`, as the strict type checker of a developer reads them."""
+"""The examples of the page on FastAPI, as the strict type checker of a developer reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from programs import run
 
-PAGE = Path(__file__).parents[2] / "docs/fastapi.md"
+PAGE = Path(__file__).parents[2] / "docs/frameworks/fastapi.md"
 
 
 @pytest.mark.long

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rex.attach import Storage
 
-PAGES = Path(__file__).parents[2] / "docs"
+PAGES = Path(__file__).parents[2] / "docs" / "servers"
 PREFIX = "photos"
 """The prefix of the pages, whose bucket is `attachments`."""
 

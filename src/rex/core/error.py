@@ -58,9 +58,9 @@ class Error(Exception):
 
     `message` is a phrase without a full stop or a colon; `payload` is the object that the message
     is about (printed with `str`); `kind` classifies the error. `code` is more precise and stable
-    when messages change (docs/errors.md); it defaults to the kind's value. `setting` is the name of
-    the wrong setting, or None. Programs decide by `kind`, `code` and `setting`, never by the
-    message; the printed class name is always `rex.core.Error`.
+    when messages change (docs/reference/errors.md); it defaults to the kind's value. `setting` is
+    the name of the wrong setting, or None. Programs decide by `kind`, `code` and `setting`, never
+    by the message; the printed class name is always `rex.core.Error`.
 
     For code that expects the exceptions of files, an error is also the corresponding `OSError`:
     `FileNotFoundError` for `NOT_FOUND`, `FileExistsError` for `EXISTS`, `PermissionError` for

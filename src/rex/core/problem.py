@@ -92,7 +92,7 @@ def make_problem(
 ) -> Problem:
     """Return a problem document.
 
-    Its `type` is the error code, or the kind if there is no code (docs/errors.md).
+    Its `type` is the error code, or the kind if there is no code (docs/reference/errors.md).
     """
     described = {
         "type": code or kind,

@@ -1,4 +1,4 @@
-"""granian for `rex serve`, with all limits set explicitly (docs/operations.md, Limits)."""
+"""granian for `rex serve`, with all limits set explicitly (docs/how-to/operations.md, Limits)."""
 
 from __future__ import annotations
 

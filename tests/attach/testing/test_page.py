@@ -14,7 +14,7 @@ from programs import run
 
 pytest_plugins = ("pytester",)
 
-PAGE = (Path(__file__).parents[3] / "docs" / "testing.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "testing.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 COMMAND = (
     *(sys.executable, "-m", "pytest", "-p", "rex.attach.testing", "-p", "anyio"),

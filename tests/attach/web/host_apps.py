@@ -1,7 +1,8 @@
 """Applications of several frameworks that mount the service at /attach, for `test_hosts.py`.
 
-The examples of `docs/http.md` make those of Django and Flask. They keep attachments where the
-environment variable HOST_STORAGE says; the user is the one whom the header ``X-User`` names.
+The examples of `docs/how-to/embedding.md` make those of Django and Flask. They keep attachments
+where the environment variable HOST_STORAGE says; the user is the one whom the header ``X-User``
+names.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def rule_of_django(user: Any, action: Action, handle: str | None) -> bool:
 
 def example(word: str) -> str:
     """Return the example of the page with this word."""
-    page = Path(__file__).parents[3] / "docs/http.md"
+    page = Path(__file__).parents[3] / "docs/how-to/embedding.md"
     examples: list[str] = re.findall(
         r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
     )

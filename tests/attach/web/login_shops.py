@@ -1,4 +1,4 @@
-"""Applications with a login of their own, into which the blocks of `docs/login.md` go.
+"""Applications with a login of their own, into which the blocks of `docs/how-to/login.md` go.
 
 `asgi()` and `wsgi()` return the application with the block that the environment variable SHOP
 names. ``/login/<name>`` signs a user in; ann belongs to the editors, bob does not.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
     from starlette.types import ASGIApp
 
-PAGE = Path(__file__).parents[3] / "docs/login.md"
+PAGE = Path(__file__).parents[3] / "docs/how-to/login.md"
 SECRET = "of a test"
 
 

@@ -1,4 +1,4 @@
-"""The service knows the users of its host: the blocks of `docs/login.md`, on real servers."""
+"""The service knows the users of its host: the blocks of the page on logins, on real servers."""
 
 from __future__ import annotations
 

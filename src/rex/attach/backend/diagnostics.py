@@ -59,7 +59,7 @@ class Check:
     step: str
     verdict: Verdict
     code: str
-    """The result for programs (docs/errors.md): `OK` if nothing is wrong."""
+    """The result for programs (docs/reference/errors.md): `OK` if nothing is wrong."""
     text: str
     """The result, in one line."""
     advice: tuple[str, ...] = ()

@@ -90,7 +90,7 @@ _BY_TYPE = {
     "no-links": ("no-links", "Set attach_url to the URL at which clients reach the service."),
     "exists": _BY_CODE["PreconditionFailed"],
 }
-"""Reasons by type of the service's problem document (docs/errors.md)."""
+"""Reasons by type of the service's problem document (docs/reference/errors.md)."""
 _EXPIRED = re.compile(r"Request has expired|Policy expired")
 _EARLY = re.compile(r"not yet valid|not valid yet|RequestNotReadyYet", re.IGNORECASE)
 _REGION_CODES = {

@@ -41,7 +41,7 @@ _PREFIX = re.compile(r"(?:/[^/]+)+")
 class Attachments:
     """Attachments in an application on FastAPI.
 
-    `app` gets the routes of `docs/http.md` below `prefix`, a lifespan that checks the storage, and
+    `app` gets the service's routes below `prefix`, a lifespan that checks the storage, and
     what `install` adds. Without `app`, include `router` and call `install`.
 
     `user` is a dependency: a function whose parameters FastAPI resolves, or ``Depends(function)``;

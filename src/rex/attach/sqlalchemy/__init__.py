@@ -1,6 +1,6 @@
 """Attachments in SQLAlchemy models: stored and removed with the transactions of a session.
 
-See docs/sqlalchemy.md.
+See docs/frameworks/sqlalchemy.md.
 """
 
 from rex.attach.sqlalchemy import aio

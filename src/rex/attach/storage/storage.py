@@ -71,7 +71,7 @@ class Storage(Backend):
     (the backend does not exist).
 
     A backend is a subclass that implements the backend methods (`rex.attach.backend.base`); see
-    `docs/writing-a-storage.md`. `storage.aio` has the same operations as coroutines.
+    `docs/project/writing-a-storage.md`. `storage.aio` has the same operations as coroutines.
     """
 
     prefix = ""
@@ -159,7 +159,7 @@ class Storage(Backend):
         attachment has the same bytes and content type, `put` succeeds nevertheless, so that a
         caller can retry after a timeout, a lost response or a killed process; with `idempotent`
         false, it raises `EXISTS`. If several callers put different bytes concurrently, exactly one
-        succeeds, provided that the server supports conditional writes (`docs/operations.md`,
+        succeeds, provided that the server supports conditional writes (`docs/how-to/operations.md`,
         servers). After any error but `EXISTS` and `REFUSED`, the attachment may or may not be
         stored; it is never stored partially, and an existing attachment is never removed.
 

@@ -27,8 +27,8 @@ __all__ = ["Options", "attachments"]
 def attachments(storage: Storage, access: Access, options: Options | None = None) -> ASGIApp:
     """Return the ASGI application over a storage, to be mounted at any path.
 
-    Its routes are in `docs/http.md`. The access rule is checked before anything else. Errors are
-    problem documents in JSON (RFC 9457), with the `kind` of the error.
+    Its routes are in `rex.attach.web.routes`. The access rule is checked before anything else.
+    Errors are problem documents in JSON (RFC 9457), with the `kind` of the error.
     """
     return StagedClose(_App(Service(storage, access, options or Options(), SECTIONS)))
 

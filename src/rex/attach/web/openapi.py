@@ -164,7 +164,7 @@ _PATTERNS = {
 SCHEMAS = {
     "Problem": object_of(
         *("title", "detail"),
-        type={**TEXT, "description": "the error code (docs/errors.md)"},
+        type={**TEXT, "description": "the error code (docs/reference/errors.md)"},
         status=INTEGER,
         kind={**TEXT, "description": "the kind of the error"},
     ),

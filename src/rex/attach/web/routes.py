@@ -1,4 +1,4 @@
-"""The table of routes: dispatch, 405, CORS, OpenAPI and the table in docs/http.md come from it.
+"""The table of routes: dispatch, 405, CORS, OpenAPI and the HTTP reference come from it.
 
 A route is an entry here. Its description is the first line of its handler's documentation.
 """

@@ -72,7 +72,7 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             raise Error(
                 "The directory of attachments does not exist",
-                self.path,
+                f"{self.path}: mount its disk, or create it: storage.check(), rex attach init",
                 kind=Kind.UNAVAILABLE,
                 code="no-directory",
             ) from None
