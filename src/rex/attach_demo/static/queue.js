@@ -8,8 +8,8 @@ import { discard, uppy, wasLost } from './uploader.js'
 const AT_ONCE = 4
 export const SMALL = 1_000_000 // bytes; of files up to this size,
 const SMALL_AT_ONCE = 6 // so many: browsers open 6 connections to a server
-const LONGEST_PAUSE = 30 // maximum seconds before the next retry after a lost connection
-const SILENCE = 2500 // milliseconds without a byte until the server counts as away
+const LONGEST_DELAY = 30 // maximum seconds before the next retry after a lost connection
+const SILENCE = 2250 // milliseconds without a byte until the server counts as away
 const FILE_COST = 100_000 // bytes that could be sent in the time that each file takes besides
 
 // Uploads by key. The state of one is waiting, active, paused, failed (retried by the user),
@@ -66,7 +66,7 @@ function uploadOf(file) {
   const path = (file.relativePath || file.webkitRelativePath || '').replace(/^\//, '')
   order = Math.max(order + 1, Date.now())
   const key = [path || name, type, size, file.lastModified].join('\n')
-  return { key, name, type, size, path, data: file, order, sent: 0 }
+  return { key, name, type, size, path, data: file, order, sent: 0, delay: 0.5 }
 }
 
 function enter(upload, state) {
@@ -105,6 +105,7 @@ function changed() {
 function begin(upload) {
   const { name, type, data, path, tus, s3Multipart } = upload
   become(upload, 'active')
+  if (!tus?.uploadUrl && !s3Multipart) upload.sent = 0 // it starts from the beginning
   try {
     upload.id = uppy.addFile({ name, type, data, meta: { relativePath: path || null } })
   } catch (error) {
@@ -127,7 +128,7 @@ function end(upload) {
 uppy.on('upload-progress', (file, { bytesUploaded }) => {
   const upload = byFile.get(file.id)
   if (!upload || bytesUploaded === upload.sent) return
-  Object.assign(upload, { sent: bytesUploaded, heard: performance.now(), pause: undefined })
+  Object.assign(upload, { sent: bytesUploaded, heard: performance.now(), delay: 0.5 })
   const { tus, s3Multipart } = uppy.getFile(file.id)
   const isNoted = tus?.uploadUrl === upload.tus?.uploadUrl && s3Multipart === upload.s3Multipart
   if (upload.size <= SMALL || isNoted) return
@@ -167,10 +168,10 @@ function fail(upload, error) {
   tell.failed(upload)
 }
 
-// An upload that failed by a lost connection is retried automatically, with growing pauses.
+// An upload that failed by a lost connection is retried automatically, with growing delays.
 function lose(upload) {
-  upload.pause = Math.min(LONGEST_PAUSE, (upload.pause ?? 0.5) * 2)
-  upload.timer = setTimeout(() => retry(upload), upload.pause * 1000)
+  upload.delay = Math.min(LONGEST_DELAY, upload.delay * 2)
+  upload.timer = setTimeout(() => retry(upload), upload.delay * 1000)
   if (upload.state !== 'lost') become(upload, 'lost')
   const unreadable = new Error('The file was changed or removed. Choose it again.')
   upload.data.slice(0, 1).arrayBuffer().catch(() => {
@@ -312,6 +313,7 @@ export async function keepThroughReloads() {
   const found = stored.uploads.filter((upload) => !isKnown(upload))
   if (stored.isHeld && found.length > 0) hold(true)
   for (const upload of found) {
+    upload.delay = 0.5
     enter(upload, !upload.data ? 'missing' : upload.isPaused ? 'paused' : 'waiting')
   }
   next()

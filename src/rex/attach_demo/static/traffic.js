@@ -2,6 +2,7 @@
 
 import { byId, element } from './elements.js'
 import { size } from './format.js'
+import { nameOf } from './names.js'
 
 const UPLOADS = 50 // uploads listed; older ones count only in the totals
 const REQUESTS = 40 // requests listed per upload
@@ -41,7 +42,7 @@ function begin(id, name) {
   const where = element('span', { className: 'detail' })
   const list = element('div', { className: 'wide' })
   const more = element('span', { className: 'detail wide' })
-  const row = element('li', {}, element('span', { className: 'name' }, name), where, list, more)
+  const row = element('li', {}, nameOf(name, { lines: 2 }), where, list, more)
   uploads.set(id, { requests: 0, hosts: new Set(), row, where, list, more })
   byId('traffic-uploads').prepend(row)
   if (uploads.size <= UPLOADS) return
