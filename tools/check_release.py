@@ -63,7 +63,7 @@ for name in ("rex_attach_pytest", *walk(rex.core), *walk(rex.attach), *walk(rex.
 own = [name for name in missing if name.startswith("rex")]
 assert not own, missing
 if extra == "all":
-    assert set(missing) <= {"pytest", "_pytest", "requests", "playwright"}, missing
+    assert set(missing) <= {"opentelemetry", "playwright", "pytest", "requests"}, missing
 
 from rex.attach import open_storage
 for place in ("memory:", directory):

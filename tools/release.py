@@ -65,6 +65,9 @@ def write_sbom(wheel: Path, file: Path) -> None:
         command = (tools / "bin/cyclonedx-py", "environment", "--output-reproducible")
         done = run(*command, installed / "bin/python")
     bom = json.loads(done.stdout)
+    for component in bom["components"]:  # where the wheel was is of no use to others
+        references = component.get("externalReferences", [])
+        references[:] = [each for each in references if not each["url"].startswith("file:")]
     bom["components"] += packed(wheel)
     file.write_text(json.dumps(bom, indent=1), "utf-8")
     sys.stdout.write(f"{file}: {len(bom['components'])} components\n")
