@@ -30,10 +30,13 @@ CASES = (
     "archive",
     "links",
     "local",
+    "django_files",
     "listing",
     "copying",
     "serving",
     "delivering",
+    "tus",
+    "companion",
     "starting",
 )
 
@@ -70,10 +73,12 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown case: {', '.join(sorted(unknown))}")
     if options.plots:
+        import clients
         import growth
 
         with prepared(is_full=options.full) as bench:
             draw(options.plots, growth.run(bench))
+            clients.draw(options.plots, clients.run(bench))
         return
     figures = []
     for name in options.cases or CASES:
@@ -86,10 +91,12 @@ def main() -> None:
     if options.json:
         print(json.dumps([figure._asdict() for figure in figures], indent=2))
     if options.write:
+        import clients
         import growth
 
         with prepared(is_full=options.full) as bench:
-            write(options.write, figures, growth.run(bench))
+            more = clients.draw(options.write, clients.run(bench))
+            write(options.write, figures, growth.run(bench), more)
         progress("")
 
 

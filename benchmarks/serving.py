@@ -204,7 +204,9 @@ def _caddy(directory: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running(command: list[object], port: int, environment: Mapping[str, str]) -> Iterator[None]:
+def running(
+    command: list[object], port: int, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the end of the block; it is there when the block begins."""
     program = subprocess.Popen(
         [str(part) for part in command],
@@ -221,7 +223,7 @@ def running(command: list[object], port: int, environment: Mapping[str, str]) ->
             assert program.poll() is None, command
             assert time.monotonic() < deadline, command
             time.sleep(0.05)
-        yield
+        yield program
     finally:
         program.terminate()
         program.wait()
