@@ -31,7 +31,7 @@ BURST = 16
 STALLED = 200
 QUIET_SECONDS = 0.1
 STALLED_LIMITS = {"a directory": 128 * MIB, "S3": 256 * MIB}
-"""Of all stalled downloads. Without shares, it is 190 and 520 MiB."""
+"""Of all stalled downloads. Without shares, they take 190 and 520 MiB."""
 
 
 @pytest.fixture(params=["a directory", "S3"])
