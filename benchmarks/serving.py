@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -213,6 +214,7 @@ def running(
         env={"PATH": os.environ["PATH"], **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -225,7 +227,7 @@ def running(
             time.sleep(0.05)
         yield program
     finally:
-        program.terminate()
+        os.killpg(program.pid, signal.SIGTERM)  # node may be started by a script
         program.wait()
 
 
