@@ -104,12 +104,20 @@ $(BENCH)/.ready: benchmarks/peers.txt $(VENV)/.ready
 	@$(BENCH)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation -e .
 	@touch $@
 
+NODE_PEERS := benchmarks/node/node_modules/.package-lock.json
+
+$(NODE_PEERS): benchmarks/node/package-lock.json | $(VENV)/.packages
+	@$(BIN)/npm ci --prefix benchmarks/node --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+bench bench-full: export NODE := $(abspath $(BIN))/node
+
 .PHONY: bench
-bench: $(BENCH)/.ready  ## Compare performance with alternatives, in a few minutes; CASES=... selects cases.
+bench: $(BENCH)/.ready $(NODE_PEERS)  ## Compare performance with alternatives, in a few minutes; CASES=... selects cases.
 	@$(BENCH)/bin/python benchmarks/bench.py $(CASES)
 
 .PHONY: bench-full
-bench-full: $(BENCH)/.ready  ## Compare until the figures are reliable (an hour), and write docs/project/benchmarks.md.
+bench-full: $(BENCH)/.ready $(NODE_PEERS)  ## Compare until the figures are reliable (an hour), and write docs/project/benchmarks.md.
 	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/project/benchmarks.md
 
 .PHONY: screenshot
@@ -188,15 +196,20 @@ lock: $(VENV)/.ready  ## Upgrade the pinned versions of all dependencies (needs 
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints-lowest.txt pyproject.toml
 	rm .lowest.txt
+<<<<<<< HEAD
 	uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--output-file tools/release.txt tools/release.in
 	for folder in uppy tests/browser tests/azurite; do \
+=======
+	for folder in uppy tests/browser tests/azurite benchmarks/node; do \
+>>>>>>> speed
 		$(BIN)/npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved; \
 		$(BIN)/python tests/browser/strip_lock.py $$folder/package-lock.json; \
 	done
 
 .PHONY: clean
 clean:  ## Remove what these commands created.
-	rm -rf tests/azurite/node_modules tests/browser/node_modules uppy/node_modules src/rex/attach_demo/static/uppy.js*
+	rm -rf benchmarks/node/node_modules tests/azurite/node_modules tests/browser/node_modules uppy/node_modules
+	rm -rf src/rex/attach_demo/static/uppy.js*
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -31,10 +31,13 @@ CASES = (
     "archive",
     "links",
     "local",
+    "django_files",
     "listing",
     "copying",
     "serving",
     "delivering",
+    "tus",
+    "companion",
     "starting",
 )
 
@@ -75,10 +78,12 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown case: {', '.join(sorted(unknown))}")
     if options.plots:
+        import clients
         import growth
 
         with prepared(is_full=options.full) as bench:
             draw(options.plots, growth.run(bench))
+            clients.draw(options.plots, clients.run(bench))
         return
     by_module = {}
     for name in options.cases or CASES:
@@ -92,11 +97,13 @@ def main() -> None:
     if options.json:
         print(json.dumps([figure._asdict() for figure in figures], indent=2))
     if options.write:
+        import clients
         import growth
 
         append(row_of(by_module, machine()))
         with prepared(is_full=options.full) as bench:
-            write(options.write, figures, growth.run(bench))
+            more = clients.draw(options.write, clients.run(bench))
+            write(options.write, figures, growth.run(bench), more)
         progress("")
 
 

@@ -60,9 +60,14 @@ def draw(path: Path, plots: Mapping[str, Sequence[Curve]]) -> list[str]:
     return pictures
 
 
-def write(path: Path, figures: Sequence[Figure], plots: Mapping[str, Sequence[Curve]]) -> None:
-    """Write the page, and its plots next to it."""
-    pictures = draw(path, plots)
+def write(
+    path: Path,
+    figures: Sequence[Figure],
+    plots: Mapping[str, Sequence[Curve]],
+    more: Sequence[str] = (),
+) -> None:
+    """Write the page, and its plots next to it; `more` is the Markdown of other pictures."""
+    pictures = [*draw(path, plots), *more]
     draw_history(path.with_name("benchmarks-history.svg"), read())
     goals = [figure for figure in figures if figure.goal is not None]
     text = TEXT.format(

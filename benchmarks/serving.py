@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -204,13 +205,16 @@ def _caddy(directory: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running(command: list[object], port: int, environment: Mapping[str, str]) -> Iterator[None]:
+def running(
+    command: list[object], port: int, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the end of the block; it is there when the block begins."""
     program = subprocess.Popen(
         [str(part) for part in command],
         env={"PATH": os.environ["PATH"], **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -221,9 +225,9 @@ def running(command: list[object], port: int, environment: Mapping[str, str]) ->
             assert program.poll() is None, command
             assert time.monotonic() < deadline, command
             time.sleep(0.05)
-        yield
+        yield program
     finally:
-        program.terminate()
+        os.killpg(program.pid, signal.SIGTERM)  # node may be started by a script
         program.wait()
 
 

@@ -336,12 +336,14 @@ async def coroutines(aio: AsyncStorage) -> None:
     assert_type(await aio.add(None, pieces(), content_type=None, digest=None, owner="ada"), str)
     assert_type(await aio.info(handle), Info)
     assert_type(await aio.stat(handle), os.stat_result)
-    async with await aio.open(handle, start=1, length=2) as reader:
+    async with await aio.open(handle, start=1, length=2, request_size=1) as reader:
         assert_type(reader, AsyncReader)
         assert_type(reader.info, Info)
         assert_type(reader.name, str)
         assert_type(reader.mode, str)
         assert_type(reader.tell(), int)
+        assert_type(reader.limit_requests(None), None)
+        assert_type(reader.release(), None)
         assert_type(await reader.seek(0), int)
         assert_type(await reader.read(1), bytes)
     assert_type(aio.list(day=DAY, after=None), AsyncIterator[str])

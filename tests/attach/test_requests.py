@@ -150,6 +150,35 @@ def test_a_length_is_one_request_for_just_that(storage: Storage, relay: Counting
     assert ["GET"] == relay.taken()
 
 
+def test_a_limit_divides_reading_into_requests_and_can_be_lifted(
+    storage: Storage, relay: CountingRelay
+) -> None:
+    """No byte is transferred twice."""
+    data = sample(6 * MIB)
+    handle = storage.add("a.bin", data)
+    forget(relay)
+    with storage.open(handle, request_size=MIB) as stream:
+        assert data[: 3 * MIB] == b"".join(stream.stream.read_full(MIB) for _ in range(3))
+        assert ["GET"] * 3 == relay.taken()
+        stream.stream.request_limit = None
+        assert data[3 * MIB :] == stream.read()
+    assert ["GET"] == relay.taken()
+    assert relay.received() <= 6.1 * MIB
+
+
+def test_a_released_reader_continues_where_it_was(storage: Storage, relay: CountingRelay) -> None:
+    """With one more request, and with the comparison of the digest."""
+    data = sample(6 * MIB)
+    handle = storage.add("a.bin", data)
+    forget(relay)
+    with storage.open(handle) as stream:
+        assert data[:MIB] == stream.stream.read_full(MIB)
+        stream.stream.release()
+        stream.stream.release()
+        assert data[MIB:] == stream.stream.read_full(6 * MIB)
+    assert ["GET", "GET"] == relay.taken()
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.zip"])
 def test_an_empty_attachment_can_be_opened_by_any_name(storage: Storage, name: str) -> None:
     """Though a server has no part of nothing to give."""

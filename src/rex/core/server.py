@@ -43,6 +43,8 @@ MAX_PAUSE_SECONDS = 30
 
 TRIM_SECONDS = 10
 """Interval for returning freed memory to the system."""
+MALLOC_ARENA_MAX = -8
+"""The number of this parameter of glibc (malloc.h)."""
 
 log = get_logger("rex.serve")
 
@@ -219,12 +221,15 @@ def _check_root(root_path: str, rex: Rex) -> None:
 def _return_memory() -> None:
     """Periodically return memory to the system that glibc retains after a burst of uploads.
 
-    Free memory lies between used memory, in one arena per thread (malloc_trim(3)). Lower
+    Free memory lies between used memory, in many arenas (malloc_trim(3)), and at the end of each,
+    where malloc_trim leaves up to 16 MiB in all arenas but the first: so there are only two. Lower
     thresholds (mallopt(3)) also help, but double the CPU time of downloads. Only glibc has
     malloc_trim.
     """
     with suppress(OSError, AttributeError):
-        trim = ctypes.CDLL(None).malloc_trim
+        library = ctypes.CDLL(None)
+        trim = library.malloc_trim
+        library.mallopt(MALLOC_ARENA_MAX, 2)
 
         def repeat() -> None:
             while True:

@@ -6,6 +6,7 @@ The size is that of `attach/test_memory.py`: ``REX_TEST_LARGE=4096 make test-all
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from attach.test_memory import LARGE, LIMIT, MIB
-from served import Served, rex_serving
+from served import HOST, Served, rex_serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,10 @@ pytestmark = pytest.mark.long
 TIMEOUT = 600
 BURST = 16
 """How many uploads come at once."""
+STALLED = 200
+QUIET_SECONDS = 0.1
+STALLED_LIMITS = {"a directory": 128 * MIB, "S3": 256 * MIB}
+"""Of all stalled downloads. Without shares, they take 190 and 520 MiB."""
 
 
 @pytest.fixture(params=["a directory", "S3"])
@@ -80,6 +85,36 @@ def test_memory_is_returned_after_a_burst_of_uploads(
         f"{took / MIB:.0f} MiB above idle, {after / MIB:.0f} MiB right after them, then "
         f"{(server.memory() - idle) / MIB:.0f} MiB"
     )
+
+
+def test_many_stalled_downloads_take_little_memory(
+    server: Served, request: pytest.FixtureRequest, report_figure: Callable[[str], None]
+) -> None:
+    """Each client asks for 64 MiB and receives nothing; the buffers of the system are full."""
+    kind = request.node.callspec.id
+    with httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
+        path = upload(client, bytes(64 * MIB))
+        download(client, path)
+    idle = server.memory()
+    server.forget_peak()
+    clients = []
+    for _ in range(STALLED):
+        clients.append(socket.create_connection((HOST, server.port)))
+        clients[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+    used = [server.cpu_seconds()]
+
+    def is_quiet() -> bool:
+        """Wait for a second in which the server does next to nothing."""
+        time.sleep(1)
+        used.append(server.cpu_seconds())
+        return used[-1] - used[-2] < QUIET_SECONDS < used[-1] - used[0]
+
+    server.until(is_quiet)
+    took = server.peak_memory() - idle
+    for stalled in clients:
+        stalled.close()
+    report_figure(f"memory, {STALLED} stalled downloads on {kind}: {took / MIB:.0f} MiB above idle")
+    assert took <= STALLED_LIMITS[kind]
 
 
 def test_serving_a_large_attachment_takes_little_memory(

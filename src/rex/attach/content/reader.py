@@ -106,6 +106,8 @@ class Stream(io.RawIOBase):
         self._end = info.size if length is None else min(start + length, info.size)
         self._requested = self._end_of(body)
         self._request_size = 0  # of the last request; 0 before the first seek
+        self.request_limit: int | None = None
+        """The largest request in bytes, unless more are read at once; None means unlimited."""
         # The bytes of a small first request are kept: libraries come back to them.
         self._kept_from = start
         is_little = self._requested < self._end and self._requested - start <= MIN_REQUEST
@@ -181,6 +183,15 @@ class Stream(io.RawIOBase):
             self._fetched += size
             self._take(size)
         return given
+
+    def release(self) -> None:
+        """Release the request to a server and what it has fetched; the next read makes another.
+
+        An open file stays open: it would not be there any more if it were removed meanwhile.
+        """
+        if getattr(self._chunks, "read_cached", None) is None:
+            self._drop()
+            self._requested = self._position
 
     def close(self) -> None:
         """Stop fetching and release the request."""
@@ -283,12 +294,13 @@ class Stream(io.RawIOBase):
         """Return the end of the next request."""
         if self._position < self._requested:  # the last request broke
             return self._requested
-        if not self._request_size:  # no seek so far
-            return self._end
-        self._request_size = min(2 * self._request_size, MAX_REQUEST)
-        if wanted > BUFFER_SIZE:  # a buffered reader reads the remainder in a second step
-            wanted += BUFFER_SIZE
-        return min(self._position + max(self._request_size, wanted), self._end)
+        limit = self._end if self.request_limit is None else self.request_limit
+        if self._request_size:  # after a seek
+            self._request_size = min(2 * self._request_size, MAX_REQUEST)
+            limit = min(self._request_size, limit)
+            if wanted > BUFFER_SIZE:  # a buffered reader reads the remainder in a second step
+                wanted += BUFFER_SIZE
+        return min(self._position + max(limit, wanted), self._end)
 
     def _drop(self) -> None:
         close = getattr(self._chunks, "close", None)

@@ -186,9 +186,18 @@ class AsyncStorage:
         """Return whether a handle was made for this owner; see `Storage.is_owned_by`."""
         return await self.run(self.storage.is_owned_by, handle, owner)
 
-    async def open(self, handle: str, *, start: int = 0, length: int | None = None) -> AsyncReader:
+    async def open(
+        self,
+        handle: str,
+        *,
+        start: int = 0,
+        length: int | None = None,
+        request_size: int | None = None,
+    ) -> AsyncReader:
         """Open an attachment for reading, from `start`, at most `length` bytes."""
-        reader = await self.run(self.storage.open, handle, start=start, length=length)
+        reader = await self.run(
+            self.storage.open, handle, start=start, length=length, request_size=request_size
+        )
         return AsyncReader(reader, self._workers)
 
     async def zip(self, handles: Iterable[str], *, missing: Iterable[str] = ()) -> AsyncArchive:
@@ -468,10 +477,22 @@ class AsyncReader:
         """
         if size < 0:
             return await self._workers.run(self._alone, self._stream.readall)
-        cached = None if self._lock.locked() else self._stream.read_cached(size)
-        if cached is not None:
-            return cached
+        if self._lock.acquire(blocking=False):
+            try:
+                cached = self._stream.read_cached(size)
+            finally:
+                self._lock.release()
+            if cached is not None:
+                return cached
         return await self._workers.run(self._alone, self._stream.read_full, size)
+
+    def limit_requests(self, size: int | None) -> None:
+        """Limit the next requests to a server, in bytes; None means unlimited."""
+        self._stream.request_limit = size
+
+    def release(self) -> None:
+        """Release the request to a server soon, in a thread; see `Stream.release`."""
+        self._workers.submit(self._alone, self._stream.release)
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Set the position, in bytes."""

@@ -40,12 +40,17 @@ def check_position(what: str, given: int) -> None:
         )
 
 
-def choose_first_end(name: str, start: int, length: int | None) -> int | None:
+def choose_first_end(
+    name: str, start: int, length: int | None, request_size: int | None
+) -> int | None:
     """Return where the first request ends; None is the end of the attachment."""
-    if length is not None:
-        end = start + max(length, 1)  # a request is for at least one byte
-        return end if end < MAX_POSITION else None
-    return start + MIN_REQUEST if is_read_in_parts(name) else None
+    if length is None and is_read_in_parts(name):
+        length = MIN_REQUEST
+    sizes = [size for size in (length, request_size) if size is not None]
+    if not sizes:
+        return None
+    end = start + max(min(sizes), 1)  # a request is for at least one byte
+    return end if end < MAX_POSITION else None
 
 
 def choose_media_type(name: str, content: ContentSource, given: str | None) -> str:

@@ -355,7 +355,14 @@ class Storage(Backend):
         return handle
 
     @final
-    def open(self, handle: str, *, start: int = 0, length: int | None = None) -> Reader:
+    def open(
+        self,
+        handle: str,
+        *,
+        start: int = 0,
+        length: int | None = None,
+        request_size: int | None = None,
+    ) -> Reader:
         """Open an attachment for reading, as a seekable binary file.
 
         The file is positioned at `start`, in bytes; earlier bytes are not requested unless the
@@ -363,7 +370,9 @@ class Storage(Backend):
         after that many bytes, which are fetched in one request; a length past the end means the
         rest. Without `length`, the first request is for the rest, or for 64 KiB if the name is
         that of a format that libraries read at random (zip, Parquet, images: see
-        `rex.attach.content.formats`). After a seek, requests cover the bytes that are read.
+        `rex.attach.content.formats`). After a seek, requests cover the bytes that are read. With
+        `request_size`, no request to a server is for more than that many bytes, unless more are
+        read at once: so that a reader that pauses holds little memory.
 
         Errors, raised here and not by the first read: `NOT_FOUND`, `ILL_FORMED`.
         """
@@ -372,14 +381,18 @@ class Storage(Backend):
             check_position("start", start)
             if length is not None:
                 check_position("length", length)
-            end = choose_first_end(_name(handle), start, length)
+            if request_size is not None:
+                check_position("request_size", request_size)
+            end = choose_first_end(_name(handle), start, length, request_size)
             errors = self.map_errors(handle)
             with errors:
                 body = self._get_body(key, start, end)
             info = _info(handle, body.metadata)
             op.size = info.size
             fetch = functools.partial(self._get, key)
-            return Reader(Stream(info, body, fetch, errors, start=start, length=length))
+            stream = Stream(info, body, fetch, errors, start=start, length=length)
+            stream.request_limit = request_size
+            return Reader(stream)
 
     @final
     def zip(self, handles: Iterable[str], *, missing: Iterable[str] = ()) -> Archive:

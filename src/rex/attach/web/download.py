@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from rex.attach.http.conditions import pick_headers
-from rex.attach.http.download import HEADERS, DownloadRequest, chunk_size
+from rex.attach.http.download import HEADERS, DownloadRequest
 from rex.attach.http.sendfile import can_hand_over, is_offline, target_header
+from rex.attach.web.pace import STALL_SECONDS, Pace
 from rex.core.log import get_logger
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ async def serve(
 
     With `inline`, a browser may display the attachment if its stored type cannot carry a script; a
     `presentation` overrides that. A small attachment that is in memory is sent in one message. Any
-    other is streamed in chunks (128 KiB; after 8 MiB, 256 KiB) as the client receives them; a
-    client that receives less than 128 KiB in `stall_seconds` is disconnected. A response without
+    other is streamed in chunks (128 KiB; after 8 MiB, 256 KiB) as the client receives them, in
+    smaller ones while there are many downloads (see `rex.attach.web.pace`); a client that receives
+    less than 128 KiB in `stall_seconds` is disconnected. A response without
     content (HEAD, 304, 412) needs only the attachment's metadata.
 
     Errors, raised before anything is sent: those of `Storage.open`.
@@ -70,11 +72,14 @@ async def serve(
             return _at_once(answer)
         start, stop = answer.parts[0].span
         length = stop - start if len(answer.parts) == 1 else None
-    reader = await storage.aio.open(handle, start=start, length=length)
+    pace = Pace()
+    reader = await storage.aio.open(
+        handle, start=start, length=length, request_size=pace.request_size
+    )
     try:
         answer = asked.answer(reader.info, inline=inline)
         if answer.parts:
-            return _Downloaded(answer, reader, stall_seconds)
+            return _Downloaded(answer, reader, pace, stall_seconds)
     except BaseException:
         await reader.close()
         raise
@@ -164,11 +169,14 @@ class Streamed(Response):
 class _Downloaded(Streamed):
     """A response that is read from an attachment."""
 
-    def __init__(self, answer: DownloadResponse, reader: AsyncReader, stall_seconds: float) -> None:
+    def __init__(
+        self, answer: DownloadResponse, reader: AsyncReader, pace: Pace, stall_seconds: float
+    ) -> None:
         super().__init__(answer.status, answer.headers, stall_seconds)
         self.name = reader.info.handle
         self._answer = answer
         self._reader = reader
+        self._pace = pace
 
     async def _stream_body(self, send: Send) -> None:
         for head, span in self._answer.parts:
@@ -181,14 +189,26 @@ class _Downloaded(Streamed):
     async def _give_span(self, send: Send, span: Span) -> None:
         if self._reader.tell() != span.start:
             await self._reader.seek(span.start)
+        loop = asyncio.get_running_loop()
         position = span.start
         while position < span.stop:
-            size = chunk_size(position - span.start)
-            chunk = await self._reader.read(min(size, span.stop - position))
-            await self._give(send, body_message(chunk))
+            self._reader.limit_requests(self._pace.request_size)
+            size = min(self._pace.chunk_size, span.stop - position)
+            chunk = await self._reader.read(size)
+            timer = loop.call_later(STALL_SECONDS, self._release)
+            try:
+                await self._give(send, body_message(chunk))
+            finally:
+                timer.cancel()
+            self._pace.note_taken(len(chunk))
             position += len(chunk)
 
+    def _release(self) -> None:
+        self._pace.note_stall()
+        self._reader.release()
+
     async def _close(self) -> None:
+        self._pace.end()
         await self._reader.close()
 
 

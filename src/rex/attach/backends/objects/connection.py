@@ -31,6 +31,8 @@ __all__ = [
 CONNECT_SECONDS = 5
 MAX_RETRIES = 1_000_000
 """So many that the timeout decides: the default of obstore, 10, is over within seconds."""
+IDLE_CONNECTIONS = "32"
+"""Connections kept for later requests: each keeps the buffer that it had, up to 400 KiB."""
 NO_PROXY = "http://127.0.0.1:9"
 """A dead end for every host except the endpoint: obstore must not follow redirects to them."""
 
@@ -62,6 +64,7 @@ def client_options(endpoint: str, address: str, seconds: float) -> ClientConfig:
         "read_timeout": datetime.timedelta(seconds=seconds),
         # A large attachment may take long, provided that bytes keep arriving.
         "timeout": datetime.timedelta(days=7),
+        "pool_max_idle_per_host": IDLE_CONNECTIONS,
         "user_agent": "rex-attach",
     }
     proxy = proxy_for(endpoint)
