@@ -196,14 +196,10 @@ lock: $(VENV)/.ready  ## Upgrade the pinned versions of all dependencies (needs 
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--no-emit-package rex-attach --output-file constraints-lowest.txt pyproject.toml
 	rm .lowest.txt
-<<<<<<< HEAD
 	uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--output-file tools/release.txt tools/release.in
-	for folder in uppy tests/browser tests/azurite; do \
-=======
 	for folder in uppy tests/browser tests/azurite benchmarks/node; do \
->>>>>>> speed
 		$(BIN)/npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved; \
 		$(BIN)/python tests/browser/strip_lock.py $$folder/package-lock.json; \
 	done

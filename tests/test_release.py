@@ -22,7 +22,7 @@ def test_the_readme_of_the_release_needs_no_other_file() -> None:
     """Neither pictures nor pages; what is written stays."""
     text = standalone(README, "")
     assert [] == re.findall(r"\]\((?!https?:|#)[^)]*\)|<!--", text)
-    assert "docs/operations.md" in text
+    assert "docs/how-to/operations.md" in text
     linked = standalone("see [a page](docs/a.md) and [it](https://example.org/b)", "https://c/d")
     assert "see [a page](https://c/d/blob/main/docs/a.md) and [it](https://example.org/b)" == linked
 
