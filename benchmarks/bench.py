@@ -78,8 +78,9 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown case: {', '.join(sorted(unknown))}")
     if options.plots:
-        import clients
         import growth
+
+        import clients
 
         with prepared(is_full=options.full) as bench:
             draw(options.plots, growth.run(bench))
@@ -97,8 +98,9 @@ def main() -> None:
     if options.json:
         print(json.dumps([figure._asdict() for figure in figures], indent=2))
     if options.write:
-        import clients
         import growth
+
+        import clients
 
         append(row_of(by_module, machine()))
         with prepared(is_full=options.full) as bench:
