@@ -572,6 +572,25 @@ def test_an_upload_that_somebody_else_ended_is_gone(s3: S3Storage, *, partial: b
     assert Kind.NOT_FOUND == failure_of(s3.uploads.remove, handle)
 
 
+def test_a_multipart_upload_of_somebody_else_is_left_alone(s3: S3Storage) -> None:
+    """A `put` of the same handle has one at the same time: its type and its parts are its own."""
+    handle = s3.uploads.create("a.bin", content_type="image/png", size=PART_SIZE + 10).handle
+    control, path = s3._bucket.control, s3._bucket.path(handle[1:])
+    theirs = control.create_multipart(path, {"ContentType": "text/plain"}, {})
+    part = control.upload_part(path, theirs, 1, b"their content")
+    s3.uploads.append(handle, 0, bytes(PART_SIZE + 5))
+    assert [part] == list(control.list_parts(path, theirs))
+    s3.uploads.append(handle, PART_SIZE + 5, b"12345")
+    assert "image/png" == s3.info(handle).content_type
+    control.abort(path, theirs)
+    other = s3.uploads.create("b.bin", size=10).handle
+    path = s3._bucket.path(other[1:])
+    theirs = control.create_multipart(path, {}, {})
+    s3.uploads.remove(other)
+    assert [theirs] == control.list_multiparts(path)
+    control.abort(path, theirs)
+
+
 def test_one_answer_that_an_upload_is_gone_ends_nothing(
     s3: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,12 +276,12 @@ def test_a_paused_upload_goes_on(make_client: Any, side: Side, client: str) -> N
     there.page.wait_for_function("reached")
     assert there.page.evaluate("result") is None
     arrived = set(done)
-    assert [] == side.handles(there.name)
+    # With tus, it may be that all has arrived: the client learns late what is on its way.
+    assert there.client == "tus" or [] == side.handles(there.name)
     there.page.evaluate("uppy.resumeAll()")
     there.finish()
     check_stored(side, there, MIDDLE)
     if there.client == "tus":
-        # It may be that all has arrived: the client learns late what is on its way.
         (kept,) = told
         assert kept > 0
         assert [0, *({kept} - {MIDDLE})] == sent_from

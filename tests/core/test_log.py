@@ -84,4 +84,4 @@ def test_a_closed_service_says_so_when_it_starts(tmp_path: Path) -> None:
     assert "rex --set attach_access=public serve" in said[2]
     with serving(command, tmp_path, {**settings, "ATTACH_ACCESS": "public"}) as opened:
         assert httpx.get(f"{opened.url}/attach/").is_success
-    assert 1 == len(opened.log.read_text().splitlines())
+        assert 1 == len(opened.log.read_text().splitlines())

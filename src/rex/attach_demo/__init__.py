@@ -2,7 +2,7 @@
 
 from rex.core import Package, Setting, typed
 
-__all__ = ["DATABASE", "package"]
+__all__ = ["package"]
 
 DATABASE = Setting(
     "attach_demo_database",

@@ -160,11 +160,9 @@ class S3Resumable(Resumable):
             state = self._record(key)
         except FileNotFoundError:
             return False
-        target = self._bucket.path(_target(state))
-        begun = self._find_begun(target) if state.upload_id is None else [state.upload_id]
-        for upload_id in begun:
+        if state.upload_id is not None:
             try:
-                self._control.abort(target, upload_id)
+                self._control.abort(self._bucket.path(_target(state)), state.upload_id)
             except S3Failure as failure:
                 if failure.kind is not Kind.NOT_FOUND:  # completed, or aborted by another client
                     raise
@@ -195,7 +193,11 @@ class S3Resumable(Resumable):
     # The multipart upload.
 
     def _send(self, state: _State, data: bytes) -> _State:
-        """Upload a part; create the multipart upload before the first part."""
+        """Upload a part; create the multipart upload before the first part.
+
+        One that is not in the record is never continued: a `put` of the same handle, or a browser,
+        may have created it. Sweep aborts those whose process died before it wrote the record.
+        """
         number = len(state.parts) + 1
         if number > MAX_PARTS:
             raise Error(f"Attachment is too large for {MAX_PARTS} parts", kind=Kind.TOO_LARGE)
@@ -205,23 +207,18 @@ class S3Resumable(Resumable):
         if state.upload_id is None:
             headers = object_headers(state.key, state.content_type)
             metadata = encode_upload_metadata(state.upload_metadata)
-            begun = self._find_begun(target) or [
-                self._control.create_multipart(target, headers, metadata)
-            ]
-            state = state._replace(upload_id=begun[0])
+            upload_id = self._control.create_multipart(target, headers, metadata)
+            state = state._replace(upload_id=upload_id)
             self._save(state)
         assert state.upload_id is not None  # noqa: S101 - set above
         part = self._control.upload_part(target, state.upload_id, number, data)
         return state._replace(parts=[*state.parts, part], tail=0)
 
-    def _find_begun(self, target: str) -> list[str]:
-        """Return multipart uploads that a process created and did not record before it died.
-
-        Empty also if the credentials do not allow listing.
-        """
+    def _is_listed(self, target: str, upload_id: str) -> bool:
+        """Return whether the server lists a multipart upload; false if we may not list."""
         with suppress(S3Failure):
-            return self._control.list_multiparts(target)
-        return []
+            return upload_id in self._control.list_multiparts(target)
+        return False
 
     def _keep(self, state: _State, tail: bytes) -> None:
         """Store the tail. Errors: `CONFLICT` if another server continued the upload."""
@@ -294,7 +291,7 @@ class S3Resumable(Resumable):
         size = self._size(target)
         if size is not None:
             return [Part(WHOLE, size, "")]
-        if state.upload_id in self._find_begun(target):
+        if self._is_listed(target, state.upload_id):
             raise Error(
                 "The server lists the upload, but not its parts",
                 f"/{state.key}",
