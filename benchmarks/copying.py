@@ -120,6 +120,7 @@ class _Contestants:
             def act() -> None:
                 # It stays, since ext4 is slow to make files where others have just been removed.
                 target = self._bench.directory / self._place()
+                open_storage(f"file://{target}").init()  # a copy goes to a storage that exists
                 copy(str(target))
                 copied = sum(path.is_file() for path in target.glob("*/*/*/*/*"))
                 assert self._number == copied
