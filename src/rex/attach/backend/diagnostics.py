@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 from rex.core import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rex.attach.links.client import Answer, Client, Unreachable
     from rex.core import Error
 
 __all__ = [
+    "CLOCK_ADVICE",
     "MAX_ANSWER",
     "MAX_TEXT",
     "OK",
@@ -23,8 +24,10 @@ __all__ = [
     "Doctor",
     "Step",
     "Verdict",
+    "compare_clocks",
     "fail",
     "fail_with",
+    "in_order",
     "ok",
     "one_line",
     "skip",
@@ -70,6 +73,11 @@ class Check:
     """The step whose failure is the reason why this step was skipped."""
 
 
+SKEW_WARNED = 30
+"""Seconds between the clocks."""
+CLOCK_ADVICE = ("synchronise both clocks by NTP:", "$ timedatectl set-ntp true")
+
+
 class Step(NamedTuple):
     """One step of a diagnosis."""
 
@@ -77,6 +85,27 @@ class Step(NamedTuple):
     look: Callable[[], Check]
     needs: Sequence[str] = ()
     """The steps that must succeed before this step."""
+
+
+def in_order(checks: Mapping[str, Callable[[], Check]]) -> list[Step]:
+    """Return steps each of which needs the one before it."""
+    names = [*checks]
+    return [Step(name, checks[name], names[:at][-1:]) for at, name in enumerate(names)]
+
+
+def compare_clocks(skew: float | None, limit: float, *, is_refused: bool = False) -> Check:
+    """Check the seconds by which this machine's clock is ahead; None means unknown.
+
+    From `limit` on, or if it `is_refused`, the server refuses signatures.
+    """
+    if skew is None:
+        return ok("the server does not send its time")
+    seconds = abs(skew)
+    if seconds <= SKEW_WARNED and not is_refused:
+        return ok(f"{seconds:.0f} s from the clock of the server")
+    direction = "ahead of" if skew > 0 else "behind"
+    text = f"the clock of this machine is {seconds:.0f} s {direction} the clock of the server"
+    return (fail if is_refused or seconds > limit else warn)("clock-skew", text, *CLOCK_ADVICE)
 
 
 def ok(text: str) -> Check:

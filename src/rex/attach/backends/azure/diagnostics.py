@@ -8,7 +8,17 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
-from rex.attach.backend.diagnostics import Doctor, Step, fail, fail_with, ok, warn
+from rex.attach.backend.diagnostics import (
+    CLOCK_ADVICE,
+    Doctor,
+    Step,
+    compare_clocks,
+    fail,
+    fail_with,
+    in_order,
+    ok,
+    warn,
+)
 from rex.attach.backends.azure.blocks import block_id, new_tag
 from rex.attach.backends.azure.chain import AzureChain
 from rex.attach.backends.azure.check import check_container
@@ -29,8 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AzureDoctor"]
 
-SKEW_WARNED = 30
-"""Seconds between the clocks; from `MAX_SKEW` on, Azure refuses requests."""
 WEEK = 7 * 24 * 3600
 MIN_SHOWN = 8
 CONTENT = b"one block, the last one"
@@ -77,8 +85,7 @@ class AzureDoctor(Doctor[Storage]):
             "keys": self._keys,
             "container": self._find,
         }
-        names = [*checks]
-        return [Step(name, checks[name], names[:at][-1:]) for at, name in enumerate(names)]
+        return in_order(checks)
 
     def more(self, reserve: Callable[[], str]) -> list[Step]:
         return [
@@ -151,17 +158,9 @@ class AzureDoctor(Doctor[Storage]):
         return ok(f"{container.endpoint} ({server or 'unnamed'}) responds in {taken:.0f} ms")
 
     def _clock(self) -> Check:
-        advice = "synchronise both clocks by NTP:", "$ timedatectl set-ntp true"
-        skew = self._container.clock_skew()
         if self._blamed == "clock":
-            return fail_with(self._error, *advice)
-        if skew is None:
-            return ok("the server does not send its time")
-        if abs(skew) <= SKEW_WARNED:
-            return ok(f"{abs(skew):.0f} s from the clock of the server")
-        direction = "ahead of" if skew > 0 else "behind"
-        text = f"the clock of this machine is {abs(skew):.0f} s {direction} the clock of the server"
-        return (fail if abs(skew) > MAX_SKEW else warn)("clock-skew", text, *advice)
+            return fail_with(self._error, *CLOCK_ADVICE)
+        return compare_clocks(self._container.clock_skew(), MAX_SKEW)
 
     def _keys(self) -> Check:
         if self._blamed != "keys":

@@ -9,7 +9,17 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from rex.attach.backend.diagnostics import Doctor, Step, fail, fail_with, ok, skip, warn
+from rex.attach.backend.diagnostics import (
+    Doctor,
+    Step,
+    compare_clocks,
+    fail,
+    fail_with,
+    in_order,
+    ok,
+    skip,
+    warn,
+)
 from rex.attach.backends.gcs.bucket import MAX_SKEW, object_resource
 from rex.attach.backends.gcs.check import check_bucket
 from rex.attach.backends.gcs.control import GCSFailure
@@ -29,8 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GCSDoctor"]
 
-SKEW_WARNED = 30
-"""Seconds between the clocks; from `MAX_SKEW` on, Google refuses signatures."""
 WEEK = 7 * 24 * 3600
 CONTENT = b"the only piece of a session"
 ROLE = "roles/storage.objectUser"
@@ -69,8 +77,7 @@ class GCSDoctor(Doctor[Storage]):
             "keys": self._keys,
             "bucket": self._find,
         }
-        names = [*checks]
-        return [Step(name, checks[name], names[:at][-1:]) for at, name in enumerate(names)]
+        return in_order(checks)
 
     def more(self, reserve: Callable[[], str]) -> list[Step]:
         return [
@@ -121,15 +128,7 @@ class GCSDoctor(Doctor[Storage]):
         return ok(f"{bucket.endpoint} ({server or 'unnamed'}) responds in {taken:.0f} ms")
 
     def _clock(self) -> Check:
-        skew = self._bucket.clock_skew()
-        if skew is None:
-            return ok("the server does not send its time")
-        if abs(skew) <= SKEW_WARNED:
-            return ok(f"{abs(skew):.0f} s from the clock of the server")
-        direction = "ahead of" if skew > 0 else "behind"
-        text = f"the clock of this machine is {abs(skew):.0f} s {direction} the clock of the server"
-        advice = "synchronise both clocks by NTP:", "$ timedatectl set-ntp true"
-        return (fail if abs(skew) > MAX_SKEW else warn)("clock-skew", text, *advice)
+        return compare_clocks(self._bucket.clock_skew(), MAX_SKEW)
 
     def _keys(self) -> Check:
         if self._blamed != "keys":

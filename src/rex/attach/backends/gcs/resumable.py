@@ -9,7 +9,6 @@ or in a tail, so the acknowledged offset never decreases.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
@@ -142,7 +141,7 @@ class GCSResumable(Resumable):
         if state.is_whole:
             return False
         if not state.session:
-            return self._place(key, data, content_type, upload_metadata)
+            return self._bucket.put_once(key, data, content_type, upload_metadata)
         return self._complete(state, data)
 
     def forget(self, key: str) -> None:
@@ -236,25 +235,6 @@ class GCSResumable(Resumable):
                 f"/{state.key}: {made.get('size')} of {total} bytes",
                 kind=Kind.CORRUPT,
             )
-        return True
-
-    def _place(self, key: str, data: bytes, content_type: str, upload_metadata: str) -> bool:
-        """Store an upload without a session; return whether it was not there."""
-        digest = hashlib.sha256(data).hexdigest()
-        try:
-            self._bucket.put_whole(
-                key,
-                data,
-                content_type,
-                digest=digest,
-                upload_metadata=upload_metadata,
-                mode="create",
-            )
-        except (FileExistsError, native.obstore.exceptions.AlreadyExistsError):
-            # An earlier attempt may have stored the object, and died before it removed the record.
-            if self._bucket.head(key).digest != digest:
-                raise
-            return False
         return True
 
     # State on the server.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import base64
+import hashlib
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
@@ -172,6 +173,28 @@ class Objects(abc.ABC):
             mode=mode,
             use_multipart=False,
         )
+
+    def put_once(self, key: str, whole: bytes, content_type: str, upload_metadata: str) -> bool:
+        """Store an object in one request; return whether it was not there.
+
+        An earlier attempt with the same bytes may have stored it. Errors: that of `put_whole` if
+        the object has other bytes.
+        """
+        digest = hashlib.sha256(whole).hexdigest()
+        try:
+            self.put_whole(
+                key,
+                whole,
+                content_type,
+                digest=digest,
+                upload_metadata=upload_metadata,
+                mode="create",
+            )
+        except (FileExistsError, native.obstore.exceptions.AlreadyExistsError):
+            if self.head(key).digest != digest:
+                raise
+            return False
+        return True
 
     def put_parts(self, key: str, content: Content, content_type: str) -> None:
         """Store content by a multipart upload, unconditionally; leave nothing after a failure."""

@@ -8,7 +8,6 @@ counts. So the acknowledged offset never decreases, even if two servers write co
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from contextlib import suppress
@@ -22,7 +21,6 @@ from rex.attach.backend.resumable import (
     continued_elsewhere,
     unreadable,
 )
-from rex.attach.backends.objects import native
 from rex.attach.backends.objects.objects import PART_SIZE, encode_upload_metadata, object_headers
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
@@ -130,30 +128,11 @@ class S3Resumable(Resumable):
         if state.is_whole:
             return False
         if state.upload_id is None:
-            return self._place(key, data, content_type, upload_metadata)
+            return self._bucket.put_once(key, data, content_type, upload_metadata)
         return self._complete(state, data)
 
     def forget(self, key: str) -> None:
         self._remove(key)
-
-    def _place(self, key: str, data: bytes, content_type: str, upload_metadata: str) -> bool:
-        """Store an upload that never became a multipart upload; return whether it was not there."""
-        digest = hashlib.sha256(data).hexdigest()
-        try:
-            self._bucket.put_whole(
-                key,
-                data,
-                content_type,
-                digest=digest,
-                upload_metadata=upload_metadata,
-                mode="create",
-            )
-        except (FileExistsError, native.obstore.exceptions.AlreadyExistsError):
-            # An earlier attempt may have stored the object, and died before it removed the record.
-            if self._bucket.head(key).digest != digest:
-                raise
-            return False
-        return True
 
     def remove(self, key: str) -> bool:
         try:

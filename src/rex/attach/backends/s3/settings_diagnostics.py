@@ -10,7 +10,17 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from rex.attach.backend.diagnostics import Doctor, Step, fail, fail_with, ok, warn
+from rex.attach.backend.diagnostics import (
+    CLOCK_ADVICE,
+    Doctor,
+    Step,
+    compare_clocks,
+    fail,
+    fail_with,
+    in_order,
+    ok,
+    warn,
+)
 from rex.attach.backends.s3.check import Regions, element
 from rex.attach.backends.s3.credentials import AwsChain
 from rex.attach.links.client import Client, Unreachable
@@ -26,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["HOST_ADVICE", "S3SettingsDoctor"]
 
 SKEW_WRONG = 5 * 60
-SKEW_WARNED = 30
-"""Seconds between the clocks; from 15 minutes on, S3 refuses signatures."""
 LONGEST_SECONDS = 10
 MIN_SHOWN = 8
 """The length below which an access key is hidden entirely, and a secret is not masked."""
@@ -69,8 +77,7 @@ class S3SettingsDoctor(Doctor[Storage]):
             "addressing": self._check_addressing,
             "bucket": self._find,
         }
-        names = [*checks]
-        return [Step(name, checks[name], names[:at][-1:]) for at, name in enumerate(names)]
+        return in_order(checks)
 
     @functools.cached_property
     def client(self) -> Client:
@@ -127,18 +134,10 @@ class S3SettingsDoctor(Doctor[Storage]):
             self._skew = None
 
     def _clock(self) -> Check:
-        advice = "synchronise both clocks by NTP:", "$ timedatectl set-ntp true"
-        if self._skew is None:
-            if self._step_to_blame == "clock":
-                return fail_with(self._error, *advice)
-            return ok("the server does not send its time")
-        seconds = abs(self._skew)
-        if seconds <= SKEW_WARNED and self._step_to_blame != "clock":
-            return ok(f"{seconds:.0f} s from the clock of the server")
-        direction = "ahead of" if self._skew > 0 else "behind"
-        found = f"the clock of this machine is {seconds:.0f} s {direction} the clock of the server"
-        is_wrong = seconds > SKEW_WRONG or self._step_to_blame == "clock"
-        return (fail if is_wrong else warn)("clock-skew", found, *advice)
+        is_refused = self._step_to_blame == "clock"
+        if self._skew is None and is_refused:
+            return fail_with(self._error, *CLOCK_ADVICE)
+        return compare_clocks(self._skew, SKEW_WRONG, is_refused=is_refused)
 
     def _region(self) -> Check:
         if self._step_to_blame != "region":
