@@ -58,7 +58,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Let links lead to the pages of the repository; those to other files of it are only text."""
+    """Point links at the pages of the site; those to other files of the repository become text."""
     folder = posixpath.join("docs", posixpath.dirname(page.file.src_uri))
     return LINK.sub(lambda link: _moved(link, folder), markdown)
 

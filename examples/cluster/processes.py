@@ -52,7 +52,7 @@ def missing_programs() -> list[str]:
 
 
 def end_with_ctrl_c() -> None:
-    """Let other signals end this program as Ctrl-C does, with all services."""
+    """Handle other signals as Ctrl-C: end this program and all services."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
 

@@ -25,11 +25,11 @@ class AzureHarness(ServedHarness):
         self.server = server
 
     def make(self, max_size: int | None) -> Storage:
-        """Give a storage behind a new prefix."""
+        """Return a storage with a new prefix."""
         return self._at(f"conformance/{next(PREFIXES)}", max_size)
 
     def again(self, storage: Storage) -> Storage:
-        """Give another storage behind the same prefix."""
+        """Return another storage with the same prefix."""
         assert isinstance(storage, AzureStorage)
         other = self._at(storage.prefix, storage.max_size)
         other.url = storage.url

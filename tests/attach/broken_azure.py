@@ -61,7 +61,7 @@ class BelievesTheClient(_Signing):
 
 
 class _Forms(AzureLinks):
-    """Signs forms that nobody answers."""
+    """Signs forms that no service answers."""
 
     def post(self, key: str, content_type: str, max_size: int | None, seconds: float) -> Any:
         link: PresignedLink = self.put(key, content_type, max_size, seconds)

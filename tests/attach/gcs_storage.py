@@ -33,11 +33,11 @@ class GCSHarness(Harness):
         self.server = server
 
     def open(self, *, max_size: int | None = None) -> Storage:
-        """Give a storage behind a new prefix."""
+        """Return a storage with a new prefix."""
         return self._at(f"conformance/{next(PREFIXES)}", max_size)
 
     def again(self, storage: Storage) -> Storage:
-        """Give another storage behind the same prefix."""
+        """Return another storage with the same prefix."""
         assert isinstance(storage, GCSStorage)
         return self._at(storage.prefix, storage.max_size)
 

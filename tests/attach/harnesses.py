@@ -151,11 +151,11 @@ class S3Harness(Harness):
         self._folder = folder
 
     def open(self, *, max_size: int | None = None) -> Storage:
-        """Give a storage behind a new prefix."""
+        """Return a storage with a new prefix."""
         return self._at(f"{self._folder}/{next(PREFIXES)}", max_size)
 
     def again(self, storage: Storage) -> Storage:
-        """Give another storage behind the same prefix."""
+        """Return another storage with the same prefix."""
         assert isinstance(storage, S3Storage)
         return self._at(storage.prefix, storage.max_size)
 

@@ -13,7 +13,7 @@ import { setUpToast } from './toast.js'
 
 const PAGE = 50
 const SEARCH_PAUSE = 200 // milliseconds
-const RELOAD_PAUSE = 1000 // milliseconds between two loads that nobody waits for
+const RELOAD_PAUSE = 1000 // milliseconds between two loads without an action of the user
 
 const made = new Map() // rows by handle
 const mine = new Set() // handles uploaded by this page
