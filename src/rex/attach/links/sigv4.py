@@ -103,7 +103,6 @@ def presign_url(
     signed = {"host": host}
     for name, value in (headers or {}).items():
         signed[name.lower()] = " ".join(value.split())
-    moment = _moment(credentials, region, now)
     fixed = _fixed_query(credentials, region, now, expires, ";".join(sorted(signed)))
     # Only values that may contain reserved characters are encoded.
     pairs = [(_encode(name), _encode(value)) for name, value in (query or {}).items()]
@@ -113,7 +112,7 @@ def presign_url(
         canonical = f"{fixed.canonical}&{_join(pairs)}"
     else:
         canonical = _join(sorted([*fixed.pairs, *pairs]))
-    signature = moment.sign_request(_canonical_request(method, path, canonical, signed))
+    signature = fixed.moment.sign_request(_canonical_request(method, path, canonical, signed))
     return f"{origin}{path}?{sent}&X-Amz-Signature={signature}"
 
 
@@ -163,7 +162,7 @@ def sign_policy(
     frame = _policy_frame(credentials, region, now, expires)
     document = f"{frame.start}{conditions}{', ' if conditions else ''}{frame.end}"
     policy = base64.b64encode(document.encode()).decode()
-    signature = _moment(credentials, region, now).sign(policy)
+    signature = frame.moment.sign(policy)
     return {**fields, **frame.authentication, "policy": policy, "x-amz-signature": signature}
 
 
@@ -235,13 +234,16 @@ class _Moment(NamedTuple):
     timestamp: str
     scope: str
     credential: str
-    key: bytes
+    mac: hmac.HMAC
+    """That of the key, to copy: its start is the same for every text."""
 
     def __repr__(self) -> str:
         return f"_Moment({self.timestamp!r}, ...)"
 
     def sign(self, text: str) -> str:
-        return hmac.digest(self.key, text.encode(), "sha256").hex()
+        mac = self.mac.copy()
+        mac.update(text.encode())
+        return mac.hexdigest()
 
     def sign_request(self, request: str) -> str:
         digest = hashlib.sha256(request.encode()).hexdigest()
@@ -256,7 +258,7 @@ def _moment(credentials: Credentials, region: str, now: datetime) -> _Moment:
     scope = f"{timestamp[:8]}/{region}/s3/aws4_request"
     credential = f"{credentials.access_key}/{scope}"
     key = _derive_key(credentials.secret_key, timestamp[:8], region)
-    return _Moment(timestamp, scope, credential, key)
+    return _Moment(timestamp, scope, credential, hmac.new(key, digestmod="sha256"))
 
 
 class _FixedQuery(NamedTuple):
@@ -266,6 +268,7 @@ class _FixedQuery(NamedTuple):
     canonical: str
     pairs: list[tuple[str, str]]
     """The sorted parameters."""
+    moment: _Moment
 
 
 @lru_cache(maxsize=16)
@@ -283,7 +286,7 @@ def _fixed_query(
     ]
     if credentials.session_token is not None:
         pairs.append(("X-Amz-Security-Token", _encode(credentials.session_token)))
-    return _FixedQuery(_join(pairs), _join(sorted(pairs)), sorted(pairs))
+    return _FixedQuery(_join(pairs), _join(sorted(pairs)), sorted(pairs), moment)
 
 
 class _Frame(NamedTuple):
@@ -292,6 +295,7 @@ class _Frame(NamedTuple):
     start: str
     end: str
     authentication: dict[str, str]
+    moment: _Moment
 
 
 @lru_cache(maxsize=16)
@@ -307,7 +311,7 @@ def _policy_frame(credentials: Credentials, region: str, now: datetime, expires:
     expiration = now.astimezone(UTC) + timedelta(seconds=expires)
     conditions = json.dumps([{name: text} for name, text in authentication.items()])
     start = f'{{"expiration": "{expiration:%Y-%m-%dT%H:%M:%SZ}", "conditions": ['
-    return _Frame(start, f"{conditions[1:]}}}", authentication)
+    return _Frame(start, f"{conditions[1:]}}}", authentication, moment)
 
 
 @lru_cache(maxsize=1024)

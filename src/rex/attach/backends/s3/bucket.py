@@ -241,8 +241,7 @@ class Bucket(Objects):
             if left < lifetime:
                 log.info("a link expires in %d seconds, with its temporary credentials", left)
                 lifetime = left
-        expires_at = now + datetime.timedelta(seconds=lifetime)
-        return Term(now, credentials, lifetime, expires_at)
+        return Term(now, credentials, lifetime, _add_seconds(now, lifetime))
 
     def _signing_time(self, credentials: Credentials, window: int) -> datetime.datetime:
         now = _now()
@@ -285,6 +284,11 @@ def _secret(value: AnySecret | None) -> Secret | None:
 @functools.lru_cache(maxsize=16)
 def _http_date(date: datetime.datetime) -> str:
     return format_datetime(date, usegmt=True)
+
+
+@functools.lru_cache(maxsize=16)
+def _add_seconds(date: datetime.datetime, seconds: int) -> datetime.datetime:
+    return date + datetime.timedelta(seconds=seconds)
 
 
 def _now() -> datetime.datetime:
