@@ -58,14 +58,14 @@ def run(bench: Bench) -> list[Figure]:
             ("on S3", peers.rex, f"s3://{server.bucket}?endpoint={server.endpoint}", keys),
             ("in a directory", local, directory, {}),
         ):
-            for size, number in ((MIB, bench.choose(200, 1000)), (4096, bench.choose(500, 1000))):
+            for size, number in ((MIB, bench.choose(100, 1000)), (4096, bench.choose(300, 1000))):
                 handles = [storage.add("a.bin", os.urandom(size)) for _ in range(number)]
                 name = f"zip of {number} x {size // 1024} KiB {place}"
                 figures += compare(
                     name,
                     {OURS: _archive(storage, handles), "one by one": _read(storage, handles)},
                     {"one by one": GOAL},
-                    rounds=bench.choose(5, 9),
+                    rounds=bench.choose(3, 7),
                     sense="at least",
                 )
                 if size == MIB:

@@ -11,6 +11,7 @@ import importlib
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -88,11 +89,13 @@ def main() -> None:
         return
     by_module = {}
     for name in options.cases or CASES:
+        began = time.monotonic()
         with prepared(is_full=options.full) as bench:
             found = importlib.import_module(name).run(bench)
         progress("")
         if not options.json:
             show(found)
+            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
         by_module[name] = found
     figures = [figure for found in by_module.values() for figure in found]
     if options.json:

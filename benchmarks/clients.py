@@ -105,7 +105,7 @@ def _measure(
         with _serving(settings) as (pid, address):
             _wrk(f"{address}{handle}", 1, 1)
             idle = _memory(pid)
-            said = _wrk(f"{address}{handle}", clients, bench.choose(3, 10))
+            said = _wrk(f"{address}{handle}", clients, bench.choose(1, 4))
             growth.memory.append(max(0.0, _memory(pid) - idle))
         growth.rates.append(float(_find(r"Requests/sec:\s+([\d.]+)", said)[1]))
         slowest = _find(r"99%\s+([\d.]+)(us|ms|s)", said)

@@ -85,7 +85,7 @@ def _large(bench: Bench, places: dict[str, str], handle: str) -> list[Figure]:
         "deliver 64 MiB",
         {peer: fetch(f"{place}{handle}") for peer, place in places.items()},
         {ALONE: 0.9, UNASSISTED: None},
-        rounds=bench.choose(5, 15),
+        rounds=bench.choose(3, 9),
         number=2,
         sense="at least",
     )

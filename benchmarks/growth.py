@@ -66,7 +66,7 @@ def _by_workers(
     local: Storage,
     contestants: Callable[[Peers, Storage], dict[str, Callable[[int, int], None]]],
 ) -> list[Curve]:
-    number = bench.choose(400, 2000)
+    number = bench.choose(200, 1000)
     curves = []
     for name, act in contestants(peers, local).items():
         points = []
@@ -137,7 +137,7 @@ def _tasks(act: Callable[[], object]) -> Callable[[int, int], None]:
 def _by_size(bench: Bench, peers: Peers, local: Storage, *, is_add: bool) -> list[Curve]:
     curves: dict[str, list[tuple[int, float]]] = {S3: [], OBSTORE: [], DIRECTORY: []}
     for size in SIZES[: bench.choose(9, 11)]:
-        rounds = bench.choose(3, 5) if size < 64 * MIB else 2
+        rounds = bench.choose(2, 3) if size < 64 * MIB else 2
         there, here = peers.rex.add("a.bin", _pieces(size)), local.add("a.bin", _pieces(size))
         contestants = {
             S3: lambda size=size: _add(peers.rex, size),

@@ -22,7 +22,7 @@ def run(bench: Bench) -> list[Figure]:
     peers = Peers(bench.server)
     handle = peers.rex.reserve("photo.png")
     key = handle[1:]
-    rounds, number = bench.choose((5, 300), (15, 1000))
+    rounds, number = bench.choose((7, 300), (15, 1000))
     fields = {"Content-Type": "image/png", "success_action_status": "204"}
     conditions = [
         *({name: value} for name, value in fields.items()),

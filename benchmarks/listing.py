@@ -31,7 +31,7 @@ def run(bench: Bench) -> list[Figure]:
 
 
 def _in_directory(bench: Bench) -> list[Figure]:
-    number = bench.choose(100_000, 1_000_000)
+    number = bench.choose(20_000, 300_000)
     root = bench.directory / "many"
     for place in range(number):
         day = root / f"2026/01/{place % DAYS + 1:02}"
@@ -64,7 +64,7 @@ def _in_directory(bench: Bench) -> list[Figure]:
 def _on_s3(bench: Bench) -> list[Figure]:
     import obstore
 
-    number = bench.choose(10_000, 100_000)
+    number = bench.choose(3000, 30_000)
     peers = Peers(bench.server)
     with ThreadPoolExecutor(16) as pool:
         added = pool.map(lambda _: obstore.put(peers.obstore, peers.key(), b"x"), range(number))

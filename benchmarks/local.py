@@ -1,8 +1,7 @@
-"""A small file in a directory, beside the bare system calls in a Python loop.
+"""Storing a small file in a directory, beside the bare system calls.
 
 The bare add is as durable as ours: a file without a name is written, synced, linked into a new
-directory, and that directory and the day's are synced. The bare open and stat go by the path. Ours
-walk the path from the root, one directory at a time, so that no planted link is followed.
+directory, and that directory and the day's are synced.
 """
 
 from __future__ import annotations
@@ -46,42 +45,11 @@ def run(bench: Bench) -> list[Figure]:
 
     with open_storage(f"file://{bench.directory}/ours") as storage:
         storage.check()  # which makes the directory
-        handle = storage.add("a.bin", content)
-        path = f"{bench.directory}/ours{handle}"
-
-        def bare_read() -> bytes:
-            fd = os.open(path, os.O_RDONLY)
-            try:
-                return os.read(fd, SIZE)
-            finally:
-                os.close(fd)
-
-        def read() -> bytes:
-            with storage.open(handle) as stream:
-                return stream.read()
-
-        assert content == read() == bare_read()
         bare = "the bare calls"
-        return [
-            *compare(
-                "add 4 KiB in a directory",
-                {OURS: lambda: storage.add("a.bin", content), bare: add},
-                {bare: 1.25},
-                rounds=rounds,
-                number=number,
-            ),
-            *compare(
-                "open + read 4 KiB in a directory",
-                {OURS: read, bare: bare_read},
-                {bare: 3},
-                rounds=rounds,
-                number=number * 10,
-            ),
-            *compare(
-                "stat in a directory",
-                {OURS: lambda: storage.stat(handle), bare: lambda: os.stat(path)},
-                {bare: 6},
-                rounds=rounds,
-                number=number * 10,
-            ),
-        ]
+        return compare(
+            "add 4 KiB in a directory",
+            {OURS: lambda: storage.add("a.bin", content), bare: add},
+            {bare: 1.25},
+            rounds=rounds,
+            number=number,
+        )

@@ -44,9 +44,6 @@ class Figure(NamedTuple):
         return self.median <= self.goal if self.sense == "at most" else self.median >= self.goal
 
 
-Goals = "Mapping[str, float | None]"
-
-
 def compare(
     case: str,
     contestants: Mapping[str, Callable[[], object]],
@@ -57,15 +54,16 @@ def compare(
     sense: Sense = "at most",
     clock: Callable[[], float] = time.perf_counter,
     prepare: Callable[[], object] = lambda: None,
+    warm_up: bool = True,
 ) -> list[Figure]:
     """Let all do the same thing `number` times by turns, `rounds` times; compare ours with each.
 
     A value is our time through theirs (`at most`), or our rate through theirs (`at least`). What
-    `prepare` does before each turn is not counted.
+    `prepare` does before each turn is not counted. With `warm_up`, all do it once before.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     names = [*contestants]
-    for act in contestants.values():  # connections, imports, caches
+    for act in contestants.values() if warm_up else ():  # connections, imports, caches
         prepare()
         act()
     for turn in range(rounds):

@@ -9,7 +9,7 @@ import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from history import draw_history, read
 from measure import Figure, spread
@@ -30,8 +30,9 @@ TEXT = """# Benchmarks
 Performance compared with alternatives, measured by `make bench-full` on {day}:
 {machine}, Linux {kernel}, Python {python}; {versions}.
 Each value is a ratio within one run: the contestants take turns, and the table shows the median
-of all turns and the spread. The server (SeaweedFS) and the clients share the machine. “At most”
-compares times (ours divided by theirs, lower is better), “at least” rates (higher is better).
+of all turns, the spread, and the median of the run before. The server (SeaweedFS) and the clients
+share the machine. “At most” compares times (ours divided by theirs, lower is better), “at least”
+rates (higher is better).
 
 {table}
 
@@ -41,12 +42,12 @@ Growth of the cost with the number of workers and the size:
 
 {plots}
 
-Each full run adds a row to [history.jsonl](../benchmarks/history.jsonl). For each file of cases,
+Each full run adds a row to [history.jsonl](../../benchmarks/history.jsonl). For each file of cases,
 the plot shows the geometric mean of how much better than its goals a run was:
 
 ![Runs so far](benchmarks-history.svg)
 
-The cases are in [benchmarks/](../benchmarks); each file describes what it measures and its limits.
+The cases are in [benchmarks/](../../benchmarks); each file says what it measures, and its limits.
 """
 
 
@@ -76,7 +77,7 @@ def write(
         kernel=platform.release().partition("-")[0],
         python=platform.python_version(),
         versions=", ".join(_versions()),
-        table=_table(figures),
+        table=_table(figures, read()[:-1]),
         missed=sum(figure.is_met is False for figure in goals),
         goals=len(goals),
         plots="\n\n".join(pictures),
@@ -84,16 +85,23 @@ def write(
     path.write_text(text, "utf-8")
 
 
-def _table(figures: Sequence[Figure]) -> str:
-    lines = ["| case | against | goal | measured | spread | |", "|---|---|---|---|---|---|"]
+def _table(figures: Sequence[Figure], earlier: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table; `earlier` are the rows of the history without this run."""
+    before = {
+        (ratio["case"], ratio["peer"]): ratio["median"]
+        for row in earlier[-1:]
+        for ratio in row["ratios"]
+    }
+    lines = ["| case | against | goal | measured | spread | before | |", f"|{'---|' * 7}"]
     for figure in figures:
         goal = "" if figure.goal is None else f"{figure.sense} {figure.goal:g} {figure.unit}"
         met = {None: "", True: "✓", False: "missed"}[figure.is_met]
         measured = f"{figure.median:.3g} {figure.unit}"
         note = f" ({figure.note})" if figure.note else ""
+        last = before.get((figure.case, figure.peer))
         lines.append(
             f"| {figure.case} | {figure.peer} | {goal} | {measured}{note} | "
-            f"{spread(figure.values)} | {met} |"
+            f"{spread(figure.values)} | {'' if last is None else f'{last:.3g}'} | {met} |"
         )
     return "\n".join(lines)
 

@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from bench import Bench
 
 MIB = 1024 * 1024
-SIZE = 256 * MIB
 CHUNK = MIB
 
 
 def run(bench: Bench) -> list[Figure]:
     """Measure it."""
     path = bench.directory / "large.bin"
+    mib = bench.choose(64, 256)
     with path.open("wb") as file:
-        for _ in range(SIZE // MIB):
+        for _ in range(mib):
             file.write(os.urandom(MIB))
     peers = Peers(bench.server)
-    rounds = bench.choose(3, 9)
-    figures = _compared("add 256 MiB on S3", _adders(peers, path), rounds)
+    rounds = bench.choose(3, 7)
+    figures = _compared(f"add {mib} MiB on S3", _adders(peers, path), rounds)
     with path.open("rb") as file:
         handle = peers.rex.add("large.bin", file)
-    figures += _compared("open 256 MiB on S3", _readers(peers, handle), rounds)
+    figures += _compared(f"open {mib} MiB on S3", _readers(peers, handle), rounds)
     peers.close()
     return figures
 

@@ -26,7 +26,7 @@ def run(bench: Bench) -> list[Figure]:
 
     peers = Peers(bench.server)
     content = os.urandom(SIZE)
-    number = bench.choose(1000, 5000)
+    number = bench.choose(500, 5000)
 
     def by_threads(_: object = None) -> None:
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -57,7 +57,7 @@ def run(bench: Bench) -> list[Figure]:
             f"{number} adds on S3, {WORKERS} {way}",
             {OURS: act, "obstore async": lambda: asyncio.run(by_obstore())},
             {"obstore async": 0.9 if way == "threads" else None},
-            rounds=bench.choose(3, 7),
+            rounds=bench.choose(3, 5),
             sense="at least",
         )
     peers.close()

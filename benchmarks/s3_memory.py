@@ -45,7 +45,7 @@ with open_storage(given["url"], **given["keys"]) as storage:
 
 def run(bench: Bench) -> list[Figure]:
     """Measure it."""
-    mib = bench.choose(512, 4096)
+    mib = bench.choose(256, 2048)
     server = bench.server
     on_s3 = {"access_key": server.access_key, "secret_key": server.secret_key}
     figures = []

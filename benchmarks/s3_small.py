@@ -42,7 +42,7 @@ def run(bench: Bench) -> list[Figure]:
     """Measure it."""
     peers = Peers(bench.server)
     content = os.urandom(SIZE)
-    rounds, number = bench.choose((7, 30), (15, 60))
+    rounds, number = bench.choose((5, 10), (11, 40))
     adders = peers.adders(content)
     readers = peers.readers(peers.rex.add("read.bin", content))
     for read in readers.values():
@@ -59,7 +59,7 @@ def run(bench: Bench) -> list[Figure]:
             both,
             {peer: 0.20},
             rounds=rounds,
-            number=number * 5,
+            number=bench.choose(100, 200),
             clock=time.process_time,
         )
     peers.close()

@@ -97,9 +97,9 @@ def _redirects(bench: Bench, ours: str, theirs: Mapping[str, str]) -> list[Figur
 def rates_of(bench: Bench, urls: Mapping[str, str]) -> dict[str, list[float]]:
     """Give the requests a second of each, by turns."""
     rates: dict[str, list[float]] = {name: [] for name in urls}
-    for turn in range(bench.choose(3, 9)):
+    for turn in range(bench.choose(3, 7)):
         for name, url in urls.items():
-            rates[name].append(_wrk(url, bench.choose(3, 5)))
+            rates[name].append(_wrk(url, bench.choose(1, 3)))
             progress(f"wrk: {turn}, {name}")
     return rates
 
@@ -132,7 +132,7 @@ def _large(bench: Bench, servers: Mapping[str, str], handle: str) -> list[Figure
         "serve 64 MiB",
         contestants,
         {name: goal for name, goal in goals.items() if name in contestants},
-        rounds=bench.choose(5, 15),
+        rounds=bench.choose(3, 9),
         number=2,
         sense="at least",
     )
@@ -147,7 +147,7 @@ def _uploads(bench: Bench, servers: Mapping[str, str], upload: Path) -> list[Fig
             UVICORN: lambda: curl("-F", f"file=@{upload}", f"{theirs}/upload"),
         },
         {UVICORN: 1.5},
-        rounds=bench.choose(5, 15),
+        rounds=bench.choose(3, 9),
         sense="at least",
     )
 

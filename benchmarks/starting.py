@@ -34,7 +34,7 @@ def run(bench: Bench) -> list[Figure]:
         "ls": [*rex, "ls"],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
-    for turn in range(bench.choose(7, 25) + 1):
+    for turn in range(bench.choose(7, 15) + 1):
         for name, command in commands.items():
             seconds = _timed(command)
             if turn:  # the first reads the files
