@@ -167,6 +167,10 @@ map: $(VENV)/.ready  ## Print the folders of the source, and the imports between
 s3: $(VENV)/.ready  ## Run a throwaway S3 server until Ctrl-C and print its settings.
 	@$(BIN)/python -m rex.attach_demo.seaweedfs
 
+.PHONY: ceph
+ceph: $(VENV)/.ready  ## Run a throwaway Ceph with its S3 gateway until Ctrl-C and print its settings (needs Debian's packages).
+	@$(BIN)/python examples/ceph/ceph.py
+
 .PHONY: promises
 promises: $(VENV)/.ready  ## Run the conformance suite on the S3 server of ATTACH_S3_BUCKET, _ENDPOINT, _ACCESS_KEY, _SECRET_KEY.
 	@PYTHONPATH=tests $(BIN)/python -m trust.s3_promises

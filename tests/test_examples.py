@@ -40,6 +40,16 @@ def test_the_application_on_django_has_less_than_100_lines() -> None:
     assert sum(bool(line.strip()) for text in texts for line in text.splitlines()) < 100
 
 
+def test_ceph_names_the_packages_that_are_missing(tmp_path: Path) -> None:
+    """With the command that installs them, before anything is started."""
+    (tmp_path / "ceph").touch(mode=0o755)
+    program = (sys.executable, ROOT / "examples/ceph/ceph.py")
+    done = run(*program, settings={"path": tmp_path, "tmpdir": tmp_path})
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "apt-get install --no-install-recommends ceph-mon ceph-osd radosgw" in done.stderr
+    assert ["ceph"] == [path.name for path in tmp_path.iterdir()]
+
+
 @pytest.mark.long
 def test_a_strict_type_checker_accepts_the_applications(tmp_path: Path) -> None:
     """As that of a developer who copies one, without the settings of this project."""

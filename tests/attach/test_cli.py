@@ -295,6 +295,22 @@ def test_all_are_removed_although_one_was_missing(
     assert [] == lines(rex("attach", "ls"))
 
 
+def test_an_operator_removes_without_the_hook_of_the_application(
+    rex: Callable[..., subprocess.CompletedProcess[bytes]], tmp_path: Path
+) -> None:
+    """A hook that refuses has its way, except with --no-notify."""
+    (tmp_path / "shop.py").write_text("def keep(handle):\n    raise ValueError('needed')\n")
+    hook = {
+        "ATTACH_ON_REMOVED": "shop:keep",
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+    }
+    handle = added(rex)
+    assert 0 != rex("attach", "rm", handle, **hook).returncode
+    assert [handle] == lines(rex("attach", "ls"))
+    assert [] == lines(rex("attach", "rm", "--no-notify", handle, **hook))
+    assert [] == lines(rex("attach", "ls"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -150,13 +150,19 @@ def show(storage: Storage, handle: str, *, as_json: bool) -> None:
 
 @attach.command()
 @click.argument("handles", nargs=-1, required=True)
+@click.option("--no-notify", is_flag=True, help="Do not call the hook attach_on_removed.")
 @json_lines_option
 @pass_storage()
-def rm(storage: Storage, *, handles: tuple[str, ...], as_json: bool) -> None:
-    """Remove attachments permanently."""
+def rm(storage: Storage, *, handles: tuple[str, ...], no_notify: bool, as_json: bool) -> None:
+    """Remove attachments permanently.
+
+    Before each removal, the application's hook is called, which may refuse the removal or delete
+    the row that refers to the attachment. With --no-notify, the row stays: use it for an attachment
+    that you restore from a backup.
+    """
 
     def remove(handle: str) -> None:
-        storage.remove(handle)
+        storage.remove(handle, notify=not no_notify)
         if as_json:
             click.echo(json.dumps({"handle": handle, "removed": True}))
 
