@@ -575,7 +575,7 @@ def test_what_cannot_be_removed_is_told(ward: Ward) -> None:
     assert "remains" in wrong["checksum"]
     assert "remains" in wrong["multipart"]
     assert POLICY.format("s3:DeleteObject") in wrong["remove"]
-    command = wrong["clean-up"].partition("$ rex attach rm ")[2].split()
+    command = wrong["clean-up"].partition("$ rex attach rm --no-notify ")[2].split()
     with ward.storage_of() as storage:
         for handle in command:
             if handle.startswith("/"):

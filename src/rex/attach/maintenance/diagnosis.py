@@ -195,7 +195,7 @@ class _Diagnosis:
             f"attachments of the diagnosis that could not be removed: {len(remaining)} "
             f"({remaining[0][1]})",
             "remove them later:",
-            f"$ rex attach rm {handles}",
+            f"$ rex attach rm --no-notify {handles}",
         )
 
     # Operations.
