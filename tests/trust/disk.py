@@ -41,7 +41,7 @@ _MEMORY = 700 * _MIB
 _BLOCK = 4096
 _MAKE = {
     "ext4": (
-        *("mkfs.ext4", "-q", "-F", "-J", "size=4", "-N", "16384"),
+        *("mkfs.ext4", "-q", "-F", "-b", str(_BLOCK), "-J", "size=4", "-N", "16384"),
         *("-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"),
     ),
     "xfs": ("mkfs.xfs", "-q", "-K"),
@@ -119,7 +119,9 @@ class Disk:
     def _mount(self) -> None:
         _run("mount", "-o", self._options, self._image, self.root)
         # The loop device takes a request of which a part was written for a success, so that each
-        # must be for a block, which is written or not.
+        # must be for a page of the memory, which is written or not: not for parts of two pages, as
+        # with smaller blocks.
+        assert os.statvfs(self.root).f_frsize == _BLOCK
         device = self.root.stat().st_dev
         queue = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue")
         (queue / "max_sectors_kb").write_text(str(_BLOCK // 1024))
