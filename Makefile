@@ -93,8 +93,8 @@ cluster: $(VENV)/.ready  ## Run the application before a SeaweedFS cluster until
 	@$(BIN)/python examples/cluster/cluster.py
 
 .PHONY: cluster-trial
-cluster-trial: $(VENV)/.ready  ## Kill servers of that cluster under load, and look for what is lost (ten minutes).
-	@$(BIN)/python examples/cluster/trial.py
+cluster-trial: $(VENV)/.ready  ## Kill servers of that cluster under load, and look for what is lost (ten minutes); PAGE=1 by the demo page.
+	@$(BIN)/python examples/cluster/trial.py $(if $(PAGE),--page)
 
 BENCH := .venv-bench
 

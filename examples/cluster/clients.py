@@ -116,7 +116,7 @@ class Load:
     """Clients that upload and clients that download what was acknowledged, in a ``with`` block."""
 
     def __init__(self, deployment: Deployment, *, uploaders: int = 4, downloaders: int = 4) -> None:
-        self._deployment = deployment
+        self.deployment = deployment
         self._ended = threading.Event()
         self.digests: dict[str, str] = {}
         """The SHA-256 of what was acknowledged, by handle."""
@@ -150,7 +150,7 @@ class Load:
 
     def _missing_of(self, share: list[tuple[str, str]]) -> dict[str, str]:
         found = {}
-        with contextlib.closing(Client(self._deployment)) as client:
+        with contextlib.closing(Client(self.deployment)) as client:
             for handle, digest in share:
                 try:
                     content = client.download(handle)
@@ -162,7 +162,7 @@ class Load:
         return found
 
     def _repeat(self, act: Any) -> None:
-        with contextlib.closing(Client(self._deployment)) as client:
+        with contextlib.closing(Client(self.deployment)) as client:
             while not self._ended.is_set():
                 began, error = time.monotonic(), ""
                 try:

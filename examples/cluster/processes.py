@@ -105,14 +105,23 @@ class Deployment:
     """The services of a compose file, running inside a ``with`` block.
 
     `directory` gets the data, the configuration with its addresses, and a log for each service.
-    `before` is the beginning of the command of the application: it may change its root.
+    `before` is the beginning of the command of the application: it may change its root. With
+    `demo`, the application is the demo page, which users reach at `page_url`.
     """
 
     user, password = "ann", "a password of a trial"
 
-    def __init__(self, compose: Path, directory: Path, before: Sequence[object] = ()) -> None:
+    def __init__(
+        self,
+        compose: Path,
+        directory: Path,
+        before: Sequence[object] = (),
+        *,
+        demo: bool = False,
+    ) -> None:
         self.directory = directory
         self._before = before
+        self._demo = demo
         self._services = _read(compose)
         self._ports: dict[tuple[str, str], int] = {}
         self.processes: dict[str, Process] = {}
@@ -136,6 +145,11 @@ class Deployment:
     def origin(self) -> str:
         """The address of the application for browsers."""
         return f"https://{APP}:{self._ports['nginx', '8443']}"
+
+    @property
+    def page_url(self) -> str:
+        """The address of the page for browsers."""
+        return f"{self.origin}/attach_demo/" if self._demo else f"{self.origin}/"
 
     def port(self, service: str, port: int) -> int:
         """Return the port of this machine for a port of a container."""
@@ -207,6 +221,10 @@ class Deployment:
             environment |= dict(line.split("=", 1) for line in lines)
         environment = {key: self._here(name, value) for key, value in environment.items()}
         configured = self._configure(name, service, place)
+        if name == "app" and self._demo:
+            (place / "rex.toml").write_text('packages = ["rex.attach_demo"]\n')
+            # Its users have logged in at nginx.
+            return Process(self._page_command(), {**environment, "ATTACH_ACCESS": "public"}, place)
         if name == "app":
             return Process(self._app_command(), environment, place)
         if name == "postgres":
@@ -225,6 +243,8 @@ class Deployment:
             text = self._here(name, (DEPLOY / source).read_text())
             if os.geteuid() == 0 and "nginx" in source:
                 text = f"user root;\n{text}"
+            if self._demo:  # the page has a policy of its own
+                text = re.sub(r"\n *add_header Content-Security-Policy .*", "", text)
             (place / Path(target).name).write_text(text)
             return place / Path(target).name
         return place
@@ -236,6 +256,10 @@ class Deployment:
         port = ["--port", str(self.port("app", 8000))]
         folder = [] if self._before else ["--working-dir", DEPLOY / "app"]
         return [*self._before, *command[:-1], *port, *folder, command[-1]]
+
+    def _page_command(self) -> list[object]:
+        options = ["--workers", 2, "--trusted-proxies", HOST]
+        return ["rex", "serve", "--port", self.port("app", 8000), *options]
 
     def _postgresql(self, environment: dict[str, str], place: Path) -> Process:
         """Create a database as the image does, and return its server."""

@@ -1,7 +1,7 @@
 """Kill servers of the cluster under load: what was acknowledged must stay, errors must end.
 
-``make cluster-trial`` or ``python examples/cluster/trial.py [SERVICE ...]``. Exits with 1 if
-anything acknowledged is lost.
+``make cluster-trial`` or ``python examples/cluster/trial.py [SERVICE ...]``; with ``--page``, the
+load is the demo page in Chromium. Exits with 1 if anything acknowledged is lost.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clients import Load
+from clients import Load, Outcome
 from processes import DEPLOY, HOST, Deployment, end_with_ctrl_c, missing_programs
+from tabs import Tabs, missing_browser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SERVICES = ("volume-2", "s3-1", "filer-1", "master")
+PAGE_SERVICES = ("volume-2", "s3-1")
 VOLUMES = ("volume-1", "volume-2", "volume-3")
+REPEATED = "request"
 LONGEST_SECONDS = 60
 PAUSE_SECONDS = 0.2
 SAMPLE = 500
@@ -34,13 +37,12 @@ SAMPLE = 500
 def main() -> int:
     """Kill each service, start it again, and check everything; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    names = " ".join(SERVICES)
     parser.add_argument(
         "services",
         nargs="*",
-        default=SERVICES,
         metavar="SERVICE",
-        help=f"services to kill, one after another (default: {names})",
+        help=f"services to kill, one after another (default: {' '.join(SERVICES)}; "
+        f"with --page: {' '.join(PAGE_SERVICES)})",
     )
     parser.add_argument(
         "--times", type=int, default=5, help="how often to kill each (default: %(default)s)"
@@ -51,17 +53,25 @@ def main() -> int:
         default=10,
         help="how long each is away, and then back (default: %(default)s)",
     )
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="let tabs of Chromium upload and download with the demo page, by its Uppy and its "
+        "links (needs chromium and playwright)",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     if missing := missing_programs():
         parser.error(f"needs these packages of Debian: {' '.join(missing)}")
+    if options.page and (missing := missing_browser()):
+        parser.error(f"--page needs {' and '.join(missing)}")
     end_with_ctrl_c()
     with tempfile.TemporaryDirectory(prefix="rex-cluster-") as directory:
         compose = DEPLOY / "compose.cluster.yaml"
-        with Deployment(compose, Path(directory)) as deployment:
+        with Deployment(compose, Path(directory), demo=options.page) as deployment:
             return try_cluster(
-                deployment,
-                options.services,
+                Tabs(deployment) if options.page else Load(deployment),
+                options.services or (PAGE_SERVICES if options.page else SERVICES),
                 options.times,
                 options.seconds,
                 as_json=options.json,
@@ -69,22 +79,22 @@ def main() -> int:
 
 
 def try_cluster(
-    deployment: Deployment, services: Sequence[str], times: int, seconds: float, *, as_json: bool
+    load: Load, services: Sequence[str], times: int, seconds: float, *, as_json: bool
 ) -> int:
     """Run the trial on a cluster; print what happened, and return the exit code."""
     rows: list[Row] = []
-    with Load(deployment) as load:
+    with load:
         time.sleep(seconds)
         for _ in range(times):
             for name in services:
-                rows += _kill(deployment, load, name, seconds)
+                rows += _kill(load, name, seconds)
     lost = load.missing()
     summary = {
         "acknowledged": len(load.digests),
-        "operations": len(load.outcomes),
+        "operations": len(_operations(load.outcomes)),
         "lost": len(lost),
         "wrong": len(load.wrong),
-        "unreadable without": {name: len(_without(deployment, load, name)) for name in VOLUMES},
+        "unreadable without": {name: len(_without(load, name)) for name in VOLUMES},
         "killed": [
             _summary([row for row in rows if row.service == label])
             for label in dict.fromkeys(row.service for row in rows)
@@ -108,10 +118,17 @@ class Row:
     longest: float
     """Seconds of the longest operation."""
 
+    @property
+    def shown(self) -> int:
+        """The number of errors that users saw: a page repeats many requests by itself."""
+        return sum(
+            number for error, number in self.errors.items() if not error.startswith(REPEATED)
+        )
 
-def _kill(deployment: Deployment, load: Load, name: str, seconds: float) -> list[Row]:
+
+def _kill(load: Load, name: str, seconds: float) -> list[Row]:
     """Kill a server under load, and start it again; return what clients saw after each."""
-    process, rows = deployment.processes[name], []
+    process, rows = load.deployment.processes[name], []
     for act, label in ((process.end, name), (process.start, f"{name} is back")):
         first, since = len(load.outcomes), time.monotonic()
         act()
@@ -121,13 +138,18 @@ def _kill(deployment: Deployment, load: Load, name: str, seconds: float) -> list
         rows.append(
             Row(
                 label,
-                len(seen),
+                len(_operations(seen)),
                 Counter(f"{each.operation}: {each.error[:70]}" for each in failed),
                 max((each.ended - since for each in failed), default=0),
                 max((each.ended - each.began for each in seen), default=0),
             )
         )
     return rows
+
+
+def _operations(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return what users did, without the single requests of a page."""
+    return [each for each in outcomes if each.operation != REPEATED]
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, object]:
@@ -137,6 +159,7 @@ def _summary(rows: Sequence[Row]) -> dict[str, object]:
         "times": len(rows),
         "operations": sum(row.operations for row in rows),
         "errors": errors.total(),
+        "shown": sum(row.shown for row in rows),
         "with errors": sum(bool(row.errors) for row in rows),
         "last error": round(max(row.last_error for row in rows), 1),
         "longest": round(max(row.longest for row in rows), 1),
@@ -146,19 +169,21 @@ def _summary(rows: Sequence[Row]) -> dict[str, object]:
 
 def _table(summary: dict[str, Any]) -> str:
     """Return the summary as the table of docs/how-to/scale.md."""
-    lines = ["| killed | times | operations | errors | last error after | longest operation |"]
-    lines.append("|---|---|---|---|---|---|")
+    titles = ("killed", "times", "operations", "errors", "of these shown to users")
+    lines = [f"| {' | '.join(titles)} | last error after | longest operation |"]
+    lines.append("|---|---|---|---|---|---|---|")
     lines += [
         f"| {each['event']} | {each['times']} | {each['operations']} | {each['errors']} "
-        f"| {each['last error']} s | {each['longest']} s |"
+        f"| {each['shown']} | {each['last error']} s | {each['longest']} s |"
         for each in summary["killed"]
     ]
     lines += [f"{name}: {summary[name]}" for name in summary if name != "killed"]
     return "\n".join(lines)
 
 
-def _without(deployment: Deployment, load: Load, name: str) -> dict[str, str]:
+def _without(load: Load, name: str) -> dict[str, str]:
     """Return what cannot be read while a volume server is away."""
+    deployment = load.deployment
     deployment.processes[name].end()
     found = load.missing(SAMPLE)
     for handle, reason in [*found.items()][:5]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import ConsoleMessage, Locator, Page, Request
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request
 
     from rex.attach import Storage
     from rex.attach.conformance import Harness
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 BUCKET = "page"
 AT_ONCE = 100
 """How many files a request to the page may name."""
+ASKED_ABOVE = 10_000_000
+"""The size of a file in bytes above which the page asks before it removes it."""
 READER = "chrome-extension://"
 """Where the browser's own reader of PDF is."""
 LONG = 60_000
@@ -93,6 +95,35 @@ class Demo:
             requests.delete(url, json={"handles": chunk}, timeout=60).raise_for_status()
         for handle in self.storage:
             self.storage.remove(handle)
+
+
+def go_through_the_demo(context: BrowserContext, origin: str, file: Path) -> list[str]:
+    """Upload a file with the demo page, see it listed, download and remove it.
+
+    Return the addresses that the browser called.
+    """
+    called: list[str] = []
+    complaints: list[str] = []
+    page = context.new_page()
+    page.on("request", lambda request: called.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(f"{origin}/attach_demo")
+    page.set_input_files("#files", file)
+    expect(page.locator("#stored .name")).to_have_text([file.name])
+    with page.expect_download() as downloaded:
+        page.get_by_label(f"Download {file.name}", exact=True).click()
+    assert file.read_bytes() == downloaded.value.path().read_bytes()
+    page.get_by_label(f"More for {file.name}", exact=True).click()
+    page.get_by_role("menuitem", name="Remove").click()
+    if file.stat().st_size > ASKED_ABOVE:
+        page.locator("#confirm").get_by_role("button", name="Remove").click()
+    with page.expect_response(lambda response: response.request.method == "DELETE") as removed:
+        page.get_by_role("button", name="Dismiss").click()
+    assert 1 == len(removed.value.json()["removed"])
+    page.reload()
+    expect(page.locator("#empty")).to_have_text("No files yet.")
+    assert [] == complaints
+    return [*called, downloaded.value.url]
 
 
 def batched(handles: list[str]) -> Iterator[list[str]]:

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from playwright.sync_api import HttpCredentials, expect
 
+from browser.page import go_through_the_demo
 from processes import APP, DEPLOY, FILES, Deployment, missing_programs
 from programs import REX, run
 from served import HOST, UNVERIFIED
@@ -43,11 +44,17 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 @pytest.fixture
 def page(browser: Browser, deployment: Deployment) -> Iterator[Page]:
     """Open the page as the user who has logged in at nginx."""
-    login = HttpCredentials(username=deployment.user, password=deployment.password)
-    with browser.new_context(ignore_https_errors=True, http_credentials=login) as context:
+    with browser.new_context(
+        ignore_https_errors=True, http_credentials=login(deployment)
+    ) as context:
         page = context.new_page()
         page.goto(deployment.origin)
         yield page
+
+
+def login(deployment: Deployment) -> HttpCredentials:
+    """Return what a user types at nginx."""
+    return HttpCredentials(username=deployment.user, password=deployment.password)
 
 
 def test_a_file_is_uploaded_listed_downloaded_and_removed(
@@ -107,6 +114,25 @@ def test_commands_run_beside_the_application(deployment: Deployment) -> None:
     done = run(REX, "attach", "doctor", settings=settings)
     assert 0 == done.returncode, done.stdout
     assert "FAIL" not in done.stdout
+
+
+@pytest.mark.parametrize("compose", COMPOSED)
+def test_the_demo_page_can_be_the_application(
+    browser: Browser, compose: str, tmp_path: Path
+) -> None:
+    """Its bytes go to the S3 server through nginx, of a large file in parts."""
+    file = tmp_path / "scan ü.bin"
+    file.write_bytes(bytes(range(256)) * 4096 * 17)
+    with (
+        TemporaryDirectory(prefix="rex-deploy-", dir="/tmp") as directory,
+        Deployment(DEPLOY / compose, Path(directory), demo=True) as deployment,
+        browser.new_context(
+            ignore_https_errors=True, http_credentials=login(deployment)
+        ) as context,
+    ):
+        called = go_through_the_demo(context, deployment.origin, file)
+    files = deployment.origin.replace("app.", "files.")
+    assert [url for url in called if url.startswith(files) and "partNumber=2&" in url]
 
 
 def rows(deployment: Deployment) -> list[tuple[str, int]]:

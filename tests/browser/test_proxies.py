@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import sync_playwright
 
+from browser.page import go_through_the_demo
 from browser.rig import launch
 from proxies import HERE, LEFT_OUT, NAME, Deployment, deployed
 from served import HOST
@@ -106,6 +107,21 @@ def test_a_page_uploads_and_downloads(
         "resumed": LARGE,
         "removed": 204,
     } == done
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if name in ("nginx", "nginx prefix")])
+def test_the_demo_page_is_beside_the_service(browser: Browser, name: str, tmp_path: Path) -> None:
+    """Below a path as well, over TLS: a file is uploaded, listed, downloaded and removed."""
+    (tmp_path / "rex.toml").write_text('packages = ["rex.attach_demo"]\n')
+    file = tmp_path / "scan ü.bin"
+    file.write_bytes(bytes(range(256)) * 8192)
+    changes = {"location /attach/": "location /"}
+    with (
+        deployed(name, tmp_path, changes) as deployment,
+        browser.new_context(ignore_https_errors=True) as context,
+    ):
+        go_through_the_demo(context, f"{deployment.origin}{deployment.setup.prefix}", file)
+        assert [] == deployment.spooled()
 
 
 @pytest.mark.parametrize("name", [name for name in HERE if name == "nginx alone"])

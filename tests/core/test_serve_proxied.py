@@ -130,7 +130,8 @@ def test_all_of_an_application_is_below_the_root_path(tmp_path: Path) -> None:
         for below in ("", "/files"):
             assert "ok\n" == client.get(f"{below}/health").text
             page = client.get(f"{below}/attach_demo/").text
-            assert 'data-service="/files/attach"' in page
+            assert 'data-service="../attach"' in page
+            assert client.get(f"{below}/attach/openapi.json").is_success
             assert "attach_demo/" == client.get(f"{below}/attach_demo").headers["Location"]
         counted = client.get("/files/metrics").text
     assert 'route="/attach_demo",status="200"} 2.0' in counted

@@ -39,11 +39,9 @@ __all__ = ["routes"]
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "static" / "uppy.js"
-SERVICE = "/attach"  # of the package `rex.attach`
 PAGE_SIZE = 50
 SORTS = ("date", "-date", "name", "-name", "size", "-size")
 MAX_AT_ONCE = 100
-MAX_BODY = 64 * 1024
 STORED = '<!doctype html><title>Stored</title><p>Files stored. <a href="./">Upload more</a>'
 
 
@@ -91,6 +89,9 @@ class _Page:
         place = getattr(self._storage, "directory", None)
         default = f"{place}.db" if place else "attachments.db"
         self._files = Files(rex.settings[DATABASE] or default, self._storage)
+        url = self._storage.url
+        # A relative address is right behind a proxy, too.
+        self._service = "../attach" if url is None else urlsplit(url).path.rstrip("/")
 
     async def show(self, request: Request) -> Response:
         """Return the page."""
@@ -99,7 +100,7 @@ class _Page:
         limit = "No size limit." if size is None else f"Maximum file size: {size:,} bytes."
         multipart = self._storage.abilities.multipart
         data = {
-            "service": self._service(request),
+            "service": self._service,
             # Without links for parts, as on Azure, the service receives files by tus.
             "server": "" if multipart is None or multipart.is_relayed else self.server or "",
             "max_size": size or "",
@@ -113,16 +114,9 @@ class _Page:
         stored = await upload(request, self._storage, max_size=limit, owner=owner)
         infos = [await self._storage.aio.info(each.handle) for each in stored]
         await run_in_threadpool(self._files.record, infos)
-        link = f'<li><a href="{self._service(request)}%s">%s</a>'
-        links = "".join(link % (quote(info.handle), escape(info.name)) for info in stored)
+        link = f'<li><a href="{self._service}%s">%s</a>'
+        links = "".join(link % (quote(info.handle), escape(info.name)) for info in infos)
         return HTMLResponse(f"{STORED}<ul>{links}</ul>", 201)
-
-    def _service(self, request: Request) -> str:
-        """Return the path at which the browser reaches the service, beside the page."""
-        if self._storage.url is not None:
-            return urlsplit(self._storage.url).path.rstrip("/")
-        root: str = request.scope["root_path"]
-        return quote(root.rpartition("/")[0]) + SERVICE
 
     async def files(self, request: Request) -> Response:
         """Return the first `limit` files whose name contains ``q``, and their total number."""
@@ -146,20 +140,16 @@ class _Page:
         results = await asyncio.gather(*(self._claim(claimed, owner) for claimed in claims))
         claimed = [result for result in results if not isinstance(result, Error)]
         await run_in_threadpool(self._files.record, claimed)
-        return JSONResponse(
-            {
-                "refused": [
-                    {"claim": claim, "kind": result.kind.value, "detail": result.message}
-                    for claim, result in zip(claims, results, strict=True)
-                    if isinstance(result, Error)
-                ]
-            }
-        )
+        refused = [
+            {"claim": claim, "kind": result.kind.value, "detail": result.message}
+            for claim, result in zip(claims, results, strict=True)
+            if isinstance(result, Error)
+        ]
+        return JSONResponse({"refused": refused})
 
     async def _claim(self, claimed: str, owner: object) -> Info | Error:
         try:
-            is_handle = claimed.startswith("/")
-            if owner is None and is_handle and not parse_handle(claimed).is_marked:
+            if owner is None and claimed.startswith("/") and not parse_handle(claimed).is_marked:
                 # Without users, uploads belong to no user, and those by tus have no receipt.
                 claimed = await self._storage.aio.receipt(claimed)
             return await self._storage.aio.claim(claimed, owner=owner)
@@ -178,7 +168,7 @@ class _Page:
 
 async def _read_strings(request: Request, name: str) -> list[str]:
     """Return the strings that a JSON body has under a name."""
-    given = (await read_json(request, stall_seconds=30, max_size=MAX_BODY)).get(name)
+    given = (await read_json(request, stall_seconds=30)).get(name)
     if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
         raise Error(f"{name} must be a list of strings", kind=Kind.ILL_FORMED)
     if len(given) > MAX_AT_ONCE:
@@ -189,8 +179,7 @@ async def _read_strings(request: Request, name: str) -> list[str]:
 async def _guard(policy: str, request: Request, answer: RequestResponseEndpoint) -> Response:
     """Add security headers; redirect to the trailing slash, which relative URLs need."""
     path, root = request.scope["path"], request.scope["root_path"]
-    # A relative address is right behind a proxy, too.
-    beside = f"{quote(root.rpartition('/')[2])}/"
+    beside = f"{quote(root.rpartition('/')[2])}/"  # relative, as the address of the service
     response = RedirectResponse(beside) if path == root else await answer(request)
     response.headers["Content-Security-Policy"] = policy
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -3,7 +3,7 @@
 
 import { forget, keep, note, noteHeld, openStore } from './kept.js'
 import { LIMIT } from './service.js'
-import { discard, uppy, wasLost } from './uploader.js'
+import { discard, keyOfStored, uppy, wasLost } from './uploader.js'
 
 const AT_ONCE = 4
 export const SMALL = 1_000_000 // bytes; of files up to this size,
@@ -136,7 +136,9 @@ uppy.on('upload-progress', (file, { bytesUploaded }) => {
   note([upload])
 })
 
-uppy.on('upload-success', (file, response) => {
+uppy.on('upload-success', succeed)
+
+function succeed(file, response) {
   const upload = byFile.get(file.id)
   if (!upload) return
   end(upload)
@@ -147,11 +149,16 @@ uppy.on('upload-success', (file, response) => {
   done.bytes += upload.size
   tell.stored(upload, response)
   next()
-})
+}
 
 uppy.on('upload-error', (file, error) => {
   const upload = byFile.get(file.id)
   if (!upload) return
+  const key = keyOfStored(file, error)
+  if (key) {
+    succeed(file, { body: { key } })
+    return
+  }
   const { tus, s3Multipart } = uppy.getFile(file.id)
   upload.tus = tus
   upload.s3Multipart = error.serviceCode === 'NoSuchUpload' ? undefined : s3Multipart

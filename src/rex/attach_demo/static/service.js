@@ -4,7 +4,8 @@ import { noteAsked } from './traffic.js'
 
 const { service, server, maxSize } = document.body.dataset
 
-export const SERVICE = service
+// Its path; the attribute may be relative to the page.
+export const SERVICE = new URL(`${service}/`, location.href).pathname.slice(0, -1)
 // The origin of the S3 server; empty if the application stores the files.
 export const SERVER = server
 // Maximum size of a file in bytes, or null.

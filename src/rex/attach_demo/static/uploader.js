@@ -57,3 +57,10 @@ export function wasLost(error) {
   const isUnanswered = error.originalRequest && !error.originalResponse
   return error.isLost || error.isNetworkError || error.code === 'NETWORK' || isUnanswered
 }
+
+// The key of a file that is stored although its upload failed: Uppy repeats a request whose
+// response was lost, and a link works once. The claim finds out whether the file is there.
+export function keyOfStored({ id }, { serviceCode }) {
+  if (serviceCode !== 'PreconditionFailed') return null
+  return [...idsByKey].findLast(([, each]) => each === id)?.[0]
+}
