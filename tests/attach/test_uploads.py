@@ -630,7 +630,10 @@ def test_a_damaged_record_on_a_server_is_corrupt(s3: S3Storage) -> None:
 
 
 def _slowly(storage: Storage, handle: str, before: bytes, failure: Exception) -> Any:
-    """Append in another thread, which waits after some bytes, and then fails: see `finish`."""
+    """Append in another thread, which waits after some bytes, and then fails: see `finish`.
+
+    When this returns, the server has the parts before.
+    """
     waits, go_on = threading.Event(), threading.Event()
 
     def content() -> Iterator[bytes]:
@@ -648,6 +651,9 @@ def _slowly(storage: Storage, handle: str, before: bytes, failure: Exception) ->
         pool.shutdown()
 
     assert waits.wait(HANGS)
+    parts = len(before) // PART_SIZE
+    while storage.uploads._backend.load(handle[1:]).size < parts * PART_SIZE:
+        assert not call.done()
     return finish
 
 

@@ -25,6 +25,7 @@ from rex.attach.backends.azure.codes import PLACE
 from rex.attach.backends.azure.container import blob_headers
 from rex.attach.backends.azure.control import AzureFailure
 from rex.attach.backends.objects.objects import PART_SIZE
+from rex.attach.backends.objects.parts import InOrder
 from rex.attach.content.content import CHUNK_SIZE
 from rex.core import Error, Kind
 
@@ -80,14 +81,23 @@ class AzureResumable(Resumable):
         found = self._record(key)
         count = self._check_unchanged(found, offset)
         data = bytearray()
+
+        def send(at: tuple[int, int], block: bytes) -> tuple[int, int]:
+            offset, count = at
+            return offset + len(block), self._send(found, offset, block, count)
+
+        sending = InOrder((offset, count), send)
         try:
             for chunk in content:
                 data += chunk
                 while len(data) >= (size := PART_SIZE << (count // BLOCKS_OF_A_SIZE)):
-                    count = self._send(found, offset, bytes(data[:size]), count)
-                    offset += size
+                    sending.send(bytes(data[:size]))
                     del data[:size]
+                    count += 1
+            sending.wait()
         finally:
+            (offset, count), unsent = sending.close()
+            data[:0] = unsent
             if data:
                 self._check_unchanged(found, offset)
                 self._send(found, offset, bytes(data), count)

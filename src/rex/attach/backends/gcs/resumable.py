@@ -27,6 +27,7 @@ from rex.attach.backends.gcs.codes import PLACE
 from rex.attach.backends.gcs.control import GRANULE, GCSFailure
 from rex.attach.backends.objects import native
 from rex.attach.backends.objects.objects import PART_SIZE
+from rex.attach.backends.objects.parts import InOrder
 from rex.attach.content.content import CHUNK_SIZE
 from rex.core import Error, Kind
 
@@ -108,19 +109,22 @@ class GCSResumable(Resumable):
     def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         state = self._load_unchanged(key, offset)
         data = bytearray(self._tail(state))
-        before, has_all = len(data), False
+        sending = InOrder(state, self._send)
+        before, has_all = (state.kept, len(data)), False
         try:
             for chunk in content:
                 data += chunk
                 while len(data) > PART_SIZE:
-                    state = self._send(state, bytes(data[:PART_SIZE]))
+                    sending.send(bytes(data[:PART_SIZE]))
                     del data[:PART_SIZE]
-                    before = -1
+            sending.wait()
             has_all = content.size == remaining
         finally:
+            state, unsent = sending.close()
+            data[:0] = unsent
             if has_all:
                 self._last[key] = state, bytes(data)
-            elif len(data) != before:
+            elif (state.kept, len(data)) != before:
                 self._keep(state, bytes(data))
 
     def read(self, key: str) -> Iterator[bytes]:

@@ -1,10 +1,11 @@
-"""Large content in parts: cut in the caller's thread, sent by a few threads."""
+"""Large content in parts: cut in the thread of the caller, sent by others."""
 
 from __future__ import annotations
 
 import collections
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rex.attach.backends.objects.objects import PART_SIZE, PARTS_IN_FLIGHT, part_size
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from rex.attach.content.content import Content
 
-__all__ = ["cut", "send_concurrently"]
+__all__ = ["InOrder", "cut", "send_concurrently"]
 
 T = TypeVar("T")
 
@@ -52,6 +53,44 @@ def send_concurrently(content: Content, send: Callable[[int, int, bytes], T]) ->
         finally:
             pool.shutdown(cancel_futures=True)
     return sent
+
+
+class InOrder(Generic[T]):
+    """Sends the parts of an upload one after another, each in a thread beside the caller's.
+
+    The caller receives the next part meanwhile. `send` is called with the state of the upload and
+    the bytes of a part, and returns the next state. Close it after use.
+    """
+
+    def __init__(self, state: T, send: Callable[[T, bytes], T]) -> None:
+        self._state = state
+        self._send = send
+        self._pool: ThreadPoolExecutor | None = None
+        self._sending: Future[T] | None = None
+        self._unsent = b""
+
+    def send(self, data: bytes) -> None:
+        """Begin to send a part after the last one. Errors: that of the last one."""
+        self.wait()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "rex.attach.part")
+        self._sending = self._pool.submit(self._send, self._state, data)
+        self._unsent = data
+
+    def wait(self) -> T:
+        """Wait for the last part; return the state. Errors: that of the last part."""
+        if self._sending is not None:
+            self._state = self._sending.result()
+            self._sending, self._unsent = None, b""
+        return self._state
+
+    def close(self) -> tuple[T, bytes]:
+        """Wait for the last part; return the state, and the bytes that could not be sent."""
+        with suppress(Exception):  # the caller has it from `wait`, or another one
+            self.wait()
+        if self._pool is not None:
+            self._pool.shutdown()
+        return self._state, self._unsent
 
 
 def _cut(content: Content, size: int) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ from rex.attach.backend.resumable import (
     unreadable,
 )
 from rex.attach.backends.objects.objects import PART_SIZE, encode_upload_metadata, object_headers
+from rex.attach.backends.objects.parts import InOrder
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
@@ -96,15 +97,20 @@ class S3Resumable(Resumable):
     def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         state = self._load_unchanged(key, offset)
         data = bytearray(self._tail(state))
-        has_all = False
+        sending = InOrder(state, self._send)
+        number, has_all = len(state.parts) + 1, False
         try:
             for chunk in content:
                 data += chunk
-                while len(data) >= (size := _part_size(len(state.parts) + 1)):
-                    state = self._send(state, bytes(data[:size]))
+                while len(data) >= (size := _part_size(number)):
+                    sending.send(bytes(data[:size]))
                     del data[:size]
+                    number += 1
+            sending.wait()
             has_all = content.size == remaining
         finally:
+            state, unsent = sending.close()
+            data[:0] = unsent
             if has_all:
                 self._last[key] = state, bytes(data)
             elif len(data) != state.tail:
