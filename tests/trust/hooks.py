@@ -206,7 +206,7 @@ def run(times: int, tell: Callable[[Report], object]) -> Report:
             log.touch()
             settings[recording.LOG] = log
             clients = _live(times, MAX_LIFE[where], directory, doors, settings)
-            told = Counter(line for line in log.read_text().split("\n")[:-1] if line)
+            told = Counter(recording.read(log))
             with place.open() as storage:
                 _judge(storage, clients, told, where, report)
             tell(report)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from rex.attach import StoredUpload
 
 LOG = "HOOK_LOG"
@@ -28,9 +33,17 @@ def stored(upload: StoredUpload) -> None:
     """Record the handle; the file is synced before the client is acknowledged."""
     _pause()
     with open(os.environ[LOG], "ab", buffering=0) as log:  # noqa: PTH123 - unbuffered
-        log.write(f"{upload.handle}\n".encode())
+        # A kill may cut a line at the end of a page of memory: the next one begins anew.
+        log.write(f"\n{json.dumps(upload.handle)}\n".encode())
         os.fsync(log)
     _pause()
+
+
+def read(log: Path) -> Iterator[str]:
+    """Yield the handles of a file, but not one that a kill has cut."""
+    for line in log.read_text().split("\n"):
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def _break() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import threading
 import unicodedata
@@ -17,7 +18,6 @@ from rex.core import Error, Kind
 from rex.core.log import get_logger
 
 if TYPE_CHECKING:
-    import concurrent.futures
     from collections.abc import Generator, Iterable
 
     from rex.attach.content.reader import Reader
@@ -34,6 +34,8 @@ WORKERS = 8
 MAX_EXTENSION = 32
 AHEAD = 4
 """Attachments opened before they are needed: the next one need not wait for the server."""
+MAX_BATCH = 16
+"""Attachments that a thread looks up at once: to hand one over takes longer than to find a file."""
 
 log = get_logger("rex.attach")
 
@@ -59,14 +61,23 @@ class Archives:
         return Archive(self, found, sorted([*absent, *unread]))
 
     def begin(self, info: Info) -> concurrent.futures.Future[_Opened]:
-        """Open an attachment and read its first bytes, in a worker thread."""
-        return self.workers.submit(_open, self.storage, info)
+        """Open an attachment and read its first bytes, in a worker thread if that might wait."""
+        cached = self.storage.read_cached(info.handle) if info.size <= READ_SIZE else None
+        if cached is None:
+            return self.workers.submit(_open, self.storage, info)
+        found, content = cached
+        _check_unchanged(found, info)
+        opened: concurrent.futures.Future[_Opened] = concurrent.futures.Future()
+        opened.set_result(_Opened(None, content))
+        return opened
 
     def _look_up(self, handles: list[str]) -> dict[str, Info | None]:
         """Return the metadata of each attachment, or None if the attachment does not exist."""
-        calls = [self.workers.submit(_find, self.storage, handle) for handle in handles]
+        size = max(1, min(len(handles) // WORKERS, MAX_BATCH))
+        batches = [handles[at : at + size] for at in range(0, len(handles), size)]
+        calls = [self.workers.submit(_find_all, self.storage, batch) for batch in batches]
         try:
-            return {handle: call.result() for handle, call in zip(handles, calls, strict=True)}
+            return dict(itertools.chain.from_iterable(call.result() for call in calls))
         finally:
             for call in calls:
                 call.cancel()
@@ -90,7 +101,7 @@ class Archive(Iterator[bytes]):
         """The handles in the manifest, ``missing.txt``, sorted."""
         self._archives = archives
         self._opened = self._open_ahead()
-        self._bodies = [self._read(info) for info in found]
+        self._bodies = [self._read() for _ in found]
         stream = _new_stream()
         *names, manifest = entry_names([*(info.name for info in found), MANIFEST])
         for info, name, body in zip(found, names, self._bodies, strict=True):
@@ -145,17 +156,21 @@ class Archive(Iterator[bytes]):
             for call in opening:
                 call.add_done_callback(_close_opened)
 
-    def _read(self, info: Info) -> Generator[bytes, None, None]:
+    def _read(self) -> Generator[bytes, None, None]:
         """Yield the bytes of the next attachment; each chunk is read while the last one is sent."""
         reader, chunk = next(self._opened).result()
+        if reader is None:
+            yield chunk
+            return
         stream, submit = reader.stream, self._archives.workers.submit
         reading: concurrent.futures.Future[bytes] | None = None
         try:
             while chunk:
-                is_last = stream.tell() >= info.size
-                reading = None if is_last else submit(stream.read_full, READ_SIZE)
+                # Empty at the end. From memory, handing the call to a thread would take longer.
+                following = stream.read_cached(READ_SIZE)
+                reading = submit(stream.read_full, READ_SIZE) if following is None else None
                 yield chunk
-                chunk = b"" if reading is None else reading.result()
+                chunk = reading.result() if reading is not None else following or b""
         finally:
             if reading is None:
                 reader.close()
@@ -222,8 +237,13 @@ class AsyncArchive:
 
 
 class _Opened(NamedTuple):
-    reader: Reader
+    reader: Reader | None
+    """None if `first` is all."""
     first: bytes
+
+
+def _find_all(storage: Storage, handles: list[str]) -> list[tuple[str, Info | None]]:
+    return [(handle, _find(storage, handle)) for handle in handles]
 
 
 def _find(storage: Storage, handle: str) -> Info | None:
@@ -238,17 +258,23 @@ def _find(storage: Storage, handle: str) -> Info | None:
 def _open(storage: Storage, info: Info) -> _Opened:
     reader = storage.open(info.handle, length=info.size)
     try:
-        if not is_unchanged(reader.info, info):
-            raise Error("Attachment changed while being read", info.handle, kind=Kind.CORRUPT)  # noqa: TRY301 - as any error
+        _check_unchanged(reader.info, info)
         return _Opened(reader, reader.stream.read_full(READ_SIZE))
     except BaseException:
         reader.close()
         raise
 
 
+def _check_unchanged(now: Info, before: Info) -> None:
+    if not is_unchanged(now, before):
+        raise Error("Attachment changed while being read", before.handle, kind=Kind.CORRUPT)
+
+
 def _close_opened(call: concurrent.futures.Future[_Opened]) -> None:
     if not call.cancelled() and call.exception() is None:
-        call.result().reader.close()
+        reader = call.result().reader
+        if reader is not None:
+            reader.close()
 
 
 def _new_stream() -> Any:
