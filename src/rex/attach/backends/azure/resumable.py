@@ -25,7 +25,7 @@ from rex.attach.backends.azure.codes import PLACE
 from rex.attach.backends.azure.container import blob_headers
 from rex.attach.backends.azure.control import AzureFailure
 from rex.attach.backends.objects.objects import PART_SIZE
-from rex.attach.backends.objects.parts import InOrder
+from rex.attach.backends.objects.parts import ByteQueue, InOrder
 from rex.attach.content.content import CHUNK_SIZE
 from rex.core import Error, Kind
 
@@ -80,7 +80,7 @@ class AzureResumable(Resumable):
         del remaining
         found = self._record(key)
         count = self._check_unchanged(found, offset)
-        data = bytearray()
+        data = ByteQueue()
 
         def send(at: tuple[int, int], block: bytes) -> tuple[int, int]:
             offset, count = at
@@ -89,18 +89,17 @@ class AzureResumable(Resumable):
         sending = InOrder((offset, count), send)
         try:
             for chunk in content:
-                data += chunk
-                while len(data) >= (size := PART_SIZE << (count // BLOCKS_OF_A_SIZE)):
-                    sending.send(bytes(data[:size]))
-                    del data[:size]
+                data.add(chunk)
+                while data.size >= (size := PART_SIZE << (count // BLOCKS_OF_A_SIZE)):
+                    sending.send(data.take(size))
                     count += 1
             sending.wait()
         finally:
             (offset, count), unsent = sending.close()
-            data[:0] = unsent
-            if data:
+            rest = unsent + data.take(data.size)
+            if rest:
                 self._check_unchanged(found, offset)
-                self._send(found, offset, bytes(data), count)
+                self._send(found, offset, rest, count)
 
     def read(self, key: str) -> Iterator[bytes]:
         found = self._record(key)

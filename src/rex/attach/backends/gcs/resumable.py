@@ -27,7 +27,7 @@ from rex.attach.backends.gcs.codes import PLACE
 from rex.attach.backends.gcs.control import GRANULE, GCSFailure
 from rex.attach.backends.objects import native
 from rex.attach.backends.objects.objects import PART_SIZE
-from rex.attach.backends.objects.parts import InOrder
+from rex.attach.backends.objects.parts import ByteQueue, InOrder
 from rex.attach.content.content import CHUNK_SIZE
 from rex.core import Error, Kind
 
@@ -108,24 +108,23 @@ class GCSResumable(Resumable):
 
     def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         state = self._load_unchanged(key, offset)
-        data = bytearray(self._tail(state))
+        data = ByteQueue(self._tail(state))
         sending = InOrder(state, self._send)
-        before, has_all = (state.kept, len(data)), False
+        before, has_all = (state.kept, data.size), False
         try:
             for chunk in content:
-                data += chunk
-                while len(data) > PART_SIZE:
-                    sending.send(bytes(data[:PART_SIZE]))
-                    del data[:PART_SIZE]
+                data.add(chunk)
+                while data.size > PART_SIZE:
+                    sending.send(data.take(PART_SIZE))
             sending.wait()
             has_all = content.size == remaining
         finally:
             state, unsent = sending.close()
-            data[:0] = unsent
+            rest = unsent + data.take(data.size)
             if has_all:
-                self._last[key] = state, bytes(data)
-            elif (state.kept, len(data)) != before:
-                self._keep(state, bytes(data))
+                self._last[key] = state, rest
+            elif (state.kept, len(rest)) != before:
+                self._keep(state, rest)
 
     def read(self, key: str) -> Iterator[bytes]:
         state = self._state(key)

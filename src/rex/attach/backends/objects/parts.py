@@ -14,9 +14,56 @@ if TYPE_CHECKING:
 
     from rex.attach.content.content import Content
 
-__all__ = ["InOrder", "cut", "send_concurrently"]
+__all__ = ["ByteQueue", "InOrder", "cut", "send_concurrently"]
 
 T = TypeVar("T")
+
+SMALL = 64 * 1024
+"""Chunks with fewer bytes are put together when they arrive."""
+
+
+class ByteQueue:
+    """Bytes that arrive in chunks and leave in parts: each is copied once, into its part.
+
+    A `bytearray` of the size of a part is copied again and again while it grows.
+    """
+
+    def __init__(self, first: bytes = b"") -> None:
+        self.size = 0
+        """The number of bytes."""
+        self._chunks: collections.deque[bytes | memoryview] = collections.deque()
+        self._small = bytearray()
+        self.add(first)
+
+    def add(self, chunk: bytes | memoryview) -> None:
+        """Add bytes at the end, which must not change any more."""
+        self.size += len(chunk)
+        if len(chunk) < SMALL:
+            self._small += chunk
+        if len(chunk) >= SMALL or len(self._small) >= SMALL:
+            self._end_small()
+        if len(chunk) >= SMALL:
+            self._chunks.append(chunk)
+
+    def take(self, size: int) -> bytes:
+        """Remove the first `size` bytes, of which there are as many, and return them."""
+        self._end_small()
+        self.size -= size
+        part = []
+        while size:
+            chunk = self._chunks.popleft()
+            if len(chunk) > size:
+                view = memoryview(chunk)
+                self._chunks.appendleft(view[size:])
+                chunk = view[:size]
+            part.append(chunk)
+            size -= len(chunk)
+        return b"".join(part)
+
+    def _end_small(self) -> None:
+        if self._small:
+            self._chunks.append(bytes(self._small))
+            self._small.clear()
 
 
 def cut(content: Content) -> Iterator[tuple[bytes, bool]]:
@@ -24,13 +71,12 @@ def cut(content: Content) -> Iterator[tuple[bytes, bool]]:
 
     The last one may be smaller; it is empty only if the content is.
     """
-    data = bytearray()
+    data = ByteQueue()
     for chunk in content:
-        data += chunk
-        while len(data) > PART_SIZE:
-            yield bytes(data[:PART_SIZE]), False
-            del data[:PART_SIZE]
-    yield bytes(data), True
+        data.add(chunk)
+        while data.size > PART_SIZE:
+            yield data.take(PART_SIZE), False
+    yield data.take(data.size), True
 
 
 def send_concurrently(content: Content, send: Callable[[int, int, bytes], T]) -> list[T]:
@@ -67,21 +113,22 @@ class InOrder(Generic[T]):
         self._send = send
         self._pool: ThreadPoolExecutor | None = None
         self._sending: Future[T] | None = None
-        self._unsent = b""
+        self._unsent: list[bytes] = []
 
     def send(self, data: bytes) -> None:
         """Begin to send a part after the last one. Errors: that of the last one."""
+        self._unsent.append(data)
         self.wait()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, "rex.attach.part")
         self._sending = self._pool.submit(self._send, self._state, data)
-        self._unsent = data
 
     def wait(self) -> T:
         """Wait for the last part; return the state. Errors: that of the last part."""
         if self._sending is not None:
             self._state = self._sending.result()
-            self._sending, self._unsent = None, b""
+            self._sending = None
+            del self._unsent[0]
         return self._state
 
     def close(self) -> tuple[T, bytes]:
@@ -90,15 +137,14 @@ class InOrder(Generic[T]):
             self.wait()
         if self._pool is not None:
             self._pool.shutdown()
-        return self._state, self._unsent
+        return self._state, b"".join(self._unsent)
 
 
 def _cut(content: Content, size: int) -> Iterator[bytes]:
-    data = bytearray()
+    data = ByteQueue()
     for chunk in content:
-        data += chunk
-        while len(data) >= size:
-            yield bytes(data[:size])
-            del data[:size]
-    if data:
-        yield bytes(data)
+        data.add(chunk)
+        while data.size >= size:
+            yield data.take(size)
+    if data.size:
+        yield data.take(data.size)

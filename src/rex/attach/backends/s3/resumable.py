@@ -22,7 +22,7 @@ from rex.attach.backend.resumable import (
     unreadable,
 )
 from rex.attach.backends.objects.objects import PART_SIZE, encode_upload_metadata, object_headers
-from rex.attach.backends.objects.parts import InOrder
+from rex.attach.backends.objects.parts import ByteQueue, InOrder
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
@@ -96,25 +96,24 @@ class S3Resumable(Resumable):
 
     def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         state = self._load_unchanged(key, offset)
-        data = bytearray(self._tail(state))
+        data = ByteQueue(self._tail(state))
         sending = InOrder(state, self._send)
         number, has_all = len(state.parts) + 1, False
         try:
             for chunk in content:
-                data += chunk
-                while len(data) >= (size := _part_size(number)):
-                    sending.send(bytes(data[:size]))
-                    del data[:size]
+                data.add(chunk)
+                while data.size >= (size := _part_size(number)):
+                    sending.send(data.take(size))
                     number += 1
             sending.wait()
             has_all = content.size == remaining
         finally:
             state, unsent = sending.close()
-            data[:0] = unsent
+            rest = unsent + data.take(data.size)
             if has_all:
-                self._last[key] = state, bytes(data)
-            elif len(data) != state.tail:
-                self._keep(state, bytes(data))
+                self._last[key] = state, rest
+            elif len(rest) != state.tail:
+                self._keep(state, rest)
 
     def read(self, key: str) -> Iterator[bytes]:
         state = self._state(key)
