@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -81,6 +83,21 @@ def test_a_form_of_another_site_is_refused(make_client: Callable[..., Client]) -
     assert (403, "denied") == (answer.status_code, answer.json()["kind"])
     assert 201 == client.ask("POST", headers={"Origin": HOST}, files=form).status_code
     assert 1 == client.get("files").json()["total"]
+
+
+@pytest.mark.parametrize(
+    ("url", "service"),
+    [("", "../attach"), ("https://files.example/our%20files/", "/our%20files")],
+)
+def test_the_response_to_a_form_links_to_what_was_stored(
+    make_client: Callable[..., Client], url: str, service: str
+) -> None:
+    """For browsers without JavaScript, also where the path of the service has escapes."""
+    client = make_client(**{"attach_url": url} if url else {})
+    answer = client.ask("POST", files={"file": ("a <b>.txt", b"content")})
+    (file,) = client.get("files").json()["files"]
+    address = f"{service}{quote(file['handle'])}"
+    assert f'<a href="{address}">{escape(file["name"])}</a>' in answer.text
 
 
 def test_the_list_is_sorted_by_the_database(

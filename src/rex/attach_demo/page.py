@@ -114,9 +114,11 @@ class _Page:
         stored = await upload(request, self._storage, max_size=limit, owner=owner)
         infos = [await self._storage.aio.info(each.handle) for each in stored]
         await run_in_threadpool(self._files.record, infos)
-        link = f'<li><a href="{self._service}%s">%s</a>'
-        links = "".join(link % (quote(info.handle), escape(info.name)) for info in infos)
-        return HTMLResponse(f"{STORED}<ul>{links}</ul>", 201)
+        links = [
+            f'<li><a href="{escape(self._service)}{quote(info.handle)}">{escape(info.name)}</a>'
+            for info in infos
+        ]
+        return HTMLResponse(f"{STORED}<ul>{''.join(links)}</ul>", 201)
 
     async def files(self, request: Request) -> Response:
         """Return the first `limit` files whose name contains ``q``, and their total number."""
