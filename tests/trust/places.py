@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Directory", "Place", "Prefix", "judged"]
 
 
+PATIENCE = 20.0
+"""Seconds that a server may take."""
+
+
 class Place(Protocol):
     """Where a storage is."""
 
@@ -59,7 +63,7 @@ class Prefix(NamedTuple):
     prefix: str
     endpoint: str = ""
     """Another address of the server, as that of a proxy."""
-    timeout: float = 20
+    timeout: float = PATIENCE
     checksums: bool = True
 
     def open(self) -> Storage:
@@ -79,11 +83,12 @@ class Prefix(NamedTuple):
 
 
 def judged(ledger: Ledger, place: Place) -> Line:
-    """Judge a place in a process that has not used it before."""
+    """Judge a place in a process that has not used it before, and waits for a slow server."""
+    patient = place._replace(timeout=PATIENCE) if isinstance(place, Prefix) else place
 
     def act() -> dict[str, object]:
         line = Line("")
-        with place.open() as storage:
+        with patient.open() as storage:
             judge(ledger, storage, line, place.garbage)
         return vars(line)
 
