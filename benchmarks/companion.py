@@ -44,7 +44,7 @@ def run(bench: Bench) -> list[Figure]:
             ("Uppy: a batch of 100 parts", f"batch?partNumbers={NUMBERS}", 6.7),
         ):
             urls = {name: _with_key(upload, request) for name, upload in uploads.items()}
-            figures.append(ratio(case, PEER, rates_of(bench, urls), goal))
+            figures.append(ratio(case, PEER, rates_of(bench, urls, at_least=3), goal))
         urls = {name: f"{address}/s3/{FORM}" for name, address in addresses.items()}
         figures.append(ratio("Uppy: a form", PEER, rates_of(bench, urls), 4.0))
     return figures

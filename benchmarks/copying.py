@@ -1,6 +1,6 @@
 """Copying everything from a directory to S3 and back, beside `rclone copy` and `s5cmd cp`.
 
-Many small files (20,000 of 4 KiB; the quick run, 2,000) and some large ones (40 of 20 MiB; 8). All
+Many small files (20,000 of 4 KiB; the quick run, 1,000) and some large ones (40 of 20 MiB; 4). All
 are commands, with the same files and a new place each time; rclone gets as many workers as ours,
 s5cmd has 256. Ours checks each SHA-256 and lists both sides. What it has written to a directory is
 on the disk, while the others leave that to the system: rclone has another turn with a sync. The
@@ -41,7 +41,7 @@ SYNCED = "rclone and sync"
 
 def run(bench: Bench) -> list[Figure]:
     """Measure it."""
-    small, large = bench.choose((2000, 8), (20_000, 40))
+    small, large = bench.choose((1000, 4), (20_000, 40))
     return [
         *_both_ways(bench, small, 4 * KIB, 1.5),
         *_both_ways(bench, large, 20 * MIB, 1.0),

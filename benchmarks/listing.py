@@ -31,7 +31,7 @@ def run(bench: Bench) -> list[Figure]:
 
 
 def _in_directory(bench: Bench) -> list[Figure]:
-    number = bench.choose(20_000, 300_000)
+    number = bench.choose(10_000, 300_000)
     root = bench.directory / "many"
     for place in range(number):
         day = root / f"2026/01/{place % DAYS + 1:02}"

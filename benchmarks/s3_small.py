@@ -42,7 +42,7 @@ def run(bench: Bench) -> list[Figure]:
     """Measure it."""
     peers = Peers(bench.server)
     content = os.urandom(SIZE)
-    rounds, number = bench.choose((5, 10), (11, 40))
+    rounds, number = bench.choose((5, 5), (11, 30))
     adders = peers.adders(content)
     readers = peers.readers(peers.rex.add("read.bin", content))
     for read in readers.values():

@@ -94,12 +94,12 @@ def _redirects(bench: Bench, ours: str, theirs: Mapping[str, str]) -> list[Figur
     return [ratio("redirect to a link", peer, rates, goal) for peer, goal in goals.items()]
 
 
-def rates_of(bench: Bench, urls: Mapping[str, str]) -> dict[str, list[float]]:
-    """Give the requests a second of each, by turns."""
+def rates_of(bench: Bench, urls: Mapping[str, str], *, at_least: int = 1) -> dict[str, list[float]]:
+    """Give the requests a second of each, by turns of `at_least` so many seconds."""
     rates: dict[str, list[float]] = {name: [] for name in urls}
     for turn in range(bench.choose(3, 7)):
         for name, url in urls.items():
-            rates[name].append(_wrk(url, bench.choose(1, 3)))
+            rates[name].append(_wrk(url, max(bench.choose(1, 3), at_least)))
             progress(f"wrk: {turn}, {name}")
     return rates
 

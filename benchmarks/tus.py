@@ -81,7 +81,7 @@ def run(bench: Bench) -> list[Figure]:
             "tus, 100 KiB with the creation",
             {name: _creation(client) for name, client in clients.items()},
             {"@tus/server": 1.0},
-            rounds=bench.choose(5, 11),
+            rounds=bench.choose(3, 9),
             number=bench.choose(10, 30),
         )
     with contextlib.ExitStack() as stack:
@@ -95,7 +95,7 @@ def run(bench: Bench) -> list[Figure]:
 def _large(bench: Bench, case: str, clients: dict[str, Client], goal: float) -> list[Figure]:
     contestants = {name: _append(client) for name, client in clients.items()}
     goals = {name: goal for name in contestants if name != OURS}
-    return compare(case, contestants, goals, rounds=bench.choose(5, 11))
+    return compare(case, contestants, goals, rounds=bench.choose(3, 9))
 
 
 def _append(client: Client) -> Callable[[], None]:
