@@ -118,7 +118,7 @@ bench: $(BENCH)/.ready $(NODE_PEERS)  ## Compare performance with alternatives, 
 	@$(BENCH)/bin/python benchmarks/bench.py $(CASES)
 
 .PHONY: bench-full
-bench-full: $(BENCH)/.ready $(NODE_PEERS)  ## Compare until the figures are reliable (half an hour), and write docs/project/benchmarks.md.
+bench-full: $(BENCH)/.ready $(NODE_PEERS)  ## Compare until the figures are reliable (40 minutes), and write docs/project/benchmarks.md.
 	@$(BENCH)/bin/python benchmarks/bench.py --full --write docs/project/benchmarks.md
 
 .PHONY: screenshot
