@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from rex.attach.info import is_unchanged
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from hashlib import _Hash
 
-    from rex.attach.info import Info
+    from rex.attach.info import Info, Metadata
 
-__all__ = ["Comparison", "compare", "load_sha256"]
+__all__ = ["Comparison", "check_unchanged", "compare", "load_sha256"]
 
 
 class Comparison:
@@ -56,6 +57,12 @@ def compare(info: Info, content: bytes | memoryview) -> None:
     """Verify the digest of a whole attachment. Errors: `CORRUPT`."""
     if info.digest is not None:
         _check(info, load_sha256()(content))
+
+
+def check_unchanged(now: Info | Metadata, before: Info) -> None:
+    """Check that an attachment still has the content of before. Errors: `CORRUPT`."""
+    if not is_unchanged(now, before):
+        raise Error("Attachment changed while being read", before.handle, kind=Kind.CORRUPT)
 
 
 @functools.cache

@@ -6,8 +6,7 @@ import errno
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
-from rex.attach.content.comparison import Comparison
-from rex.attach.info import is_unchanged
+from rex.attach.content.comparison import Comparison, check_unchanged
 from rex.attach.telemetry.operation import report_bytes
 from rex.core import Error, Kind
 
@@ -281,8 +280,7 @@ class Stream(io.RawIOBase):
     def _reopen(self, wanted: int) -> Iterator[bytes]:
         self._requested = end = self._request_end(wanted)
         body = self._fetch(self._position, end if end < self.info.size else None)
-        if not is_unchanged(body.metadata, self.info):
-            raise Error("Attachment changed while being read", self.info.handle, kind=Kind.CORRUPT)
+        check_unchanged(body.metadata, self.info)
         self._fetched = self._position
         self._requested = self._end_of(body)
         return body.chunks

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from rex.attach.content.comparison import check_unchanged
 from rex.attach.content.content import READ_SIZE
 from rex.attach.handle import MAX_NAME_BYTES, key_of
-from rex.attach.info import Info, is_unchanged
+from rex.attach.info import Info  # noqa: TC001 - resolved at run time
 from rex.attach.storage.workers import Workers
 from rex.core import Error, Kind
 from rex.core.log import get_logger
@@ -66,7 +67,7 @@ class Archives:
         if cached is None:
             return self.workers.submit(_open, self.storage, info)
         found, content = cached
-        _check_unchanged(found, info)
+        check_unchanged(found, info)
         opened: concurrent.futures.Future[_Opened] = concurrent.futures.Future()
         opened.set_result(_Opened(None, content))
         return opened
@@ -258,16 +259,11 @@ def _find(storage: Storage, handle: str) -> Info | None:
 def _open(storage: Storage, info: Info) -> _Opened:
     reader = storage.open(info.handle, length=info.size)
     try:
-        _check_unchanged(reader.info, info)
+        check_unchanged(reader.info, info)
         return _Opened(reader, reader.stream.read_full(READ_SIZE))
     except BaseException:
         reader.close()
         raise
-
-
-def _check_unchanged(now: Info, before: Info) -> None:
-    if not is_unchanged(now, before):
-        raise Error("Attachment changed while being read", before.handle, kind=Kind.CORRUPT)
 
 
 def _close_opened(call: concurrent.futures.Future[_Opened]) -> None:

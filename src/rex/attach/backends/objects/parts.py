@@ -38,12 +38,13 @@ class ByteQueue:
     def add(self, chunk: bytes | memoryview) -> None:
         """Add bytes at the end, which must not change any more."""
         self.size += len(chunk)
-        if len(chunk) < SMALL:
-            self._small += chunk
-        if len(chunk) >= SMALL or len(self._small) >= SMALL:
-            self._end_small()
         if len(chunk) >= SMALL:
+            self._end_small()
             self._chunks.append(chunk)
+            return
+        self._small += chunk
+        if len(self._small) >= SMALL:
+            self._end_small()
 
     def take(self, size: int) -> bytes:
         """Remove the first `size` bytes, of which there are as many, and return them."""
