@@ -59,7 +59,8 @@ def _both_ways(bench: Bench, number: int, size: int, goal: float) -> list[Figure
             storage.add(f"{each}.bin", content[each % 97 :] + content[: each % 97])
     contestants = _Contestants(bench, number)
     figures = []
-    for way, copies in (("to", contestants.to_s3(source)), ("from", contestants.from_s3(source))):
+    for way, make in (("to", contestants.to_s3), ("from", contestants.from_s3)):
+        copies = make(source)
         chosen = copies if bench.is_full else {name: copies[name] for name in (OURS, "rclone")}
         figures += compare(
             f"copy {what} {way} S3",

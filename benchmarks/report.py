@@ -71,7 +71,8 @@ def write(
 ) -> None:
     """Write the page, and its plots next to it; `more` is the Markdown of other pictures."""
     pictures = [*draw(path, plots), *more]
-    draw_history(path.with_name("benchmarks-history.svg"), read())
+    rows = read()
+    draw_history(path.with_name("benchmarks-history.svg"), rows)
     goals = [figure for figure in figures if figure.goal is not None]
     text = TEXT.format(
         day=datetime.date.today(),  # noqa: DTZ011 - the local day
@@ -79,7 +80,7 @@ def write(
         kernel=platform.release().partition("-")[0],
         python=platform.python_version(),
         versions=", ".join(_versions()),
-        table=_table(figures, read()[:-1]),
+        table=_table(figures, rows[:-1]),
         missed=sum(figure.is_met is False for figure in goals),
         goals=len(goals),
         plots="\n\n".join(pictures),

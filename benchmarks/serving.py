@@ -95,7 +95,7 @@ def _redirects(bench: Bench, ours: str, theirs: Mapping[str, str]) -> list[Figur
 
 
 def rates_of(bench: Bench, urls: Mapping[str, str], *, at_least: int = 1) -> dict[str, list[float]]:
-    """Give the requests a second of each, by turns of `at_least` so many seconds."""
+    """Return the requests per second of each, in turns of at least so many seconds."""
     rates: dict[str, list[float]] = {name: [] for name in urls}
     for turn in range(bench.choose(3, 7)):
         for name, url in urls.items():

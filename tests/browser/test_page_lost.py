@@ -35,7 +35,7 @@ def test_an_upload_whose_response_was_lost_is_listed(
             statuses.append(response.status)
 
     def lose(route: Route) -> None:
-        """Let the server store the file, and lose its response."""
+        """Send the file to the server, and abort the request when its response arrives."""
         statuses.append(route.fetch().status)
         route.abort("connectionreset")
 

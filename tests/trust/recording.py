@@ -33,7 +33,7 @@ def stored(upload: StoredUpload) -> None:
     """Record the handle; the file is synced before the client is acknowledged."""
     _pause()
     with open(os.environ[LOG], "ab", buffering=0) as log:  # noqa: PTH123 - unbuffered
-        # A kill may cut a line at the end of a page of memory: the next one begins anew.
+        # A kill may cut a line at the end of a page of memory, so each begins with a line break.
         log.write(f"\n{json.dumps(upload.handle)}\n".encode())
         os.fsync(log)
     _pause()
