@@ -8,6 +8,8 @@ import json
 import threading
 from typing import TYPE_CHECKING, Self
 
+from programs import PATIENCE
+
 if TYPE_CHECKING:
     from served import Served
 
@@ -32,7 +34,7 @@ class Load:
         """Wait until the server has acknowledged this many more."""
         with self._changed:
             wanted = len(self.stored) + number
-            assert self._changed.wait_for(lambda: len(self.stored) >= wanted, timeout=120)
+            assert self._changed.wait_for(lambda: len(self.stored) >= wanted, timeout=PATIENCE)
 
     def missing(self) -> list[str]:
         """Return the acknowledged paths whose content cannot be read."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from programs import LONGEST_SECONDS, environment, started
+from programs import PATIENCE, environment, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,13 +82,13 @@ def postgresql() -> Iterator[str]:
                 yield f"postgresql+psycopg://rex@/postgres?host={directory}"
             finally:
                 program.send_signal(signal.SIGQUIT)  # which also frees its shared memory
-                program.wait(LONGEST_SECONDS)
+                program.wait(PATIENCE)
     finally:
         shutil.rmtree(directory)
 
 
 def _wait(directory: Path) -> None:
-    deadline = time.monotonic() + LONGEST_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             psycopg.connect(f"user=rex dbname=postgres host={directory}").close()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BIN",
-    "LONGEST_SECONDS",
+    "PATIENCE",
     "REX",
     "Program",
     "environment",
@@ -32,8 +32,11 @@ BIN = Path(sys.executable).parent
 """The programs of this environment."""
 REX = BIN / "rex"
 
-LONGEST_SECONDS = 120
-"""A program that takes longer hangs."""
+PATIENCE = 120
+"""Seconds after which a test waits no longer for what must come.
+
+So many that a machine with other things to do is no failure: only what never comes is missed.
+"""
 
 NONE: Mapping[str, object] = {}
 _INHERITED = ("PATH", "PYTHONPATH", "TMPDIR")
@@ -49,7 +52,7 @@ def run_binary(
     *command: object,
     given: bytes = b"",
     directory: Path | None = None,
-    seconds: float = LONGEST_SECONDS,
+    seconds: float = PATIENCE,
     settings: Mapping[str, object] = NONE,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program until it ends; return its exit code and what it printed."""
@@ -68,7 +71,7 @@ def run(
     *command: object,
     given: str = "",
     directory: Path | None = None,
-    seconds: float = LONGEST_SECONDS,
+    seconds: float = PATIENCE,
     settings: Mapping[str, object] = NONE,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program that reads and prints text, as `run_binary` does."""

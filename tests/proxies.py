@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from programs import LONGEST_SECONDS, REX, run, started
+from programs import PATIENCE, REX, run, started
 from served import (
     HOST,
     PAUSE_SECONDS,
@@ -157,7 +157,7 @@ class Deployment:
     def wait_for_log(self, text: str) -> list[str]:
         """Return the lines of the service's log with a text, once there are any."""
         log = self.served.log if self.served else self.directory / "rex.log"
-        deadline = time.monotonic() + LONGEST_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not (found := [line for line in log.read_text().splitlines() if text in line]):
             assert time.monotonic() < deadline, text
             time.sleep(PAUSE_SECONDS)
@@ -235,7 +235,7 @@ def _upper(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + LONGEST_SECONDS
+    deadline = time.monotonic() + PATIENCE
     with socket.socket(socket.AF_UNIX) as probe:
         while probe.connect_ex(str(path)):
             assert time.monotonic() < deadline
@@ -244,7 +244,7 @@ def _wait_for(path: Path) -> None:
 
 def _wait_for_certificate(port: int) -> None:
     """Wait for the first handshake: Caddy makes its certificate while it listens already."""
-    deadline = time.monotonic() + LONGEST_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         with socket.create_connection((HOST, port)) as connection:
             try:

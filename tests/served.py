@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import programs
-from programs import LONGEST_SECONDS, REX
+from programs import PATIENCE, REX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -82,7 +82,7 @@ class Served:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Ask again and again until something holds, which the program must live to see."""
-        deadline = time.monotonic() + LONGEST_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not condition():
             with suppress(subprocess.TimeoutExpired):
                 self.program.wait(PAUSE_SECONDS)
@@ -93,7 +93,7 @@ class Served:
         """End it with SIGTERM; if that does not help, kill it, and fail."""
         self.program.terminate()
         try:
-            self.program.wait(LONGEST_SECONDS)
+            self.program.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -101,7 +101,7 @@ class Served:
     def kill(self) -> None:
         """Kill all its processes at once."""
         os.killpg(self.program.pid, signal.SIGKILL)
-        self.program.wait(LONGEST_SECONDS)
+        self.program.wait(PATIENCE)
 
     @property
     def processes(self) -> list[Path]:
@@ -162,9 +162,9 @@ class Served:
         """Return a connection that accepts every certificate."""
         if self.has_tls:
             return http.client.HTTPSConnection(
-                HOST, self.port, timeout=LONGEST_SECONDS, context=UNVERIFIED
+                HOST, self.port, timeout=PATIENCE, context=UNVERIFIED
             )
-        return http.client.HTTPConnection(HOST, self.port, timeout=LONGEST_SECONDS)
+        return http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)
 
     def _filled(self, value: object) -> str:
         return str(value).replace(PORT, str(self.port))
@@ -199,7 +199,7 @@ def _settings(given: Mapping[str, object]) -> dict[str, object]:
 
 def wait_until_listening(port: int) -> None:
     """Try to connect until somebody listens on a port of this machine."""
-    deadline = time.monotonic() + LONGEST_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection((HOST, port)).close()

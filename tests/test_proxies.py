@@ -11,6 +11,7 @@ import yaml
 from tusclient.client import TusClient
 
 import proxies
+from programs import PATIENCE
 from proxies import HERE, LEFT_OUT, NAME, Deployment, block, deployed
 from served import HOST, rex_serving
 
@@ -50,7 +51,7 @@ def client(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     proxies.resolve_here(monkeypatch)
     transport = httpx.HTTPTransport(verify=False, local_address=CLIENT)
     headers = {"Origin": deployment.origin}
-    with httpx.Client(transport=transport, headers=headers, timeout=60) as client:
+    with httpx.Client(transport=transport, headers=headers, timeout=PATIENCE) as client:
         yield client
 
 
@@ -166,7 +167,7 @@ def test_what_nginx_keeps_on_its_disk_is_seen(
     changes = {"proxy_request_buffering off": "proxy_request_buffering on"}
     with deployed(name, tmp_path, changes) as deployment, large.open("rb") as stream:
         url = f"{deployment.url}/?name=a"
-        answer = httpx.post(url, content=stream, verify=False, timeout=120)  # noqa: S501
+        answer = httpx.post(url, content=stream, verify=False, timeout=PATIENCE)  # noqa: S501
         assert (201, 1) == (answer.status_code, len(deployment.spooled()))
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from browser.rig import HERE as BROWSER
-from programs import BIN, LONGEST_SECONDS, environment
+from programs import BIN, PATIENCE, environment
 from served import wait_until_listening
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Reader:
             env={**given, "PATH": f"{BIN}:{given['PATH']}"},
             start_new_session=True,
         )
-        self._limit = threading.Timer(LONGEST_SECONDS, self._kill)
+        self._limit = threading.Timer(PATIENCE, self._kill)
         self._limit.start()
 
     def __enter__(self) -> Self:

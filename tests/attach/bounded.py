@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import pytest
 
+from programs import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-SECONDS = 30.0
-"""Far more than any bound under test; whoever takes longer hangs."""
 
 
 def bounded(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -29,6 +28,6 @@ def bounded(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             future.set_exception(failure)
 
     threading.Thread(target=run, daemon=True).start()
-    if not concurrent.futures.wait([future], SECONDS).done:
+    if not concurrent.futures.wait([future], PATIENCE).done:
         pytest.fail(f"{call} hangs")
     return future.result()

@@ -15,7 +15,7 @@ from rex.attach import Info, Storage, open_storage
 from rex.attach.fastapi import FORM_BODY, AttachmentResponse, Attachments, Files, Handle
 
 MIB = 1024 * 1024
-STALL_SECONDS = 1
+STALL_SECONDS = 5
 
 TEMPORARY = tempfile.gettempdir()
 

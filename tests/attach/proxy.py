@@ -12,6 +12,8 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from programs import PATIENCE
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
@@ -86,7 +88,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.reply(Answer(asked[0], [], asked[1].encode()))
 
     def answer(self, asked: Passing) -> Answer:
-        connection = http.client.HTTPConnection(self.target, timeout=60)
+        connection = http.client.HTTPConnection(self.target, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.putrequest(
                 asked.method, asked.path, skip_host=True, skip_accept_encoding=True

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import requests
 
 from attach.s3_storage import s3_storage
+from programs import PATIENCE
 from rex.attach.backends.s3 import bucket as s3_bucket
 from rex.attach.links.sigv4 import Credentials, presign_url
 
@@ -57,7 +58,7 @@ def ask(
     """Send a request just so; give the answer with its headers."""
     headers = {"Content-Length": str(len(body)), **(headers or {})}
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE)
     try:
         target = url.removeprefix(f"{parts.scheme}://{parts.netloc}")
         connection.putrequest(method, target, skip_host="Host" in headers)
@@ -81,7 +82,7 @@ def post(
 ) -> bytes:
     """Send a form with some fields changed or added."""
     fields = {**link.fields, **(changes or {})}
-    answer = requests.post(link.url, data=fields, files={"file": content}, timeout=30)
+    answer = requests.post(link.url, data=fields, files={"file": content}, timeout=PATIENCE)
     return raw(answer.status_code, answer.headers.items(), answer.content)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from programs import PATIENCE
 from rex.attach.maintenance import Verdict, diagnose, sweep
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ def send(link: PresignedLink, content: bytes = b"") -> requests.Response:
     """Use a link as a client does."""
     if link.method == "POST" and link.fields:
         files = {"file": content}
-        answer = requests.post(link.url, data=link.fields, files=files, timeout=30)
+        answer = requests.post(link.url, data=link.fields, files=files, timeout=PATIENCE)
     else:
         method, headers = link.method, link.headers
-        answer = requests.request(method, link.url, headers=headers, data=content, timeout=30)
+        answer = requests.request(method, link.url, headers=headers, data=content, timeout=PATIENCE)
     answer.raise_for_status()
     return answer
 

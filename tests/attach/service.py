@@ -12,6 +12,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from starlette.responses import PlainTextResponse
 
+from programs import PATIENCE
 from rex.attach.web import Access, attachments
 from served import HOST, reserved_port, wait_until_listening
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from rex.attach.storage import Storage
     from rex.attach.web.app import Options
-
-STOP_SECONDS = 30
 
 
 class Service:
@@ -79,12 +78,12 @@ class Service:
     def __enter__(self) -> Self:
         self._port = self._stack.enter_context(reserved_port())
         self._thread.start()
-        assert self._starts.wait(STOP_SECONDS)
+        assert self._starts.wait(PATIENCE)
         wait_until_listening(self._port)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._loop.call_soon_threadsafe(self._server.stop)
-        self._thread.join(STOP_SECONDS)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
         self._stack.close()

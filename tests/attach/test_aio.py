@@ -20,6 +20,7 @@ import pytest
 from fastapi import FastAPI, UploadFile
 
 from attach.harnesses import LocalHarness, MemoryHarness
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.conformance.samples import MIB, sample
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from rex.attach.conformance import Harness
     from rex.attach.content.content import AsyncBinaryFile, Content
     from rex.attach.storage.aio import AsyncReader, AsyncStorage
-
-HANGS = 30
 
 
 def test_adds_cancelled_at_random_moments_leave_nothing() -> None:
@@ -80,7 +79,7 @@ def test_archives_do_not_keep_the_others_waiting() -> None:
     get, go_on = hooks._get, threading.Event()
 
     def slow(key: str, start: int, end: int | None) -> Body:
-        assert go_on.wait(HANGS)
+        assert go_on.wait(PATIENCE)
         body: Body = get(key, start, end)
         return body
 
@@ -92,7 +91,7 @@ def test_archives_do_not_keep_the_others_waiting() -> None:
         reads = [asyncio.ensure_future(anext(archive)) for archive in archives]
         await asyncio.sleep(0)  # they begin
         try:
-            async with asyncio.timeout(HANGS):
+            async with asyncio.timeout(PATIENCE):
                 assert 7 == (await aio.info(handle)).size
         finally:
             go_on.set()
@@ -126,7 +125,7 @@ def test_joins_do_not_keep_the_others_waiting() -> None:
     read, go_on = drafts.read, threading.Event()
 
     def slow(key: str) -> Iterator[bytes]:
-        assert go_on.wait(HANGS)
+        assert go_on.wait(PATIENCE)
         return iter(read(key))
 
     drafts.read = slow
@@ -135,7 +134,7 @@ def test_joins_do_not_keep_the_others_waiting() -> None:
     async def live(aio: AsyncStorage) -> None:
         joins = [asyncio.ensure_future(aio.uploads.join("a", [part])) for part in parts]
         try:
-            async with asyncio.timeout(HANGS):
+            async with asyncio.timeout(PATIENCE):
                 assert 1 == (await aio.info(await aio.add("b", b"x"))).size
         finally:
             go_on.set()
@@ -156,7 +155,7 @@ def test_a_task_that_is_cancelled_twice_has_ended_only_when_its_thread_has() -> 
             list(content)
         finally:
             is_cut_off.set()
-            assert go_on.wait(HANGS)
+            assert go_on.wait(PATIENCE)
 
     hooks._put = slow
 
@@ -173,7 +172,7 @@ def test_a_task_that_is_cancelled_twice_has_ended_only_when_its_thread_has() -> 
         for _ in range(3):
             add.cancel()
             await asyncio.sleep(0)
-        assert await asyncio.to_thread(is_cut_off.wait, HANGS)
+        assert await asyncio.to_thread(is_cut_off.wait, PATIENCE)
         assert not add.done()
         go_on.set()
         await asyncio.wait({add})
@@ -195,7 +194,7 @@ def test_what_a_cancelled_task_left_reading_is_closed_when_it_has_read() -> None
 
         def waiting() -> Iterator[bytes]:
             is_read.set()
-            assert go_on.wait(HANGS)
+            assert go_on.wait(PATIENCE)
             yield from chunks
 
         return Body(metadata, waiting())
@@ -206,7 +205,7 @@ def test_what_a_cancelled_task_left_reading_is_closed_when_it_has_read() -> None
     async def live(aio: AsyncStorage) -> None:
         reader = await aio.open(handle)
         read = asyncio.create_task(reader.read(7))
-        assert await asyncio.to_thread(is_read.wait, HANGS)
+        assert await asyncio.to_thread(is_read.wait, PATIENCE)
         read.cancel()
         await asyncio.wait({read})
         closing = asyncio.create_task(reader.close())
@@ -348,7 +347,7 @@ def test_a_cancelled_add_of_an_asynchronous_file_leaves_nothing() -> None:
 
     async def live(aio: AsyncStorage) -> None:
         add = asyncio.create_task(aio.add("a.bin", Hanging()))
-        await asyncio.wait_for(is_waiting.wait(), HANGS)
+        await asyncio.wait_for(is_waiting.wait(), PATIENCE)
         add.cancel()
         await asyncio.wait({add})
         assert add.cancelled()
@@ -425,5 +424,5 @@ def test_a_thread_that_asks_a_loop_that_has_stopped_can_be_cut_off() -> None:
     source: Any = loop.run_until_complete(source_of(piece()))
     threading.Thread(target=read, daemon=True).start()
     source.cancel()
-    assert is_cut_off.wait(HANGS)
+    assert is_cut_off.wait(PATIENCE)
     loop.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from programs import LONGEST_SECONDS, REX, run, run_binary, started
+from programs import PATIENCE, REX, run, run_binary, started
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.local.tree import MARKER
 from rex.attach.cli.units import format_size, format_time
@@ -230,7 +230,7 @@ def test_ctrl_c_during_a_tree_says_how_to_go_on(tmp_path: Path) -> None:
     with started(*command, directory=tmp_path, settings=settings) as adding:
         first = adding.stdout.readline()
         adding.send_signal(signal.SIGINT)
-        rest, said = adding.communicate(timeout=LONGEST_SECONDS)
+        rest, said = adding.communicate(timeout=PATIENCE)
     assert (130, True) == (adding.returncode, said.startswith("rex: interrupted: "))
     _, option = said.rstrip().split("to go on, add ")
     again = run(*command, *shlex.split(option), directory=tmp_path, settings=settings)
@@ -391,7 +391,7 @@ def test_a_terminal_sees_how_far_a_big_file_is_and_a_pipe_does_not(
     terminal, stderr = pty.openpty()
     settings, options = {"attach_dir": tmp_path / "attachments"}, {"stderr": stderr}
     with started(REX, "attach", "add", big, options=options, settings=settings) as adding:
-        output, _ = adding.communicate(timeout=LONGEST_SECONDS)
+        output, _ = adding.communicate(timeout=PATIENCE)
     os.close(stderr)
     shown = os.read(terminal, 65536).decode()
     os.close(terminal)
@@ -417,7 +417,7 @@ def test_links_on_s3_can_be_used_as_they_are_printed(
         assert 0 == run("sh", "-c", f"{command[0]} --silent", directory=work).returncode
         assert method.encode() == rex("attach", "get", handle, **settings).stdout
     url = lines(rex("attach", "link", "--expires", "5m", handle, **settings))[0]
-    assert b"PUT" == requests.get(url, timeout=10).content
+    assert b"PUT" == requests.get(url, timeout=PATIENCE).content
     made = json.loads(rex("attach", "link", "--json", handle, **settings).stdout)
     assert {"method", "url", "headers", "fields", "expires_at"} == set(made)
 
@@ -429,7 +429,7 @@ def test_ctrl_c_during_an_add_leaves_nothing(tmp_path: Path) -> None:
         program.stdin.write("\0" * 3 * 1024 * 1024)  # more than a pipe holds: it is being read
         program.stdin.flush()
         program.send_signal(signal.SIGINT)
-        out, error = program.communicate(timeout=LONGEST_SECONDS)
+        out, error = program.communicate(timeout=PATIENCE)
     assert (130, "", "") == (program.returncode, out, error)
     assert [tmp_path / "attachments" / MARKER] == [*(tmp_path / "attachments").iterdir()]
 

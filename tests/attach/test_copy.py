@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach.harnesses import s3_client
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
@@ -298,7 +299,7 @@ def test_no_more_is_taken_than_is_worked_on_soon() -> None:
             yield taken
 
     def call(item: int) -> int:
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE)
         return item
 
     results = map_concurrently(call, items(), 2)

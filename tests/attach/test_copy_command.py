@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from programs import LONGEST_SECONDS, REX, run, run_binary, started
+from programs import PATIENCE, REX, run, run_binary, started
 from rex.attach import open_storage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.local.tree import MARKER
@@ -153,7 +153,7 @@ def test_ctrl_c_ends_copies_in_progress_and_says_what_was_done(tmp_path: Path) -
     with started(*command, directory=tmp_path) as copying:
         first = json.loads(copying.stdout.readline())
         copying.send_signal(signal.SIGINT)
-        rest, said = copying.communicate(timeout=LONGEST_SECONDS)
+        rest, said = copying.communicate(timeout=PATIENCE)
     with open_storage(tmp_path / "new") as new:
         stored = [*new]
     assert (130, "copied") == (copying.returncode, first["outcome"])
@@ -181,7 +181,7 @@ def test_a_terminal_is_shown_how_far_it_is(tmp_path: Path) -> None:
         while not re.search(rb" of 3,000, [0-9.]+ [kM]B of [0-9.]+ MB, .*B/s, .* left", shown):
             shown += os.read(master, 4096)
         copying.send_signal(signal.SIGINT)
-        copying.wait(LONGEST_SECONDS)
+        copying.wait(PATIENCE)
     os.close(master)
     assert 130 == copying.returncode
     with open_storage(f"file://{tmp_path}/new") as new:

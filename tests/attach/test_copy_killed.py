@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from browser.relay import Relay
-from programs import LONGEST_SECONDS, REX, started
+from programs import PATIENCE, REX, started
 from rex.attach import open_storage
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def test_a_copy_killed_at_random_moments_is_taken_up_again(
                     copied += '"outcome": "copied"' in line
                     if told == kill_at:
                         process.send_signal(signal.SIGKILL)
-                process.wait(LONGEST_SECONDS)
+                process.wait(PATIENCE)
             return process.returncode, copied
 
         assert (0, NUMBER) == run("whole")

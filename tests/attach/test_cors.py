@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from attach.harnesses import s3_client
 from attach.s3_storage import s3_storage
+from programs import PATIENCE
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.core import Error, Kind
@@ -60,7 +61,7 @@ def preflight(storage: S3Storage, origin: str, method: str, header: str) -> requ
         "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": header,
     }
-    return requests.options(link.url, headers=headers, timeout=30)
+    return requests.options(link.url, headers=headers, timeout=PATIENCE)
 
 
 def permits(rule: dict[str, Any]) -> tuple[Any, ...]:
@@ -80,7 +81,9 @@ def test_a_site_that_is_allowed_may_upload(storage: S3Storage) -> None:
         not in preflight(storage, "https://evil.example", "PUT", "content-type").headers
     )
     link = storage.upload_link(storage.reserve("a.txt"), method="PUT")
-    sent = requests.put(link.url, data=b"abc", headers={**link.headers, "Origin": SITE}, timeout=30)
+    sent = requests.put(
+        link.url, data=b"abc", headers={**link.headers, "Origin": SITE}, timeout=PATIENCE
+    )
     assert SITE == sent.headers["Access-Control-Allow-Origin"]
     assert {"ETag", "Location"} <= set(
         sent.headers["Access-Control-Expose-Headers"].replace(" ", "").split(",")

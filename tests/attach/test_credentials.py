@@ -12,6 +12,7 @@ import requests
 
 from attach.bounded import bounded
 from attach.fake_server import Answer, Request, fake_server, refused_address
+from programs import PATIENCE
 from rex.attach import Storage, get_storage, open_storage
 from rex.core import Error, Kind, Rex
 
@@ -79,11 +80,11 @@ def use(storage: Storage) -> None:
     handle = storage.add("a.txt", b"content")
     assert storage.open(handle).read() == b"content"
     assert handle in list(storage)
-    assert requests.get(storage.download_link(handle).url, timeout=5).content == b"content"
+    assert requests.get(storage.download_link(handle).url, timeout=PATIENCE).content == b"content"
     storage.remove(handle)
     handle = storage.reserve("b.txt")
     form = storage.upload_link(handle)
-    posted = requests.post(form.url, data=form.fields, files={"file": b"posted"}, timeout=5)
+    posted = requests.post(form.url, data=form.fields, files={"file": b"posted"}, timeout=PATIENCE)
     assert posted.status_code == 204
     assert storage.open(handle).read() == b"posted"
     storage.remove(handle)

@@ -10,7 +10,7 @@ import pytest
 
 from attach.s3_storage import s3_storage
 from attach.service import Service
-from programs import LONGEST_SECONDS
+from programs import PATIENCE
 from rex.attach.web.app import Options
 from rex.attach_demo.seaweedfs import SeaweedFS
 from rex.core import Secret
@@ -59,7 +59,7 @@ def test_a_form_straight_to_the_server(notified: tuple[S3Storage, Heard]) -> Non
     link = storage.upload_link(handle)
     answer = httpx.post(link.url, data=dict(link.fields), files={"file": b"content"})
     assert 204 == answer.status_code
-    assert handle == heard.get(timeout=LONGEST_SECONDS)
+    assert handle == heard.get(timeout=PATIENCE)
 
 
 def test_a_multipart_upload_straight_to_the_server(notified: tuple[S3Storage, Heard]) -> None:
@@ -79,5 +79,5 @@ def test_a_multipart_upload_straight_to_the_server(notified: tuple[S3Storage, He
     link = uploads.complete_link(handle, upload_id)
     answer = httpx.request(link.method, link.url, content=body, headers=dict(link.headers))
     assert 200 == answer.status_code
-    assert handle == heard.get(timeout=LONGEST_SECONDS)
+    assert handle == heard.get(timeout=PATIENCE)
     assert 5 * MIB + 1 == storage.info(handle).size

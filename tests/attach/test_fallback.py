@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from attach.fake_server import refused_address
+from programs import PATIENCE
 from rex.attach import get_storage, open_storage
 from rex.attach.backends.fallback import FallbackStorage
 from rex.attach.backends.local.storage import LocalStorage
@@ -94,15 +95,15 @@ def test_what_is_in_the_old_one_is_not_put_again(moving: FallbackStorage) -> Non
 def test_a_link_leads_to_where_the_attachment_is(moving: FallbackStorage) -> None:
     """Where that makes no links, there is none; the service gives the bytes itself."""
     older, newer = moving.old.add("a.txt", b"old"), moving.add("b.txt", b"new")
-    assert b"new" == requests.get(moving.download_link(newer).url, timeout=10).content
+    assert b"new" == requests.get(moving.download_link(newer).url, timeout=PATIENCE).content
     with pytest.raises(Error) as caught:
         moving.download_link(older)
     assert caught.value.kind is Kind.UNSUPPORTED
     told = {copied.handle: copied.outcome for copied in copy(moving.old, moving.new)}
     assert {older: Outcome.COPIED, newer: Outcome.EXTRA} == told
-    assert b"old" == requests.get(moving.download_link(older).url, timeout=10).content
+    assert b"old" == requests.get(moving.download_link(older).url, timeout=PATIENCE).content
     link = moving.upload_link(moving.reserve("c.txt"), method="PUT")
-    requests.put(link.url, b"sent", headers=link.headers, timeout=10).raise_for_status()
+    requests.put(link.url, b"sent", headers=link.headers, timeout=PATIENCE).raise_for_status()
     assert 2 + 1 == len([*moving.new])
 
 

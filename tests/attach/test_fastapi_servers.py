@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.conformance.samples import sample
 from served import HOST, PORT, Served, serving
@@ -70,7 +71,7 @@ def uvicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def test_each_server_serves_the_routes_and_the_endpoints(server: Served) -> None:
     """A file comes by a route and by a form, and is read by a route and an endpoint, in ranges."""
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         answer = client.post("/attach/?name=a%20%C3%A4.bin", content=DATA, headers=ANN)
         place = answer.raise_for_status().headers["Location"]
         assert DATA == client.get(place, headers=ANN).content
@@ -132,7 +133,7 @@ def test_a_form_of_100_mib_makes_no_temporary_file(
 ) -> None:
     """A form that FastAPI reads makes one; both in little memory."""
     body = Zeros(100)
-    with httpx.Client(base_url=uvicorn.url, timeout=60) as client:
+    with httpx.Client(base_url=uvicorn.url, timeout=PATIENCE) as client:
         client.post("/streamed", content=iter(Zeros(1)), headers=Zeros(1).headers)
         before = peak(uvicorn)
         answer = client.post("/streamed", content=iter(body), headers=body.headers)
@@ -154,7 +155,7 @@ def test_a_form_is_stored_as_a_whole_or_not_at_all(server: Served) -> None:
     body = b"".join((first, *Zeros(32)))
     with open_storage(server.directory / "attachments") as storage:
         known = set(storage)
-        connection = http.client.HTTPConnection(HOST, server.port, timeout=60)
+        connection = http.client.HTTPConnection(HOST, server.port, timeout=PATIENCE)
         headers = {**Zeros(32).headers, "Content-Length": str(len(body))}
         connection.request("POST", "/small", body, headers)
         answer = connection.getresponse()
@@ -168,7 +169,7 @@ def test_a_client_that_stalls_is_disconnected(uvicorn: Served) -> None:
     """It asked for more than all buffers hold, and takes nothing."""
     body = Zeros(100)
     answer = httpx.post(
-        f"{uvicorn.url}/streamed", content=iter(body), headers=body.headers, timeout=60
+        f"{uvicorn.url}/streamed", content=iter(body), headers=body.headers, timeout=PATIENCE
     )
     (info,) = answer.raise_for_status().json()
     with socket.socket() as client:

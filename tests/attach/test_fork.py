@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from attach import forking, forking_celery
-from programs import started
+from programs import PATIENCE, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.long
 
-SECONDS = 120
-"""Whoever takes longer hangs; a child takes a second or two."""
 
 CHILDREN = (
     "storage_of_the_child",
@@ -56,7 +54,7 @@ def run(
     task = {"settings": settings, "before": before, "children": children, "how": how}
     quietly = ("-W", "ignore::DeprecationWarning")
     with started(sys.executable, *quietly, forking.__file__, json.dumps(task)) as program:
-        output, errors = program.communicate(timeout=SECONDS)
+        output, errors = program.communicate(timeout=PATIENCE)
     assert errors == ""
     assert program.returncode == 0
     *of_children, of_parent = map(json.loads, output.splitlines())
@@ -126,12 +124,12 @@ class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket, so that no port has to be found."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=SECONDS)
+        super().__init__("localhost", timeout=PATIENCE)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(SECONDS)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(str(self._path))
 
 
@@ -158,7 +156,7 @@ def gunicorn(directory: Path, settings: dict[str, Any], before: str) -> Iterator
                 break
         yield address
         server.send_signal(signal.SIGTERM)
-        log.append(server.communicate(timeout=SECONDS)[1])
+        log.append(server.communicate(timeout=PATIENCE)[1])
     text = "".join(log)
     assert server.returncode == 0, text
     # Neither did a worker die or hang on the way, nor was one killed in the end.
@@ -184,7 +182,7 @@ def test_preloaded_workers_of_gunicorn_work(
 @contextlib.contextmanager
 def ended_if_it_hangs(program: Program) -> Iterator[None]:
     """Kill a program and its children after a while, so that a read of its output ends."""
-    limit = threading.Timer(SECONDS, os.killpg, (program.pid, signal.SIGKILL))
+    limit = threading.Timer(PATIENCE, os.killpg, (program.pid, signal.SIGKILL))
     limit.start()
     try:
         yield
@@ -200,7 +198,7 @@ def test_tasks_of_celery_work_in_children_of_a_used_storage(settings: dict[str, 
         lines = [*itertools.islice(worker.stdout, forking_celery.TASKS)]
         # Its end would take as long again; that children end is seen by those that replace them.
         os.killpg(worker.pid, signal.SIGKILL)
-        errors = worker.communicate(timeout=SECONDS)[1]
+        errors = worker.communicate(timeout=PATIENCE)[1]
     assert forking_celery.TASKS == len(lines), errors
     assert "Traceback" not in errors, errors
     processes, outcomes = map(set, zip(*map(json.loads, lines), strict=True))

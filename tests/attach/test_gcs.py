@@ -19,6 +19,7 @@ from attach.fake_gcs import FakeGCS
 from attach.fake_server import Answer, Request, fake_server
 from attach.gcs_storage import gcs_storage
 from attach.v4_cases import EMAIL, KEY, KEY_FILE
+from programs import PATIENCE
 from rex.attach import get_storage, open_storage
 from rex.attach.backends.gcs import chain, control
 from rex.attach.backends.gcs.chain import GoogleChain, find_credentials
@@ -81,10 +82,12 @@ def test_an_application_stores_and_its_users_upload_and_download(fake: FakeGCS) 
     link = storage.upload_link(handle)
     assert str(link).startswith("PresignedLink(")
     files = {"file": ("attachment.txt", b"My Attachment")}
-    assert 204 == requests.post(link.url, data=link.fields, files=files, timeout=10).status_code
+    assert (
+        204 == requests.post(link.url, data=link.fields, files=files, timeout=PATIENCE).status_code
+    )
     with storage.open(handle) as stream:
         assert b"My Attachment" == stream.read()
-    got = requests.get(storage.download_link(handle).url, timeout=10)
+    got = requests.get(storage.download_link(handle).url, timeout=PATIENCE)
     assert (200, b"My Attachment") == (got.status_code, got.content)
     demo.close()
 
@@ -181,9 +184,9 @@ def test_a_put_link_limits_the_size(storage: GCSStorage) -> None:
     """Which no other server does."""
     link = storage.upload_link(storage.reserve("a.txt"), method="PUT", max_size=5)
     assert "0,5" == link.headers["x-goog-content-length-range"]
-    too_large = requests.put(link.url, b"123456", headers=link.headers, timeout=10)
-    fits = requests.put(link.url, b"12345", headers=link.headers, timeout=10)
-    again = requests.put(link.url, b"12345", headers=link.headers, timeout=10)
+    too_large = requests.put(link.url, b"123456", headers=link.headers, timeout=PATIENCE)
+    fits = requests.put(link.url, b"12345", headers=link.headers, timeout=PATIENCE)
+    again = requests.put(link.url, b"12345", headers=link.headers, timeout=PATIENCE)
     assert (400, 200, 412) == tuple(each.status_code for each in (too_large, fits, again))
 
 
@@ -303,7 +306,9 @@ def test_a_machine_has_a_token_and_iam_signs_its_links(
             links = storage.abilities.links
             assert links is not None
             assert not links.is_offline
-            assert 200 == requests.get(storage.download_link(handle).url, timeout=10).status_code
+            assert (
+                200 == requests.get(storage.download_link(handle).url, timeout=PATIENCE).status_code
+            )
     assert {"token", "email", f"{EMAIL}:signBlob"} == {*asked}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from attach.bounded import bounded
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.s3.storage import S3Storage
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from rex.attach import Storage, StoredUpload, UploadRequest
 
-SECONDS = 30
 DATA = b"0123456789"
 
 
@@ -194,7 +194,7 @@ def test_an_upload_in_parts_is_told_of_at_its_end(s3: S3Storage) -> None:
     def upload() -> tuple[str, str, list[tuple[int, str]]]:
         handle = s3.reserve("a", owner="ann")
         upload_id = s3.multipart.create(handle)
-        sent = requests.put(s3.multipart.link(handle, upload_id, 1).url, DATA, timeout=SECONDS)
+        sent = requests.put(s3.multipart.link(handle, upload_id, 1).url, DATA, timeout=PATIENCE)
         return handle, upload_id, [(1, sent.headers["ETag"])]
 
     told: list[tuple[str, object]] = []
@@ -315,7 +315,7 @@ def test_a_task_that_is_cancelled_while_the_application_works_loses_nothing() ->
             told: list[str] = told,
         ) -> None:
             entered.set()
-            assert end.wait(SECONDS)
+            assert end.wait(PATIENCE)
             told.append(upload.handle)
 
         storage.hooks = Hooks(on_stored=stored)
@@ -328,7 +328,7 @@ def test_a_task_that_is_cancelled_while_the_application_works_loses_nothing() ->
         ) -> None:
             name = "a" if operation == "add" else storage.reserve("a")
             task = asyncio.create_task(getattr(storage.aio, operation)(name, pieces()))
-            assert await asyncio.to_thread(entered.wait, SECONDS)
+            assert await asyncio.to_thread(entered.wait, PATIENCE)
             task.cancel()
             await asyncio.sleep(0)
             end.set()
@@ -376,7 +376,7 @@ def test_a_whole_upload_is_busy_while_the_application_works(storage: Storage) ->
 
     def complete(_: StoredUpload) -> None:
         entered.set()
-        assert end.wait(SECONDS)
+        assert end.wait(PATIENCE)
         refuse(_)
 
     upload = storage.uploads.create("a", size=len(DATA))
@@ -389,7 +389,7 @@ def test_a_whole_upload_is_busy_while_the_application_works(storage: Storage) ->
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert entered.wait(SECONDS)
+        assert entered.wait(PATIENCE)
         if isinstance(storage, S3Storage):
             assert not storage.uploads.info(upload.handle).is_complete  # bytes to be sent again
         else:

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from attach.s3_storage import s3_storage
+from programs import PATIENCE
 from rex.attach.backends.objects.objects import object_headers
 from rex.attach.backends.s3 import bucket as s3_bucket
 from rex.attach.backends.s3.links import S3Links
@@ -114,7 +115,7 @@ def post(form: Form, content: bytes = CONTENT) -> Answer:
     """Upload with a form as a browser does."""
     files = {"file": ("scan.png", content)}
     return answer(
-        requests.post(form.url, form.fields, files=files, timeout=10, allow_redirects=False)
+        requests.post(form.url, form.fields, files=files, timeout=PATIENCE, allow_redirects=False)
     )
 
 
@@ -122,7 +123,7 @@ def send(
     method: str, url: str, headers: dict[str, str] | None = None, content: bytes | None = None
 ) -> Answer:
     """Send a request with a link."""
-    return answer(requests.request(method, url, headers=headers, data=content, timeout=10))
+    return answer(requests.request(method, url, headers=headers, data=content, timeout=PATIENCE))
 
 
 def answer(response: requests.Response) -> Answer:
@@ -133,7 +134,7 @@ def answer(response: requests.Response) -> Answer:
 
 def stored(server: SeaweedFS, key: str) -> requests.Response | None:
     """Return the object under a key, or None if there is none."""
-    response = requests.get(url_link(server, "GET", key), stream=True, timeout=10)
+    response = requests.get(url_link(server, "GET", key), stream=True, timeout=PATIENCE)
     return response if response.ok else None
 
 
@@ -200,7 +201,7 @@ def test_a_header_of_the_request_does_not_replace_a_field_of_the_form(
     if name != "Content-Type":
         request.headers[name] = "x"
     with requests.Session() as session:
-        assert answer(session.send(request, timeout=10)) == Answer(204, None)
+        assert answer(session.send(request, timeout=PATIENCE)) == Answer(204, None)
     response = stored(seaweedfs, key)
     assert response is not None
     assert response.headers[name] == FIELDS[name]
@@ -219,7 +220,7 @@ def test_a_header_of_the_request_brings_in_what_the_form_does_not_hold(
         form.fields,
         files={"file": ("scan.png", CONTENT)},
         headers={name: value},
-        timeout=10,
+        timeout=PATIENCE,
     )
     assert answer(response) == Answer(204, None)
     found = stored(seaweedfs, key)
@@ -327,7 +328,9 @@ def test_a_field_put_in_front_of_the_signed_one_is_refused(seaweedfs: SeaweedFS,
     value = form.fields[name]
     fields = [(name, changed(value)), *form.fields.items()]
     files = {"file": ("scan.png", CONTENT)}
-    assert_refused(seaweedfs, key, answer(requests.post(form.url, fields, files=files, timeout=10)))
+    assert_refused(
+        seaweedfs, key, answer(requests.post(form.url, fields, files=files, timeout=PATIENCE))
+    )
     assert stored(seaweedfs, changed(key)) is None
 
 
@@ -374,7 +377,7 @@ def test_a_form_without_a_file_stores_an_empty_one(seaweedfs: SeaweedFS) -> None
     key = new_key()
     form = post_link(seaweedfs, key)
     files = [(name, (None, value)) for name, value in form.fields.items()]
-    assert answer(requests.post(form.url, files=files, timeout=10)) == Answer(204, None)
+    assert answer(requests.post(form.url, files=files, timeout=PATIENCE)) == Answer(204, None)
     assert content_of(seaweedfs, key) == b""
 
 
@@ -517,7 +520,7 @@ def test_a_coding_of_a_later_step_is_not_stored(seaweedfs: SeaweedFS, step: str)
         multipart.link(handle, upload_id, 1).url,
         data=CONTENT,
         headers=coding if step == "part" else {},
-        timeout=10,
+        timeout=PATIENCE,
     )
     listed = f"<Part><PartNumber>1</PartNumber><ETag>{sent.headers['ETag']}</ETag></Part>"
     body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
@@ -525,7 +528,7 @@ def test_a_coding_of_a_later_step_is_not_stored(seaweedfs: SeaweedFS, step: str)
     headers = {**link.headers, **(coding if step == "complete" else {})}
     assert send("POST", link.url, headers, body) == Answer(200, None)
     assert storage.info(handle).content_encoding is None
-    response = requests.get(storage.download_link(handle).url, timeout=10)
+    response = requests.get(storage.download_link(handle).url, timeout=PATIENCE)
     assert (response.content, response.headers["Content-Encoding"]) == (CONTENT, "identity")
 
 
@@ -659,7 +662,7 @@ def test_a_get_link_sets_the_headers_that_were_signed(
         "response-content-type": "text/plain",
         "response-cache-control": "no-store",
     }
-    response = requests.get(url_link(seaweedfs, "GET", attachment, query=query), timeout=10)
+    response = requests.get(url_link(seaweedfs, "GET", attachment, query=query), timeout=PATIENCE)
     assert response.content == CONTENT
     assert response.headers["Content-Disposition"] == disposition
     assert response.headers["Content-Type"] == "text/plain"
@@ -678,7 +681,7 @@ def test_a_download_is_kept_until_its_link_ends(seaweedfs: SeaweedFS, *, inline:
     stored_by_others = url_link(seaweedfs, "PUT", handle[1:], headers=headers)
     assert send("PUT", stored_by_others, headers, CONTENT) == Answer(200, None)
     link = storage.download_link(handle, inline=inline, expires=600)
-    response = requests.get(link.url, timeout=10)
+    response = requests.get(link.url, timeout=PATIENCE)
     assert response.headers["Cache-Control"] == "private, immutable"
     assert parsedate_to_datetime(response.headers["Expires"]) == link.expires_at
     shown = "text/plain; charset=utf-8" if inline else response.headers["Content-Type"]
@@ -696,7 +699,7 @@ def test_a_coding_that_others_have_stored_is_told(seaweedfs: SeaweedFS) -> None:
     assert storage.info(handle).content_encoding == "gzip"
     with storage.open(handle) as reader:
         assert (reader.read(), reader.info.content_encoding) == (encoded, "gzip")
-    response = requests.get(storage.download_link(handle).url, timeout=10)
+    response = requests.get(storage.download_link(handle).url, timeout=PATIENCE)
     assert (response.content, response.headers["Content-Encoding"]) == (CONTENT, "gzip")
     assert storage.info(storage.add("page.txt", encoded)).content_encoding is None
 
@@ -704,7 +707,7 @@ def test_a_coding_that_others_have_stored_is_told(seaweedfs: SeaweedFS) -> None:
 def test_a_get_link_answers_ranges(seaweedfs: SeaweedFS, attachment: str) -> None:
     """Range is not signed, so a client may ask for a part."""
     link = url_link(seaweedfs, "GET", attachment)
-    response = requests.get(link, headers={"Range": "bytes=1-2"}, timeout=10)
+    response = requests.get(link, headers={"Range": "bytes=1-2"}, timeout=PATIENCE)
     assert response.status_code == 206
     assert response.content == CONTENT[1:3]
 
@@ -789,14 +792,14 @@ def test_the_parts_of_a_multipart_upload_are_sent_by_links(seaweedfs: SeaweedFS)
     def link(method: str, **query: str) -> str:
         return url_link(seaweedfs, method, key, query=query)
 
-    created = requests.post(link("POST", uploads=""), timeout=10)
+    created = requests.post(link("POST", uploads=""), timeout=PATIENCE)
     upload = re.search(r"<UploadId>(.+)</UploadId>", created.text)
     assert upload is not None
     contents = {"1": b"x" * 5 * 2**20, "2": b"end"}
     parts = ""
     for number, content in contents.items():
         url = link("PUT", uploadId=upload[1], partNumber=number)
-        etag = requests.put(url, content, timeout=10).headers["ETag"]
+        etag = requests.put(url, content, timeout=PATIENCE).headers["ETag"]
         parts += f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
     assert send("GET", link("GET", uploadId=upload[1])) == Answer(200, None)
     body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()

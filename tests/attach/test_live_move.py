@@ -22,7 +22,7 @@ import pytest
 
 from attach.fake_gcs import FakeGCS
 from attach.v4_cases import KEY_FILE
-from programs import REX, run
+from programs import PATIENCE, REX, run
 from rex.attach import open_storage
 from served import HOST, rex_serving
 
@@ -43,7 +43,6 @@ STORED = 300
 SIZES = (1, 100, 4096, 4096, 65_536, 1_000_000)
 LARGE = 9_000_000
 """More than S3 is sent in one request; one of a hundred."""
-HANGS = 60
 
 
 class Proxy:
@@ -73,7 +72,7 @@ class Proxy:
         for server in self.servers:
             with self._changed:
                 self._open.discard(server)
-                assert self._changed.wait_for(lambda: not self._busy[server], HANGS)  # noqa: B023 - at once
+                assert self._changed.wait_for(lambda: not self._busy[server], PATIENCE)  # noqa: B023 - at once
             server.stop()
             server.set(settings)
             server.start()
@@ -91,7 +90,7 @@ class Answer(NamedTuple):
 
 def ask(server: Served, method: str, path: str, data: bytes | None = None) -> Answer:
     """Ask a server, on a connection of its own."""
-    with closing(http.client.HTTPConnection(HOST, server.port, timeout=HANGS)) as connection:
+    with closing(http.client.HTTPConnection(HOST, server.port, timeout=PATIENCE)) as connection:
         connection.request(method, path, body=data)
         response = connection.getresponse()
         return Answer(response.status, response.read())

@@ -11,6 +11,7 @@ import requests
 
 from attach.s3_storage import s3_storage
 from attach.s3_uploads import CONTENT, PARTS, abort_unfinished
+from programs import PATIENCE
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.backends.s3.control import S3Failure
@@ -44,7 +45,7 @@ def sent(
     named = []
     for number, part in enumerate(parts, 1):
         link = storage.multipart.link(handle, upload_id, number)
-        answer = requests.put(link.url, data=part, headers=dict(link.headers), timeout=30)
+        answer = requests.put(link.url, data=part, headers=dict(link.headers), timeout=PATIENCE)
         assert (200, "PUT", {}) == (answer.status_code, link.method, link.headers)
         named.append((number, answer.headers["ETag"]))
     return named
@@ -70,7 +71,7 @@ def test_an_upload_in_parts_becomes_an_attachment(storage: S3Storage) -> None:
     with storage.open(handle) as stream:
         assert stream.read() == CONTENT
         assert ("photo.png", "image/png") == (stream.info.name, stream.info.content_type)
-    download = requests.get(storage.download_link(handle).url, timeout=30)
+    download = requests.get(storage.download_link(handle).url, timeout=PATIENCE)
     assert 'attachment; filename="photo.png"' == download.headers["Content-Disposition"]
 
 
@@ -123,7 +124,7 @@ def test_an_aborted_upload_leaves_nothing(storage: S3Storage) -> None:
     link = storage.multipart.link(handle, upload_id, 1)
     named = sent(storage, handle, upload_id, [b"abc"])
     storage.multipart.abort(handle, upload_id)
-    assert 404 == requests.put(link.url, data=b"abc", timeout=30).status_code
+    assert 404 == requests.put(link.url, data=b"abc", timeout=PATIENCE).status_code
     assert Kind.NOT_FOUND == refusal(storage.multipart.parts, handle, upload_id)
     assert Kind.NOT_FOUND == refusal(storage.multipart.complete, handle, upload_id, named)
     assert handle not in storage
@@ -278,7 +279,7 @@ def test_a_link_is_for_one_part_of_one_upload(storage: S3Storage) -> None:
         url.replace("X-Amz-Expires=3600", "X-Amz-Expires=7200"),
     )
     for link in changed:
-        assert 403 == requests.put(link, data=b"abc", timeout=30).status_code
+        assert 403 == requests.put(link, data=b"abc", timeout=PATIENCE).status_code
     assert [] == [*storage.multipart.parts(handle, upload_id)]
     abort_unfinished(storage)
 

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from programs import PATIENCE
 from rex.attach.backends.objects.parts import SMALL, ByteQueue, InOrder
 
 
@@ -15,7 +16,7 @@ def test_the_caller_goes_on_while_a_part_is_sent() -> None:
     received, may_go = [], threading.Event()
 
     def send(count: int, data: bytes) -> int:
-        assert may_go.wait(30)
+        assert may_go.wait(PATIENCE)
         received.append((count, data))
         return count + 1
 

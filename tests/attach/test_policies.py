@@ -14,6 +14,7 @@ from attach.counting import CountingRelay
 from attach.harnesses import s3_client
 from attach.s3_exercise import SITE, exercise, exercise_form, set_rules
 from attach.s3_storage import s3_storage
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.maintenance import lifecycle
 from rex.attach_demo.seaweedfs import SeaweedFS
@@ -134,7 +135,7 @@ def test_other_buckets_are_refused(server: SeaweedFS, user: str) -> None:
     client = s3_client(server.endpoint, keys.access_key, keys.secret_key)
     place = {"Bucket": f"others-{user}", "Key": f"{PREFIX}/a.txt"}
     link = client.generate_presigned_url("put_object", Params=place)
-    assert requests.codes.forbidden == requests.put(link, data=b"a", timeout=30).status_code
+    assert requests.codes.forbidden == requests.put(link, data=b"a", timeout=PATIENCE).status_code
 
 
 def test_the_policy_for_the_application_is_limited_to_its_prefix(server: SeaweedFS) -> None:

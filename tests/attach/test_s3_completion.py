@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from programs import PATIENCE
 from rex.attach.backends.s3 import completion as s3_completion
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
@@ -89,7 +90,7 @@ def test_a_claim_of_another_upload_is_waited_for(
         target=lambda: raised.extend(at_once([partial(complete, s3._bucket.control, key, *upload)]))
     )
     thread.start()
-    assert waiting.wait(30)
+    assert waiting.wait(PATIENCE)
     assert s3._bucket.control.head(key) is None
     s3._bucket.control.delete(claim_of(s3, key))
     thread.join()

@@ -24,7 +24,7 @@ from attach.harnesses import LocalHarness, S3Harness, again
 from attach.proxy import Passing, proxy
 from attach.recorded_disk import Disk
 from attach.s3_storage import s3_storage
-from programs import run, started
+from programs import PATIENCE, run, started
 from rex.attach.backend.garbage import GarbageKind
 from rex.attach.backends.local import files as local_files
 from rex.attach.backends.local import resumable as local_drafts
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from rex.attach import Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
 
-HANGS = 30
 _random = random.Random  # content, no secret
 KILLED = Path(killed_uploads.__file__)
 
@@ -456,7 +455,7 @@ def test_one_process_at_a_time_appends(local: LocalStorage, *, is_killed: bool) 
         if is_killed:
             process.kill()
         process.stdin.close()
-        process.wait(HANGS)
+        process.wait(PATIENCE)
     if is_killed:
         local.uploads.append(upload.handle, 0, b"abcdef")
     assert b"abcdef" == read(local, upload.handle)
@@ -639,7 +638,7 @@ def _slowly(storage: Storage, handle: str, before: bytes, failure: Exception) ->
     def content() -> Iterator[bytes]:
         yield before
         waits.set()
-        assert go_on.wait(HANGS)
+        assert go_on.wait(PATIENCE)
         raise failure
 
     pool = ThreadPoolExecutor(1)
@@ -647,10 +646,10 @@ def _slowly(storage: Storage, handle: str, before: bytes, failure: Exception) ->
 
     def finish() -> None:
         go_on.set()
-        assert failure is call.exception(HANGS)
+        assert failure is call.exception(PATIENCE)
         pool.shutdown()
 
-    assert waits.wait(HANGS)
+    assert waits.wait(PATIENCE)
     parts = len(before) // PART_SIZE
     while storage.uploads._backend.load(handle[1:]).size < parts * PART_SIZE:
         assert not call.done()

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 import programs
-from programs import REX, started
+from programs import PATIENCE, REX, started
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.reader import Body
@@ -100,7 +100,7 @@ def test_one_of_which_no_digest_was_recorded_is_read(storage: LocalStorage, s3: 
 def test_what_a_browser_sent_to_s3_is_compared_with_its_entity_tag(s3: S3Storage) -> None:
     """It is the MD5 of what came in one piece; any other may be that of an encrypted object."""
     link = s3.upload_link(s3.reserve("a.bin"))
-    sent = requests.post(link.url, data=link.fields, files={"file": b"content"}, timeout=60)
+    sent = requests.post(link.url, data=link.fields, files={"file": b"content"}, timeout=PATIENCE)
     assert sent.ok
     assert [State.OK] == [result.state for result in verify(s3)]
 

@@ -15,7 +15,7 @@ from attach.fake_gcs import FakeGCS
 from attach.v4_cases import KEY_FILE
 from browser.page import BUCKET, Demo, Visit, demo_on_directory, demo_on_s3
 from browser.rig import BUNDLES, CHROMIUM, HEADLESS_SHELL, HERE, PlainServer, launch, serving_pages
-from programs import BIN, run
+from programs import BIN, PATIENCE, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 NEED_CHROMIUM = [path.name for path in HERE.glob("test_*.py") if path.name != "test_rig.py"]
 collect_ignore = [] if CHROMIUM else NEED_CHROMIUM
 
-# A machine that has other things to do as well is no failure.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=1000 * PATIENCE)
 
 
 # For a module and no longer: while it runs, nothing else in the process can use asyncio.

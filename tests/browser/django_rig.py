@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from rex.attach_demo.seaweedfs import SeaweedFS
 
 BUCKET = "django"
-SECONDS = 30_000
-"""Milliseconds within which a page shows what it should."""
 USERS = ("ann", "bob")
 PASSWORD = "a password"
 
@@ -186,9 +184,9 @@ class Visitor:
     def expect_states(self, *states: str) -> None:
         """Wait until the uploads in the page have these states."""
         rows = self.page.locator(f"{ELEMENT} [role=listitem]:visible")
-        expect(rows).to_have_count(len(states), timeout=SECONDS)
+        expect(rows).to_have_count(len(states))
         for row, state in zip(rows.all(), states, strict=True):
-            expect(row).to_have_attribute("data-state", state, timeout=SECONDS)
+            expect(row).to_have_attribute("data-state", state)
 
     def upload(self, name: str, content: bytes) -> None:
         """Choose a file, and wait until it is uploaded."""

@@ -29,8 +29,6 @@ OPTIONS = {
     "flask": ("--no-control-socket", f"--bind={HOST}:{PORT}"),
 }
 USERS = {"ann": "ann's password", "bob": "bob's password"}
-SECONDS = 30_000
-"""Milliseconds within which a page shows what it should."""
 
 
 def build(directory: Path) -> Path:
@@ -90,14 +88,14 @@ class Person:
         page.get_by_label("Name").fill(name)
         page.get_by_label("Password").fill(USERS[name])
         page.get_by_role("button", name="Log in").click()
-        expect(page.locator("#user")).to_have_text(name, timeout=SECONDS)
+        expect(page.locator("#user")).to_have_text(name)
 
     def upload(self, way: str, file: Upload) -> None:
         """Upload a file in one of the ways of the page, and wait until it is in the list."""
         file.choose(self.page.get_by_label(way))
         if way == "By a form":
             self.page.get_by_role("button", name="Upload").click()
-        expect(self.row(file.name)).to_be_visible(timeout=SECONDS)
+        expect(self.row(file.name)).to_be_visible()
 
     def row(self, name: str) -> Locator:
         """Return the row of a file."""
@@ -124,7 +122,7 @@ class Person:
     def remove(self, name: str) -> None:
         """Remove a file, and wait until it is no longer in the list."""
         self.row(name).get_by_role("button", name="Remove").click()
-        expect(self.row(name)).to_have_count(0, timeout=SECONDS)
+        expect(self.row(name)).to_have_count(0)
 
     def fetch(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Make a request in the page; return the status and the text of the response."""

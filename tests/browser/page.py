@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from attach.harnesses import LocalHarness, S3Harness
 from attach.s3_storage import s3_storage
 from browser.relay import Relay, relaying
+from programs import PATIENCE
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.handle import parse_handle
 from served import Served, rex_serving
@@ -34,8 +35,6 @@ ASKED_ABOVE = 10_000_000
 """The size of a file in bytes above which the page asks before it removes it."""
 READER = "chrome-extension://"
 """Where the browser's own reader of PDF is."""
-LONG = 60_000
-"""Milliseconds in which a large upload comes to its end."""
 
 DROP = """
 (names) => {
@@ -69,7 +68,7 @@ class Demo:
         """Store files, and list them as the page does with an upload; return their handles."""
         handles = [self.storage.add(name, content) for name, content in files]
         for chunk in batched(handles):
-            answer = requests.post(f"{self.url}files", json={"claims": chunk}, timeout=60)
+            answer = requests.post(f"{self.url}files", json={"claims": chunk}, timeout=PATIENCE)
             assert {"refused": []} == answer.json()
         return handles
 
@@ -89,10 +88,10 @@ class Demo:
 
     def clear(self) -> None:
         """Remove all files of the list, and all attachments."""
-        listed = requests.get(f"{self.url}files", {"limit": 9999}, timeout=60).json()["files"]
+        listed = requests.get(f"{self.url}files", {"limit": 9999}, timeout=PATIENCE).json()["files"]
         for chunk in batched([file["handle"] for file in listed]):
             url = f"{self.url}files"
-            requests.delete(url, json={"handles": chunk}, timeout=60).raise_for_status()
+            requests.delete(url, json={"handles": chunk}, timeout=PATIENCE).raise_for_status()
         for handle in self.storage:
             self.storage.remove(handle)
 
@@ -204,10 +203,10 @@ class Visit:
         """Choose files."""
         self.page.set_input_files("#files", files)
 
-    def expect_stored(self, *names: str, timeout: float = LONG) -> None:
+    def expect_stored(self, *names: str) -> None:
         """Wait until these files, and no others, are in the list and on their way no more."""
-        expect(self.stored).to_have_count(len(names), timeout=timeout)
-        expect(self.uploading).to_be_hidden(timeout=timeout)
+        expect(self.stored).to_have_count(len(names))
+        expect(self.uploading).to_be_hidden()
         shown = self.page.locator("#stored .name").all_text_contents()
         assert sorted(names) == sorted(shown) == self.demo.names()
 
@@ -241,7 +240,7 @@ class Visit:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Look again and again until something holds."""
-        deadline = time.monotonic() + LONG / 1000
+        deadline = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < deadline
             self.page.wait_for_timeout(20)  # in which its events are noticed

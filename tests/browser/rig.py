@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from programs import PATIENCE
 from served import HOST, PORT, Served, rex_serving
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def launch(playwright: Playwright, *options: str, program: str | None = HEADLESS
     Root needs ``--no-sandbox``; without a graphics card, ``--disable-gpu`` draws in less time.
     """
     options = ("--no-sandbox", "--disable-gpu", *options)
-    return playwright.chromium.launch(executable_path=program, args=[*options])
+    browser = playwright.chromium.launch(executable_path=program, args=[*options])
+    browser.on("context", lambda context: context.set_default_timeout(1000 * PATIENCE))
+    return browser
 
 
 @contextmanager

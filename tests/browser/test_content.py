@@ -16,6 +16,7 @@ from browser.media import frames, pdf, png, wav, webm
 from browser.page import READER
 from browser.rig import CHROMIUM, PlainServer
 from browser.traps import STYLESHEET, TRAPS
+from programs import PATIENCE
 from rex.attach.backends.local.storage import LocalStorage
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ pytestmark = pytest.mark.long
 
 PROGRAM = CHROMIUM  # which has a reader of PDF
 
-PATIENCE = 30
-"""Seconds after which nothing more is expected of a browser."""
 
 EMBEDDED = (
     '<iframe src="{0}"></iframe><object data="{0}"></object><embed src="{0}"><img src="{0}">'

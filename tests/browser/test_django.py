@@ -11,7 +11,6 @@ from browser.django_rig import (
     BUCKET,
     EXAMPLE,
     PASSWORD,
-    SECONDS,
     Visitor,
     site_on_directory,
     site_on_s3,
@@ -269,7 +268,7 @@ def test_tokens_of_others_are_refused(browser: Browser, ann: Visitor, site: Site
             visitor.page.get_by_label("Title").fill("stolen")
             visitor.page.locator("rex-upload").evaluate(INJECT, token)
             visitor.save()
-            expect(visitor.page.get_by_text(words)).to_be_visible(timeout=SECONDS)
+            expect(visitor.page.get_by_text(words)).to_be_visible()
     assert [] == [paper for paper in site.papers() if paper[1] == "stolen"]
 
 

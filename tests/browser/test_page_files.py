@@ -16,6 +16,7 @@ from playwright.sync_api import expect
 from browser.media import frames, pdf, png, wav, webm
 from browser.page import DROP, READER, Visit, demo_on_directory
 from browser.rig import CHROMIUM
+from programs import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,10 +190,10 @@ def test_an_expired_link_is_refused(page: Page, tmp_path: Path) -> None:
         link = page.get_by_label("Link to a.txt").input_value()
 
         def is_refused() -> bool:
-            return requests.get(link, timeout=10).status_code == http.client.FORBIDDEN
+            return requests.get(link, timeout=PATIENCE).status_code == http.client.FORBIDDEN
 
         visit.until(is_refused)
-        assert b"secret" not in requests.get(link, timeout=10).content
+        assert b"secret" not in requests.get(link, timeout=PATIENCE).content
 
 
 def test_files_are_downloaded_alone_or_as_an_archive_and_opened(
@@ -432,4 +433,4 @@ def test_without_script_a_form_uploads(browser: Browser, demo: Demo, tmp_path: P
         expect(page.locator("#files")).to_be_visible()
         assert demo.url == page.url
     assert ["a & b.txt"] == demo.names()
-    assert 1 == requests.get(f"{demo.url}files", timeout=60).json()["total"]
+    assert 1 == requests.get(f"{demo.url}files", timeout=PATIENCE).json()["total"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from browser.page import DROP, LONG, Visit, demo_on_directory
+from browser.page import DROP, Visit, demo_on_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -271,7 +271,7 @@ def test_a_server_that_is_away_for_a_while_is_tried_again(
     expect(detail).to_contain_text("Waiting for the server …")
     expect(total).to_contain_text("Waiting for the server …")
     with visit.demo.relay.refusing(), visit.demo.app.refusing():
-        expect(visit.button("Retry", "large.bin")).to_be_visible(timeout=60_000)
+        expect(visit.button("Retry", "large.bin")).to_be_visible()
         expect(detail).to_contain_text("Waiting for the server …")
     visit.expect_stored("large.bin")
     assert digest(large_file) == visit.demo.digest("large.bin")
@@ -341,7 +341,7 @@ def test_cancelled_uploads_can_be_brought_back(
     expect(visit.page.locator("#rest")).to_have_text("and 4 waiting")
     visit.page.locator("#cancel-all").click()
     expect(visit.page.locator("#cancelled")).to_contain_text("20 uploads cancelled")
-    expect(visit.page.locator("#cancelled")).to_be_hidden(timeout=LONG)
+    expect(visit.page.locator("#cancelled")).to_be_hidden()
     assert 0 == visit.page.evaluate(KEPT)
     visit.expect_stored("large.bin")
 

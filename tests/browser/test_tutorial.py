@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from rex.attach.testing import SeaweedFS
 
-MILLISECONDS = 30_000
-
 
 def test_a_file_goes_straight_to_s3_and_appears_in_the_list(
     page: Page, tmp_path: Path, seaweedfs: SeaweedFS
@@ -35,7 +33,7 @@ def test_a_file_goes_straight_to_s3_and_appears_in_the_list(
             {"name": "report.txt", "mimeType": "text/plain", "buffer": b"All is well."}
         )
         shown = page.get_by_role("link", name="report.txt")
-        expect(shown).to_be_visible(timeout=MILLISECONDS)
+        expect(shown).to_be_visible()
         shown.click()
-        expect(page.get_by_text("All is well.")).to_be_visible(timeout=MILLISECONDS)
+        expect(page.get_by_text("All is well.")).to_be_visible()
     assert [seaweedfs.endpoint] == ["{0.scheme}://{0.netloc}".format(urlsplit(put)) for put in puts]

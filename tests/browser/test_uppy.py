@@ -139,7 +139,7 @@ class Client:
 
     def finish(self) -> str:
         """Wait until the upload has ended well; return the address that the page is told."""
-        self.page.wait_for_function("result !== null", timeout=120_000)
+        self.page.wait_for_function("result !== null")
         result = self.page.evaluate("result")
         assert ([], 1) == (result["failed"], len(result["successful"])), result
         url: str = result["successful"][0]

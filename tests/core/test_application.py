@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import rex.core
+from programs import PATIENCE
 from rex.core import Error, Kind, Package, Rex, Secret, Setting, get_rex, get_settings, typed
 
 if TYPE_CHECKING:
@@ -446,12 +447,12 @@ def test_a_child_forked_while_a_service_is_made_makes_its_own() -> None:
 
     def slowly() -> str:
         making.set()
-        finish.wait(60)
+        finish.wait(PATIENCE)
         return "parent's"
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         answer = pool.submit(app.service, "door", slowly)
-        making.wait(60)
+        making.wait(PATIENCE)
         child = in_a_child(lambda: app.service("door", lambda: "child's"))
         finish.set()
         assert (child, answer.result()) == ("child's", "parent's")

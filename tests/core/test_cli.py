@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import programs
-from programs import LONGEST_SECONDS, REX, started
+from programs import PATIENCE, REX, started
 from rex.core import Kind, cli, typed
 from rex.core.command import root
 from rex.core.exit_codes import EXIT_CODES
@@ -341,7 +341,7 @@ def test_a_closed_pipe_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> N
             process.stdin.write("go\n")
             process.stdin.close()
             assert process.stderr.read() == ""
-            process.wait(LONGEST_SECONDS)
+            process.wait(PATIENCE)
         assert process.returncode == code
 
 

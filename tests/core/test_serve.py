@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from attach.fake_server import make_authority
-from programs import BIN, REX, run
+from programs import BIN, PATIENCE, REX, run
 from served import HOST, PORT, UNVERIFIED, Served, rex_serving, serving
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def test_connections_that_bring_nothing_are_closed(limited: Served, sent: str) -
                 clients[number] = UNVERIFIED.wrap_socket(client)
         for client in clients:
             client.sendall(SENT[sent])
-        assert httpx.get(f"{limited.url}/health", verify=False, timeout=60).is_success  # noqa: S501
+        assert httpx.get(f"{limited.url}/health", verify=False, timeout=PATIENCE).is_success  # noqa: S501
         limited.until(lambda: not limited.holds(clients))
     finally:
         for client in clients:
@@ -159,7 +159,7 @@ def test_connections_that_bring_nothing_are_closed(limited: Served, sent: str) -
 def test_a_handshake_that_does_not_come_is_not_waited_for(limited: Served) -> None:
     """Before a client of TLS has sent a byte."""
     clients = [socket.create_connection((HOST, limited.port)) for _ in range(SILENT)]
-    assert httpx.get(f"{limited.url}/health", verify=False, timeout=60).is_success  # noqa: S501
+    assert httpx.get(f"{limited.url}/health", verify=False, timeout=PATIENCE).is_success  # noqa: S501
     limited.until(lambda: not limited.holds(clients))
     for client in clients:
         client.close()
@@ -170,7 +170,7 @@ def test_http_2_is_not_offered(limited: Served) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2", "http/1.1"])
-    with socket.create_connection((HOST, limited.port), timeout=60) as connection:
+    with socket.create_connection((HOST, limited.port), timeout=PATIENCE) as connection:
         if limited.has_tls:
             with context.wrap_socket(connection) as secured:
                 assert "http/1.1" == secured.selected_alpn_protocol()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from programs import LONGEST_SECONDS, REX, run, started
+from programs import PATIENCE, REX, run, started
 from served import HOST, PAUSE_SECONDS, rex_serving
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def on_socket(directory: Path, *options: object) -> Iterator[tuple[Program, http
             transport=httpx.HTTPTransport(uds=str(path)), base_url="http://upstream"
         ) as client,
     ):
-        deadline = time.monotonic() + LONGEST_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not is_listening(path):
             assert program.poll() is None, (directory / "log").read_text()
             assert time.monotonic() < deadline
@@ -69,7 +69,7 @@ def test_the_clients_of_a_socket_are_trusted_if_that_is_said(
         assert status == answer.status_code
         assert 0o660 == (tmp_path / "rex.sock").stat().st_mode & 0o777
         program.terminate()
-        assert 0 == program.wait(LONGEST_SECONDS)
+        assert 0 == program.wait(PATIENCE)
     assert not (tmp_path / "rex.sock").exists()
 
 

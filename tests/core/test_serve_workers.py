@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from load import Load
+from programs import PATIENCE
 from served import Served, rex_serving
 from trust.servers import MortalSeaweedFS
 
@@ -76,7 +77,7 @@ def test_a_worker_that_waits_can_be_terminated(tmp_path: Path, s3: MortalSeaweed
         kill_workers(served, 1)
         served.until(lambda: WAITS in served.log.read_text())
         served.program.terminate()
-        assert 0 == served.program.wait(timeout=10)  # a worker that does not end has 30 seconds
+        assert 0 == served.program.wait(timeout=25)  # a worker that does not end has 30 seconds
 
 
 def test_the_service_outlives_a_restart_of_its_storage(tmp_path: Path, s3: MortalSeaweedFS) -> None:
@@ -103,5 +104,5 @@ def test_workers_that_die_again_and_again_end_the_server(tmp_path: Path) -> None
         "pythonpath": tmp_path,
     }
     with rex_serving(tmp_path, **settings) as served, Load(served):
-        assert 1 == served.program.wait(timeout=60)
+        assert 1 == served.program.wait(timeout=PATIENCE)
     assert "rex: The workers exit right after their start" in served.log.read_text()

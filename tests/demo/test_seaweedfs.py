@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from programs import run, started
+from programs import PATIENCE, run, started
 from rex.attach.links.sigv4 import Credentials, presign_url
 from rex.attach_demo import seaweedfs as launcher
 from rex.attach_demo import temporary
@@ -68,7 +68,7 @@ def ask(settings: dict[str, str], method: str = "GET", key: str = "", body: byte
         expires=60,
         now=datetime.now(UTC),
     )
-    return requests.request(method, url, data=body, timeout=10).status_code
+    return requests.request(method, url, data=body, timeout=PATIENCE).status_code
 
 
 def traces(endpoint: str) -> list[str]:
@@ -265,7 +265,7 @@ def test_the_command_prints_five_settings_and_stops_by_signal(number: signal.Sig
         assert ask(settings) == 200
         assert "Ctrl-C" in process.stderr.readline()
         process.send_signal(number)
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=PATIENCE)
     assert rest == ""
     assert process.returncode == 0
     assert traces(settings["attach_s3_endpoint"]) == []

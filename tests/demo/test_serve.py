@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from programs import LONGEST_SECONDS, run, started
+from programs import PATIENCE, run, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +32,12 @@ def serving(
         try:
             said = iter(program.stdout.readline, "")
             url = next(found[1] for line in said if (found := re.search("Open (http[^ ]+)", line)))
-            with httpx.Client(base_url=url, timeout=LONGEST_SECONDS) as client:
+            with httpx.Client(base_url=url, timeout=PATIENCE) as client:
                 yield client
         finally:
             # To all of them, as a terminal does.
             os.killpg(program.pid, end)
-            _, errors = program.communicate(timeout=LONGEST_SECONDS)
+            _, errors = program.communicate(timeout=PATIENCE)
         assert 0 == program.returncode, errors
         assert "Traceback" not in errors
 
@@ -93,7 +93,7 @@ def test_it_can_be_interrupted_while_it_starts(tmp_path: Path) -> None:
     with started(*SERVE, "--s3", settings={"tmpdir": tmp_path}) as program:
         assert "Starting SeaweedFS" in program.stdout.readline()
         os.killpg(program.pid, signal.SIGINT)
-        said, errors = program.communicate(timeout=LONGEST_SECONDS)
+        said, errors = program.communicate(timeout=PATIENCE)
     assert (0, "", "") == (program.returncode, said, errors)
     assert [] == [*tmp_path.iterdir()]
 

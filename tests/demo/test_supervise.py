@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from programs import LONGEST_SECONDS
+from programs import PATIENCE
 from rex.attach_demo import supervise
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def test_a_program_ends_with_its_children(tmp_path: Path) -> None:
         subprocess.Popen(command, stdin=pipe, stdout=pipe) as supervisor,
         alive.open("rb") as child,  # waits for its beginning
     ):
-        supervisor.communicate(b".", LONGEST_SECONDS)
+        supervisor.communicate(b".", PATIENCE)
         assert select.select([child], [], [], 0)[0], "the child lives"
         assert b"" == child.read()
     assert not directory.exists()

@@ -37,6 +37,7 @@ from attach.web.doors import (
     tus_at_once,
     tus_joined,
 )
+from programs import PATIENCE
 from rex.attach.maintenance import sweep
 from rex.attach_demo.seaweedfs import SeaweedFS
 from served import rex_serving
@@ -80,7 +81,6 @@ MAX_LIFE = {"a directory": 1.0, "a server": 4.0}
 """Seconds after which the service is killed, at the latest: it has to load its S3 clients."""
 MAX_SIZE = 40_000
 PAUSE_SECONDS = 0.02
-LONGEST_SECONDS = 120
 AGAIN = (423, 500, 503)
 """The statuses after which clients try again."""
 CONFLICT = 409
@@ -93,13 +93,13 @@ class Page:
     def __init__(self, served: Served) -> None:
         self._url = f"{served.url}/attach"
         self._origin = served.url
-        self._client = httpx.Client(timeout=LONGEST_SECONDS)
+        self._client = httpx.Client(timeout=PATIENCE)
         self.is_asking = False
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Make a request; repeat it as a real client does."""
         url = f"{self._origin}{path}" if path.startswith("/attach/") else f"{self._url}{path}"
-        deadline = time.monotonic() + LONGEST_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             response = self._try(method, url, options)
             if response is not None:
@@ -236,7 +236,7 @@ def _live(
         for client in clients:
             client.ends.set()
         for client in clients:
-            client.join(LONGEST_SECONDS)
+            client.join(PATIENCE)
             if client.is_alive():
                 client.failures.append("hangs")
     return clients

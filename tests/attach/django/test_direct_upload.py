@@ -34,6 +34,7 @@ from attach.django import project
 from attach.django.app.models import Document
 from attach.django.archive.models import Photo, Report
 from attach.django.conftest import s3_place
+from programs import PATIENCE
 from rex.attach.django import AttachmentFormField, MultipleAttachmentFormField, widgets
 from rex.attach.django.requests import serving
 from rex.attach.django.tokens import UPLOAD_SECONDS, Upload
@@ -109,7 +110,7 @@ def send(client: Client, link: dict[str, Any], content: bytes) -> None:
     """Upload with a link."""
     if link["method"] == "POST":
         files = {"file": ("ignored", content)}
-        response = requests.post(link["url"], data=link["fields"], files=files, timeout=60)
+        response = requests.post(link["url"], data=link["fields"], files=files, timeout=PATIENCE)
         assert 204 == response.status_code
     else:
         media_type = link["headers"]["Content-Type"]

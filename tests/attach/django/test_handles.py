@@ -17,6 +17,7 @@ from django.test import Client, override_settings
 
 from attach.django import project
 from attach.django.conftest import s3_place
+from programs import PATIENCE
 from rex.attach.django import AttachmentStorage
 from rex.attach.django.links import read_token
 from rex.attach.handle import make_handle
@@ -181,11 +182,11 @@ def test_a_link_of_a_server_is_its_own(seaweedfs: SeaweedFS) -> None:
     url, options = s3_place(seaweedfs)
     storage = AttachmentStorage(url, filename="attach.django.test_handles.shown", **options)
     name = storage.save("a b.txt", ContentFile(b"content"))
-    response = requests.get(storage.url(name), timeout=60)
+    response = requests.get(storage.url(name), timeout=PATIENCE)
     assert response.content == b"content"
     assert "shown-a b.txt" in unquote(response.headers["Content-Disposition"])
     assert response.headers["Content-Disposition"].startswith("inline")
-    assert requests.get(storage.url("never.txt"), timeout=60).status_code == 404
+    assert requests.get(storage.url("never.txt"), timeout=PATIENCE).status_code == 404
     storage.close()
 
 

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from attach.django.app.models import Document
+from programs import PATIENCE
 from rex.attach.django import NamedAttachmentStorage
 from rex.attach.django.models import File
 
@@ -193,7 +194,7 @@ def test_of_those_who_save_one_name_at_once_each_gets_a_name(
     storage: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both find the name free, and the database decides."""
-    barrier = threading.Barrier(2, timeout=30)
+    barrier = threading.Barrier(2, timeout=PATIENCE)
     exists = NamedAttachmentStorage.exists
     first_calls = iter([True, True])
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attach.django import project
+from programs import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +96,7 @@ def status(url: str) -> int:
         return Client().get(url).status_code
     import requests
 
-    return requests.get(url, timeout=60).status_code
+    return requests.get(url, timeout=PATIENCE).status_code
 
 
 def thumbnails(make: Callable[[Any], Any], storage: Any) -> dict[str, Any]:

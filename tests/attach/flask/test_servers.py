@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from attach.web.impatient import slowly, statuses
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.conformance.samples import MIB, sample
 from served import HOST, PORT, serving
@@ -45,7 +46,7 @@ ROOM = 32 * MIB
 """How much more memory a large attachment may need."""
 NOISE = ("Warning", "destroyed", "never", "/rex/attach/")
 """Words in the log of a server where a request leaves something behind, or where we fail."""
-STALL_SECONDS = 2
+STALL_SECONDS = 5
 
 
 @pytest.fixture(params=sorted(SERVERS))
@@ -69,7 +70,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
 @pytest.fixture
 def client(server: Served) -> Iterator[httpx.Client]:
     """Give a client of the shop."""
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         yield client
 
 
@@ -263,7 +264,7 @@ def measured(
 @contextlib.contextmanager
 def connected(server: Served) -> Iterator[socket.socket]:
     """Connect to a server."""
-    with socket.create_connection((HOST, server.port), timeout=60) as connection:
+    with socket.create_connection((HOST, server.port), timeout=PATIENCE) as connection:
         yield connection
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 import postgresql
 from attach.sqlalchemy.models import Document, asynchronous
+from programs import PATIENCE
 from rex.attach.sqlalchemy import adopt, aio, attach, referenced_handles
 from rex.attach.sqlalchemy.removal import WORKERS
 
@@ -118,7 +119,7 @@ def test_the_event_loop_goes_on_while_attachments_are_removed(
     delete_key = storage._delete
 
     def wait(key: str) -> None:
-        assert goes_on.wait(60)
+        assert goes_on.wait(PATIENCE)
         delete_key(key)
 
     async def test(sessions: Sessions) -> None:
@@ -168,7 +169,7 @@ def test_removals_go_on_after_their_task_is_cancelled(
 
     def wait(key: str) -> None:
         began.set()
-        assert goes_on.wait(60)
+        assert goes_on.wait(PATIENCE)
         delete_key(key)
         if not [*storage]:
             done.set()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import requests
 
-from programs import BIN, run
+from programs import BIN, PATIENCE, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,6 @@ __all__ = ["CLIENTS", "statuses"]
 
 MIB = 1024 * 1024
 NODE = Path(__file__).with_suffix(".mjs")
-TIMEOUT = 60
 PIECES = 20
 """How many pieces a slow client sends before it looks for an answer."""
 PAUSE_SECONDS = 0.05
@@ -77,7 +76,7 @@ def with_httpx(url: str, headers: Mapping[str, str], mib: int, times: int) -> li
     """Send with httpx."""
 
     def ask() -> str:
-        answer = httpx.post(url, headers=dict(headers), content=bytes(mib * MIB), timeout=TIMEOUT)
+        answer = httpx.post(url, headers=dict(headers), content=bytes(mib * MIB), timeout=PATIENCE)
         return _told(answer.status_code, answer.text)
 
     return [_tried(ask) for _ in range(times)]
@@ -87,7 +86,7 @@ def with_requests(url: str, headers: Mapping[str, str], mib: int, times: int) ->
     """Send with requests."""
 
     def ask() -> str:
-        answer = requests.post(url, headers=headers, data=bytes(mib * MIB), timeout=TIMEOUT)
+        answer = requests.post(url, headers=headers, data=bytes(mib * MIB), timeout=PATIENCE)
         return _told(answer.status_code, answer.text)
 
     return [_tried(ask) for _ in range(times)]
@@ -138,7 +137,7 @@ def slowly(url: str, headers: Mapping[str, str], _: int, times: int) -> list[str
     target = httpx.URL(url)
 
     def ask() -> str:
-        connection = http.client.HTTPConnection(target.host, target.port, timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(target.host, target.port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.putrequest("POST", target.raw_path.decode())
             for name, value in (*headers.items(), ("Content-Length", str(1024 * MIB))):

@@ -28,13 +28,14 @@ TUS = {"Tus-Resumable": "1.0.0"}
 CLIENTS = 10
 SLOW_RULE = """\
 import threading, time
+from programs import PATIENCE
 
 together = threading.Barrier(10)
 
 
 def rule(user, action, handle):
     time.sleep(0.5)
-    together.wait(60)
+    together.wait(PATIENCE)
     return True
 """
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from programs import PATIENCE
 from served import HOST, PORT, serving
 
 MODULES = os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
@@ -30,7 +31,7 @@ def answers(directory: Path, command: list[str], activation: str, paths: str) ->
     """Return the different answers of a server at these paths."""
     environment = {"PYTHONPATH": MODULES, "ACTIVATION": activation}
     with serving([sys.executable, "-m", *command], directory, environment) as served:
-        found = [httpx.get(f"{served.url}/{path}", timeout=60) for path in paths.split()]
+        found = [httpx.get(f"{served.url}/{path}", timeout=PATIENCE) for path in paths.split()]
     return {each.raise_for_status().text for each in found}
 
 

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from attach.harnesses import S3Harness, s3_client
+from programs import PATIENCE
 from rex.attach import get_storage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 FRIEND = "https://friend.example"
 CORP = "Cross-Origin-Resource-Policy"
 FOLDER = "/2026/11/23/5f5e1d5e-6c1c-4e0a-9b0a-0123456789ab"
-HANGS = 30
-"""Seconds after which a test does not wait but hang."""
 ANYBODY = Access(access_rule("public", None))
 
 
@@ -295,7 +294,7 @@ def test_plain_rules_wait_side_by_side() -> None:
     together = threading.Barrier(10)
 
     def rule(*_: object) -> bool:
-        together.wait(HANGS)
+        together.wait(PATIENCE)
         return True
 
     app = attachments(MemoryStorage(), Access(rule))

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from attach.web.impatient import slowly, statuses
-from programs import BIN
+from programs import BIN, PATIENCE
 from rex.attach.conformance.samples import MIB, sample
 from served import HOST, PORT, serving
 
@@ -21,7 +21,6 @@ pytestmark = pytest.mark.long
 
 HERE = Path(__file__).parent
 DATA = sample(3 * MIB + 5)
-TIMEOUT = 60
 
 
 class Host(NamedTuple):
@@ -62,7 +61,7 @@ def host(
 @pytest.fixture
 def client(host: Host) -> Iterator[httpx.Client]:
     """Give a client that is somebody."""
-    with httpx.Client(base_url=host.url, timeout=TIMEOUT) as client:
+    with httpx.Client(base_url=host.url, timeout=PATIENCE) as client:
         client.headers["X-User"] = "ann"
         yield client
 

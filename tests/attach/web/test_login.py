@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 import pytest
 
+from programs import PATIENCE
 from served import HOST, PORT, serving
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Shop(NamedTuple):
     @contextmanager
     def client(self, name: str = "") -> Iterator[httpx.Client]:
         """Yield a client, signed in if it has a name."""
-        with httpx.Client(base_url=self.url, timeout=60) as client:
+        with httpx.Client(base_url=self.url, timeout=PATIENCE) as client:
             if name and self.name == "fastapi":
                 client.headers["Authorization"] = f"Bearer {name}"
             elif name:

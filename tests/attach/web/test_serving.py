@@ -16,6 +16,7 @@ from starlette.requests import Request
 from attach.at_once import LACKING, READS_AT_ONCE
 from attach.counting import CountingRelay
 from attach.web.virtual_time import VirtualTime
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
@@ -41,8 +42,6 @@ DATA = sample(3 * MIB + 5)
 LEFT_OUT = LACKING
 FOREVER = 1000
 """Seconds that no test takes."""
-HANGS = 30
-"""Seconds after which a test does not wait but hang."""
 
 
 class Operation(MemoryStorage):
@@ -153,7 +152,7 @@ def stream(
         scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
         request = Request(scope)
         response = await serve(request, storage, handle, stall_seconds=stall_seconds)
-        await asyncio.wait_for(response(scope, receive or waits, send), HANGS)
+        await asyncio.wait_for(response(scope, receive or waits, send), PATIENCE)
 
     asyncio.run(live())
 

@@ -18,7 +18,7 @@ from attach.bounded import bounded
 from attach.service import Service
 from attach.web.doors import CONTENT, PIECE
 from attach.web.uploaders import ANYBODY
-from programs import REX, run
+from programs import PATIENCE, REX, run
 from rex.attach import StoredUpload
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.storage.hooks import Hooks
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 HANGING = 40
 """More than the threads for operations that do not wait for the application."""
-SECONDS = 30
 FIFO = "HOOK_FIFO"
 MODULE = "attach.web.test_slow_hooks"
 """This module, for `rex serve`."""
@@ -71,7 +70,7 @@ class Slow:
     def _wait(self, argument: Any) -> None:
         if self._hangs(argument):
             self.entered.release()
-            assert self._end.wait(SECONDS)
+            assert self._end.wait(PATIENCE)
             self.left.release()
 
     async def _wait_async(self, argument: Any) -> None:
@@ -79,7 +78,7 @@ class Slow:
             event, loop = asyncio.Event(), asyncio.get_running_loop()
             self._ends.append(lambda: loop.call_soon_threadsafe(event.set))
             self.entered.release()
-            await asyncio.wait_for(event.wait(), SECONDS)
+            await asyncio.wait_for(event.wait(), PATIENCE)
             self.left.release()
 
     def _hangs(self, argument: Any) -> bool:
@@ -89,7 +88,7 @@ class Slow:
     def wait_until_entered(self, count: int = 1) -> None:
         """Wait until so many calls wait."""
         for _ in range(count):
-            assert self.entered.acquire(timeout=SECONDS)
+            assert self.entered.acquire(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -119,7 +118,7 @@ def test_uploads_that_hang_in_the_application_leave_others_alone(
     with concurrent.futures.ThreadPoolExecutor(HANGING) as clients:
         try:
             hanging = [
-                clients.submit(httpx.post, f"{url}/?name=hang", content=b"x", timeout=SECONDS)
+                clients.submit(httpx.post, f"{url}/?name=hang", content=b"x", timeout=PATIENCE)
                 for _ in range(HANGING)
             ]
             slow.wait_until_entered(HANGING)
@@ -131,7 +130,7 @@ def test_uploads_that_hang_in_the_application_leave_others_alone(
 
 def use(url: str, kept: str) -> None:
     """Do what other clients do."""
-    with httpx.Client(timeout=SECONDS) as client:
+    with httpx.Client(timeout=PATIENCE) as client:
         assert client.get(url + kept).content == CONTENT
         assert client.head(url + kept).is_success
         assert kept in client.get(f"{url}/").text
@@ -161,7 +160,7 @@ def test_the_health_check_is_answered_while_the_application_hangs(tmp_path: Path
         concurrent.futures.ThreadPoolExecutor(1) as client,
     ):
         hanging = client.submit(
-            httpx.post, f"{served.url}/attach/?name=a", content=CONTENT, timeout=SECONDS
+            httpx.post, f"{served.url}/attach/?name=a", content=CONTENT, timeout=PATIENCE
         )
         with fifo.open("wb"):  # the function is called
             assert 200 == httpx.get(f"{served.url}/health").status_code
@@ -247,7 +246,7 @@ def test_the_application_is_told_although_the_client_has_gone(
     slow.wait_until_entered()
     client.close()
     slow.end()
-    assert ended.wait(SECONDS)
+    assert ended.wait(PATIENCE)
     (handle,) = storage
     assert [handle] == told
     assert CONTENT == storage.open(handle).read()

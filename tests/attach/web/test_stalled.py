@@ -10,6 +10,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
+from programs import PATIENCE
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.web.timeouts import CutsStalled
 from served import HOST, Served, rex_serving
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.long
 
 STALLED = 40
-STALL_SECONDS = 2
-HANGS = 60
-"""Seconds after which nobody is served."""
+STALL_SECONDS = 5
 DATA = sample(8 * MIB)
 
 
@@ -78,7 +77,7 @@ def stall(server: Served, sent: bytes) -> socket.socket:
 
 def check_others_are_served(server: Served, stalls: Callable[[], list[socket.socket]]) -> None:
     """While clients stall, others are answered; in the end all that stall are cut."""
-    with httpx.Client(base_url=server.url, timeout=HANGS) as others:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as others:
         clients = stalls()
         try:
             path = upload(others, b"small")
@@ -105,7 +104,7 @@ def test_stalled_uploads_are_cut(server: Served, number: int, sent: int) -> None
 
 def test_stalled_downloads_are_cut(server: Served) -> None:
     """Of clients that ask and take nothing, nothing is left in the server either."""
-    with httpx.Client(base_url=server.url, timeout=HANGS) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         path = upload(client, DATA)
     asked = f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
     check_others_are_served(server, lambda: [stall(server, asked) for _ in range(STALLED)])

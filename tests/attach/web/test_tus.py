@@ -16,6 +16,7 @@ import pytest
 from attach.web.sent import Sent
 from attach.web.tus_client import FOLDER, PIECE, VERSION, Client, encoded
 from attach.web.tus_rows import checksum
+from programs import PATIENCE
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.maintenance import sweep
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from rex.attach.storage.resumable import Upload
 
 ORIGIN = "https://page.example"
-HANGS = 30
 
 
 @pytest.fixture
@@ -753,7 +753,7 @@ def run(act: Callable[[], Awaitable[None]]) -> None:
     """Run a coroutine that must not hang."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(HANGS):
+        async with asyncio.timeout(PATIENCE):
             await act()
 
     asyncio.run(bounded())
@@ -797,7 +797,7 @@ def test_a_creation_that_is_cancelled_at_its_end_leaves_nothing(memory: Client) 
 
     def published(*args: Any) -> None:
         publishes.set()
-        assert go_on.wait(HANGS)
+        assert go_on.wait(PATIENCE)
         publish(*args)
 
     drafts.publish = published
@@ -806,7 +806,7 @@ def test_a_creation_that_is_cancelled_at_its_end_leaves_nothing(memory: Client) 
         sending = asyncio.ensure_future(
             send(memory, "/tus", 0, Sent([b"abc"], "end"), **{"Upload-Length": "3"})
         )
-        await asyncio.to_thread(publishes.wait, HANGS)
+        await asyncio.to_thread(publishes.wait, PATIENCE)
         sending.cancel()
         await asyncio.sleep(0)
         go_on.set()
@@ -885,7 +885,7 @@ def test_those_that_come_at_once_do_not_get_mixed_up(client: Client) -> None:
 
 def test_each_of_those_that_hang_is_ended(storage: Storage) -> None:
     """Also when they came at once, and only one of them got to the storage."""
-    client = Client(storage, stall_seconds=10 * HANGS)
+    client = Client(storage, stall_seconds=10 * PATIENCE)
     path = client.create(9)
 
     async def act() -> None:

@@ -24,6 +24,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from attach.harnesses import LocalHarness, S3Harness
+from programs import PATIENCE
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.s3.storage import S3Storage
 from served import HOST, Served, rex_serving
@@ -40,7 +41,6 @@ pytestmark = pytest.mark.long
 MIB = 1024 * 1024
 SEED = 20
 CHUNK = 64 * 1024
-HANGS = 120
 DIES_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: the connection is reset when it is closed
 
 
@@ -111,7 +111,7 @@ def ask(
     server: Served, method: str, path: str, headers: Mapping[str, str] | None = None
 ) -> tuple[int, Mapping[str, str]]:
     """Make a request without a body; give status and headers of the answer."""
-    connection = http.client.HTTPConnection(HOST, server.port, timeout=HANGS)
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=PATIENCE)
     with closing(connection):
         connection.request(method, path, headers=headers or {})
         answer = connection.getresponse()
@@ -149,7 +149,7 @@ def send(
     lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
     head = f"PATCH {path} HTTP/1.1\r\n{lines}\r\n"
     position = offset
-    with socket.create_connection((HOST, server.port), timeout=HANGS) as connection:
+    with socket.create_connection((HOST, server.port), timeout=PATIENCE) as connection:
         try:
             connection.sendall(head.encode())
             while position < until:
@@ -228,7 +228,7 @@ class Upload:
         self, server: Served, path: str, offset: int, until: int, kind: str
     ) -> tuple[int, Served]:
         """Send to a place where it is cut; give the offset and the server at which it goes on."""
-        deadline = time.monotonic() + HANGS
+        deadline = time.monotonic() + PATIENCE
         while True:
             assert time.monotonic() < deadline
             until = min(max(until, offset + 1), self._plan.size)

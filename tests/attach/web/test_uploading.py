@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from attach.harnesses import LocalHarness, MemoryHarness, S3Harness
 from attach.web.sent import Sent
+from programs import PATIENCE
 from rex.attach.backends.memory.storage import MemoryStorage
 from rex.attach.content.content import Content
 from rex.attach.storage.workers import AHEAD_SIZE
@@ -303,7 +304,7 @@ class SlowToRemove(MemoryStorage):
 
     def _delete(self, key: str) -> None:
         self.is_removing.release()
-        assert self.may_remove.wait(30)
+        assert self.may_remove.wait(PATIENCE)
         super()._delete(key)
         self.has_removed.release()
 
@@ -317,13 +318,13 @@ def test_nothing_is_left_of_an_upload_cancelled_twice() -> None:
         task = asyncio.create_task(upload(sent.request(FORM), storage, max_size=None))
         await sent.is_waiting.wait()
         task.cancel()
-        await asyncio.to_thread(storage.is_removing.acquire, timeout=30)
+        await asyncio.to_thread(storage.is_removing.acquire, timeout=PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         storage.may_remove.set()
         for _ in range(80):
-            assert await asyncio.to_thread(storage.has_removed.acquire, timeout=30)
+            assert await asyncio.to_thread(storage.has_removed.acquire, timeout=PATIENCE)
 
     asyncio.run(cancelling())
     assert [] == [*storage]

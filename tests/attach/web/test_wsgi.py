@@ -14,6 +14,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.conformance.samples import MIB, sample
 from rex.attach.storage.request_thread import call_in_request
@@ -302,7 +303,7 @@ def test_a_client_that_goes_on_sending_after_its_response_is_disconnected(
         status, headers, _ = asked(WSGIApp(attachments(storage, Access(lambda *_: True))), made)
         assert "404 Not Found" == status
         assert "connection" not in headers  # for the server alone (PEP 3333)
-        theirs.settimeout(60)
+        theirs.settimeout(PATIENCE)
         assert b"" == theirs.recv(1)
 
 

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 import rex.attach.fastapi
 from attach.service import Service
 from attach.web.test_app import ANYBODY, ask
+from programs import PATIENCE
 from rex.attach.flask import Attachments
 from rex.attach.web import Access, attachments, owners_only
 from rex.attach.web.access import access_rule
@@ -178,7 +179,7 @@ def test_a_client_notices_that_an_archive_is_cut_off(
     handles += [local.add("a.bin", b"small") for _ in range(8)]
     with Service() as service:
         address = urlsplit(service.serve(local, access=ANYBODY))
-        client = http.client.HTTPConnection(address.netloc, timeout=30)
+        client = http.client.HTTPConnection(address.netloc, timeout=PATIENCE)
         query = "&".join(f"handle={quote(handle)}" for handle in handles)
         client.request("GET", f"{address.path}/zip?{query}")
         response = client.getresponse()

@@ -22,7 +22,7 @@ from attach.web.clients import (
     with_tus_js_client,
     with_tuspy,
 )
-from programs import BIN
+from programs import BIN, PATIENCE
 from served import PORT, Served, rex_serving, serving
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _there_and_back(client: Client, url: str, file: Path, target: Path) -> tuple
     downloaded = time.perf_counter()
     assert handle.endswith(f"/{file.name}")
     assert _sha256(file) == _sha256(target)
-    httpx.delete(url + handle, timeout=60).raise_for_status()
+    httpx.delete(url + handle, timeout=PATIENCE).raise_for_status()
     target.unlink()
     return uploaded - start, downloaded - uploaded
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-SECONDS = 60
+SECONDS = 120
 CHUNK_SIZE = 256 * 1024
 
 

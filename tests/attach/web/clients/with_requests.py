@@ -9,7 +9,7 @@ import requests
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECONDS = 60
+SECONDS = 120
 CHUNK_SIZE = 256 * 1024
 
 

@@ -8,6 +8,8 @@ import re
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from programs import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -21,8 +23,6 @@ CANARIES = {
 }
 """What no answer and no log may hold: the secrets, and what is in the files around a storage."""
 
-PATIENCE = 10
-"""How many seconds of silence make a hang, on a machine that has other things to do as well."""
 
 # What the service writes, and what granian and hyper add.
 HEADERS = frozenset(
