@@ -462,7 +462,7 @@ def test_what_takes_long_to_copy_is_not_read_at_once(storage: LocalStorage) -> N
 SIZES = st.integers(0, 400_000)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(["seek", "cached", "full", "some"]), SIZES)))
 def test_what_is_read_at_once_and_what_is_not_are_one_stream(
     storage: LocalStorage, steps: list[tuple[str, int]]

@@ -304,7 +304,7 @@ def test_nothing_is_touched_while_uploads_run(bucket: S3Storage) -> None:
     found: list[set[tuple[GarbageKind, str]]] = []
 
     def sweeping() -> None:
-        while not is_over.is_set():
+        while not (is_over.is_set() and found):
             found.append(swept(sweep(bucket, delete=True, now=later(DAY + HOUR))))
 
     def pieces(size: int) -> Iterator[bytes]:
@@ -323,7 +323,6 @@ def test_nothing_is_touched_while_uploads_run(bucket: S3Storage) -> None:
     finally:
         is_over.set()
         sweeper.join()
-    assert found
     # Of an upload that is over, the record goes first, and a sweep may be quicker with the rest.
     # A claim is for the moment of completing, and looks a day old here.
     over = [f".drafts/{handle[1:].rpartition('/')[0]}/tail-" for handle in bucket]
@@ -509,7 +508,6 @@ STEPS: list[Callable[[History], None]] = [
 @pytest.mark.long
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.sampled_from(STEPS), max_size=40), st.randoms(use_true_random=False))

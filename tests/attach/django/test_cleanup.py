@@ -421,9 +421,8 @@ class History:
 
 @pytest.mark.long
 @settings(
-    deadline=None,
     max_examples=150,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(history)
 def test_no_row_ever_refers_to_a_removed_file(steps: Any) -> None:
