@@ -77,10 +77,13 @@ def silent_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
+_refusing = socket.socket()
+_refusing.bind(("127.0.0.1", 0))
+
+
 def refused_address() -> str:
-    """Give an address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+    """Return an address at which nobody listens: its port is held, so that nobody else gets it."""
+    return f"http://127.0.0.1:{_refusing.getsockname()[1]}"
 
 
 class Relay:

@@ -12,6 +12,8 @@ import pytest
 
 from attach.azure_storage import azure_storage
 from attach.fake_server import Answer, Request, fake_server, refused_address
+from programs import PATIENCE
+from rex.attach.backends.azure import chain
 from rex.attach.backends.azure.chain import AzureChain
 from rex.attach.backends.azure.credentials import AccountKey, Credentials, SasToken
 from rex.attach.links.sas import DelegationKey, sign_blob
@@ -65,6 +67,8 @@ def issuer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Is
     """Run the fake; no source of the machine counts."""
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
+    for patience in ("PROBE_SECONDS", "SECONDS"):
+        monkeypatch.setattr(chain, patience, PATIENCE)
     monkeypatch.setenv("PATH", str(tmp_path))
     fake = Issuer()
     with fake_server(fake) as address:

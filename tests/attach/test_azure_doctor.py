@@ -14,6 +14,7 @@ import pytest
 from attach.azure_storage import azure_storage
 from attach.fake_server import Answer, Request, fake_server, refused_address
 from attach.service import Service
+from programs import PATIENCE
 from rex.attach.backends.azure import container as azure_container
 from rex.attach.backends.azure import control as azure_control
 from rex.attach.links.sas import sign
@@ -58,7 +59,7 @@ class Ward:
             "account": self.server.account,
             "endpoint": self.server.endpoint,
             "key": self.server.key,
-            "timeout": 2,
+            "timeout": PATIENCE,
         }
         return azure_storage(**{**given, **options})
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from attach.checked import refusal, upload
+from attach.fake_server import refused_address
 from attach.stand_in_clamd import SIGNATURE, StandInClamd
 from rex.attach.checks import clamd
 from rex.core import Error, Kind
@@ -76,9 +76,7 @@ def test_a_scanner_that_never_replies_is_a_failure(tmp_path: Path) -> None:
 
 def test_a_scanner_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     """A missing socket, a refused connection, one that is closed without a reply."""
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    for address in (f"unix:{tmp_path}/missing", f"127.0.0.1:{port}"):
+    for address in (f"unix:{tmp_path}/missing", refused_address().removeprefix("http://")):
         assert Kind.UNAVAILABLE is failure(clamd(address), upload(b"x")).kind
     with StandInClamd(tmp_path / "clamd") as server:
         server.answer = lambda *_: None  # type: ignore[method-assign]

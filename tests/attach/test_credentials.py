@@ -46,7 +46,7 @@ def keyless(seaweedfs: SeaweedFS) -> dict[str, Any]:
         "attach_s3_bucket": seaweedfs.bucket,
         "attach_s3_endpoint": seaweedfs.endpoint,
         "attach_s3_prefix": "credentials",
-        "attach_s3_timeout": 2,
+        "attach_s3_timeout": PATIENCE,
     }
 
 

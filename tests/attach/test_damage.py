@@ -85,15 +85,16 @@ def test_a_flipped_bit_is_refused(
     kinds: set[Kind] = set()
     for seed in range(FLIPS):
         damage = Damage(kind, seed, once=once)
-        with proxy(seaweedfs.endpoint, damage) as endpoint:
-            storage = s3_storage(
-                seaweedfs.bucket,
-                endpoint=endpoint,
-                access_key=seaweedfs.access_key,
-                secret_key=seaweedfs.secret_key,
-                prefix=f"damage/{kind}/{once}/{seed}",
-                timeout=1,
-            )
+        given = {
+            "access_key": seaweedfs.access_key,
+            "secret_key": seaweedfs.secret_key,
+            "prefix": f"damage/{kind}/{once}/{seed}",
+        }
+        with (
+            proxy(seaweedfs.endpoint, damage) as endpoint,
+            s3_storage(seaweedfs.bucket, endpoint=seaweedfs.endpoint, **given) as safe,
+            s3_storage(seaweedfs.bucket, endpoint=endpoint, timeout=1, **given) as storage,
+        ):
             for handle, content, call in operations(storage):
                 damage.count = 0
                 damage.is_on = True
@@ -105,13 +106,12 @@ def test_a_flipped_bit_is_refused(
                 damage.is_on = False
                 flipped += damage.count
                 if handle:
-                    storage.put(handle, content)
-            stored = [storage.open(handle).read() for handle in storage]
+                    safe.put(handle, content)
+            stored = [safe.open(handle).read() for handle in safe]
             wrong += sum(content not in (SMALL, LARGE) for content in stored)
-            for handle in storage.uploads.list():
-                done = b"".join(storage.uploads._backend.read(handle[1:]))
+            for handle in safe.uploads.list():
+                done = b"".join(safe.uploads._backend.read(handle[1:]))
                 wrong += not (SMALL.startswith(done) or LARGE.startswith(done))
-            storage.close()
     assert flipped > 0
     assert 0 == wrong
     assert kinds <= {Kind.UNAVAILABLE, Kind.CONFLICT, Kind.ILL_FORMED}

@@ -52,7 +52,7 @@ def storage(fake: FakeGCS) -> Iterator[GCSStorage]:
 
 def storage_on(fake: FakeGCS, **options: Any) -> GCSStorage:
     """Open a storage on the fake."""
-    given = {"endpoint": fake.endpoint, "key": str(KEY_FILE), "timeout": 5}
+    given = {"endpoint": fake.endpoint, "key": str(KEY_FILE), "timeout": PATIENCE}
     return gcs_storage(fake.bucket, **{**given, **options})
 
 
@@ -296,6 +296,7 @@ def test_a_machine_has_a_token_and_iam_signs_its_links(
         signed = {"signedBlob": base64.b64encode(account.sign(payload)).decode()}
         return Answer(200, json.dumps(signed))
 
+    monkeypatch.setattr(chain, "PROBE_SECONDS", PATIENCE)
     with fake_server(answer) as server:
         monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
         monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))

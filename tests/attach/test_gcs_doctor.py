@@ -13,6 +13,7 @@ from attach.fake_gcs import FakeGCS
 from attach.fake_server import Answer, fake_server, refused_address
 from attach.gcs_storage import gcs_storage
 from attach.v4_cases import EMAIL, KEY_FILE
+from programs import PATIENCE
 from rex.attach.maintenance import Check, Verdict, diagnose
 from rex.core import Error
 
@@ -37,7 +38,7 @@ class Ward:
 
     def storage_of(self, **options: Any) -> GCSStorage:
         """Open the bucket."""
-        given = {"endpoint": self.fake.endpoint, "key": str(KEY_FILE), "timeout": 1}
+        given = {"endpoint": self.fake.endpoint, "key": str(KEY_FILE), "timeout": PATIENCE}
         return gcs_storage(**{"bucket": self.fake.bucket, **given, **options})
 
 

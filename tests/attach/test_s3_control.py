@@ -11,6 +11,7 @@ import pytest
 from attach import proxy
 from attach.fake_server import Answer, Request, fake_server
 from attach.harnesses import again
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.backend.multipart import Part
 from rex.attach.backends.objects import requests
@@ -29,7 +30,7 @@ KEYS = Credentials("key", "a-canary-of-a-secret")
 
 
 def control(
-    endpoint: str, *, keys: Callable[[], Credentials] = lambda: KEYS, timeout: float = 2
+    endpoint: str, *, keys: Callable[[], Credentials] = lambda: KEYS, timeout: float = PATIENCE
 ) -> S3Control:
     """Give what asks a server about a bucket."""
     return S3Control(
@@ -42,6 +43,19 @@ def control(
         timeout=timeout,
         checksums=True,
     )
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the pauses between repetitions pass at once; return their sum so far, as one element."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(requests, "_now", lambda: now[0])
+    monkeypatch.setattr(requests, "_sleep", sleep)
+    return now
 
 
 def error(code: str, more: str = "") -> str:
@@ -74,6 +88,7 @@ def test_no_redirect_is_followed(status: int, code: str) -> None:
     assert code == caught.value.code
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
@@ -230,28 +245,22 @@ def test_a_storage_does_not_believe_an_odd_answer(body: str) -> None:
         storage.close()
 
 
-def test_a_request_is_repeated_as_long_as_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_is_repeated_as_long_as_promised(clock: list[float]) -> None:
     """After passing failures, with growing pauses, until the time is over; others end it."""
     asked: list[str] = []
-    now = [0.0]
     answers = {"key": Answer(503, error("SlowDown")), "other": Answer(403, error("AccessDenied"))}
 
     def answer(request: Request) -> Answer:
         asked.append(request.path.split("?")[0].rpartition("/")[2])
         return answers[asked[-1]]
 
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    monkeypatch.setattr(requests, "_now", lambda: now[0])
-    monkeypatch.setattr(requests, "_sleep", sleep)
     with fake_server(answer) as endpoint:
         for key in answers:
             with pytest.raises(S3Failure):
                 control(endpoint, timeout=30).abort(key, "id")
     assert 1 == asked.count("other")
     assert 10 < asked.count("key") < 30
-    assert 25 < now[0] <= 30
+    assert 25 < clock[0] <= 30
 
 
 def test_no_variable_of_aws_disturbs(s3: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:

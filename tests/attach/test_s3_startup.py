@@ -18,6 +18,7 @@ from attach.fake_server import (
     refused_address,
     silent_server,
 )
+from programs import PATIENCE
 from rex.attach import get_storage
 from rex.core import Error, Kind, Rex
 
@@ -33,8 +34,8 @@ TOKEN = "canary.of.the.token=="
 
 @pytest.fixture
 def good(seaweedfs: SeaweedFS) -> dict[str, Any]:
-    """Give settings that are right, with little patience."""
-    return {**seaweedfs.settings(), "attach_s3_timeout": 2}
+    """Give settings that are right."""
+    return {**seaweedfs.settings(), "attach_s3_timeout": PATIENCE}
 
 
 @pytest.fixture

@@ -872,21 +872,26 @@ def test_an_empty_answer_is_not_joined(
         is_content = asked.method == "GET" and asked.path.endswith("/data")
         return (200, "") if is_away and is_content else asked
 
-    with proxy(seaweedfs.endpoint, change) as endpoint:
-        storage = s3_storage(
+    def opened(endpoint: str, seconds: float) -> S3Storage:
+        return s3_storage(
             seaweedfs.bucket,
             endpoint=endpoint,
             access_key=seaweedfs.access_key,
             secret_key=seaweedfs.secret_key,
             prefix="empty-answers",
-            timeout=1,
+            timeout=seconds,
         )
+
+    with (
+        proxy(seaweedfs.endpoint, change) as endpoint,
+        opened(endpoint, PATIENCE) as storage,
+        opened(endpoint, 1) as hasty,
+    ):
         part = storage.uploads.create("a.bin", size=len(content), partial=True).handle
         storage.uploads.append(part, 0, content)
         with pytest.raises(Error) as caught:
-            storage.uploads.join("b.bin", [part])
+            hasty.uploads.join("b.bin", [part])
         assert Kind.UNAVAILABLE == caught.value.kind
         is_away = False
         with storage.open(storage.uploads.join("b.bin", [part])) as stream:
             assert content == stream.read()
-        storage.close()
