@@ -1,7 +1,7 @@
 """An application on FastAPI for servers of several kinds, which notes what it opens in TMPDIR.
 
 It keeps attachments where the environment variable APP_STORAGE says. The user is the one whom the
-header ``X-User`` names.
+header ``X-User`` names. A client that stalls is cut after APP_STALL seconds.
 """
 
 import os
@@ -15,7 +15,7 @@ from rex.attach import Info, Storage, open_storage
 from rex.attach.fastapi import FORM_BODY, AttachmentResponse, Attachments, Files, Handle
 
 MIB = 1024 * 1024
-STALL_SECONDS = 5
+STALL_SECONDS = float(os.environ["APP_STALL"])
 
 TEMPORARY = tempfile.gettempdir()
 

@@ -41,12 +41,13 @@ DATA = sample(3 * MIB + 5)
 MAX_GROWTH = 32 * MIB
 
 
-def start(name: str, directory: Path, *options: str) -> Any:
+def start(name: str, directory: Path, *options: str, stall_seconds: int = PATIENCE) -> Any:
     """Run the application on a server; TMPDIR is a directory of its own."""
     (directory / "tmp").mkdir()
     (directory / "attachments").mkdir()
     settings = {
         "APP_STORAGE": directory / "attachments",
+        "APP_STALL": stall_seconds,
         "TMPDIR": directory / "tmp",
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
     }
@@ -165,17 +166,15 @@ def test_a_form_is_stored_as_a_whole_or_not_at_all(server: Served) -> None:
         assert known == set(storage)
 
 
-def test_a_client_that_stalls_is_disconnected(uvicorn: Served) -> None:
-    """It asked for more than all buffers hold, and takes nothing."""
-    body = Zeros(100)
-    answer = httpx.post(
-        f"{uvicorn.url}/streamed", content=iter(body), headers=body.headers, timeout=PATIENCE
-    )
-    (info,) = answer.raise_for_status().json()
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
-        client.connect((HOST, uvicorn.port))
-        client.sendall(f"GET /own{info['handle']} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
-        client.recv(1)
-        assert 1 == uvicorn.holds([client])
-        uvicorn.until(lambda: uvicorn.holds([client]) == 0)
+def test_a_client_that_stalls_is_disconnected(tmp_path: Path) -> None:
+    """It asked for more than all buffers hold, and takes nothing; others stay connected."""
+    with start("uvicorn", tmp_path, stall_seconds=1) as served:
+        with open_storage(tmp_path / "attachments") as storage:
+            handle = storage.add("a.bin", iter([bytes(MIB)] * 100))
+        with socket.create_connection((HOST, served.port)) as silent, socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+            client.connect((HOST, served.port))
+            client.sendall(f"GET /own{handle} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            assert client.recv(1)
+            served.until(lambda: served.holds([client]) == 0)
+            assert 1 == served.holds([silent])
