@@ -59,7 +59,7 @@ def test_a_killed_worker_is_replaced_under_load(tmp_path: Path, number: int) -> 
 
 def test_a_worker_waits_for_a_storage_that_is_away(tmp_path: Path, s3: MortalSeaweedFS) -> None:
     """It logs the reason, and serves as soon as the storage is back."""
-    with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=2) as served:
+    with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=PATIENCE) as served:
         s3.kill()
         kill_workers(served, 1)
         served.until(lambda: WAITS in served.log.read_text())
@@ -72,7 +72,7 @@ def test_a_worker_waits_for_a_storage_that_is_away(tmp_path: Path, s3: MortalSea
 
 def test_a_worker_that_waits_can_be_terminated(tmp_path: Path, s3: MortalSeaweedFS) -> None:
     """At once, and the server ends as usual."""
-    with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=2) as served:
+    with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=PATIENCE) as served:
         s3.kill()
         kill_workers(served, 1)
         served.until(lambda: WAITS in served.log.read_text())
@@ -82,7 +82,7 @@ def test_a_worker_that_waits_can_be_terminated(tmp_path: Path, s3: MortalSeaweed
 
 def test_the_service_outlives_a_restart_of_its_storage(tmp_path: Path, s3: MortalSeaweedFS) -> None:
     """Under load: the same workers go on, and acknowledged attachments are there."""
-    with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=5) as served:
+    with rex_serving(tmp_path, **s3.settings(), attach_s3_timeout=PATIENCE) as served:
         before = workers(served)
         with Load(served) as load:
             load.wait_for_more()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shlex
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -85,9 +87,9 @@ def traces(endpoint: str) -> list[str]:
     return [*processes, *map(str, SOCKETS.glob(f"seaweedfs-s3-{port}.sock"))]
 
 
-def comes_true(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    """Return whether a condition holds before the time is up."""
-    deadline = time.monotonic() + seconds
+def comes_true(condition: Callable[[], bool]) -> bool:
+    """Return whether a condition holds at last."""
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
             return False
@@ -114,9 +116,10 @@ def test_every_port_and_socket_file_is_accounted_for(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(launcher, "_choose_ports", lambda: ports)
     expected = {("127.0.0.1", port + offset) for port in ports.values() for offset in (0, 10_000)}
     with SeaweedFS() as server:
+        assert comes_true(lambda: expected <= listening_of(process_of(server)))
         assert expected == listening_of(process_of(server))
         assert max(port for _, port in expected) < 50_000
-        assert sockets_of(ports) == set(launcher._socket_paths(ports))
+        assert comes_true(lambda: sockets_of(ports) == set(launcher._socket_paths(ports)))
         assert len(sockets_of(ports)) == 7
     assert sockets_of(ports) == set()
 
@@ -219,8 +222,15 @@ def test_a_server_that_never_answers_is_given_up(
     program.write_text("#!/bin/sh\necho thinking\nexec sleep 600\n")
     program.chmod(0o755)
     monkeypatch.setattr(SeaweedFS, "_find_program", lambda _: [str(program)])
-    monkeypatch.setattr(temporary, "_START_SECONDS", 0.5)
     server = SeaweedFS()
+    readings = itertools.count()
+
+    def clock() -> float:
+        """Stand still until the program has said something; then the time is up."""
+        is_first = not next(readings)
+        return 0 if is_first or "thinking" not in server._log_tail() else float("inf")
+
+    monkeypatch.setattr(temporary, "time", SimpleNamespace(monotonic=clock))
     with pytest.raises(Error, match=r"did not answer.*\n.*thinking") as caught:
         server.__enter__()
     assert caught.value.kind is Kind.UNAVAILABLE

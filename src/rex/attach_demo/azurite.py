@@ -63,7 +63,7 @@ class Azurite(TemporaryServer):
 
     def create_container(self, name: str) -> None:
         """Create a container, unless it exists."""
-        config = AzureConfig(name, self.account, self.key, endpoint=self.endpoint, timeout=5)
+        config = AzureConfig(name, self.account, self.key, endpoint=self.endpoint, timeout=30)
         try:
             Container(config).control.ask_once("PUT", None, {"restype": "container"})
         except AzureFailure as failure:

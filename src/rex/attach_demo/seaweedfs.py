@@ -167,7 +167,7 @@ class SeaweedFS(TemporaryServer):
             expires=60,
             now=datetime.now(UTC),
         )
-        connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"), timeout=5)
+        connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"), timeout=30)
         with contextlib.closing(connection):
             connection.request(method, url.removeprefix(self.endpoint))
             return connection.getresponse().status

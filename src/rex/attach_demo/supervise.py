@@ -23,7 +23,7 @@ __all__ = ["Task"]
 
 _TICK = 0.1
 """Interval of checks whether the program is still running, in seconds."""
-_LONGEST_END = 10.0
+_LONGEST_END = 30.0
 """How long a killed process may take to end, in seconds."""
 
 

@@ -31,7 +31,7 @@ HOST = "127.0.0.1"
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ATTEMPTS = 4
 _START_SECONDS = 60.0
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 60.0
 
 
 class TemporaryServer(abc.ABC):
