@@ -17,6 +17,7 @@ from celery import Celery
 from celery.signals import worker_ready
 
 from attach.forking import use
+from programs import PATIENCE
 from rex.attach import get_storage
 from rex.core import Error, Rex
 
@@ -33,6 +34,7 @@ app.conf.update(
     worker_concurrency=POOL,
     worker_max_tasks_per_child=OF_A_CHILD,
     worker_pool="prefork",
+    worker_proc_alive_timeout=PATIENCE,
     worker_redirect_stdouts=False,
 )
 rex: Rex

@@ -141,7 +141,8 @@ def gunicorn(directory: Path, settings: dict[str, Any], before: str) -> Iterator
     search = [str(directory), str(Path(forking.__file__).parent.parent)]
     command = [
         *(sys.executable, "-m", "gunicorn", "--preload", "--workers=2", f"--bind=unix:{address}"),
-        *("--timeout=20", "--no-control-socket", "forking_application:application"),
+        *(f"--timeout={PATIENCE}", f"--graceful-timeout={PATIENCE}", "--no-control-socket"),
+        "forking_application:application",
     ]
     given = {
         "pythonpath": os.pathsep.join(search),

@@ -163,9 +163,9 @@ class Client(threading.Thread):
         self.failures: list[str] = []
 
     def run(self) -> None:
-        """Upload until the end."""
+        """Upload until the end, and until an upload was acknowledged or has failed."""
         number = 0
-        while not self.ends.is_set():
+        while not (self.ends.is_set() and (self.acknowledged or self.failures)):
             number += 1
             content = random.randbytes(random.randint(1, MAX_SIZE))
             name = f"{self.name.replace(' ', '-')}.{number}"

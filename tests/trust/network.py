@@ -162,11 +162,13 @@ def judged(place: Prefix, tries: list[Try]) -> Line:
     network = Network()
     with (
         proxy(place.server.endpoint, network) as endpoint,
+        place.open() as patient,
         place._replace(endpoint=endpoint, timeout=TIMEOUT).open() as storage,
     ):
         for number, (operation, fault, request) in enumerate(tries):
+            before = Client(patient, ledger.record, f"before-t{number}t")
+            handle = OPERATIONS[operation].prepare(before) or ""
             client = Client(storage, ledger.record, f"t{number}t")
-            handle = OPERATIONS[operation].prepare(client) or ""
             network.break_at(request, FAULTS[fault])
             OPERATIONS[operation].act(client, handle)
             network.break_at(0, FAULTS[fault])

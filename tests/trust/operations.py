@@ -52,9 +52,6 @@ def operations(large: Content, upload: Content, cuts: tuple[int, int]) -> dict[s
     }
 
 
-PATIENCE = 5
-
-
 def _reserved(client: Client) -> str:
     return client.storage.reserve(client.new_name())
 
@@ -65,12 +62,10 @@ def _added(content: Content) -> Callable[[Client], str | None]:
 
 def _begun(content: Content, size: int, *, partial: bool = False) -> Callable[[Client], str | None]:
     def prepare(client: Client) -> str | None:
-        # A machine that has other things to do may need more than one try.
-        for _ in range(PATIENCE):
-            handle = client.create(content, partial=partial)
-            if handle is not None and client.go_on(handle, content, size):
-                return handle
-        raise TimeoutError("the server does not take an upload", client.name)
+        handle = client.create(content, partial=partial)
+        if handle is None or not client.go_on(handle, content, size):
+            raise TimeoutError("the server does not take an upload", client.name)
+        return handle
 
     return prepare
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attach.harnesses import LocalHarness, S3Harness
+from programs import PATIENCE
 from rex.attach import open_storage
 from trust.children import in_child
 from trust.judge import judge
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from trust.ledger import Ledger
 
 __all__ = ["Directory", "Place", "Prefix", "judged"]
-
-
-PATIENCE = 20.0
-"""Seconds that a server may take."""
 
 
 class Place(Protocol):

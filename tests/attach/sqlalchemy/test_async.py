@@ -186,13 +186,13 @@ def test_removals_go_on_after_their_task_is_cancelled(
                 await session.commit()
 
         task = asyncio.create_task(work())
-        assert await asyncio.to_thread(began.wait, 60)
+        assert await asyncio.to_thread(began.wait, PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert count == len([*storage])
         goes_on.set()
-        assert await asyncio.to_thread(done.wait, 60)
+        assert await asyncio.to_thread(done.wait, PATIENCE)
 
     run(test)
 
