@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rex.attach.storage.aio import AsyncStorage
 
 
-HANGS = 30
+HANGS = 120
 """Seconds after which a coroutine is considered to hang."""
 
 P = ParamSpec("P")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SIZES = (1000, 9 * MIB)
 """In bytes: content for one request to a server, and for several."""
 
-HANGS = 30
+HANGS = 120
 """Seconds after which a thread is considered to hang."""
 
 

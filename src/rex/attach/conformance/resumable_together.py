@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rex.attach.conformance.harness import Harness
     from rex.attach.storage import Storage
 
-HANGS = 30
+HANGS = 120
 """Seconds after which a thread is considered to hang."""
 
 
