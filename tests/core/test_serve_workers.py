@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.long
 
 WAITS = "A worker cannot start; retrying in"
+KILLS = "Killing worker"
+"""What granian says of a worker that does not end within 30 seconds."""
 
 
 @pytest.fixture
@@ -77,7 +79,8 @@ def test_a_worker_that_waits_can_be_terminated(tmp_path: Path, s3: MortalSeaweed
         kill_workers(served, 1)
         served.until(lambda: WAITS in served.log.read_text())
         served.program.terminate()
-        assert 0 == served.program.wait(timeout=25)  # a worker that does not end has 30 seconds
+        assert 0 == served.program.wait(timeout=PATIENCE)
+        assert KILLS not in served.log.read_text()
 
 
 def test_the_service_outlives_a_restart_of_its_storage(tmp_path: Path, s3: MortalSeaweedFS) -> None:
