@@ -100,14 +100,11 @@ class Reader:
             env={**given, "PATH": f"{BIN}:{given['PATH']}"},
             start_new_session=True,
         )
-        self._limit = threading.Timer(PATIENCE, self._kill)
-        self._limit.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._limit.cancel()
         self._kill()
         self._shell.communicate()
 
@@ -145,13 +142,17 @@ class Reader:
         """Run a command until it ends; return what it printed."""
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
+        limit = threading.Timer(PATIENCE, self._kill)
+        limit.start()
         self._shell.stdin.write(f"{command}\necho; echo '{_END}'\n")
         self._shell.stdin.flush()
         lines: list[str] = []
         for line in self._shell.stdout:
             if line == f"{_END}\n":
+                limit.cancel()
                 return "".join(lines).removesuffix("\n")
             lines.append(line)
+        limit.cancel()
         raise AssertionError(f"the shell ended: {command}: {''.join(lines)}")
 
     def _serve(self, command: str) -> None:

@@ -124,6 +124,8 @@ class Deployment:
         self._demo = demo
         self._services = _read(compose)
         self._ports: dict[tuple[str, str], int] = {}
+        self._held = contextlib.ExitStack()
+        """The ports, so that no other program chooses one of them before its service listens."""
         self.processes: dict[str, Process] = {}
 
     def __enter__(self) -> Self:
@@ -182,9 +184,8 @@ class Deployment:
         )
         self.directory.chmod(0o711)  # PostgreSQL runs as a user of its own
         candidates = iter(random.sample(PORTS, k=len(PORTS)))
-        with contextlib.ExitStack() as held:
-            for place in self._listening():
-                self._ports[place] = next(port for port in candidates if _hold(port, held))
+        for place in self._listening():
+            self._ports[place] = next(port for port in candidates if _hold(port, self._held))
 
     def _listening(self) -> list[tuple[str, str]]:
         found = [("nginx", "8080"), ("nginx", "8443"), ("app", "8000"), ("postgres", "5432")]
@@ -291,6 +292,7 @@ class Deployment:
         """End all, PostgreSQL by the signal on which it frees its shared memory."""
         for name, process in reversed(self.processes.items()):
             process.end(signal.SIGQUIT if name == "postgres" else signal.SIGKILL)
+        self._held.close()
         for port in self._ports.values():
             for each in (port, port + GRPC_OFFSET):
                 for path in Path("/tmp").glob(f"seaweedfs-*-{each}.sock"):
@@ -314,12 +316,22 @@ def _identity(user: str) -> dict[str, Any]:
 
 
 def _hold(port: int, held: contextlib.ExitStack) -> bool:
-    """Bind a port and its gRPC port until `held` closes; return whether both were free."""
-    try:
-        for number in (port, port + GRPC_OFFSET):
-            held.enter_context(socket.socket()).bind((HOST, number))
-    except OSError:
-        return False
+    """Bind a port and its gRPC port until `held` closes; return whether both were free.
+
+    They are bound for reuse, so that a service can listen on them.
+    """
+    with contextlib.ExitStack() as both:
+        try:
+            for number in (port, port + GRPC_OFFSET):
+                with socket.socket() as probe:
+                    probe.bind((HOST, number))
+                reservation = both.enter_context(socket.socket())
+                for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                    reservation.setsockopt(socket.SOL_SOCKET, option, 1)
+                reservation.bind((HOST, number))
+        except OSError:
+            return False
+        held.push(both.pop_all())
     return True
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from programs import PATIENCE
 from served import HOST
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ class Relay:
             self._limit = self._received + size
             self._changed.notify_all()
 
-    def wait_until_held(self, seconds: float = 60) -> None:
+    def wait_until_held(self) -> None:
         """Wait until an upload waits."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self._held > 0, seconds), self._received
+            assert self._changed.wait_for(lambda: self._held > 0, PATIENCE), self._received
 
     def release(self) -> None:
         """Let everything pass again."""

@@ -35,8 +35,9 @@ def launch(playwright: Playwright, *options: str, program: str | None = HEADLESS
     Root needs ``--no-sandbox``; without a graphics card, ``--disable-gpu`` draws in less time.
     """
     options = ("--no-sandbox", "--disable-gpu", *options)
-    browser = playwright.chromium.launch(executable_path=program, args=[*options])
-    browser.on("context", lambda context: context.set_default_timeout(1000 * PATIENCE))
+    patience = 1000 * PATIENCE
+    browser = playwright.chromium.launch(executable_path=program, args=[*options], timeout=patience)
+    browser.on("context", lambda context: context.set_default_timeout(patience))
     return browser
 
 

@@ -76,7 +76,7 @@ class Reader:
         return Seen(status, text, [self._sent[one] for one, sent in self._fetched.items() if sent])
 
     def _is_known(self) -> bool:
-        return all(
+        return bool(self._fetched) and all(
             sent is False or (sent is True and request in self._sent)
             for request, sent in self._fetched.items()
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from contextlib import suppress
 from html import escape
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from programs import PATIENCE
 from rex.attach.backends.local.storage import LocalStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from playwright.sync_api import Browser, Frame, Page
 
@@ -48,6 +49,9 @@ class Watch:
     def __init__(self, page: Page, server: PlainServer) -> None:
         self.page = page
         self.server = server
+        self._mark = uuid.uuid4().hex
+        self.report = f"{server.origin}/ran/{self._mark}/"
+        """Where its scripts report to: those of another watch may be late."""
         self._said: list[str] = []
         self.forget()
         page.on("console", lambda message: self._said.append(message.text))
@@ -61,7 +65,19 @@ class Watch:
         """Name the traps whose script ran."""
         self.page.evaluate("0")  # what was said before has come by now
         said = {text.removeprefix("ran ") for text in self._said if text.startswith("ran ")}
-        return said | set(self.server.ran)
+        return said | self.reported()
+
+    def reported(self) -> set[str]:
+        """Name the traps whose script has called the server."""
+        reports = [each.partition("/") for each in self.server.ran]
+        return {name for mark, _, name in reports if mark == self._mark}
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Ask again and again until something holds."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, (self.ran(), self.reported())
+            self.page.wait_for_timeout(20)
 
     def open_each(self, urls: Iterable[str]) -> None:
         """Go to each address; what is downloaded is no page."""
@@ -82,7 +98,7 @@ def watch(page: Page, plain_server: PlainServer) -> Watch:
     return Watch(page, plain_server)
 
 
-def uploaded(service: Served, server: PlainServer) -> dict[str, str]:
+def uploaded(service: Served, report: str) -> dict[str, str]:
     """Upload each trap as each thing that its sender may call it; give addresses and handles."""
     found = {}
     with httpx.Client(base_url=service.url) as client:
@@ -100,7 +116,7 @@ def uploaded(service: Served, server: PlainServer) -> dict[str, str]:
 
         style = upload("style.xsl", "text/xsl", STYLESHEET.encode())
         for trap in TRAPS:
-            content = trap.content(f"{server.origin}/ran/", style)
+            content = trap.content(report, style)
             for declared in trap.declared:
                 upload(trap.name, declared, content)
     return found
@@ -248,17 +264,16 @@ def test_the_traps_work(watch: Watch) -> None:
     server = watch.server
     server.pages["/style.xsl"] = ("text/xsl", STYLESHEET.encode())
     for trap in TRAPS:
-        content = trap.content(f"{server.origin}/ran/", "/style.xsl")
+        content = trap.content(watch.report, "/style.xsl")
         server.pages[f"/{trap.name}"] = (trap.runs_as, content)
     urls = [f"{server.origin}/{trap.name}" for trap in TRAPS]
     names = {trap.name for trap in TRAPS}
     scripts = {trap.name for trap in TRAPS if "javascript" in trap.runs_as}
     watch.open_each(urls)
-    assert names - scripts == watch.ran()
+    watch.wait_for(lambda: names - scripts == watch.ran())
     watch.forget()
     watch.embed(server.origin, urls)
-    assert names == watch.ran()
-    assert names == set(server.ran)
+    watch.wait_for(lambda: names == watch.ran() == watch.reported())
 
 
 def test_no_script_runs_from_the_service(watch: Watch, on_directory: Served) -> None:
@@ -266,7 +281,7 @@ def test_no_script_runs_from_the_service(watch: Watch, on_directory: Served) -> 
 
     Over other kinds of storage it answers the same, as `attach/web/hostile` sees.
     """
-    urls = uploaded(on_directory, watch.server)
+    urls = uploaded(on_directory, watch.report)
     watch.open_each(urls)
     assert set() == watch.ran()
     for host in (f"{on_directory.url}/health", watch.server.origin):
@@ -282,7 +297,7 @@ def test_no_script_runs_by_a_download_link(
 
     A page that loads a script from there trusts it, and no link can keep it from that.
     """
-    handles = uploaded(on_s3, watch.server).values()
+    handles = uploaded(on_s3, watch.report).values()
     links = [s3_storage.download_link(handle, inline=shown == "inline") for handle in handles]
     urls = [link.url for link in links]
     watch.open_each(urls)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.page import Visit
+from programs import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def test_an_upload_whose_response_was_lost_is_listed(
 
     def lose(route: Route) -> None:
         """Send the file to the server, and abort the request when its response arrives."""
-        statuses.append(route.fetch().status)
+        statuses.append(route.fetch(timeout=1000 * PATIENCE).status)
         route.abort("connectionreset")
 
     visit.open()

@@ -141,8 +141,9 @@ def test_a_permission_is_for_one_request(s3: S3Storage, page: Page) -> None:
 
 def test_a_permission_ends(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the time that the page asked for."""
-    signed = sign(page, "PUT", NAME, expiresIn=100)
     now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    signed = sign(page, "PUT", NAME, expiresIn=100)
     monkeypatch.setattr(time, "time", lambda: now + 99)
     assert (200, "") == put(page, signed)
     monkeypatch.setattr(time, "time", lambda: now + 101)

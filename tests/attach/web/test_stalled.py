@@ -1,10 +1,15 @@
-"""Stalled clients: others are served meanwhile, and all that stall are cut."""
+"""Stalled clients: others are served meanwhile, and all that stall are cut.
+
+Two services share a storage. One waits for long, so that its clients are stalled when others are
+served, however slow the machine is; the other one cuts them soon.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import pytest
@@ -16,7 +21,7 @@ from rex.attach.web.timeouts import CutsStalled
 from served import HOST, Served, rex_serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.long
 
 STALLED = 40
-STALL_SECONDS = 5
+STALL_SECONDS = 2
 DATA = sample(8 * MIB)
 
 
@@ -47,18 +52,28 @@ def test_where_descriptors_cannot_be_listed_nothing_is_cut(
     assert "ok" == asyncio.run(live()).text
 
 
+class Both(NamedTuple):
+    """Two services over one storage."""
+
+    patient: Served
+    hasty: Served
+
+
 @pytest.fixture(scope="module", params=["directory", "s3"])
-def server(
+def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
+) -> Iterator[Both]:
     """Serve attachments, on each kind of storage that is for large ones."""
     directory: Path = tmp_path_factory.mktemp("stalled")
     settings: dict[str, str] = {"attach_dir": str(directory / "attachments")}
     if request.param == "s3":
         seaweedfs: SeaweedFS = request.getfixturevalue("seaweedfs")
         settings = {**seaweedfs.settings(), "attach_s3_prefix": "stalled"}
-    with rex_serving(directory, attach_stall_timeout=STALL_SECONDS, **settings) as served:
-        yield served
+    with (
+        rex_serving(directory, attach_stall_timeout=10 * PATIENCE, **settings) as patient,
+        rex_serving(directory, attach_stall_timeout=STALL_SECONDS, **settings) as hasty,
+    ):
+        yield Both(patient, hasty)
 
 
 def upload(client: httpx.Client, content: bytes) -> str:
@@ -68,43 +83,48 @@ def upload(client: httpx.Client, content: bytes) -> str:
     return path
 
 
-def stall(server: Served, sent: bytes) -> socket.socket:
-    """Send something and do nothing any more."""
-    client = socket.create_connection((HOST, server.port))
-    client.sendall(sent)
-    return client
+@contextmanager
+def stalling(server: Served, number: int, sent: bytes) -> Iterator[list[socket.socket]]:
+    """Connect clients, each of which sends something and does nothing any more."""
+    clients = [socket.create_connection((HOST, server.port)) for _ in range(number)]
+    try:
+        for client in clients:
+            with suppress(ConnectionError):  # it is cut already
+                client.sendall(sent)
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
 
 
-def check_others_are_served(server: Served, stalls: Callable[[], list[socket.socket]]) -> None:
+def check_others_are_served(both: Both, number: int, sent: bytes) -> None:
     """While clients stall, others are answered; in the end all that stall are cut."""
-    with httpx.Client(base_url=server.url, timeout=PATIENCE) as others:
-        clients = stalls()
-        try:
-            path = upload(others, b"small")
-            assert b"small" == others.get(path).content
-            assert server.holds(clients), "the others were served only afterwards"
+    with (
+        httpx.Client(base_url=both.patient.url, timeout=PATIENCE) as others,
+        stalling(both.patient, number, sent) as clients,
+    ):
+        path = upload(others, b"small")
+        assert b"small" == others.get(path).content
+        assert number == both.patient.holds(clients), "the others were served only afterwards"
+    with stalling(both.hasty, number, sent) as clients:
 
-            def are_cut() -> bool:
-                others.get("/health").raise_for_status()
-                return not server.holds(clients)
+        def are_cut() -> bool:
+            httpx.get(f"{both.hasty.url}/health").raise_for_status()
+            return not both.hasty.holds(clients)
 
-            server.until(are_cut)
-        finally:
-            for client in clients:
-                client.close()
+        both.hasty.until(are_cut)
 
 
 @pytest.mark.parametrize(("number", "sent"), [(STALLED, 10 * 1024), (8, 9 * MIB)])
-def test_stalled_uploads_are_cut(server: Served, number: int, sent: int) -> None:
+def test_stalled_uploads_are_cut(both: Both, number: int, sent: int) -> None:
     """At their beginning; and when parts have gone to an object server already."""
     head = b"POST /attach/?name=a.bin HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n"
-    beginning = head % (64 * MIB) + bytes(sent)
-    check_others_are_served(server, lambda: [stall(server, beginning) for _ in range(number)])
+    check_others_are_served(both, number, head % (64 * MIB) + bytes(sent))
 
 
-def test_stalled_downloads_are_cut(server: Served) -> None:
+def test_stalled_downloads_are_cut(both: Both) -> None:
     """Of clients that ask and take nothing, nothing is left in the server either."""
-    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+    with httpx.Client(base_url=both.patient.url, timeout=PATIENCE) as client:
         path = upload(client, DATA)
     asked = f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode()
-    check_others_are_served(server, lambda: [stall(server, asked) for _ in range(STALLED)])
+    check_others_are_served(both, STALLED, asked)

@@ -3,12 +3,20 @@
 import os
 from pathlib import Path
 
+from programs import PATIENCE
+
 SECRET_KEY = "secret"
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 ROOT_URLCONF = "browser.django_site.urls"
 WSGI_APPLICATION = "browser.django_site.wsgi.application"
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "site.db"}}
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": "site.db",
+        "OPTIONS": {"timeout": PATIENCE},
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LANGUAGES = [("en", "English"), ("ar", "Arabic")]

@@ -29,7 +29,8 @@ KEPT = b"0123456789"
 
 MAX_SIZE = 1_000_000
 URL = "http://service.example/attach"
-STALL_SECONDS = 1.5
+STALL_SECONDS = 15
+"""More than a busy machine takes to pass on what a client has sent."""
 
 GIVEN = {
     "attach_access": "bearer",
@@ -41,10 +42,14 @@ GIVEN = {
 }
 """The settings of each service."""
 
-_CPU_SECONDS = 2.0
+_CPU_SECONDS = 10.0
 """What an answer may cost at most; more would be a hang, for the one who asks or for others."""
 
-_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = re.compile(
+    rb"(?:2[0-9]{3}(?:/|%2F)[0-9]{2}(?:/|%2F)[0-9]{2}(?:/|%2F))?"
+    rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+"""What differs between two handles, with the day, which may end between two requests."""
 _KEY = re.compile(r"(attachments/)?2[0-9]{3}/[0-9]{2}/[0-9]{2}/[0-9a-f-]{36}/[^/]+")
 _MOVING = ("connection", "date", "etag", "last-modified", "upload-expires")
 
@@ -136,7 +141,8 @@ class Everywhere:
         handles.remove(self.kept(service))
         for handle in handles:
             removed = self.one(service, request("DELETE", f"/attach{quote(handle)}"))
-            assert removed.status == 204, handle
+            # What its client gave up may have been removed meanwhile.
+            assert removed.status in (204, 404), handle
         return handles
 
     def one(self, service: Service, data: bytes, *, head: bool = False) -> Answer:
@@ -165,12 +171,12 @@ def _steady(answer: Answer | None) -> object:
     if answer is None:
         return None
     headers = {
-        name: _UUID.sub(b"ID", value.encode())
+        name: _ID.sub(b"ID", value.encode())
         for name, value in answer.headers.items()
         if name not in _MOVING
     }
     length = headers.get("content-length") if answer.status != 206 else None
-    body = _UUID.sub(b"ID", answer.body)
+    body = _ID.sub(b"ID", answer.body)
     boundary = re.search(r"boundary=([0-9a-f]+)", answer.headers.get("content-type", ""))
     if boundary:
         body = body.replace(boundary[1].encode(), b"BOUNDARY")
