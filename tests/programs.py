@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -88,6 +89,33 @@ class Program(subprocess.Popen[str]):
     stdin: IO[str]
     stdout: IO[str]
     stderr: IO[str]
+
+    def communicate(
+        self,
+        input: str | None = None,  # noqa: A002 - as the base calls it
+        timeout: float | None = PATIENCE,
+    ) -> tuple[str, str]:
+        """Return what else the program says until it ends.
+
+        Of what came together with a line that was read before, the base returns nothing: it has
+        left that in a buffer.
+        """
+        with suppress(BrokenPipeError):
+            self.stdin.write(input or "")
+            self.stdin.close()
+        said: dict[IO[str], str] = {}
+
+        def read(stream: IO[str]) -> None:
+            said[stream] = stream.read()
+
+        pipes = filter(None, (self.stdout, self.stderr))
+        readers = [threading.Thread(target=read, args=[pipe], daemon=True) for pipe in pipes]
+        for reader in readers:
+            reader.start()
+        self.wait(timeout)
+        for reader in readers:
+            reader.join(timeout)
+        return said.get(self.stdout, ""), said.get(self.stderr, "")
 
 
 @contextmanager
