@@ -74,15 +74,24 @@ chromium:
 		apt-get install -y -qq chromium >/dev/null; } || echo 'Chromium cannot be installed here.'; \
 	$$may env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium-headless-shell >/dev/null 2>&1 || true
 
+CACHE := .pytest_cache/$(VENV)
+PYTEST := $(BIN)/python -m pytest -o cache_dir=$(CACHE)
+
 .PHONY: test
 test: $(VENV)/.ready $(PAGE) $(CLIENTS) $(AZURITE) $(if $(ONLY),,chromium)  ## Run all tests except the long ones; ONLY=PATH runs all tests below a path.
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(ONLY),-m 'not long')
+	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(or $(ONLY),-m 'not long')
 
 .PHONY: test-ci test-all
 test-ci: WITHOUT := -m 'not again'
 test-ci: test-all  ## Run all tests but those that repeat others with another server, client or version.
 test-all: $(VENV)/.ready $(PAGE) $(CLIENTS) $(AZURITE) chromium  ## Run all tests.
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(WITHOUT)
+	@$(PYTEST) --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(WITHOUT)
+
+# Other than a wait on a busy machine, a lost attachment is never tried again, nor are many failures.
+.PHONY: test-failed
+test-failed: $(VENV)/.ready  ## Run again, one by one, the few tests that failed in the last run.
+	@! grep 'tests/trust' $(CACHE)/v/cache/lastfailed && test $$(grep -c '::' $(CACHE)/v/cache/lastfailed) -le 3
+	@$(PYTEST) --last-failed --last-failed-no-failures none
 
 .PHONY: trust
 trust: $(VENV)/.ready  ## Hunt for lost attachments: power cuts, failures, kills; ONLY=PART TIMES=N runs one part.
