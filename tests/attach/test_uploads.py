@@ -536,6 +536,33 @@ def test_pieces_of_any_size_make_parts_and_a_tail(s3: S3Storage) -> None:
     assert hashlib.sha256(data).digest() == hashlib.sha256(read(s3, handle)).digest()
 
 
+def test_no_byte_that_was_acknowledged_is_asked_for_again(
+    s3: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part could not be sent; when it can, and its server ends before the rest is kept."""
+    data = _random(9).randbytes(PART_SIZE + 10)
+    handle = s3.uploads.create("a.bin", size=2 * PART_SIZE).handle
+
+    def fails(*_: object) -> None:
+        raise S3Failure("InternalError")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3._bucket.control, "upload_part", fails)
+        with pytest.raises(Error):
+            s3.uploads.append(handle, 0, data)
+    assert len(data) == s3.uploads.info(handle).offset
+    with monkeypatch.context() as patch:
+        patch.setattr(s3_drafts.S3Resumable, "_keep", fails)
+        with pytest.raises(Error):
+            s3.uploads.append(handle, len(data), b"more")
+    other = again(s3)
+    assert 1 == len(s3_drafts.S3Resumable(other._bucket)._state(handle[1:]).parts)
+    assert len(data) == other.uploads.info(handle).offset
+    rest = bytes(2 * PART_SIZE - len(data))
+    other.uploads.append(handle, len(data), rest)
+    assert hashlib.sha256(data + rest).digest() == hashlib.sha256(read(s3, handle)).digest()
+
+
 def test_a_small_upload_is_like_an_attachment_that_was_added(s3: S3Storage) -> None:
     """One object with a digest; its headers are the same however it came."""
     small = s3.uploads.create("ü.png", size=4).handle

@@ -10,7 +10,6 @@ or in a tail, so the acknowledged offset never decreases.
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +27,7 @@ from rex.attach.backends.gcs.control import GRANULE, GCSFailure
 from rex.attach.backends.objects import native
 from rex.attach.backends.objects.objects import PART_SIZE
 from rex.attach.backends.objects.parts import ByteQueue, InOrder
+from rex.attach.backends.objects.tails import Tail, longest_tail
 from rex.attach.content.content import CHUNK_SIZE
 from rex.core import Error, Kind
 
@@ -42,22 +42,6 @@ __all__ = ["RECORD", "SESSION", "GCSResumable"]
 
 RECORD, SESSION = "record", "session"
 """The names of the record and of the session; the upload exists while its record does."""
-_TAIL = re.compile(r"tail-([0-9]{1,18})-([0-9]{1,18})")
-
-
-class _Tail(NamedTuple):
-    """Bytes after those that the session keeps."""
-
-    start: int = 0
-    size: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"tail-{self.start}-{self.size}"
-
-    @property
-    def end(self) -> int:
-        return self.start + self.size
 
 
 class _State(NamedTuple):
@@ -74,7 +58,7 @@ class _State(NamedTuple):
     """The address of the session, which begins once there are more bytes than for one request."""
     kept: int = 0
     """The number of bytes that the session has."""
-    tail: _Tail = _Tail()
+    tail: Tail = Tail()
     is_whole: bool = False
     """Whether the session has become an object."""
 
@@ -193,7 +177,7 @@ class GCSResumable(Resumable):
             raise (
                 continued_elsewhere(state.key) if failure.code == "OffsetChanged" else failure
             ) from None
-        return state._replace(kept=kept, tail=_Tail(kept))
+        return state._replace(kept=kept)
 
     def _begin(self, state: _State) -> str:
         """Begin the session, or return the one that another server began."""
@@ -223,7 +207,7 @@ class GCSResumable(Resumable):
             data = data[size:]
         # Errors: `CONFLICT` if another server continued the upload.
         before = self._load_unchanged(state.key, state.size)
-        tail = _Tail(state.kept, len(data))
+        tail = Tail(state.kept, len(data))
         self._bucket.write(self._path(state.key, tail.name), data)
         if before.tail.size and before.tail.name != tail.name:
             self._bucket.delete(self._path(state.key, before.tail.name))
@@ -274,9 +258,7 @@ class GCSResumable(Resumable):
             state = self._with_session(state)
             if state.is_whole:
                 return state
-        tails = [_Tail(int(m[1]), int(m[2])) for name in names if (m := _TAIL.fullmatch(name))]
-        reached = [tail for tail in tails if tail.start <= state.kept]
-        return state._replace(tail=max(reached, key=lambda tail: tail.end, default=_Tail()))
+        return state._replace(tail=longest_tail(names, state.kept))
 
     def _with_session(self, state: _State) -> _State:
         session = self._session(state)

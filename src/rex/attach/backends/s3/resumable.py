@@ -1,15 +1,14 @@
 """Resumable uploads on S3: a multipart upload, a record and a tail.
 
 The record and the tail are objects in a folder of the upload. The tail has the bytes since the last
-part, too few for a part of their own. The name of a tail has the number of parts before it, and its
-size. A tail whose bytes have gone into a part no longer counts; of several tails, the longest
-counts. So the acknowledged offset never decreases, even if two servers write concurrently.
+part, which are too few for a part of their own or could not be sent as one. Every acknowledged byte
+is in a part or in a tail, so the acknowledged offset never decreases, even if two servers write
+concurrently.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +22,7 @@ from rex.attach.backend.resumable import (
 )
 from rex.attach.backends.objects.objects import PART_SIZE, encode_upload_metadata, object_headers
 from rex.attach.backends.objects.parts import ByteQueue, InOrder
+from rex.attach.backends.objects.tails import Tail, longest_tail
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
@@ -57,14 +57,18 @@ class _State(NamedTuple):
     upload_id: str | None = None
     """The id of the multipart upload, which is created once there are enough bytes for a part."""
     parts: Sequence[Part] = ()
-    tail: int = 0
-    """The size of the tail in bytes."""
+    tail: Tail = Tail()
     upload_metadata: str = ""
     """The upload metadata to record with the attachment."""
 
     @property
+    def kept(self) -> int:
+        """The number of bytes in the parts."""
+        return sum(part.size for part in self.parts)
+
+    @property
     def size(self) -> int:
-        return sum(part.size for part in self.parts) + self.tail
+        return max(self.kept, self.tail.end)
 
     @property
     def is_whole(self) -> bool:
@@ -112,7 +116,7 @@ class S3Resumable(Resumable):
             rest = unsent + data.take(data.size)
             if has_all:
                 self._last[key] = state, rest
-            elif len(rest) != state.tail:
+            elif state.kept + len(rest) != state.size:
                 self._keep(state, rest)
 
     def read(self, key: str) -> Iterator[bytes]:
@@ -196,7 +200,7 @@ class S3Resumable(Resumable):
             self._save(state)
         assert state.upload_id is not None  # noqa: S101 - set above
         part = self._control.upload_part(target, state.upload_id, number, data)
-        return state._replace(parts=[*state.parts, part], tail=0)
+        return state._replace(parts=[*state.parts, part])
 
     def _is_listed(self, target: str, upload_id: str) -> bool:
         """Return whether the server lists a multipart upload; false if we may not list."""
@@ -204,12 +208,13 @@ class S3Resumable(Resumable):
             return upload_id in self._control.list_multiparts(target)
         return False
 
-    def _keep(self, state: _State, tail: bytes) -> None:
-        """Store the tail. Errors: `CONFLICT` if another server continued the upload."""
+    def _keep(self, state: _State, data: bytes) -> None:
+        """Store what follows the parts. Errors: `CONFLICT` if another server continued."""
         before = self._load_unchanged(state.key, state.size)
-        self._write(_tail(state._replace(tail=len(tail))), tail)
-        if before.tail:
-            self._bucket.delete(self._bucket.path(_tail(before)))
+        tail = Tail(state.kept, len(data))
+        self._write(f"{_place(state.key)}/{tail.name}", data)
+        if before.tail.size and before.tail != tail:
+            self._bucket.delete(self._bucket.path(f"{_place(state.key)}/{before.tail.name}"))
 
     def _complete(self, state: _State, rest: bytes) -> bool:
         """Complete the multipart upload, with the remaining bytes as its last part.
@@ -257,12 +262,8 @@ class S3Resumable(Resumable):
             state = state._replace(parts=self._parts(state))
         if state.is_whole:
             return state
-        return state._replace(tail=self._longest_tail(state))
-
-    def _longest_tail(self, state: _State) -> int:
-        form = re.compile(rf"tail-{len(state.parts)}-([0-9]+)")
         names = (path.rpartition("/")[2] for path in self._paths(state.key))
-        return max((int(found[1]) for name in names if (found := form.fullmatch(name))), default=0)
+        return state._replace(tail=longest_tail(names, state.kept))
 
     def _parts(self, state: _State) -> list[Part]:
         assert state.upload_id is not None  # noqa: S101 - the caller checks
@@ -300,8 +301,12 @@ class S3Resumable(Resumable):
         return state, self._tail(state)
 
     def _tail(self, state: _State) -> bytes:
+        """Return the bytes after those of the parts."""
+        if state.tail.end <= state.kept:
+            return b""
+        path = self._bucket.path(f"{_place(state.key)}/{state.tail.name}")
         try:
-            return self._bucket.read(self._bucket.path(_tail(state))) if state.tail else b""
+            return self._bucket.read(path)[state.kept - state.tail.start :]
         except FileNotFoundError:
             raise continued_elsewhere(state.key) from None
 
@@ -324,10 +329,6 @@ class S3Resumable(Resumable):
 
 def _place(key: str) -> str:
     return f"{PLACE}/{key.rpartition('/')[0]}"
-
-
-def _tail(state: _State) -> str:
-    return f"{_place(state.key)}/tail-{len(state.parts)}-{state.tail}"
 
 
 def _target(state: _State) -> str:
