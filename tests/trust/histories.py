@@ -89,6 +89,9 @@ def _live(place: Place, source: Source, server: MortalSeaweedFS | None) -> Line:
             children.kill(pids[slot])
             pids[slot] = start(slot)
     children.kill_all()
+    if server is not None:  # a busy one may still be at their requests
+        server.kill()
+        server.restart()
     line = judged(ledger, place)
     line.times = KILLS // 4 if server is not None else KILLS + WORKERS
     return line

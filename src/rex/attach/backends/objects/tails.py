@@ -18,7 +18,7 @@ _NAME = re.compile(r"tail-([0-9]{1,18})-([0-9]{1,18})")
 
 
 class Tail(NamedTuple):
-    """A tail; one of no bytes stands for none."""
+    """A tail; if it has no bytes, there is none."""
 
     start: int = 0
     size: int = 0
