@@ -209,7 +209,7 @@ class GCSResumable(Resumable):
         before = self._load_unchanged(state.key, state.size)
         tail = Tail(state.kept, len(data))
         self._bucket.write(self._path(state.key, tail.name), data)
-        if before.tail.size and before.tail.name != tail.name:
+        if before.tail.size and before.tail != tail:
             self._bucket.delete(self._path(state.key, before.tail.name))
 
     def _complete(self, state: _State, rest: bytes) -> bool:

@@ -212,9 +212,9 @@ class S3Resumable(Resumable):
         """Store what follows the parts. Errors: `CONFLICT` if another server continued."""
         before = self._load_unchanged(state.key, state.size)
         tail = Tail(state.kept, len(data))
-        self._write(f"{_place(state.key)}/{tail.name}", data)
+        self._bucket.write(self._path(state.key, tail.name), data)
         if before.tail.size and before.tail != tail:
-            self._bucket.delete(self._bucket.path(f"{_place(state.key)}/{before.tail.name}"))
+            self._bucket.delete(self._path(state.key, before.tail.name))
 
     def _complete(self, state: _State, rest: bytes) -> bool:
         """Complete the multipart upload, with the remaining bytes as its last part.
@@ -251,7 +251,7 @@ class S3Resumable(Resumable):
             raise unreadable(path) from None
 
     def _record(self, key: str) -> _State:
-        state = self._read_state(self._bucket.path(f"{_place(key)}/{RECORD}"))
+        state = self._read_state(self._path(key, RECORD))
         if state.key != key:
             raise FileNotFoundError
         return state
@@ -294,7 +294,7 @@ class S3Resumable(Resumable):
             "upload_metadata": state.upload_metadata,
         }
         record = json.dumps(known).encode() + b"\n" + state.record
-        self._write(f"{_place(state.key)}/{RECORD}", record)
+        self._bucket.write(self._path(state.key, RECORD), record)
 
     def _load_state(self, key: str) -> tuple[_State, bytes]:
         state = self._state(key)
@@ -304,14 +304,11 @@ class S3Resumable(Resumable):
         """Return the bytes after those of the parts."""
         if state.tail.end <= state.kept:
             return b""
-        path = self._bucket.path(f"{_place(state.key)}/{state.tail.name}")
         try:
-            return self._bucket.read(path)[state.kept - state.tail.start :]
+            data = self._bucket.read(self._path(state.key, state.tail.name))
         except FileNotFoundError:
             raise continued_elsewhere(state.key) from None
-
-    def _write(self, name: str, data: bytes) -> None:
-        self._bucket.write(self._bucket.path(name), data)
+        return data[state.kept - state.tail.start :]
 
     def _size(self, path: str) -> int | None:
         found = self._control.head(path)
@@ -319,7 +316,11 @@ class S3Resumable(Resumable):
 
     def _paths(self, key: str) -> Iterator[str]:
         """Yield the paths of the objects in the folder of an upload."""
-        return (found.name for found in self._control.objects(self._bucket.path(f"{_place(key)}/")))
+        return (found.name for found in self._control.objects(self._path(key, "")))
+
+    def _path(self, key: str, name: str) -> str:
+        """Return the path of an object in the folder of an upload."""
+        return self._bucket.path(f"{_place(key)}/{name}")
 
     def _remove(self, key: str) -> None:
         # The record first: without it, the upload does not exist, and sweep finds the rest.
