@@ -82,7 +82,7 @@ _refusing.bind(("127.0.0.1", 0))
 
 
 def refused_address() -> str:
-    """Return an address at which nobody listens: its port is held, so that nobody else gets it."""
+    """Return an address at which no program listens: its port is reserved."""
     return f"http://127.0.0.1:{_refusing.getsockname()[1]}"
 
 

@@ -47,7 +47,7 @@ def control(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let the pauses between repetitions pass at once; return their sum so far, as one element."""
+    """Skip the pauses between repetitions; return their sum so far, as one element."""
     now = [0.0]
 
     def sleep(seconds: float) -> None:

@@ -34,7 +34,7 @@ TOKEN = "canary.of.the.token=="
 
 @pytest.fixture
 def good(seaweedfs: SeaweedFS) -> dict[str, Any]:
-    """Give settings that are right."""
+    """Return correct settings."""
     return {**seaweedfs.settings(), "attach_s3_timeout": PATIENCE}
 
 

@@ -53,7 +53,7 @@ const [start, limit] = [setTimeout, AbortSignal.timeout.bind(AbortSignal)]
 globalThis.setTimeout = (act, ...more) => act.name === 'endToast' ? 0 : start(act, ...more)
 AbortSignal.timeout = (wait) => limit(100 * wait)
 """
-"""Let a message stay until it is answered, and wait longer than a second for a page that ends.
+"""Keeps a message until it is answered, and waits longer than a second for a page that ends.
 
 A machine with other things to do may need more time for that than the page gives a user.
 """

@@ -157,7 +157,7 @@ def test_a_large_file_is_stored_with_progress_seen(visit: Visit, large_file: Pat
     told = re.compile(r".*\sMB of 157\sMB · .*B/s · \d+\s(s|min|h).* left")
 
     def is_told() -> bool:
-        """Let a little more pass: an upload that has been held up for long has no speed."""
+        """Allow a little more: an upload that has waited for long has no speed."""
         visit.demo.relay.hold_after(MIB // 4)
         return visit.progress() > first and bool(told.fullmatch(detail.text_content() or ""))
 
