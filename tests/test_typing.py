@@ -356,6 +356,7 @@ async def coroutines(aio: AsyncStorage) -> None:
     assert_type(await aio.upload_link(reserved, method="PUT"), PresignedLink)
     assert_type(await aio.download_link(reserved, expires=LATER, window=60), PresignedLink)
     assert_type(await aio.run(len, "text"), int)
+    assert_type(await aio.sign(aio.storage.upload_link, reserved, method="PUT"), PresignedLink)
     await assert_type(aio.check(), Coroutine[Any, Any, None])
     await coroutines_of_resumable_uploads(assert_type(aio.uploads, AsyncUploads))
     async with aio as entered:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import requests
@@ -17,11 +18,13 @@ from rex.attach import Storage, get_storage, open_storage
 from rex.core import Error, Kind, Rex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from rex.attach import Storage
     from rex.attach_demo.seaweedfs import SeaweedFS
+
+T = TypeVar("T")
 
 TOKEN = "the/token+of=temporary.keys"
 
@@ -174,6 +177,33 @@ def test_an_event_loop_signs_only_with_keys_at_hand(
             before = is_offline(storage)
             storage.download_link(storage.reserve("a.txt"))
             assert (False, is_at_hand) == (before, is_offline(storage))
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a coroutine that waits for nothing, and thus needs no event loop."""
+    with pytest.raises(StopIteration) as caught:
+        coroutine.send(None)
+    result: T = caught.value.value
+    return result
+
+
+def test_what_only_computes_wakes_no_thread(seaweedfs: SeaweedFS) -> None:
+    """Handles, links and receipts, unless the owner is an object, which may ask a database."""
+    url = f"s3://{seaweedfs.bucket}?endpoint={seaweedfs.endpoint}"
+    keys = {"access_key": seaweedfs.access_key, "secret_key": seaweedfs.secret_key}
+    with open_storage(url, **keys) as storage:
+        aio, part = storage.aio, storage.multipart.link
+        handle = at_once(aio.begin("a.txt")).handle
+        with pytest.raises(RuntimeError, match="no running event loop"):  # the secret is unread
+            at_once(aio.receipt(handle))
+        storage.receipt(handle)
+        assert at_once(aio.receipt(handle))
+        assert at_once(aio.upload_link(handle, owner="ada")).receipt
+        assert at_once(aio.sign(part, handle, "an-upload", 1)).url
+        owned = at_once(aio.reserve("a.txt", owner="ada"))
+        assert at_once(aio.is_owned_by(owned, "ada"))
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            at_once(aio.is_owned_by(owned, SimpleNamespace(id="ada")))
 
 
 def test_temporary_keys_are_renewed(keyless: dict[str, Any], container: Container) -> None:

@@ -150,10 +150,12 @@ class AsyncStorage:
         owner: object = None,
     ) -> UploadRequest:
         """Begin an upload; see `Storage.begin`."""
-        run = self.run_long if self.storage.hooks.begins else self.run
-        return await run(
+        begin = functools.partial(
             self.storage.begin, name, content_type=content_type, size=size, owner=owner
         )
+        if self.storage.hooks.begins:
+            return await self.run_long(begin)
+        return await self._compute(begin, is_now=self._knows(owner))
 
     async def notify(self, *handles: str, owner: object = None, is_new: bool = False) -> list[Info]:
         """Notify the application of stored attachments; see `Storage.notify`."""
@@ -172,19 +174,20 @@ class AsyncStorage:
         expires: float | datetime.timedelta | None = None,
     ) -> str:
         """Return a signed text with which `claim` recognises an upload; see `Storage.receipt`."""
-        return await self.run(
+        receipt = functools.partial(
             self.storage.receipt, handle, owner=owner, max_size=max_size, expires=expires
         )
+        return await self._compute(receipt, is_now=self._has_secret and self._knows(owner))
 
     async def reserve(self, name: str | None, *, owner: object = None) -> str:
         """Make a handle for an attachment to be stored later; see `Storage.reserve`."""
-        if owner is None:
-            return self.storage.reserve(name)
-        return await self.run(self.storage.reserve, name, owner=owner)
+        reserve = functools.partial(self.storage.reserve, name, owner=owner)
+        return await self._compute(reserve, is_now=self._knows(owner))
 
     async def is_owned_by(self, handle: str, owner: object) -> bool:
         """Return whether a handle was made for this owner; see `Storage.is_owned_by`."""
-        return await self.run(self.storage.is_owned_by, handle, owner)
+        is_owned = functools.partial(self.storage.is_owned_by, handle, owner)
+        return await self._compute(is_owned, is_now=self._has_secret and self._knows(owner))
 
     async def open(
         self,
@@ -242,8 +245,8 @@ class AsyncStorage:
         owner: object = None,
     ) -> PresignedLink:
         """Create a link that allows uploading to a reserved handle."""
-        sign = self._sign if owner is None else self.run  # a receipt may need the secret's file
-        return await sign(
+        call = self.sign if self._knows(owner) else self.run
+        return await call(
             self.storage.upload_link,
             handle,
             method=method,
@@ -263,7 +266,7 @@ class AsyncStorage:
         window: float | datetime.timedelta | None = None,
     ) -> PresignedLink:
         """Create a link that allows downloading an attachment."""
-        return await self._sign(
+        return await self.sign(
             self.storage.download_link,
             handle,
             filename=filename,
@@ -285,11 +288,14 @@ class AsyncStorage:
             self.storage.download_links, handles, inline=inline, expires=expires, window=window
         )
 
-    async def _sign(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        links = self.storage.abilities.links
-        if links is None or links.is_offline:
-            return operation(*args, **kwargs)
-        return await self.run(operation, *args, **kwargs)
+    @property
+    def _has_secret(self) -> bool:
+        """Whether the secret has been read, which may be in a file."""
+        return "tokens" in vars(self.storage)
+
+    def _knows(self, owner: object) -> bool:
+        """Check whether the mark of an owner is computed at once: an object may ask a database."""
+        return owner is None or (isinstance(owner, str | int) and self._has_secret)
 
     async def check(self) -> None:
         """Check that the storage is usable."""
@@ -314,12 +320,26 @@ class AsyncStorage:
         """Call any operation, as ``storage.multipart.abort``, in a worker thread."""
         return await asyncio.wrap_future(self._submit(self._workers, operation, *args, **kwargs))
 
+    async def sign(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call an operation that creates a link, as ``storage.multipart.link``.
+
+        In a worker thread if signing asks a server; otherwise here, since waking a thread takes
+        several times as long as a signature.
+        """
+        links = self.storage.abilities.links
+        is_offline = links is None or links.is_offline
+        return await self._compute(functools.partial(operation, *args, **kwargs), is_now=is_offline)
+
     async def run_long(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call an operation that may wait for the application's hooks, in a thread for these.
 
         Hooks that take long, or hang, thus leave the threads of all other operations alone.
         """
         return await asyncio.wrap_future(self._submit(self._adders, operation, *args, **kwargs))
+
+    async def _compute(self, operation: Callable[[], T], *, is_now: bool) -> T:
+        """Call an operation here if it waits for nothing now, otherwise in a worker thread."""
+        return operation() if is_now else await self.run(operation)
 
     def _submit(
         self, workers: Workers, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs

@@ -126,7 +126,7 @@ class Companion(Section):
     async def sign_part(self, request: Request, upload_id: str, part: str) -> Response:
         """Create the upload link of a part."""
         upload = await self._open_token(request, upload_id)
-        link = await self._part_link(request, upload, part)
+        link = await self._storage.aio.sign(self._part_link, request, upload, part)
         return _json({"url": link.url, "expires": _seconds_left(link)})
 
     async def sign_parts(self, request: Request, upload_id: str) -> Response:
@@ -135,8 +135,11 @@ class Companion(Section):
         numbers = request.query_params.get("partNumbers", "").split(",")
         if len(numbers) > MAX_BATCH:
             raise Error(f"partNumbers must name at most {MAX_BATCH} parts", kind=Kind.ILL_FORMED)
-        urls = {number: (await self._part_link(request, upload, number)).url for number in numbers}
-        return _json({"presignedUrls": urls})
+
+        def sign() -> dict[str, str]:
+            return {number: self._part_link(request, upload, number).url for number in numbers}
+
+        return _json({"presignedUrls": await self._storage.aio.run(sign)})
 
     async def complete(self, request: Request, upload_id: str) -> Response:
         """Complete a multipart upload."""
@@ -187,7 +190,7 @@ class Companion(Section):
             raise Error("key is not the key of the upload", kind=Kind.DENIED)
         return upload
 
-    async def _part_link(self, request: Request, upload: _Upload, number: str) -> PresignedLink:
+    def _part_link(self, request: Request, upload: _Upload, number: str) -> PresignedLink:
         if not _NUMBER.fullmatch(number):
             raise Error("partNumber must be an integer", show(number), kind=Kind.ILL_FORMED)
         if self._storage.multipart.is_relayed:
@@ -196,9 +199,7 @@ class Companion(Section):
             return self._relay.link(
                 request, begun, "part", expires=expires, upload_id=upload.id, number=int(number)
             )
-        return await self._storage.aio.run(
-            self._storage.multipart.link, upload.handle, upload.id, int(number)
-        )
+        return self._storage.multipart.link(upload.handle, upload.id, int(number))
 
 
 def _read_parts(given: Any) -> list[tuple[int, str]]:

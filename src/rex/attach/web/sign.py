@@ -83,7 +83,7 @@ class Sign(Section):
             handle = self._handle_of_upload(wanted["key"])
             await self._access.check_upload(request, "link", self._storage, handle)
             receipt, sign = {}, self._next(request, wanted, handle)
-        link = await self._storage.aio.run(sign)
+        link = await self._storage.aio.sign(sign)
         content = {
             "url": absolute(request, link.url),
             "headers": dict(link.headers),
