@@ -176,9 +176,12 @@ class History:
     def _give_up(self) -> None:
         self.client.give_up(_taken(self._uploads, self._chance))
 
-    def _copy(self) -> None:
+    def copy(self) -> None:
+        """Copy all of the source."""
         assert self._source is not None
         self.client.copy(*self._source)
+
+    _copy = copy
 
 
 def dated(client: Client, chance: random.Random) -> str:
@@ -188,12 +191,14 @@ def dated(client: Client, chance: random.Random) -> str:
     return f"{day:/%Y/%m/%d/}{handle.split('/', 4)[4]}"
 
 
-def fill(client: Client, chance: random.Random, number: int) -> Source:
+def fill(
+    client: Client, chance: random.Random, number: int, sizes: tuple[int, ...] = SIZES
+) -> Source:
     """Fill a storage that is to be copied."""
     contents = {}
     for each in range(number):
         handle = dated(client, chance)
-        contents[handle] = Content.of(f"source/{handle}", SIZES[each % len(SIZES)])
+        contents[handle] = Content.of(f"source/{handle}", sizes[each % len(sizes)])
         assert client.put(handle, contents[handle])
     return Source(client.storage, contents)
 

@@ -29,6 +29,7 @@ LEFT_OUT = (
 BROKEN = (
     ("power_cuts", "sync nothing", 1),
     ("power_cuts", "sync directories", 1),
+    ("power_cuts", "sync no groups", 2),
     ("failing_device", "believe the next sync", 2),
     ("system_calls", "name before it is whole", 100),
     ("hooks", "tell after the response", 4),

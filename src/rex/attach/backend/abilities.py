@@ -12,6 +12,7 @@ from rex.core import Error, Kind
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from rex.attach.backend.diagnostics import Diagnosed, Doctor
     from rex.attach.backend.garbage import Garbage
@@ -149,6 +150,12 @@ class Abilities:
 
     It omits expired resumable uploads whose records exist. The caller clears an item, if at all,
     before it requests the next; a directory comes after its content.
+    """
+    grouped: Callable[[], AbstractContextManager[None]] | None = None
+    """Within a block of it, threads that store many attachments wait for the disk together.
+
+    What is stored is as durable as without it, and what is there at its beginning is durable, too:
+    a process that was killed may have left it under its handle and not synced.
     """
     directory: str | None = None
     """The directory with a file for each attachment, whose path in it is the key."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -105,7 +105,18 @@ def copy(
     large = threading.Semaphore(max(workers // 4, 1))
     throttle = Throttle(rate, progress=progress)
     job = _Job(source, dest, throttle, large, dry_run=dry_run, delete_extra=delete_extra)
-    return map_concurrently(job.settle, job.merge_lists(since), workers, throttle.stop)
+    outcomes = map_concurrently(job.settle, job.merge_lists(since), workers, throttle.stop)
+    return outcomes if dry_run else _grouped(dest, outcomes)
+
+
+def _grouped(
+    dest: Storage, outcomes: Generator[Copied, None, None]
+) -> Generator[Copied, None, None]:
+    with ExitStack() as stack:
+        if dest.abilities.grouped is not None:
+            with dest.map_errors(None):
+                stack.enter_context(dest.abilities.grouped())
+        yield from outcomes
 
 
 class _Found(NamedTuple):

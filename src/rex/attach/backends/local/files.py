@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rex.attach.backends.local.attributes import (
@@ -29,6 +29,7 @@ from rex.attach.backends.local.directory import (
 from rex.attach.backends.local.linux import open_without_links
 from rex.attach.backends.local.listing import keys
 from rex.attach.backends.local.secret_file import SECRET_NAME
+from rex.attach.backends.local.syncing import Syncing, grouped
 from rex.attach.backends.local.tree import PLACE
 from rex.attach.content.content import READ_SIZE
 from rex.attach.content.media_type import content_type_for
@@ -52,11 +53,27 @@ class Files:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self._day: Directory | None = None
+        self._syncing = Syncing()
 
     def close(self) -> None:
         """Release the root and the directory of the day."""
         self._day = None
         self.tree.forget()
+
+    @contextmanager
+    def grouped(self) -> Iterator[None]:
+        """Within the block, all threads that publish files wait for the disk together.
+
+        What is there at its beginning is durable, also what others published and did not sync.
+        """
+        with self.tree.hold_open() as root:
+            syncing = grouped(root)
+            syncing.sync_tree(root)
+        self._syncing = syncing
+        try:
+            yield
+        finally:
+            self._syncing = Syncing()
 
     def publish(
         self,
@@ -78,7 +95,7 @@ class Files:
             attributes["upload_metadata"] = upload_metadata
         if attach_attributes(file.fd, attributes):
             attributes = {}
-        os.fsync(file.fd)
+        self._syncing.sync_file(file.fd)
         day_path, identifier, name = key.rsplit("/", 2)
         for attempt in range(MAX_RACES):
             try:
@@ -115,8 +132,7 @@ class Files:
             file.link(name, parent)
             if attributes:
                 write_beside(attributes, name, parent)
-            sync_directory(parent)
-            sync_directory(day)
+            self._syncing.sync_names(parent, day)
         finally:
             os.close(parent)
 

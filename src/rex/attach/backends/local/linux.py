@@ -9,13 +9,14 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["open_without_links", "start_writing"]
+__all__ = ["can_sync_all", "check_written", "open_without_links", "start_writing", "sync_all"]
 
 OPENAT2 = 437
 """The number of the system call on these machines (linux/asm-generic/unistd.h)."""
@@ -30,7 +31,12 @@ _USUAL, _CACHED = (
     for more in (0, _RESOLVE_CACHED)
 )
 _FORBIDDEN = frozenset({errno.ENOSYS, errno.EPERM})
+_SYNC_FILE_RANGE_WAIT_BEFORE = 1
 _SYNC_FILE_RANGE_WRITE = 2
+_SYNCING_ALL = frozenset({"ext4", "xfs"})
+"""The file systems whose behaviour after an error of the disk is known."""
+_REPORTS_ALL = (5, 17)
+"""The first Linux whose syncfs reports an error of the file system, and not of the data alone."""
 
 
 def open_without_links(path: str, *, is_cached: bool = False) -> int | None:
@@ -53,6 +59,55 @@ def start_writing(fd: int, start: int, size: int) -> None:
     libc = _libc()
     if libc is not None and hasattr(libc, "sync_file_range"):
         libc.sync_file_range(fd, start, size, _SYNC_FILE_RANGE_WRITE)
+
+
+def can_sync_all(fd: int) -> bool:
+    """Check whether `sync_all` is as sure as fsync(2), on the file system of an open file."""
+    libc = _libc()
+    if libc is None or not (hasattr(libc, "syncfs") and hasattr(libc, "sync_file_range")):
+        return False
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if release is None or (int(release[1]), int(release[2])) < _REPORTS_ALL:
+        return False
+    return _type_of(os.fstat(fd).st_dev) in _SYNCING_ALL
+
+
+def sync_all(fd: int) -> None:
+    """Make all files and names on the file system of an open file durable (syncfs(2)).
+
+    Errors: `OSError`, but none if the file system has become read-only after an earlier error.
+    """
+    import ctypes
+
+    if _libc().syncfs(fd) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def check_written(fd: int) -> None:
+    """Check that the disk took all bytes of an open file that were written from memory to it.
+
+    The kernel tells it once for each open file, whatever others were told (sync_file_range(2)).
+    """
+    import ctypes
+
+    if _libc().sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WAIT_BEFORE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _type_of(device: int) -> str | None:
+    """Return the type of a mounted file system, by its device number (proc(5), mountinfo)."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                place, _, rest = line.partition(" - ")
+                if place.split()[2] == wanted:
+                    return rest.split()[0]
+    except (OSError, IndexError):
+        pass
+    return None
 
 
 @functools.cache

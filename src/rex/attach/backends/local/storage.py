@@ -181,6 +181,7 @@ class LocalStorage(ServiceLinksStorage):
             one_remover=True,
             create_once=True,
             directory=self.directory,
+            grouped=self._files.grouped,
         )
 
     def _garbage(self, before: datetime.datetime) -> Iterator[Garbage]:
