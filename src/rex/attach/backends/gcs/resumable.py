@@ -27,7 +27,7 @@ from rex.attach.backends.gcs.control import GRANULE, GCSFailure
 from rex.attach.backends.objects import native
 from rex.attach.backends.objects.objects import PART_SIZE
 from rex.attach.backends.objects.parts import ByteQueue, InOrder
-from rex.attach.backends.objects.tails import Tail, longest_tail
+from rex.attach.backends.objects.tails import Tail, longest_tail, read_tail, replace_tail
 from rex.attach.content.content import CHUNK_SIZE
 from rex.core import Error, Kind
 
@@ -207,10 +207,8 @@ class GCSResumable(Resumable):
             data = data[size:]
         # Errors: `CONFLICT` if another server continued the upload.
         before = self._load_unchanged(state.key, state.size)
-        tail = Tail(state.kept, len(data))
-        self._bucket.write(self._path(state.key, tail.name), data)
-        if before.tail.size and before.tail != tail:
-            self._bucket.delete(self._path(state.key, before.tail.name))
+        folder = self._path(state.key, "")
+        replace_tail(self._bucket, folder, before.tail, state.kept, data)
 
     def _complete(self, state: _State, rest: bytes) -> bool:
         """Complete the session with the remaining bytes; return whether this call did."""
@@ -285,13 +283,7 @@ class GCSResumable(Resumable):
 
     def _tail(self, state: _State) -> bytes:
         """Return the bytes after those of the session."""
-        if state.tail.end <= state.kept:
-            return b""
-        try:
-            data = self._bucket.read(self._path(state.key, state.tail.name))
-        except FileNotFoundError:
-            raise continued_elsewhere(state.key) from None
-        return data[state.kept - state.tail.start :]
+        return read_tail(self._bucket, self._path(state.key, ""), state)
 
     def _save(self, state: _State) -> None:
         known = {

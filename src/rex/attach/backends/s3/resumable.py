@@ -22,7 +22,7 @@ from rex.attach.backend.resumable import (
 )
 from rex.attach.backends.objects.objects import PART_SIZE, encode_upload_metadata, object_headers
 from rex.attach.backends.objects.parts import ByteQueue, InOrder
-from rex.attach.backends.objects.tails import Tail, longest_tail
+from rex.attach.backends.objects.tails import Tail, longest_tail, read_tail, replace_tail
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
@@ -211,10 +211,8 @@ class S3Resumable(Resumable):
     def _keep(self, state: _State, data: bytes) -> None:
         """Store what follows the parts. Errors: `CONFLICT` if another server continued."""
         before = self._load_unchanged(state.key, state.size)
-        tail = Tail(state.kept, len(data))
-        self._bucket.write(self._path(state.key, tail.name), data)
-        if before.tail.size and before.tail != tail:
-            self._bucket.delete(self._path(state.key, before.tail.name))
+        folder = self._path(state.key, "")
+        replace_tail(self._bucket, folder, before.tail, state.kept, data)
 
     def _complete(self, state: _State, rest: bytes) -> bool:
         """Complete the multipart upload, with the remaining bytes as its last part.
@@ -302,13 +300,7 @@ class S3Resumable(Resumable):
 
     def _tail(self, state: _State) -> bytes:
         """Return the bytes after those of the parts."""
-        if state.tail.end <= state.kept:
-            return b""
-        try:
-            data = self._bucket.read(self._path(state.key, state.tail.name))
-        except FileNotFoundError:
-            raise continued_elsewhere(state.key) from None
-        return data[state.kept - state.tail.start :]
+        return read_tail(self._bucket, self._path(state.key, ""), state)
 
     def _size(self, path: str) -> int | None:
         found = self._control.head(path)
