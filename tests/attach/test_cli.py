@@ -230,7 +230,7 @@ def test_ctrl_c_during_a_tree_says_how_to_go_on(tmp_path: Path) -> None:
     with started(*command, directory=tmp_path, settings=settings) as adding:
         first = adding.stdout.readline()
         adding.send_signal(signal.SIGINT)
-        rest, said = adding.communicate(timeout=PATIENCE)
+        rest, said = adding.communicate()
     assert (130, True) == (adding.returncode, said.startswith("rex: interrupted: "))
     _, option = said.rstrip().split("to go on, add ")
     again = run(*command, *shlex.split(option), directory=tmp_path, settings=settings)
@@ -391,7 +391,7 @@ def test_a_terminal_sees_how_far_a_big_file_is_and_a_pipe_does_not(
     terminal, stderr = pty.openpty()
     settings, options = {"attach_dir": tmp_path / "attachments"}, {"stderr": stderr}
     with started(REX, "attach", "add", big, options=options, settings=settings) as adding:
-        output, _ = adding.communicate(timeout=PATIENCE)
+        output, _ = adding.communicate()
     os.close(stderr)
     shown = os.read(terminal, 65536).decode()
     os.close(terminal)
@@ -429,7 +429,7 @@ def test_ctrl_c_during_an_add_leaves_nothing(tmp_path: Path) -> None:
         program.stdin.write("\0" * 3 * 1024 * 1024)  # more than a pipe holds: it is being read
         program.stdin.flush()
         program.send_signal(signal.SIGINT)
-        out, error = program.communicate(timeout=PATIENCE)
+        out, error = program.communicate()
     assert (130, "", "") == (program.returncode, out, error)
     assert [tmp_path / "attachments" / MARKER] == [*(tmp_path / "attachments").iterdir()]
 

@@ -11,7 +11,7 @@ import pytest
 import programs
 from attach.fake_server import silent_server
 from attach.harnesses import s3_client
-from programs import PATIENCE, REX, started
+from programs import REX, started
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.local.tree import MARKER
 
@@ -178,7 +178,7 @@ def test_interrupted_it_leaves_nothing(seaweedfs: SeaweedFS) -> None:
                     break
             assert [] != contents(seaweedfs, "doctor-interrupted")
             examining.send_signal(signal.SIGINT)
-            rest, _ = examining.communicate(timeout=PATIENCE)
+            rest, _ = examining.communicate()
     assert 130 == examining.returncode
     assert "remove" not in [line.split()[1] for line in rest.splitlines()]
     assert [] == contents(seaweedfs, "doctor-interrupted")

@@ -54,7 +54,7 @@ def run(
     task = {"settings": settings, "before": before, "children": children, "how": how}
     quietly = ("-W", "ignore::DeprecationWarning")
     with started(sys.executable, *quietly, forking.__file__, json.dumps(task)) as program:
-        output, errors = program.communicate(timeout=PATIENCE)
+        output, errors = program.communicate()
     assert errors == ""
     assert program.returncode == 0
     *of_children, of_parent = map(json.loads, output.splitlines())
@@ -157,7 +157,7 @@ def gunicorn(directory: Path, settings: dict[str, Any], before: str) -> Iterator
                 break
         yield address
         server.send_signal(signal.SIGTERM)
-        log.append(server.communicate(timeout=PATIENCE)[1])
+        log.append(server.communicate()[1])
     text = "".join(log)
     assert server.returncode == 0, text
     # Neither did a worker die or hang on the way, nor was one killed in the end.
@@ -199,7 +199,7 @@ def test_tasks_of_celery_work_in_children_of_a_used_storage(settings: dict[str, 
         lines = [*itertools.islice(worker.stdout, forking_celery.TASKS)]
         # Its end would take as long again; that children end is seen by those that replace them.
         os.killpg(worker.pid, signal.SIGKILL)
-        errors = worker.communicate(timeout=PATIENCE)[1]
+        errors = worker.communicate()[1]
     assert forking_celery.TASKS == len(lines), errors
     assert "Traceback" not in errors, errors
     processes, outcomes = map(set, zip(*map(json.loads, lines), strict=True))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attach.recorded_disk import Disk
-from programs import PATIENCE, started
+from programs import started
 from rex.attach.backends.local import directory
 from rex.attach.backends.local.secret_file import SECRET_NAME
 from rex.attach.backends.local.storage import LocalStorage
@@ -135,7 +135,7 @@ def test_two_processes_make_the_same(tmp_path: Path) -> None:
             assert first == second
             assert [SECRET_NAME] == names_in(place)
         for maker in makers:
-            maker.communicate(timeout=PATIENCE)
+            maker.communicate()
 
 
 def _a_link(path: Path) -> None:

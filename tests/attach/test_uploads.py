@@ -533,6 +533,8 @@ def test_pieces_of_any_size_make_parts_and_a_tail(s3: S3Storage) -> None:
         content = iter([piece[: size // 2], piece[size // 2 :]])
         offset = storage.uploads.append(handle, offset, content).offset
         assert s3.uploads.info(handle).offset == other.uploads.info(handle).offset == offset
+        paths = s3_drafts.S3Resumable(s3._bucket)._paths(handle[1:])
+        assert sum("/tail-" in path for path in paths) <= 1
     assert hashlib.sha256(data).digest() == hashlib.sha256(read(s3, handle)).digest()
 
 

@@ -33,6 +33,7 @@ class Relay:
         self._changed = threading.Condition()
         self._received = 0
         self._limit: int | None = None
+        self._small = SMALL
         self._held = 0
         self._connections: set[socket.socket] = set()
 
@@ -41,17 +42,17 @@ class Relay:
         """All bytes that clients have sent and that were passed on."""
         return self._received
 
-    def hold_after(self, size: int) -> None:
+    def hold_after(self, size: int, *, small: int = SMALL) -> None:
         """Pass on so many more bytes of the clients, and then none of uploads until `release`.
 
-        A connection that has carried less than `SMALL` passes all the same.
+        A connection that has carried less than `small` passes all the same.
         """
         with self._changed:
-            self._limit = self._received + size
+            self._limit, self._small = self._received + size, small
             self._changed.notify_all()
 
     def wait_until_held(self) -> None:
-        """Wait until an upload waits."""
+        """Wait until an upload is held."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._held > 0, PATIENCE), self._received
 
@@ -121,7 +122,7 @@ class Relay:
 
     def _permitted(self, size: int, carried: int) -> int:
         with self._changed:
-            if carried >= SMALL and self._limit is not None:
+            if carried >= self._small and self._limit is not None:
                 self._wait()
                 if self._limit is not None:
                     size = min(size, self._limit - self._received)

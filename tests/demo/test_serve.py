@@ -51,7 +51,7 @@ def serving(
         finally:
             # To all of them, as a terminal does.
             os.killpg(program.pid, end)
-            _, errors = program.communicate(timeout=PATIENCE)
+            _, errors = program.communicate()
         assert 0 == program.returncode, errors
         assert "Traceback" not in errors
 
@@ -107,7 +107,7 @@ def test_it_can_be_interrupted_while_it_starts(tmp_path: Path) -> None:
     with started(*SERVE, "--s3", settings={"tmpdir": tmp_path}) as program:
         assert "Starting SeaweedFS" in program.stdout.readline()
         os.killpg(program.pid, signal.SIGINT)
-        said, errors = program.communicate(timeout=PATIENCE)
+        said, errors = program.communicate()
     assert 0 == program.returncode, errors
     assert "" == errors or "Open http" in said  # it was quicker than the signal
     assert "Traceback" not in errors

@@ -249,7 +249,7 @@ def _notes(settings: Settings) -> tuple[str, ...]:
 
 package = Package(
     name="rex.attach",
-    help="keeps the files that users upload",
+    help="Store the files that users upload.",
     settings=(
         *(setting for spec in BACKENDS for setting in spec.settings.values()),
         general.FALLBACK,

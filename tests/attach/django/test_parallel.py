@@ -10,7 +10,7 @@ import pytest
 
 from attach.django import forking
 from attach.django.conftest import s3_place
-from programs import PATIENCE, started
+from programs import started
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def test_parallel_tests_use_the_storage_of_their_parent(
         server: SeaweedFS = request.getfixturevalue("seaweedfs")
         place = s3_place(server)
     with started(sys.executable, forking.__file__, json.dumps(place)) as program:
-        output, errors = program.communicate(timeout=PATIENCE)
+        output, errors = program.communicate()
     assert 0 == program.returncode, errors
     assert "Found 4 test(s)." in output
     assert "\nOK" in errors

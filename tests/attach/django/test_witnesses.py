@@ -12,7 +12,7 @@ import pytest
 
 from attach.django import project
 from attach.django.conftest import s3_place
-from programs import PATIENCE, started
+from programs import started
 
 if TYPE_CHECKING:
     from rex.attach_demo.seaweedfs import SeaweedFS
@@ -29,7 +29,7 @@ def run(alias: str, url: str, options: dict[str, object]) -> dict[str, Any]:
     command = (sys.executable, "-m", "attach.django.witnesses", json.dumps(task))
     search = os.pathsep.join((str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])))
     with started(*command, settings={"pythonpath": search}) as program:
-        output, errors = program.communicate(timeout=PATIENCE)
+        output, errors = program.communicate()
     assert program.returncode == 0, errors
     answer: dict[str, Any] = json.loads(output.splitlines()[-1])
     return answer

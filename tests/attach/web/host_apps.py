@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import attach.web.patient  # noqa: F401 - clients of a busy machine are silent for a while
 from rex.attach import open_storage
 from rex.attach.web import Access, attachments
 

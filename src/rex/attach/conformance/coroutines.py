@@ -8,7 +8,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from rex.attach.conformance.expectations import expect, expect_nothing_stored, expect_true
+from rex.attach.conformance.expectations import HANGS, expect, expect_nothing_stored, expect_true
 from rex.attach.conformance.promise import promise
 from rex.attach.conformance.samples import MIB, fail_after, sample, split_chunks
 from rex.core import Error, Kind
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
     from rex.attach.conformance.harness import Harness
     from rex.attach.storage.aio import AsyncStorage
-
-
-HANGS = 120
-"""Seconds after which a coroutine is considered to hang."""
 
 P = ParamSpec("P")
 

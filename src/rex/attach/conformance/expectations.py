@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rex.attach.storage import Storage
 
 __all__ = [
+    "HANGS",
     "expect",
     "expect_content",
     "expect_error",
@@ -26,6 +27,11 @@ __all__ = [
 P = ParamSpec("P")
 X = TypeVar("X", bound=BaseException)
 
+HANGS = 120
+"""Seconds after which a thread or a coroutine is considered to hang.
+
+A busy machine must not look like a backend that hangs, and only a backend that hangs takes so long.
+"""
 BLOCK = 64 * 1024
 _MAX_SHOWN = 200
 _MAX_LINE = 1000

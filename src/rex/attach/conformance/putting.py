@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from rex.attach.conformance.expectations import (
+    HANGS,
     expect,
     expect_content,
     expect_error,
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 SIZES = (1000, 9 * MIB)
 """In bytes: content for one request to a server, and for several."""
-
-HANGS = 120
-"""Seconds after which a thread is considered to hang."""
 
 
 @promise

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rex.attach.conformance.expectations import (
+    HANGS,
     expect,
     expect_content,
     expect_error,
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     from rex.attach.conformance.harness import Harness
     from rex.attach.storage import Storage
-
-HANGS = 120
-"""Seconds after which a thread is considered to hang."""
 
 
 @upload_promise(supported=True)

@@ -10,7 +10,8 @@ from rex.attach.backend.garbage import Garbage, GarbageKind
 from rex.attach.backends.azure.blocks import read_id, tagged_at
 from rex.attach.backends.azure.codes import PLACE
 from rex.attach.backends.azure.multipart import RECORD_OF_PARTS
-from rex.attach.backends.azure.resumable import RECORD, AzureResumable
+from rex.attach.backends.azure.resumable import AzureResumable
+from rex.attach.backends.objects.records import RECORD
 from rex.attach.handle import handle_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ block can be read before they are committed, so a partial upload is committed to
 from __future__ import annotations
 
 import http.client
-import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +17,6 @@ from rex.attach.backend.resumable import (
     PartialUpload,
     Resumable,
     continued_elsewhere,
-    unreadable,
 )
 from rex.attach.backends.azure.blocks import Chained, block_id, chain, new_tag
 from rex.attach.backends.azure.codes import PLACE
@@ -26,6 +24,7 @@ from rex.attach.backends.azure.container import blob_headers
 from rex.attach.backends.azure.control import AzureFailure
 from rex.attach.backends.objects.objects import PART_SIZE
 from rex.attach.backends.objects.parts import ByteQueue, InOrder
+from rex.attach.backends.objects.records import RECORD, Records
 from rex.attach.content.content import CHUNK_SIZE
 from rex.core import Error, Kind
 
@@ -36,10 +35,8 @@ if TYPE_CHECKING:
     from rex.attach.backends.azure.container import Container
     from rex.attach.content.content import Content
 
-__all__ = ["RECORD", "AzureResumable"]
+__all__ = ["AzureResumable"]
 
-RECORD = "record"
-"""The name of the record in the folder of an upload; the upload exists while its record does."""
 BLOCKS_OF_A_SIZE = 12_500
 """The number of blocks after which the block size doubles: 50,000 blocks hold 1.4 TiB."""
 MAX_BLOCKS = 50_000
@@ -62,6 +59,7 @@ class AzureResumable(Resumable):
     def __init__(self, container: Container) -> None:
         self._container = container
         self._control = container.control
+        self._records = Records(container, container.control.objects, PLACE, _Record)
         self._holds = Holds()
 
     def create(
@@ -70,15 +68,15 @@ class AzureResumable(Resumable):
         self._save(_Record(key, record, content_type, partial, upload_metadata, new_tag()))
 
     def load(self, key: str) -> PartialUpload:
-        found = self._record(key)
+        found = self._records.load(key)
         return PartialUpload(found.record, _size(self._blocks(found)))
 
     def save(self, key: str, record: bytes) -> None:
-        self._save(self._record(key)._replace(record=record))
+        self._save(self._records.load(key)._replace(record=record))
 
     def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         del remaining
-        found = self._record(key)
+        found = self._records.load(key)
         count = self._check_unchanged(found, offset)
         data = ByteQueue()
 
@@ -102,7 +100,7 @@ class AzureResumable(Resumable):
                 self._send(found, offset, rest, count)
 
     def read(self, key: str) -> Iterator[bytes]:
-        found = self._record(key)
+        found = self._records.load(key)
         blocks = self._blocks(found)
         if not all(block.is_committed for block in blocks):
             self._control.commit(self._target(found), _ids(blocks), {})
@@ -112,7 +110,7 @@ class AzureResumable(Resumable):
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
     ) -> bool:
-        found = self._record(key)
+        found = self._records.load(key)
         blocks = self._blocks(found)
         if all(block.is_committed for block in blocks) and self._owner_of(found) == found.tag:
             return False
@@ -122,11 +120,11 @@ class AzureResumable(Resumable):
 
     def forget(self, key: str) -> None:
         with suppress(FileNotFoundError):
-            self._remove(self._record(key))
+            self._remove(self._records.load(key))
 
     def remove(self, key: str) -> bool:
         try:
-            found = self._record(key)
+            found = self._records.load(key)
         except FileNotFoundError:
             return False
         if not found.partial:
@@ -135,22 +133,19 @@ class AzureResumable(Resumable):
         return True
 
     def keys(self) -> Iterator[str]:
-        for found in self._control.objects(self._container.path(f"{PLACE}/")):
-            if found.name.endswith(f"/{RECORD}"):
-                with suppress(FileNotFoundError, Error):
-                    yield self.read_record(found.name).key
+        return (found.key for found in self._records)
 
     def hold(self, key: str) -> AbstractContextManager[None]:
         return self._holds.hold(key)
 
     def tags(self) -> set[str]:
         """Return the tags of all uploads."""
-        return {self._record(key).tag for key in self.keys()}
+        return {found.tag for found in self._records}
 
     def is_over(self, path: str) -> bool:
         """Return whether another client stored the attachment of the record at `path`."""
         try:
-            self._blocks(self.read_record(path))
+            self._blocks(self._records.read(path))
         except (FileNotFoundError, FileExistsError):
             return True
         except Error as error:
@@ -193,29 +188,12 @@ class AzureResumable(Resumable):
             raise
         return str(answer.headers.get("x-ms-meta-upload", ""))
 
-    def read_record(self, path: str) -> _Record:
-        """Return the record at a path. Errors: `FileNotFoundError`, `CORRUPT`."""
-        head, _, record = self._container.read(path).partition(b"\n")
-        try:
-            return _Record(**json.loads(head), record=record)
-        except (ValueError, TypeError):
-            raise unreadable(path) from None
-
-    def _record(self, key: str) -> _Record:
-        found = self.read_record(self._container.path(f"{_place(key)}/{RECORD}"))
-        if found.key != key:
-            raise FileNotFoundError
-        return found
-
     def _save(self, found: _Record) -> None:
-        known = found._asdict()
-        record = known.pop("record")
-        path = self._container.path(f"{_place(found.key)}/{RECORD}")
-        self._container.write(path, json.dumps(known).encode() + b"\n" + record)
+        self._records.save(**found._asdict())
 
     def _remove(self, found: _Record) -> None:
         # The record first: without it, the upload does not exist.
-        self._container.delete(self._container.path(f"{_place(found.key)}/{RECORD}"))
+        self._container.delete(self._records.path(found.key, RECORD))
         if found.partial:
             target = self._target(found)
             self._container.discard(target, found.tag)
@@ -223,8 +201,9 @@ class AzureResumable(Resumable):
 
     def _target(self, found: _Record) -> str:
         """Return the path of the blob that the blocks will become."""
-        key = f"{_place(found.key)}/data" if found.partial else found.key
-        return self._container.path(key)
+        if found.partial:
+            return self._records.path(found.key, "data")
+        return self._container.path(found.key)
 
 
 def _ids(blocks: Sequence[Chained]) -> list[str]:
@@ -233,7 +212,3 @@ def _ids(blocks: Sequence[Chained]) -> list[str]:
 
 def _size(blocks: Sequence[Chained]) -> int:
     return sum(block.size for block in blocks)
-
-
-def _place(key: str) -> str:
-    return f"{PLACE}/{key.rpartition('/')[0]}"

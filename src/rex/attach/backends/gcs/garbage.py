@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rex.attach.backends.gcs.codes import PLACE
-from rex.attach.backends.gcs.resumable import RECORD, GCSResumable
+from rex.attach.backends.gcs.resumable import GCSResumable
 from rex.attach.backends.objects.garbage import find_remains
 
 if TYPE_CHECKING:
@@ -30,4 +30,4 @@ def find_garbage(
     """
     found = bucket.control.objects(bucket.path(f"{PLACE}/"))
     is_over = GCSResumable(bucket).is_over
-    return find_remains(bucket, found, before, lifetime, record=RECORD, is_over=is_over)
+    return find_remains(bucket, found, before, lifetime, is_over=is_over)

@@ -9,9 +9,7 @@ or in a tail, so the acknowledged offset never decreases.
 
 from __future__ import annotations
 
-import json
 import secrets
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rex.attach.backend.resumable import (
@@ -19,7 +17,6 @@ from rex.attach.backend.resumable import (
     PartialUpload,
     Resumable,
     continued_elsewhere,
-    unreadable,
 )
 from rex.attach.backends.gcs.bucket import object_resource
 from rex.attach.backends.gcs.codes import PLACE
@@ -27,7 +24,8 @@ from rex.attach.backends.gcs.control import GRANULE, GCSFailure
 from rex.attach.backends.objects import native
 from rex.attach.backends.objects.objects import PART_SIZE
 from rex.attach.backends.objects.parts import ByteQueue, InOrder
-from rex.attach.backends.objects.tails import Tail, longest_tail
+from rex.attach.backends.objects.records import RECORD, Records
+from rex.attach.backends.objects.tails import Tail, longest_tail, read_tail, replace_tail
 from rex.attach.content.content import CHUNK_SIZE
 from rex.core import Error, Kind
 
@@ -38,10 +36,10 @@ if TYPE_CHECKING:
     from rex.attach.backends.gcs.bucket import GCSBucket
     from rex.attach.content.content import Content
 
-__all__ = ["RECORD", "SESSION", "GCSResumable"]
+__all__ = ["SESSION", "GCSResumable"]
 
-RECORD, SESSION = "record", "session"
-"""The names of the record and of the session; the upload exists while its record does."""
+SESSION = "session"
+"""The name of the session in the folder of an upload."""
 
 
 class _State(NamedTuple):
@@ -73,6 +71,7 @@ class GCSResumable(Resumable):
     def __init__(self, bucket: GCSBucket) -> None:
         self._bucket = bucket
         self._control = bucket.control
+        self._records = Records(bucket, bucket.control.objects, PLACE, _State)
         self._holds = Holds()
         self._last: dict[str, tuple[_State, bytes]] = {}
         """The complete uploads before `publish`, each with its bytes after those of the session."""
@@ -88,7 +87,7 @@ class GCSResumable(Resumable):
         return PartialUpload(state.record, state.size)
 
     def save(self, key: str, record: bytes) -> None:
-        self._save(self._record(key)._replace(record=record))
+        self._save(self._records.load(key)._replace(record=record))
 
     def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         state = self._load_unchanged(key, offset)
@@ -136,7 +135,7 @@ class GCSResumable(Resumable):
 
     def remove(self, key: str) -> bool:
         try:
-            session = self._session(self._record(key))
+            session = self._session(self._records.load(key))
         except FileNotFoundError:
             return False
         if session:
@@ -145,10 +144,7 @@ class GCSResumable(Resumable):
         return True
 
     def keys(self) -> Iterator[str]:
-        for found in self._control.objects(self._bucket.path(f"{PLACE}/")):
-            if found.name.endswith(f"/{RECORD}"):
-                with suppress(FileNotFoundError, Error):
-                    yield self._read_state(found.name).key
+        return (state.key for state in self._records)
 
     def hold(self, key: str) -> AbstractContextManager[None]:
         return self._holds.hold(key)
@@ -156,7 +152,7 @@ class GCSResumable(Resumable):
     def is_over(self, path: str) -> bool:
         """Return whether the upload of the record at `path` was completed, or cannot continue."""
         try:
-            self._state(self._read_state(path).key)
+            self._state(self._records.read(path).key)
         except (FileNotFoundError, FileExistsError):
             return True
         except Error as error:
@@ -189,7 +185,7 @@ class GCSResumable(Resumable):
             upload=state.tag,
         )
         session = self._control.begin(self._target(state), resource)
-        path = self._path(state.key, SESSION)
+        path = self._records.path(state.key, SESSION)
         try:
             native.obstore.put(
                 self._bucket.client, path, session.encode(), mode="create", use_multipart=False
@@ -207,10 +203,8 @@ class GCSResumable(Resumable):
             data = data[size:]
         # Errors: `CONFLICT` if another server continued the upload.
         before = self._load_unchanged(state.key, state.size)
-        tail = Tail(state.kept, len(data))
-        self._bucket.write(self._path(state.key, tail.name), data)
-        if before.tail.size and before.tail != tail:
-            self._bucket.delete(self._path(state.key, before.tail.name))
+        folder = self._records.path(state.key, "")
+        replace_tail(self._bucket, folder, before.tail, state.kept, data)
 
     def _complete(self, state: _State, rest: bytes) -> bool:
         """Complete the session with the remaining bytes; return whether this call did."""
@@ -233,27 +227,14 @@ class GCSResumable(Resumable):
             raise continued_elsewhere(key)
         return state
 
-    def _read_state(self, path: str) -> _State:
-        head, _, record = self._bucket.read(path).partition(b"\n")
-        try:
-            return _State(**json.loads(head), record=record)
-        except (ValueError, TypeError):
-            raise unreadable(path) from None
-
-    def _record(self, key: str) -> _State:
-        state = self._read_state(self._path(key, RECORD))
-        if state.key != key:
-            raise FileNotFoundError
-        return state
-
     def _session(self, state: _State) -> str:
         try:
-            return self._bucket.read(self._path(state.key, SESSION)).decode("ascii")
+            return self._bucket.read(self._records.path(state.key, SESSION)).decode("ascii")
         except FileNotFoundError:
             return ""
 
     def _state(self, key: str) -> _State:
-        state, names = self._record(key), {*self._names(key)}
+        state, names = self._records.load(key), {*self._names(key)}
         if SESSION in names:
             state = self._with_session(state)
             if state.is_whole:
@@ -285,40 +266,30 @@ class GCSResumable(Resumable):
 
     def _tail(self, state: _State) -> bytes:
         """Return the bytes after those of the session."""
-        if state.tail.end <= state.kept:
-            return b""
-        try:
-            data = self._bucket.read(self._path(state.key, state.tail.name))
-        except FileNotFoundError:
-            raise continued_elsewhere(state.key) from None
-        return data[state.kept - state.tail.start :]
+        return read_tail(self._bucket, self._records.path(state.key, ""), state)
 
     def _save(self, state: _State) -> None:
-        known = {
-            "key": state.key,
-            "content_type": state.content_type,
-            "partial": state.partial,
-            "upload_metadata": state.upload_metadata,
-            "tag": state.tag,
-        }
-        record = json.dumps(known).encode() + b"\n" + state.record
-        self._bucket.write(self._path(state.key, RECORD), record)
+        self._records.save(
+            state.record,
+            key=state.key,
+            content_type=state.content_type,
+            partial=state.partial,
+            upload_metadata=state.upload_metadata,
+            tag=state.tag,
+        )
 
     def _names(self, key: str) -> Iterator[str]:
         """Yield the names of the objects in the folder of an upload."""
-        folder = self._path(key, "")
+        folder = self._records.path(key, "")
         return (found.name.removeprefix(folder) for found in self._control.objects(folder))
 
     def _remove(self, key: str) -> None:
         # The record first: without it, the upload does not exist, and sweep finds the rest.
         for name in sorted(self._names(key), key=lambda name: name != RECORD):
-            self._bucket.delete(self._path(key, name))
+            self._bucket.delete(self._records.path(key, name))
 
     def _target(self, state: _State) -> str:
         """Return the path of the object that the session will become."""
         if state.partial:
-            return self._path(state.key, "data")
+            return self._records.path(state.key, "data")
         return self._bucket.path(state.key)
-
-    def _path(self, key: str, name: str) -> str:
-        return self._bucket.path(f"{PLACE}/{key.rpartition('/')[0]}/{name}")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rex.attach.backend.garbage import Garbage, GarbageKind
+from rex.attach.backends.objects.records import RECORD
 
 if TYPE_CHECKING:
     import datetime
@@ -24,18 +25,16 @@ def find_remains(
     before: datetime.datetime,
     lifetime: datetime.timedelta,
     *,
-    record: str,
     is_over: Callable[[str], bool],
 ) -> Iterator[Garbage]:
     """Yield objects of uploads without a record, or whose upload ended long ago.
 
-    `found` are the objects of the folder in the order of their names. A record is the object with
-    the name `record` in the folder of an upload; it is garbage from `lifetime` after its last
-    change, if `is_over` says so of its path.
+    `found` are the objects of the folder in the order of their names. A record is garbage
+    from `lifetime` after its last change, if `is_over` says so of its path.
     """
     for folder, group in itertools.groupby(found, lambda each: each.name.rpartition("/")[0]):
         there = {each.name: each for each in group}
-        kept = there.pop(f"{folder}/{record}", None)
+        kept = there.pop(f"{folder}/{RECORD}", None)
         if kept is not None:
             if kept.modified + lifetime >= before or not is_over(kept.name):
                 continue

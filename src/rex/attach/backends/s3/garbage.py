@@ -10,7 +10,7 @@ from rex.attach.backend.garbage import Garbage, GarbageKind
 from rex.attach.backends.objects.garbage import find_remains
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.control import S3Failure
-from rex.attach.backends.s3.resumable import RECORD, S3Resumable
+from rex.attach.backends.s3.resumable import S3Resumable
 from rex.attach.handle import handle_of
 from rex.core import Kind
 
@@ -45,9 +45,7 @@ def find_garbage(
             clear = partial(_abort, control, path, upload_id)
             yield Garbage(GarbageKind.PARTS, name, began + lifetime, size, clear)
     remains = control.objects(bucket.path(f"{PLACE}/"))
-    yield from find_remains(
-        bucket, remains, before, lifetime, record=RECORD, is_over=uploads.is_over
-    )
+    yield from find_remains(bucket, remains, before, lifetime, is_over=uploads.is_over)
 
 
 def lifecycle(prefix: str, days: int, noncurrent: int | None) -> list[dict[str, Any]]:

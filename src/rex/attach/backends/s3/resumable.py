@@ -8,7 +8,6 @@ concurrently.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,11 +17,11 @@ from rex.attach.backend.resumable import (
     PartialUpload,
     Resumable,
     continued_elsewhere,
-    unreadable,
 )
 from rex.attach.backends.objects.objects import PART_SIZE, encode_upload_metadata, object_headers
 from rex.attach.backends.objects.parts import ByteQueue, InOrder
-from rex.attach.backends.objects.tails import Tail, longest_tail
+from rex.attach.backends.objects.records import RECORD, Records
+from rex.attach.backends.objects.tails import Tail, longest_tail, read_tail, replace_tail
 from rex.attach.backends.s3.codes import PLACE
 from rex.attach.backends.s3.completion import complete
 from rex.attach.backends.s3.control import S3Failure
@@ -35,10 +34,7 @@ if TYPE_CHECKING:
 
     from rex.attach.backends.s3.bucket import Bucket
 
-__all__ = ["RECORD", "S3Resumable"]
-
-RECORD = "record"
-"""The name of the record in the folder of an upload; the upload exists while its record does."""
+__all__ = ["S3Resumable"]
 
 WHOLE = 0
 """The part number of a partial upload that has been completed to an object."""
@@ -82,6 +78,7 @@ class S3Resumable(Resumable):
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._control = bucket.control
+        self._records = Records(bucket, bucket.control.objects, PLACE, _State)
         self._holds = Holds()
         self._last: dict[str, tuple[_State, bytes]] = {}
         """The complete uploads before `publish`, each with its bytes after the last part."""
@@ -126,7 +123,7 @@ class S3Resumable(Resumable):
             return
         if not state.is_whole:
             self._complete(state, self._tail(state))
-        yield from self._bucket.stream(self._bucket.path(_target(state)), CHUNK_SIZE)
+        yield from self._bucket.stream(self._target(state), CHUNK_SIZE)
 
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
@@ -145,12 +142,12 @@ class S3Resumable(Resumable):
 
     def remove(self, key: str) -> bool:
         try:
-            state = self._record(key)
+            state = self._records.load(key)
         except FileNotFoundError:
             return False
         if state.upload_id is not None:
             try:
-                self._control.abort(self._bucket.path(_target(state)), state.upload_id)
+                self._control.abort(self._target(state), state.upload_id)
             except S3Failure as failure:
                 if failure.kind is not Kind.NOT_FOUND:  # completed, or aborted by another client
                     raise
@@ -158,16 +155,16 @@ class S3Resumable(Resumable):
         return True
 
     def keys(self) -> Iterator[str]:
-        return (state.key for state in self._states())
+        return (state.key for state in self._records)
 
     def targets(self) -> Iterator[str]:
         """Yield the paths of the objects that the multipart uploads will become."""
-        return (self._bucket.path(_target(state)) for state in self._states())
+        return (self._target(state) for state in self._records)
 
     def is_over(self, path: str) -> bool:
         """Return whether the upload of the record at `path` was completed or aborted."""
         try:
-            self._state(self._read_state(path).key)
+            self._state(self._records.read(path).key)
         except FileNotFoundError:
             return True
         except Error as error:
@@ -189,7 +186,7 @@ class S3Resumable(Resumable):
         number = len(state.parts) + 1
         if number > MAX_PARTS:
             raise Error(f"Attachment is too large for {MAX_PARTS} parts", kind=Kind.TOO_LARGE)
-        target = self._bucket.path(_target(state))
+        target = self._target(state)
         if state.upload_id is None:
             state = self._load_unchanged(state.key, state.size)
         if state.upload_id is None:
@@ -211,10 +208,8 @@ class S3Resumable(Resumable):
     def _keep(self, state: _State, data: bytes) -> None:
         """Store what follows the parts. Errors: `CONFLICT` if another server continued."""
         before = self._load_unchanged(state.key, state.size)
-        tail = Tail(state.kept, len(data))
-        self._bucket.write(self._path(state.key, tail.name), data)
-        if before.tail.size and before.tail != tail:
-            self._bucket.delete(self._path(state.key, before.tail.name))
+        folder = self._records.path(state.key, "")
+        replace_tail(self._bucket, folder, before.tail, state.kept, data)
 
     def _complete(self, state: _State, rest: bytes) -> bool:
         """Complete the multipart upload, with the remaining bytes as its last part.
@@ -224,7 +219,7 @@ class S3Resumable(Resumable):
         if rest:
             state = self._send(state, rest)
         assert state.upload_id is not None  # noqa: S101 - there are parts
-        target = self._bucket.path(_target(state))
+        target = self._target(state)
         return complete(self._control, target, state.upload_id, state.parts)
 
     # State on the server.
@@ -236,28 +231,8 @@ class S3Resumable(Resumable):
             raise continued_elsewhere(key)
         return state
 
-    def _states(self) -> Iterator[_State]:
-        """Yield all uploads from their records alone, without uploads whose record is damaged."""
-        for found in self._control.objects(self._bucket.path(f"{PLACE}/")):
-            if found.name.endswith(f"/{RECORD}"):
-                with suppress(FileNotFoundError, Error):
-                    yield self._read_state(found.name)
-
-    def _read_state(self, path: str) -> _State:
-        head, _, record = self._bucket.read(path).partition(b"\n")
-        try:
-            return _State(**json.loads(head), record=record)
-        except (ValueError, TypeError):
-            raise unreadable(path) from None
-
-    def _record(self, key: str) -> _State:
-        state = self._read_state(self._path(key, RECORD))
-        if state.key != key:
-            raise FileNotFoundError
-        return state
-
     def _state(self, key: str) -> _State:
-        state = self._record(key)
+        state = self._records.load(key)
         if state.upload_id is not None:
             state = state._replace(parts=self._parts(state))
         if state.is_whole:
@@ -267,7 +242,7 @@ class S3Resumable(Resumable):
 
     def _parts(self, state: _State) -> list[Part]:
         assert state.upload_id is not None  # noqa: S101 - the caller checks
-        target = self._bucket.path(_target(state))
+        target = self._target(state)
         try:
             return list(self._control.list_parts(target, state.upload_id))
         except S3Failure as failure:
@@ -286,15 +261,14 @@ class S3Resumable(Resumable):
         raise FileNotFoundError
 
     def _save(self, state: _State) -> None:
-        known = {
-            "key": state.key,
-            "content_type": state.content_type,
-            "partial": state.partial,
-            "upload_id": state.upload_id,
-            "upload_metadata": state.upload_metadata,
-        }
-        record = json.dumps(known).encode() + b"\n" + state.record
-        self._bucket.write(self._path(state.key, RECORD), record)
+        self._records.save(
+            state.record,
+            key=state.key,
+            content_type=state.content_type,
+            partial=state.partial,
+            upload_id=state.upload_id,
+            upload_metadata=state.upload_metadata,
+        )
 
     def _load_state(self, key: str) -> tuple[_State, bytes]:
         state = self._state(key)
@@ -302,13 +276,7 @@ class S3Resumable(Resumable):
 
     def _tail(self, state: _State) -> bytes:
         """Return the bytes after those of the parts."""
-        if state.tail.end <= state.kept:
-            return b""
-        try:
-            data = self._bucket.read(self._path(state.key, state.tail.name))
-        except FileNotFoundError:
-            raise continued_elsewhere(state.key) from None
-        return data[state.kept - state.tail.start :]
+        return read_tail(self._bucket, self._records.path(state.key, ""), state)
 
     def _size(self, path: str) -> int | None:
         found = self._control.head(path)
@@ -316,25 +284,18 @@ class S3Resumable(Resumable):
 
     def _paths(self, key: str) -> Iterator[str]:
         """Yield the paths of the objects in the folder of an upload."""
-        return (found.name for found in self._control.objects(self._path(key, "")))
-
-    def _path(self, key: str, name: str) -> str:
-        """Return the path of an object in the folder of an upload."""
-        return self._bucket.path(f"{_place(key)}/{name}")
+        return (found.name for found in self._control.objects(self._records.path(key, "")))
 
     def _remove(self, key: str) -> None:
         # The record first: without it, the upload does not exist, and sweep finds the rest.
         for path in sorted(self._paths(key), key=lambda path: not path.endswith(f"/{RECORD}")):
             self._bucket.delete(path)
 
-
-def _place(key: str) -> str:
-    return f"{PLACE}/{key.rpartition('/')[0]}"
-
-
-def _target(state: _State) -> str:
-    """Return the key of the object that the multipart upload will become."""
-    return f"{_place(state.key)}/data" if state.partial else state.key
+    def _target(self, state: _State) -> str:
+        """Return the path of the object that the multipart upload will become."""
+        if state.partial:
+            return self._records.path(state.key, "data")
+        return self._bucket.path(state.key)
 
 
 def _part_size(number: int) -> int:
