@@ -20,7 +20,7 @@ class Syncing:
     """Syncs a file before it gets its name, and then its names, each with fsync(2)."""
 
     def sync_tree(self, root: int) -> None:
-        """Wait until the disk has all that is below the root, whoever made it."""
+        """Wait until the disk has all that is below the root, also of other processes."""
         del root
         os.sync()
 
@@ -95,7 +95,7 @@ class _GroupSyncing(Syncing):
         group.wait()
 
     def _close(self, group: _Group) -> None:
-        """Let those that come from now on form the next group: what they wrote may be too late."""
+        """Close the group to those that come from now on: what they write may be too late for it."""
         with self._lock:
             if self._next is group:
                 self._next = None
