@@ -7,7 +7,9 @@ import datetime
 import hashlib
 import io
 import itertools
+import os
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +25,6 @@ from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 DATA = bytes(range(256)) * 40
 BROKEN = Error("The line is cut", kind=Kind.UNAVAILABLE)
@@ -149,6 +150,22 @@ def test_an_attachment_that_changed_is_corrupt(changed: dict[str, object]) -> No
         storage.metadata = METADATA._replace(**changed)  # type: ignore[arg-type]  # of a test
         with pytest.raises(Error, match="changed while being read") as caught:
             stream.read()
+    assert caught.value.kind is Kind.CORRUPT
+
+
+def test_a_file_that_changed_does_not_stay_open_with_the_error(tmp_path: Path) -> None:
+    """The traceback, which a server may keep, refers to what was opened again."""
+    storage = LocalStorage(tmp_path / "attachments")
+    storage.init()
+    handle = storage.add("a.bin", bytes(MIB))
+    file = tmp_path / "attachments" / handle[1:]
+    with storage.open(handle) as stream:
+        stream.read(10)
+        os.truncate(file, MIB // 2)
+        with pytest.raises(Error, match="changed while being read") as caught:
+            stream.read()
+        opened = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+        assert str(file.resolve()) not in opened
     assert caught.value.kind is Kind.CORRUPT
 
 

@@ -280,7 +280,12 @@ class Stream(io.RawIOBase):
     def _reopen(self, wanted: int) -> Iterator[bytes]:
         self._requested = end = self._request_end(wanted)
         body = self._fetch(self._position, end if end < self.info.size else None)
-        check_unchanged(body.metadata, self.info)
+        try:
+            check_unchanged(body.metadata, self.info)
+        except Error:
+            self._chunks = body.chunks
+            self._drop()
+            raise
         self._fetched = self._position
         self._requested = self._end_of(body)
         return body.chunks
