@@ -153,20 +153,23 @@ def test_an_attachment_that_changed_is_corrupt(changed: dict[str, object]) -> No
     assert caught.value.kind is Kind.CORRUPT
 
 
-def test_a_file_that_changed_does_not_stay_open_with_the_error(tmp_path: Path) -> None:
-    """The traceback, which a server may keep, refers to what was opened again."""
+@pytest.mark.parametrize("size", [MIB // 2, 0])
+def test_a_changed_file_does_not_stay_open_with_the_error(tmp_path: Path, size: int) -> None:
+    """The traceback, which a server may keep, refers to what was opened."""
     storage = LocalStorage(tmp_path / "attachments")
     storage.init()
     handle = storage.add("a.bin", bytes(MIB))
     file = tmp_path / "attachments" / handle[1:]
     with storage.open(handle) as stream:
         stream.read(10)
-        os.truncate(file, MIB // 2)
+        os.truncate(file, size)
         with pytest.raises(Error, match="changed while being read") as caught:
             stream.read()
-        opened = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
-        assert str(file.resolve()) not in opened
-    assert caught.value.kind is Kind.CORRUPT
+    with pytest.raises(Error) as damaged:
+        storage.open(handle).read()
+    opened = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    assert str(file.resolve()) not in opened
+    assert Kind.CORRUPT is caught.value.kind is damaged.value.kind
 
 
 def test_an_attachment_that_is_too_short_is_corrupt() -> None:

@@ -113,7 +113,11 @@ class Stream(io.RawIOBase):
         self._kept: bytes | None = None if is_little else b""
         self._comparison = Comparison(info)
         if start == info.size == 0:  # verify that the attachment should be empty
-            self._comparison.update(0, b"")
+            try:
+                self._comparison.update(0, b"")
+            except Error:
+                self._drop()
+                raise
 
     def readable(self) -> bool:
         """Return True."""
