@@ -31,7 +31,9 @@ from attach.azure_storage import azure_storage
 from attach.s3_storage import s3_storage
 from rex.attach import Storage, open_storage
 from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.explain import explain
 from rex.attach.links.cloudfront import CloudFront, make_policy
+from rex.attach.links.signed_link import SignedLink
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -211,6 +213,18 @@ def test_the_settings_describe_the_distribution(tmp_path: Path) -> None:
         assert f"CloudFront('{URL}', '{KEY_ID}')" == repr(opened.cdn)
         signing = FallbackStorage(opened, open_storage("memory:")).new
         assert signing.download_link(HANDLE).url.startswith(URL)
+
+
+def test_an_expired_link_is_explained_and_a_valid_one_is_not(cdn: CloudFront) -> None:
+    """It has neither a signature of S3 nor its parameters; ours is not shown."""
+    on_cdn = storage(cdn)
+    link = on_cdn.download_link(HANDLE, expires=60).url
+    for seconds, expected in ((59, []), (60, ["link-expired"])):
+        found = explain(link, storage=on_cdn, now=at(seconds))
+        assert expected == [reason.code for reason in found.reasons]
+    signature = parse_qs(link)["Signature"][0]
+    assert signature in SignedLink(link).secrets
+    assert signature not in str(explain(f"{link}\\&", storage=on_cdn, now=at(60)))
 
 
 @pytest.mark.parametrize(
