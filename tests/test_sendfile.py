@@ -45,9 +45,14 @@ NAMES = (
     "a..b",
     "...",
     "q'\"\\.js",
+    f"{'あ' * 83}.png",
+    f"{'%' * 250}.txt",
 )
+PAGE = "https://page.example"
+"""The origin of a page that may use the service."""
 COMPARED = (
     "accept-ranges",
+    "access-control-allow-credentials",
     "access-control-allow-origin",
     "access-control-expose-headers",
     "cache-control",
@@ -71,13 +76,13 @@ def delivering(
     name: str, directory: Path, request: pytest.FixtureRequest, changes: Mapping[str, str]
 ) -> Iterator[Deployment]:
     """Run a proxy before the service on a directory, or on S3."""
-    settings: dict[str, object] = {}
+    settings: dict[str, object] = {"attach_origins": PAGE}
     if name == "nginx fetch":
         server = request.getfixturevalue("seaweedfs")
         host = server.endpoint.removeprefix("http://")
         escaped = {r"s3\.internal:8333": re.escape(host), "s3.internal:8333": host}
         changes = {**changes, **escaped}
-        settings = {**server.settings(), "attach_dir": "", "attach_s3_prefix": directory.name}
+        settings |= {**server.settings(), "attach_dir": "", "attach_s3_prefix": directory.name}
     with deployed(name, directory, changes, attach_sendfile="/_attach", **settings) as deployment:
         yield deployment
 
@@ -122,6 +127,7 @@ def requests(etag: str, modified: str) -> list[dict[str, Any]]:
     early, late = "Thu, 01 Jan 2015 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
     chosen: list[dict[str, str]] = [
         {},
+        *({"Origin": origin} for origin in (PAGE, "https://other.example")),
         *({"If-None-Match": tag} for tag in (etag, '"other"', f"W/{etag}")),
         *({"If-Match": tag} for tag in (etag, '"other"', "*")),
         *({"If-Modified-Since": date} for date in (early, modified, late)),
@@ -130,6 +136,9 @@ def requests(etag: str, modified: str) -> list[dict[str, Any]]:
     ]
     ranges = ("0-0", "5-", "-7", "9-99999999", f"{SIZE * 2}-", "0-4,8-9", "0-9,5-", "9-5", "5-,")
     chosen += [{"Range": f"bytes={given}"} for given in ranges]
+    # Programs differ in what they make of capitals, blanks and large numbers.
+    odd = ("BYTES=0-4", "bytes= 0-4", "bytes=\t0-4", f"bytes=5-{10**20}", f"bytes=-{10**20}")
+    chosen += [{"Range": given} for given in odd]
     chosen += [{"Range": "bytes=5-9", "If-None-Match": tag} for tag in (etag, '"other"')]
     chosen += [
         {"Range": f"bytes={given}", "If-Range": value}
@@ -157,7 +166,8 @@ def seen(response: httpx.Response) -> tuple[int, dict[str, str], bytes]:
 
 async def alone(storage: Storage, path: str, asked: list[dict[str, Any]]) -> list[Any]:
     """Return what a service sends that sends everything itself."""
-    transport = httpx.ASGITransport(attachments(storage, Access(lambda *_: True)))
+    access = Access(lambda *_: True, origins=[PAGE])
+    transport = httpx.ASGITransport(attachments(storage, access))
     async with httpx.AsyncClient(transport=transport, base_url="http://alone") as client:
         return [seen(await client.request(url=path, **request)) for request in asked]
 

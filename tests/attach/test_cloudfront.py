@@ -31,7 +31,9 @@ from attach.azure_storage import azure_storage
 from attach.s3_storage import s3_storage
 from rex.attach import Storage, open_storage
 from rex.attach.backends.fallback import FallbackStorage
+from rex.attach.explain import explain
 from rex.attach.links.cloudfront import CloudFront, make_policy
+from rex.attach.links.signed_link import SignedLink
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -213,10 +215,61 @@ def test_the_settings_describe_the_distribution(tmp_path: Path) -> None:
         assert signing.download_link(HANDLE).url.startswith(URL)
 
 
+def test_an_expired_link_is_explained_and_a_valid_one_is_not(cdn: CloudFront) -> None:
+    """It has neither a signature of S3 nor its parameters; ours is not shown."""
+    on_cdn = storage(cdn)
+    link = on_cdn.download_link(HANDLE, expires=60).url
+    for seconds, expected in ((59, []), (60, ["link-expired"])):
+        found = explain(link, storage=on_cdn, now=at(seconds))
+        assert expected == [reason.code for reason in found.reasons]
+    signature = parse_qs(link)["Signature"][0]
+    assert signature in SignedLink(link).secrets
+    assert signature not in str(explain(f"{link}\\&", storage=on_cdn, now=at(60)))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("HTTPS://D111111abcdef8.CloudFront.net:443/", URL),
+        ("http://Files.example:80/a%20b", "http://files.example/a%20b"),
+        ("https://files.example:444", "https://files.example:444"),
+    ],
+)
+def test_links_have_the_address_that_browsers_send(
+    given: str, expected: str, tmp_path: Path
+) -> None:
+    """The signature is for it: CloudFront would refuse what browsers make of another."""
+    keys = {"access_key": "key", "secret_key": "secret"}
+    options = {"cdn_url": given, "cdn_key_id": KEY_ID, "cdn_key": write(tmp_path / "key.pem")}
+    with open_storage("s3://bucket", **options, **keys) as opened:
+        assert opened.download_link(HANDLE).url.startswith(f"{expected}/2026/")
+
+
+def test_cookies_that_no_request_matches_are_refused(cdn: CloudFront) -> None:
+    """A first slash is that of the address, not another one."""
+    wrong: list[dict[str, Any]] = [
+        *({"pattern": pattern} for pattern in ("ü/*", "a b/*", "a%/*", '"', "a#b", "a\n")),
+        *({"client": client} for client in ("", "2001:db8::1", "192.0.2.0/33", "localhost")),
+    ]
+    for arguments in wrong:
+        with pytest.raises(Error) as caught:
+            cdn.cookies(**arguments)
+        assert Kind.ILL_FORMED is caught.value.kind, arguments
+    assert cdn.cookies("2026/*") == cdn.cookies("/2026/*")
+
+
 BAD: dict[str, tuple[Callable[[Path], dict[str, str]], str]] = {
     "no key": (lambda _: {"cdn_url": URL, "cdn_key_id": KEY_ID}, "attach_cdn_key"),
     "no id": (lambda at: {"cdn_url": URL, "cdn_key": write(at)}, "attach_cdn_key_id"),
     "no address": (lambda at: {"cdn_key_id": KEY_ID, "cdn_key": write(at)}, "attach_cdn_url"),
+    "a host that browsers encode": (
+        lambda at: {"cdn_url": "https://büro.example", "cdn_key_id": KEY_ID, "cdn_key": write(at)},
+        "attach_cdn_url",
+    ),
+    "a path that browsers shorten": (
+        lambda at: {"cdn_url": f"{URL}/a/..", "cdn_key_id": KEY_ID, "cdn_key": write(at)},
+        "attach_cdn_url",
+    ),
     "id": (lambda at: {"cdn_key_id": "a&b", "cdn_key": write(at)}, "attach_cdn_key_id"),
     "a missing file": (
         lambda at: {"cdn_url": URL, "cdn_key_id": KEY_ID, "cdn_key": str(at)},

@@ -7,7 +7,9 @@ import datetime
 import hashlib
 import io
 import itertools
+import os
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +25,6 @@ from rex.core import Error, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 DATA = bytes(range(256)) * 40
 BROKEN = Error("The line is cut", kind=Kind.UNAVAILABLE)
@@ -150,6 +151,25 @@ def test_an_attachment_that_changed_is_corrupt(changed: dict[str, object]) -> No
         with pytest.raises(Error, match="changed while being read") as caught:
             stream.read()
     assert caught.value.kind is Kind.CORRUPT
+
+
+@pytest.mark.parametrize("size", [MIB // 2, 0])
+def test_a_changed_file_does_not_stay_open_with_the_error(tmp_path: Path, size: int) -> None:
+    """The traceback, which a server may keep, refers to what was opened."""
+    storage = LocalStorage(tmp_path / "attachments")
+    storage.init()
+    handle = storage.add("a.bin", bytes(MIB))
+    file = tmp_path / "attachments" / handle[1:]
+    with storage.open(handle) as stream:
+        stream.read(10)
+        os.truncate(file, size)
+        with pytest.raises(Error, match="changed while being read") as caught:
+            stream.read()
+    with pytest.raises(Error) as damaged:
+        storage.open(handle).read()
+    opened = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    assert str(file.resolve()) not in opened
+    assert Kind.CORRUPT is caught.value.kind is damaged.value.kind
 
 
 def test_an_attachment_that_is_too_short_is_corrupt() -> None:

@@ -68,11 +68,29 @@ def _read_location(given: object) -> str:
     return location
 
 
+def _read_cdn_url(given: object) -> str:
+    """Return an address as browsers send it: the signature is for that."""
+    scheme, separator, rest = typed.url_or_path.read(given).partition("://")
+    host, slash, path = rest.partition("/")
+    if not separator or not host.isascii():
+        raise ValueError
+    scheme, host = scheme.lower(), host.lower()
+    host = host.removesuffix(":443" if scheme == "https" else ":80")
+    return f"{scheme}://{host}{slash}{path}"
+
+
 rule_type: Type[str | Function] = Type(f"{', '.join(NAMES)}, {typed.function.expected}", _read_rule)
 """The type of attach_access; it rejects a misspelt name before a function is imported."""
 
 internal_location: Type[str] = Type(f"{typed.path_prefix.expected}; or x-sendfile", _read_location)
 """The type of attach_sendfile."""
+
+cdn_url: Type[str] = Type(
+    "an http:// or https:// address in ASCII, percent-encoded, without user, '..', query or "
+    "fragment",
+    _read_cdn_url,
+)
+"""The type of attach_cdn_url."""
 
 key_id: Type[str] = Type("letters and digits, such as K2JCJMDEHXQW5F", _read_key_id)
 """The type of attach_cdn_key_id."""
@@ -123,7 +141,7 @@ SENDFILE = Setting(
 
 CDN_URL = Setting(
     "attach_cdn_url",
-    typed.url,
+    cdn_url,
     help="the address of a CloudFront distribution before the bucket, to which download links "
     "lead; default: they lead to the server",
 )

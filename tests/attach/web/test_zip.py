@@ -59,9 +59,15 @@ def test_get_form_and_json_give_the_same_archive(memory: Storage) -> None:
 
 
 def test_a_name_is_optional(memory: Storage) -> None:
-    """And not doubled, if it has the extension."""
+    """Nor is the extension doubled, or the name longer than names may be."""
     app, handle = attachments(memory, ANYBODY), memory.add("a.txt", "one")
-    for given, expected in ((None, "attachments.zip"), ("A.ZIP", "A.ZIP"), ("", "attachments.zip")):
+    names = {
+        None: "attachments.zip",
+        "A.ZIP": "A.ZIP",
+        "": "attachments.zip",
+        "a" * 255: f"{'a' * 251}.zip",
+    }
+    for given, expected in names.items():
         response = ask(app, "POST", "/zip", json={"handles": [handle], "name": given})
         assert f'attachment; filename="{expected}"' == response.headers["Content-Disposition"]
 

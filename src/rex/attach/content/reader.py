@@ -113,7 +113,11 @@ class Stream(io.RawIOBase):
         self._kept: bytes | None = None if is_little else b""
         self._comparison = Comparison(info)
         if start == info.size == 0:  # verify that the attachment should be empty
-            self._comparison.update(0, b"")
+            try:
+                self._comparison.update(0, b"")
+            except Error:
+                self._drop()
+                raise
 
     def readable(self) -> bool:
         """Return True."""
@@ -280,7 +284,12 @@ class Stream(io.RawIOBase):
     def _reopen(self, wanted: int) -> Iterator[bytes]:
         self._requested = end = self._request_end(wanted)
         body = self._fetch(self._position, end if end < self.info.size else None)
-        check_unchanged(body.metadata, self.info)
+        try:
+            check_unchanged(body.metadata, self.info)
+        except Error:
+            self._chunks = body.chunks
+            self._drop()
+            raise
         self._fetched = self._position
         self._requested = self._end_of(body)
         return body.chunks

@@ -157,7 +157,7 @@ def _is_text(value: object) -> bool:
 
 def _form(link: SignedLink) -> Iterator[Reason]:
     """Check the form that every link must have."""
-    if link.is_service:
+    if link.is_service or link.is_cloudfront:
         return
     if link.is_sas:
         yield from sas_form_reasons(link)

@@ -67,6 +67,10 @@ SCRIPT_TYPE = re.compile(
 )
 """The types that a browser runs if a page loads them as a script (MIME Sniffing)."""
 
+SIMPLE_RANGE = re.compile(r"bytes=(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})")
+"""A range that every proxy and server understands: others may have no capitals in the unit, no
+blanks, and no numbers above 63 bits."""
+
 HEADERS = frozenset((*CONDITIONS, "if-range", "range"))
 """The headers that select the response."""
 
@@ -219,8 +223,9 @@ class DownloadRequest:
     @property
     def is_simple(self) -> bool:
         """Whether a proxy may send the body: a GET without conditions, of at most one range."""
-        is_plain = self._method == "GET" and not any(name in self._headers for name in CONDITIONS)
-        return is_plain and "," not in (self._range or "")
+        if self._method != "GET" or any(name in self._headers for name in CONDITIONS):
+            return False
+        return self._range is None or SIMPLE_RANGE.fullmatch(self._range) is not None
 
     def may_hand_over(self, response: DownloadResponse) -> bool:
         """Return whether a proxy sends the same as this response to a simple request.

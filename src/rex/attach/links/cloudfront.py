@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
+from rex.attach.handle import show
 from rex.attach.links.link import PresignedLink, link_seconds, round_down
 from rex.core import Error, Kind
 
@@ -22,6 +24,10 @@ __all__ = ["CloudFront", "make_policy"]
 
 _BASE64 = bytes.maketrans(b"+=/", b"-_~")
 """The characters that a query cannot have unencoded, and those that CloudFront has instead."""
+
+
+_PATTERN = re.compile(r"(?:[0-9A-Za-z._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
+"""The characters of a path and a query (RFC 3986), of which two are wildcards here."""
 
 
 class CloudFront:
@@ -89,15 +95,19 @@ class CloudFront:
     ) -> dict[str, str]:
         """Return the cookies with which a browser reads every URL of a pattern.
 
-        `pattern` is below the address of the distribution; ``*`` is any text, ``?`` a character.
-        The cookies count for `expires` seconds (or a timedelta), from the IPv4 address or network
-        `client` if it is given. Set them, secure and HTTP-only, for a domain that the page and the
-        distribution share.
+        `pattern` is below the address of the distribution, with or without a first slash, and
+        percent-encoded as in URLs; ``*`` is any text, ``?`` a character. The cookies count for
+        `expires` seconds (or a timedelta), from the IPv4 address or network `client` if it is
+        given. Set them, secure and HTTP-only, for a domain that the page and the distribution
+        share.
 
-        Errors: `ILL_FORMED` for a duration that is not between 1 second and 7 days.
+        Errors: `ILL_FORMED` for a pattern that no URL matches, for a client that is neither an
+        IPv4 address nor a network, and for a duration that is not between 1 second and 7 days.
         """
         end = int(time.time() + link_seconds(expires))
-        policy = make_policy(f"{self.url}/{pattern}", end, client=client)
+        _check_cookies(pattern, client)
+        resource = f"{self.url}/{pattern.removeprefix('/')}"
+        policy = make_policy(resource, end, client=client)
         return {
             "CloudFront-Policy": _encode(policy.encode()),
             "CloudFront-Signature": self._sign(policy),
@@ -110,6 +120,27 @@ class CloudFront:
 
         # CloudFront requires SHA-1. No client chooses what is signed, so collisions are of no use.
         return _encode(self._key.sign(policy.encode(), PKCS1v15(), SHA1()))  # noqa: S303
+
+
+def _check_cookies(pattern: str, client: str | None) -> None:
+    """Check what CloudFront would accept, and never match. Errors: `ILL_FORMED`."""
+    import ipaddress
+
+    if not _PATTERN.fullmatch(pattern):
+        raise Error(
+            "The pattern of cookies must be percent-encoded, as in URLs",
+            show(pattern),
+            kind=Kind.ILL_FORMED,
+        )
+    try:
+        if client is not None:
+            ipaddress.IPv4Network(client)
+    except ValueError:
+        raise Error(
+            "The client of cookies must be an IPv4 address, or a network such as 192.0.2.0/24",
+            show(client),
+            kind=Kind.ILL_FORMED,
+        ) from None
 
 
 def make_policy(

@@ -1,4 +1,4 @@
-"""Parser of signed links: Signature Version 4 and V4 in a query or form, SAS, service links."""
+"""Parser of signed links: Signature Version 4 and V4, SAS, CloudFront, service links."""
 
 from __future__ import annotations
 
@@ -114,6 +114,11 @@ class SignedLink:
         return is_likely and not self.is_signed
 
     @property
+    def is_cloudfront(self) -> bool:
+        """Whether the link has a signature of CloudFront."""
+        return bool(self["signature"] and self["key-pair-id"])
+
+    @property
     def is_service(self) -> bool:
         """Whether the link is a service link, which has a token."""
         return bool(self["token"]) and not self.is_signed
@@ -156,6 +161,7 @@ class SignedLink:
         """Texts that must never be shown."""
         names = ("x-amz-signature", "x-amz-security-token", "x-amz-credential", "policy", "token")
         signature = [self["sig"]] if self.is_sas else []
+        signature += [self["signature"]] if self.is_cloudfront else []
         return [self.access_key, *(self[name] for name in names), *signature]
 
     @property
@@ -201,6 +207,8 @@ class SignedLink:
         """Time of expiry, from the duration or from the policy of the form."""
         if self.is_sas:
             return _iso_time(self["se"])
+        if self.is_cloudfront:
+            return _epoch_time(self["expires"])
         if self.fields:
             return _time(
                 str(self.policy.get("expiration", ""))[:19] + "Z",
@@ -244,6 +252,11 @@ def _lower(headers: Mapping[str, str] | None) -> dict[str, str] | None:
 def _decode(pair: str) -> tuple[str, str]:
     name, _, value = pair.partition("=")
     return unquote(name), unquote(value)
+
+
+def _epoch_time(text: str) -> datetime | None:
+    """Parse a time in seconds since 1970."""
+    return datetime.fromtimestamp(int(text), UTC) if re.fullmatch("[0-9]{1,11}", text) else None
 
 
 def _iso_time(text: str) -> datetime | None:

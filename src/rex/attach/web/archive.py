@@ -85,9 +85,9 @@ def _check(handles: Any, name: Any) -> Wanted:
     for handle in handles:
         parse_handle(handle)
     name = safe_file_name(name or DEFAULT_NAME)
-    return Wanted(
-        [*dict.fromkeys(handles)], name if name.lower().endswith(".zip") else f"{name}.zip"
-    )
+    if not name.lower().endswith(".zip"):
+        name = safe_file_name(f"{name}.zip")  # which shortens it
+    return Wanted([*dict.fromkeys(handles)], name)
 
 
 def _too_many() -> Error:
