@@ -121,8 +121,8 @@ LINK_WINDOW = Setting(
 FALLBACK = Setting(
     "attach_fallback",
     typed.text,
-    help="the URL of an older storage, such as file:///directory or s3://bucket?endpoint=…, read for "
-    "attachments that have not been moved yet",
+    help="the URL of an older storage, such as file:///directory or s3://bucket?endpoint=…, read "
+    "for attachments that have not been moved yet",
 )
 
 URL = Setting(

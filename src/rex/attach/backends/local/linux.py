@@ -87,7 +87,7 @@ def sync_all(fd: int) -> None:
 def check_written(fd: int) -> None:
     """Check that the disk took all bytes of an open file that were written from memory to it.
 
-    The kernel remembers a failure for each open file until it has returned it to that file's process
+    The kernel keeps a failure for each open file until it has told its process
     (sync_file_range(2)).
     """
     import ctypes

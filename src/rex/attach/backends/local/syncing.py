@@ -95,7 +95,7 @@ class _GroupSyncing(Syncing):
         group.wait()
 
     def _close(self, group: _Group) -> None:
-        """Close the group to those that come from now on: what they write may be too late for it."""
+        """Close the group: what others write from now on may be too late for its sync."""
         with self._lock:
             if self._next is group:
                 self._next = None
