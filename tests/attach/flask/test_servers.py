@@ -144,6 +144,21 @@ def test_a_client_may_wait_for_100_continue(server: Served) -> None:
     assert 1 == len(stored(server))
 
 
+def test_an_announced_upload_is_continued_as_any_other(server: Served) -> None:
+    """104 does not replace 100 (draft-ietf-httpbis-resumable-upload, section 5)."""
+    declared = {"Upload-Complete": "?1", "Upload-Draft-Interop-Version": "9"}
+    sent = {"Content-Length": 5, "Connection": "close", **EXPECTING, **declared}
+    with connected(server) as connection:
+        connection.sendall(head("POST", "/attach/?name=a", sent))
+        first = connection.recv(4096)
+        connection.sendall(b"hello")
+        with connection.makefile("rb") as stream:
+            responses = first + stream.read()
+    assert first.startswith(b"HTTP/1.1 100 ")
+    assert all(responses.count(b"HTTP/1.1 %d " % status) == 1 for status in (104, 201))
+    assert 1 == len(stored(server))
+
+
 def test_a_client_that_leaves_during_an_upload_leaves_nothing(
     server: Served, client: httpx.Client
 ) -> None:

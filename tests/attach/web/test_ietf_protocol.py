@@ -30,6 +30,7 @@ FIRST, LAST = b"hello ", b"world"
 WHOLE = FIRST + LAST
 MAX_SIZE = 1000
 TYPE = "application/partial-upload"
+OTHER_DIGEST = f"sha-256=:{'A' * 43}=:"
 IANA = "https://iana.org/assignments/http-problem-types#"
 
 T = TypeVar("T")
@@ -282,13 +283,21 @@ TABLE = [
     row("4.4.1", "MUST", "Upload-Offset is required", "half",
         ask("PATCH", LAST, Upload_Complete="?0", Content_Type=TYPE), is_(400), at(6)),
     row("6", "MUST", "another media type is 415 with the right one (RFC 5789)", "half",
-        patch(6, "?0", LAST, Content_Type="text/plain"), is_(415, Accept_Patch=TYPE), at(6)),
+        patch(6, "?0", LAST, Content_Type="text/plain"),
+        is_(415, Accept_Patch=TYPE, Upload_Complete="?0"), at(6)),
     # 4.5.2 Cancellation
     row("4.5.2", "SHOULD", "DELETE deactivates the upload", "half",
         ask("DELETE"), is_(204), GONE, (patch(6, "?1", LAST), is_(404))),
-    # 10.2 Content digests
+    # 10.2 Content digests (of number 11; RFC 9530)
     row("10.2", "SHOULD", "content with another digest is not appended", "half",
-        patch(6, "?0", LAST, Content_Digest="sha-256=:" + "A" * 43 + "=:"), is_(400), at(6)),
+        patch(6, "?0", LAST, Content_Digest=OTHER_DIGEST), is_(400, Upload_Complete="?0"), at(6)),
+    *(row("10.1", "SHOULD", f"a file with another digest is not stored, {way}", "none",
+          post("?1", WHOLE, chunked="without a length" in way, Repr_Digest=OTHER_DIGEST, **more),
+          is_(400, Location=missing, Upload_Complete="?0"))
+      for way, more in (("at once", {}), ("without a length", {}),
+                        ("version 6", {"Upload_Draft_Interop_Version": "6"}))),
+    row("10.1", "can", "the digest of a file is not that of its parts", "none",
+        post("?0", FIRST, Repr_Digest=OTHER_DIGEST), is_(201, Location=is_upload), at(6)),
     row("10.2", "can", "content with its digest is appended", "half",
         patch(6, "?1", LAST,
               Content_Digest="sha-256=:SG6kYiTRu0+2gPNPfJrZao8k7Ii+c+qOWmxlJg6cuKc=:"),
@@ -310,7 +319,7 @@ TABLE = [
         patch(6, "?1", LAST, Content_Type="", Upload_Draft_Interop_Version="5"),
         is_(201, Upload_Complete="?1"), DONE),
     row("Versions", "may", "a later version is treated as the newest", "half",
-        patch(6, "?1", LAST, Upload_Draft_Interop_Version="9"), is_(201, Upload_Complete="?1")),
+        patch(6, "?1", LAST, Upload_Draft_Interop_Version="10"), is_(201, Upload_Complete="?1")),
     row("Versions", "may", "version 2 is refused", "none",
         post("?0", FIRST, Upload_Draft_Interop_Version="2"), is_(400, Location=missing)),
 ]

@@ -213,8 +213,8 @@ def test_pages_of_other_sites_may_use_the_protocol(storage: Storage) -> None:
 
 @pytest.mark.parametrize(
     ("version", "protocol", "is_sent"),
-    [("8", "HTTP/1.1", True), ("3", "HTTP/1.1", True), ("9", "HTTP/1.1", False),
-     ("", "HTTP/1.1", False), ("8", "HTTP/1.0", False)],
+    [("9", "HTTP/1.1", True), ("3", "HTTP/1.1", True), ("10", "HTTP/1.1", False),
+     ("", "HTTP/1.1", False), ("9", "HTTP/1.0", False)],
 )  # fmt: skip
 def test_a_server_of_wsgi_announces_the_upload(
     storage: Storage,
@@ -338,3 +338,61 @@ def test_an_upload_that_was_announced_survives_a_broken_connection(storage: Stor
     assert "201 Created" == asked(app, environ("PATCH", path, b"world", **more))[0]
     (handle,) = storage
     assert b"hello world" == storage.open(handle).read()
+
+
+def announced(storage: Storage, content: bytes, **headers: str) -> tuple[str, dict[str, str], str]:
+    """Begin an upload at a server of WSGI; return status, headers and the interim response."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        more = {"HTTP_UPLOAD_DRAFT_INTEROP_VERSION": "9", "gunicorn.socket": ours, **headers}
+        app = WSGIApp(attachments(storage, Access(lambda *_: True)))
+        status, found, _ = asked(app, environ("POST", "/?name=a.txt", content, **more))
+        ours.close()
+        return status, found, theirs.makefile("rb").read().decode()
+
+
+def test_every_response_to_a_creation_names_the_same_upload(storage: Storage) -> None:
+    """The interim one and the last one (4.2.2)."""
+    status, headers, interim = announced(storage, b"hello ", HTTP_UPLOAD_COMPLETE="?0")
+    assert "201 Created" == status
+    assert f"\r\nLocation: {headers['location']}\r\n" in interim
+    assert headers["location"].startswith("/uploads/")
+
+
+def test_an_upload_that_was_announced_is_not_that_of_another_digest(storage: Storage) -> None:
+    """All bytes have arrived, so that resuming would not help: nothing is left."""
+    digest = f"sha-256=:{base64.b64encode(bytes(32)).decode()}:"
+    status, headers, interim = announced(
+        storage, b"hello", HTTP_UPLOAD_COMPLETE="?1", HTTP_REPR_DIGEST=digest
+    )
+    assert ("400 Bad Request", "?0") == (status, headers["upload-complete"])
+    assert interim.startswith("HTTP/1.1 104 ")
+    assert ([], []) == ([*storage], [*storage.uploads.list()])
+
+
+def test_an_offset_is_not_told_while_another_process_appends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would grow (4.6); once that has ended, the offset that is told is accepted."""
+    monkeypatch.setattr("rex.attach.web.transfers.INTERRUPT_SECONDS", 0)
+
+    async def act(one: Rivals, other: Rivals) -> None:
+        path = (await one.ask("POST", "/", headers=BEGIN)).headers["Location"]
+        headers = {**TYPE, "Upload-Offset": "0", "Upload-Complete": "?1"}
+        first = asyncio.create_task(one.ask("PATCH", path, headers=headers, content=one.stalling()))
+        await one.arrived.wait()
+        for method in ("HEAD", "PATCH", "DELETE"):
+            sent = {**headers, "Upload-Offset": "9"} if method == "PATCH" else {}
+            answer = await other.ask(method, path, headers=sent)
+            assert (423, "1") == (answer.status_code, answer.headers["Retry-After"])
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        told = (await other.ask("HEAD", path)).headers["Upload-Offset"]
+        assert "1000" == told
+        answer = await other.ask("PATCH", path, headers={**headers, "Upload-Offset": told})
+        assert 201 == answer.status_code
+
+    with open_storage(tmp_path) as one, open_storage(tmp_path) as other:
+        asyncio.run(act(Rivals(one), Rivals(other)))
+        (handle,) = other
+        assert b"x" * 1000 == other.open(handle).read()

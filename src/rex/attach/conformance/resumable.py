@@ -156,6 +156,29 @@ def what_comes_before_a_failure_is_kept(harness: Harness) -> None:
 
 
 @upload_promise(supported=True)
+def content_that_breaks_off_completes_nothing(harness: Harness) -> None:
+    """The last bytes before a failure are kept, too, but the upload stays unfinished."""
+    with harness.storage() as storage:
+        for size in (1000, LARGE):
+            data, failure = sample(size), ValueError("broken")
+            handle = storage.uploads.create("a.bin", size=2 * size, is_open=True).handle
+            storage.uploads.append(handle, 0, data, complete=False)
+            content = fail_after(failure, size)
+            expect_raises(
+                ValueError,
+                "append",
+                lambda: storage.uploads.append(handle, size, content, complete=True),  # noqa: B023 - called at once
+            )
+            upload = storage.uploads.info(handle)
+            expect("offset", 2 * size, upload.offset)
+            expect("whether it is complete", False, upload.is_complete)
+            expect("listed", [], list(storage))
+            storage.uploads.append(handle, 2 * size, b"", complete=True)
+            expect_content(storage, handle, data + data)
+            storage.remove(handle)
+
+
+@upload_promise(supported=True)
 def what_came_of_a_piece_that_became_shorter_is_kept(harness: Harness) -> None:
     """A file that shrinks while it is appended is `CORRUPT`; its bytes so far are stored."""
     with harness.storage() as storage:

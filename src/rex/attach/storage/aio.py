@@ -414,6 +414,10 @@ class AsyncUploads:
         run = self._aio.run_long if self._aio.storage.hooks.notifies else self._aio.run
         return await run(self._uploads.info, handle, owner=owner)
 
+    async def check_idle(self, handle: str) -> None:
+        """Check that no client appends to an upload."""
+        await self._aio.run(self._uploads.check_idle, handle)
+
     async def append(
         self,
         handle: str,

@@ -208,6 +208,16 @@ class Uploads:
                 raise
             return upload
 
+    def check_idle(self, handle: str) -> None:
+        """Check that no client appends to an upload: meanwhile, its offset grows.
+
+        In a directory, this includes clients of other processes; on a server, it does not.
+
+        Errors: `BUSY`; `ILL_FORMED`.
+        """
+        with self._hold(handle):
+            pass
+
     def append(
         self,
         handle: str,
@@ -246,13 +256,15 @@ class Uploads:
                     kind=Kind.CONFLICT,
                     code="offset-mismatch",
                 )
-            upload = self._announce(upload, size, complete=complete)
+            # Content that breaks off completes nothing, even if all of its bytes have arrived.
+            upload = self._announce(upload, size, complete=False if complete is False else None)
             _limit(stream, upload, self._storage.max_size)
-            if upload.is_complete and not upload.partial:
+            ending = dataclasses.replace(upload, is_open=upload.is_open and not complete)
+            if ending.is_complete and not upload.partial:
                 next(stream, None)
-                return self._complete(upload, None, op, owner)
-            self._backend.append(handle[1:], offset, stream, _remaining(upload))
-            upload = dataclasses.replace(upload, offset=offset + stream.size)
+            else:
+                self._backend.append(handle[1:], offset, stream, _remaining(ending))
+                upload = dataclasses.replace(upload, offset=offset + stream.size)
             if complete:
                 upload = self._announce(upload, upload.offset, complete=True)
             digest = stream.digest if offset == 0 else None

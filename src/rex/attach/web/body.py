@@ -38,7 +38,8 @@ class Body(AsyncIterator[bytes]):
     The body may have at most `max_size` bytes, and at least 1 KiB must arrive in each
     `stall_seconds`. The time that the reader spends on a chunk does not count.
 
-    With `is_part`, the body is part of a file (`check_whole`).
+    With `is_part`, the body is part of a file (`check_whole`); with `is_only`, it is the only part,
+    so that Repr-Digest is that of the body.
 
     Errors: `TOO_LARGE`; `ILL_FORMED` for a Content-Length that is malformed or differs from the
     size of the body, for a Content-Range, and for a digest that does not match; `UNSUPPORTED` for a
@@ -53,9 +54,10 @@ class Body(AsyncIterator[bytes]):
         max_size: int | None,
         stall_seconds: float,
         is_part: bool = False,
+        is_only: bool = False,
     ) -> None:
         check_whole(request.headers, is_part=is_part)
-        self._digests = Digests(read_digests(request.headers, is_part=is_part))
+        self._digests = Digests(read_digests(request.headers, is_part=is_part and not is_only))
         self._receive = request.receive
         self._max_size = max_size
         self._stall_seconds = stall_seconds

@@ -7,7 +7,7 @@ import concurrent.futures
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["Running"]
+__all__ = ["INTERRUPT_SECONDS", "Running"]
 
 INTERRUPT_SECONDS = 10
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from rex.attach.storage.arguments import choose_limit
 from rex.attach.web.body import Body
-from rex.attach.web.running import Running
+from rex.attach.web.running import INTERRUPT_SECONDS, Running
 from rex.core import Error, Kind
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rex.attach.web.section import Service
 
 __all__ = ["Transfers"]
+
+PAUSE_SECONDS = 0.05
+"""How often to try the lock of an upload that another process holds."""
 
 
 class Transfers:
@@ -34,18 +37,28 @@ class Transfers:
         self._running: dict[str, Running] = {}
 
     async def find(self, request: Request, handle: str) -> Upload:
-        """End a running request for an upload; return the state of the upload.
+        """End a running request for an upload; return its state, which others do not change.
 
         Errors: `DENIED` for another user's upload; `BUSY`; those of `Uploads.info`.
         """
         await self._access.check_owner(request, self._storage, handle)
         await self._interrupt(handle)
+        await self._wait_for_others(handle)
         return await self._storage.aio.uploads.info(handle, owner=self._access.owner(request))
 
     def body(
-        self, request: Request, upload: Upload, *, size: int | None, is_part: bool = False
+        self,
+        request: Request,
+        upload: Upload,
+        *,
+        size: int | None,
+        is_part: bool = False,
+        is_only: bool = False,
     ) -> Body:
-        """Return the body of a request that continues an upload, limited to its size."""
+        """Return the body of a request that continues an upload, limited to its size.
+
+        `is_part` and `is_only` are as in `Body`.
+        """
         most = upload.size if upload.size is not None else size
         most = choose_limit(upload.max_size, self._storage.max_size) if most is None else most
         return Body(
@@ -53,6 +66,7 @@ class Transfers:
             max_size=None if most is None else most - upload.offset,
             stall_seconds=self._stall_seconds,
             is_part=is_part,
+            is_only=is_only,
         )
 
     async def append(
@@ -103,6 +117,21 @@ class Transfers:
                 raise Error("Another request is using the upload", handle, kind=Kind.BUSY)
             if self._running.get(handle) is running:
                 del self._running[handle]
+
+    async def _wait_for_others(self, handle: str) -> None:
+        """Wait for other processes that append to an upload, since its offset grows meanwhile.
+
+        Their clients have gone, but they may not have noticed yet. Errors: `BUSY`.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + INTERRUPT_SECONDS
+        while True:
+            try:
+                return await self._storage.aio.uploads.check_idle(handle)
+            except Error as error:
+                if error.kind is not Kind.BUSY or loop.time() >= deadline:
+                    raise
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def terminate(self, request: Request, handle: str) -> None:
         """Remove an upload, or the attachment that it has become.

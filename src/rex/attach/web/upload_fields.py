@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CURRENT_VERSION", "UploadFields", "content_type_of", "inconsistent", "limits_of"]
 
-CURRENT_VERSION = 8
-"""The interop version of the Internet-Drafts 09 and later."""
+CURRENT_VERSION = 9
+"""The interop version of Internet-Draft 12."""
 
 _INCOMPLETE_VERSION = 3
 """That of Internet-Draft 01, of iOS 17, with Upload-Incomplete in place of Upload-Complete."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -90,6 +91,9 @@ class UploadResources(Section):
         except Error as failure:
             response = await self._refuse(request, failure)
         response.headers.setdefault("Cache-Control", "no-store")
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            for name, value in UploadFields.of(request).completeness(complete=False).items():
+                response.headers.setdefault(name, value)
         return response
 
     async def _refuse(self, request: Request, failure: Error) -> Response:
@@ -104,9 +108,8 @@ class UploadResources(Section):
             response.headers["Retry-After"] = str(RETRY_SECONDS)
         if failure.kind is Kind.TOO_LARGE:
             response.headers.update(self.limits())
-        # What the application refuses has arrived: resuming would not help.
-        is_end = failure.kind is Kind.REFUSED
-        response.headers.update(UploadFields.of(request).completeness(complete=is_end))
+        if failure.kind is Kind.REFUSED:  # all has arrived: resuming would not help
+            response.headers.update(UploadFields.of(request).completeness(complete=True))
         return response
 
     async def options(self, _: Request, **__: str) -> Response:
@@ -140,9 +143,13 @@ class UploadResources(Section):
         if upload.is_complete or (not fields.complete and content_length == 0):
             return self._stored(request, fields, upload, headers)
         try:
-            upload = await self._store(request, upload, length, ends=fields.complete or None)
-        except BaseException:
-            if not is_known:  # the client cannot resume an upload whose URL it does not know
+            upload = await self._store(
+                request, upload, length, ends=fields.complete or None, is_only=bool(fields.complete)
+            )
+        except BaseException as error:
+            # The client cannot resume an upload whose URL it does not know, or of other bytes.
+            is_wrong = isinstance(error, Error) and error.code == "digest-mismatch"
+            if not is_known or is_wrong:
                 await self._transfers.forget(upload.handle)
             raise
         return self._stored(request, fields, upload, headers)
@@ -150,7 +157,13 @@ class UploadResources(Section):
     async def _store_whole(self, request: Request, begun: UploadRequest) -> Upload:
         """Store a whole file whose client cannot resume it: without a record, all or nothing."""
         limit = choose_limit(begun.max_size, self._storage.max_size)
-        body = Body(request, max_size=limit, stall_seconds=self._stall_seconds, is_part=True)
+        body = Body(
+            request,
+            max_size=limit,
+            stall_seconds=self._stall_seconds,
+            is_part=True,
+            is_only=True,
+        )
         return await self._storage.aio.uploads.store(begun, body)
 
     async def head(self, request: Request, handle: str) -> Response:
@@ -202,11 +215,17 @@ class UploadResources(Section):
         return upload
 
     async def _store(
-        self, request: Request, upload: Upload, size: int | None, *, ends: bool | None
+        self,
+        request: Request,
+        upload: Upload,
+        size: int | None,
+        *,
+        ends: bool | None,
+        is_only: bool = False,
     ) -> Upload:
         """Append the body of a request; keep what arrived if the request breaks off."""
         owner = self._access.owner(request)
-        body = self._transfers.body(request, upload, size=size, is_part=True)
+        body = self._transfers.body(request, upload, size=size, is_part=True, is_only=is_only)
         digests = read_digests(request.headers, is_part=True).items()
         try:
             # Interrupted content is kept, so a digest is verified before anything is stored.
@@ -242,9 +261,7 @@ class UploadResources(Section):
         if is_empty and ends is not False:
             return self._stored(request, fields, upload, {})
         detail = "The upload is complete, and cannot be appended to."
-        response = _iana_problem("completed-upload", 400, detail, Kind.CONFLICT)
-        response.headers.update(fields.completeness(complete=False))
-        return response
+        return _iana_problem("completed-upload", 400, detail, Kind.CONFLICT)
 
     def _mismatch(self, fields: UploadFields, upload: Upload) -> Response:
         detail = f"Upload-Offset is {fields.offset}, but {upload.offset} bytes are stored."
@@ -253,7 +270,6 @@ class UploadResources(Section):
             "mismatching-upload-offset", 409, detail, Kind.CONFLICT, members=offsets
         )
         response.headers["Upload-Offset"] = str(upload.offset)
-        response.headers.update(fields.completeness(complete=False))
         return response
 
     def _stored(

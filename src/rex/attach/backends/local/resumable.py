@@ -96,14 +96,16 @@ class LocalResumable(Resumable):
     def append(self, key: str, offset: int, content: Content, remaining: int | None) -> None:
         with self._place() as place, self._open_data(key, os.O_WRONLY, place=place) as (fd, _):
             writing = _Writing(place, key, fd, offset)
+            is_published_next = False
             try:
                 for chunk in content:
                     writing.write(chunk)
                     if content.size != remaining:
                         writing.checkpoint()
+                is_published_next = content.size == remaining
             finally:
-                # A complete upload needs no record: `publish` follows.
-                writing.end(is_recorded=content.size != remaining)
+                # A complete upload needs no record: `publish` follows, unless the content raised.
+                writing.end(is_recorded=not is_published_next)
 
     def read(self, key: str) -> Iterator[bytes]:
         size = self.load(key).size
