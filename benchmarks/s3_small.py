@@ -42,7 +42,7 @@ def run(bench: Bench) -> list[Figure]:
     """Measure it."""
     peers = Peers(bench.server)
     content = os.urandom(SIZE)
-    rounds, number = bench.choose((5, 5), (11, 30))
+    rounds, number = bench.choose((5, 3), (11, 30))
     adders = peers.adders(content)
     readers = peers.readers(peers.rex.add("read.bin", content))
     for read in readers.values():
@@ -59,7 +59,7 @@ def run(bench: Bench) -> list[Figure]:
             both,
             {peer: 0.20},
             rounds=rounds,
-            number=bench.choose(100, 200),
+            number=bench.choose(50, 200),
             clock=time.process_time,
         )
     peers.close()
