@@ -78,6 +78,7 @@ ABILITIES = {
     "directory": "a proxy can send the files themselves (X-Accel-Redirect, X-Sendfile)",
     "one_remover": "exactly one of two concurrent removals succeeds",
     "create_once": "exactly one of two concurrent stores succeeds, at any size, on every server",
+    "grouped": "a copy syncs many files at once",
 }
 
 OF_LINKS = {

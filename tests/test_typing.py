@@ -178,6 +178,7 @@ def test_resumable_uploads_are_values(storage: Storage) -> None:
     uploads = assert_type(storage.uploads, Uploads)
     begun = assert_type(uploads.create("a.txt", size=4, content_type="text/plain"), Upload)
     assert_type(uploads.info(begun.handle), Upload)
+    assert_type(uploads.check_idle(begun.handle), None)
     assert [begun.handle] == list(assert_type(uploads.list(), Iterator[str]))
     assert_type(uploads.append(begun.handle, 0, b"te"), Upload)
     done = assert_type(uploads.append(begun.handle, 2, io.BytesIO(b"xt"), size=4), Upload)
@@ -369,6 +370,7 @@ async def coroutines_of_resumable_uploads(uploads: AsyncUploads) -> None:
     begun = assert_type(await uploads.create("a.txt", owner="ada"), Upload)
     assert_type(await uploads.append(begun.handle, 0, pieces()), Upload)
     assert_type(await uploads.info(begun.handle), Upload)
+    await assert_type(uploads.check_idle(begun.handle), Coroutine[Any, Any, None])
     await assert_type(uploads.remove(begun.handle), Coroutine[Any, Any, None])
     assert_type(uploads.join("a.txt", [begun.handle]), Coroutine[Any, Any, str]).close()
 

@@ -922,6 +922,9 @@ def test_an_upload_that_another_process_appends_to_is_locked(
             client.storage.aio.uploads.append(handle, 0, content())
         )
         await has_come.wait()
+        with pytest.raises(Error):  # as soon as the thread that appends has begun
+            while True:
+                await client.storage.aio.uploads.check_idle(handle)
         assert 423 == (await client.asked("HEAD", path)).status_code  # the offset would grow
         headers = {**PIECE, "Upload-Offset": "0"}
         answer = await client.asked("PATCH", path, headers, content=b"def")
