@@ -901,6 +901,12 @@ def test_each_of_those_that_hang_is_ended(storage: Storage) -> None:
     assert client.offset(path) in (0, 3)
 
 
+async def fail_when_busy(storage: Storage, handle: str) -> None:
+    """Wait until somebody appends to an upload, which raises an error."""
+    while True:
+        await storage.aio.uploads.check_idle(handle)
+
+
 def test_an_upload_that_another_process_appends_to_is_locked(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -922,9 +928,8 @@ def test_an_upload_that_another_process_appends_to_is_locked(
             client.storage.aio.uploads.append(handle, 0, content())
         )
         await has_come.wait()
-        with pytest.raises(Error):  # as soon as the thread that appends has begun
-            while True:
-                await client.storage.aio.uploads.check_idle(handle)
+        with pytest.raises(Error):
+            await fail_when_busy(client.storage, handle)  # once the thread that appends has begun
         assert 423 == (await client.asked("HEAD", path)).status_code  # the offset would grow
         headers = {**PIECE, "Upload-Offset": "0"}
         answer = await client.asked("PATCH", path, headers, content=b"def")
