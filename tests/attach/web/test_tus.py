@@ -902,7 +902,7 @@ def test_each_of_those_that_hang_is_ended(storage: Storage) -> None:
 
 
 async def fail_when_busy(storage: Storage, handle: str) -> None:
-    """Wait until somebody appends to an upload, which raises an error."""
+    """Ask again and again until a client appends to an upload, which raises `BUSY`."""
     while True:
         await storage.aio.uploads.check_idle(handle)
 

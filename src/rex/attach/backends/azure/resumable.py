@@ -103,9 +103,9 @@ class AzureResumable(Resumable):
         found = self._records.load(key)
         blocks = self._blocks(found)
         if not all(block.is_committed for block in blocks):
-            self._control.commit(self._target(found), _ids(blocks), {})
+            self._control.commit(self._records.target(found), _ids(blocks), {})
         if blocks:
-            yield from self._container.stream(self._target(found), CHUNK_SIZE)
+            yield from self._container.stream(self._records.target(found), CHUNK_SIZE)
 
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
@@ -116,7 +116,7 @@ class AzureResumable(Resumable):
             return False
         headers = blob_headers(key, content_type, digest=digest, upload_metadata=upload_metadata)
         headers["x-ms-meta-upload"] = found.tag
-        return self._control.commit(self._target(found), _ids(blocks), headers)
+        return self._control.commit(self._records.target(found), _ids(blocks), headers)
 
     def forget(self, key: str) -> None:
         with suppress(FileNotFoundError):
@@ -128,7 +128,7 @@ class AzureResumable(Resumable):
         except FileNotFoundError:
             return False
         if not found.partial:
-            self._container.discard(self._target(found), found.tag)
+            self._container.discard(self._records.target(found), found.tag)
         self._remove(found)
         return True
 
@@ -166,12 +166,12 @@ class AzureResumable(Resumable):
         if count >= MAX_BLOCKS:
             raise Error(f"Attachment is too large for {MAX_BLOCKS} blocks", kind=Kind.TOO_LARGE)
         name = block_id(found.tag, offset, len(data))
-        self._control.put_block(self._target(found), name, data)
+        self._control.put_block(self._records.target(found), name, data)
         return count + 1
 
     def _blocks(self, found: _Record) -> list[Chained]:
         """Return the blocks of an upload. Raise `FileExistsError` if others stored the blob."""
-        blocks = self._control.blocks(self._target(found))
+        blocks = self._control.blocks(self._records.target(found))
         ours = chain(blocks, found.tag)
         # A blob of a single request has no blocks.
         if not ours and self._owner_of(found) not in (None, found.tag):
@@ -181,7 +181,7 @@ class AzureResumable(Resumable):
     def _owner_of(self, found: _Record) -> str | None:
         """Return the tag of the upload that stored the blob, or None if there is no blob."""
         try:
-            answer = self._control.ask("HEAD", self._target(found))
+            answer = self._control.ask("HEAD", self._records.target(found))
         except AzureFailure as failure:
             if failure.status == http.client.NOT_FOUND:
                 return None
@@ -195,15 +195,9 @@ class AzureResumable(Resumable):
         # The record first: without it, the upload does not exist.
         self._container.delete(self._records.path(found.key, RECORD))
         if found.partial:
-            target = self._target(found)
+            target = self._records.target(found)
             self._container.discard(target, found.tag)
             self._container.delete(target)
-
-    def _target(self, found: _Record) -> str:
-        """Return the path of the blob that the blocks will become."""
-        if found.partial:
-            return self._records.path(found.key, "data")
-        return self._container.path(found.key)
 
 
 def _ids(blocks: Sequence[Chained]) -> list[str]:

@@ -116,7 +116,7 @@ class GCSResumable(Resumable):
             return
         if not state.is_whole:
             self._complete(state, self._tail(state))
-        yield from self._bucket.stream(self._target(state), CHUNK_SIZE)
+        yield from self._bucket.stream(self._records.target(state), CHUNK_SIZE)
 
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
@@ -184,7 +184,7 @@ class GCSResumable(Resumable):
             upload_metadata=state.upload_metadata,
             upload=state.tag,
         )
-        session = self._control.begin(self._target(state), resource)
+        session = self._control.begin(self._records.target(state), resource)
         path = self._records.path(state.key, SESSION)
         try:
             native.obstore.put(
@@ -250,7 +250,7 @@ class GCSResumable(Resumable):
             if failure.code != "SessionOver":
                 raise
             # Google forgets a session after a week, also if it has become an object.
-            made = self._control.stat(self._target(state))
+            made = self._control.stat(self._records.target(state))
             size, is_whole = self._own_size(made, state), True
         return state._replace(session=session, kept=size, is_whole=is_whole)
 
@@ -262,7 +262,7 @@ class GCSResumable(Resumable):
 
     def _load_state(self, key: str) -> tuple[_State, bytes]:
         state = self._state(key)
-        return state, b"" if state.is_whole else self._tail(state)
+        return state, self._tail(state)
 
     def _tail(self, state: _State) -> bytes:
         """Return the bytes after those of the session."""
@@ -287,9 +287,3 @@ class GCSResumable(Resumable):
         # The record first: without it, the upload does not exist, and sweep finds the rest.
         for name in sorted(self._names(key), key=lambda name: name != RECORD):
             self._bucket.delete(self._records.path(key, name))
-
-    def _target(self, state: _State) -> str:
-        """Return the path of the object that the session will become."""
-        if state.partial:
-            return self._records.path(state.key, "data")
-        return self._bucket.path(state.key)

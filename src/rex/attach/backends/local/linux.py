@@ -77,11 +77,7 @@ def sync_all(fd: int) -> None:
 
     Errors: `OSError`, but none if the file system has become read-only after an earlier error.
     """
-    import ctypes
-
-    if _libc().syncfs(fd) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    _raise_failure(_libc().syncfs(fd))
 
 
 def check_written(fd: int) -> None:
@@ -90,9 +86,14 @@ def check_written(fd: int) -> None:
     The kernel keeps a failure for each open file until it has told its process
     (sync_file_range(2)).
     """
-    import ctypes
+    _raise_failure(_libc().sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WAIT_BEFORE))
 
-    if _libc().sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WAIT_BEFORE) != 0:
+
+def _raise_failure(result: int) -> None:
+    """Raise the `OSError` of a call to the C library, unless it succeeded."""
+    if result != 0:
+        import ctypes
+
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

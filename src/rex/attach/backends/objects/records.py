@@ -26,6 +26,8 @@ RECORD = "record"
 class _Record(Protocol):
     @property
     def key(self) -> str: ...
+    @property
+    def partial(self) -> bool: ...
 
 
 class _Listed(Protocol):
@@ -55,6 +57,12 @@ class Records(Generic[R]):
     def path(self, key: str, name: str) -> str:
         """Return the path of an object in the folder of an upload."""
         return self._objects.path(f"{self._folder}/{key.rpartition('/')[0]}/{name}")
+
+    def target(self, record: R) -> str:
+        """Return the path of the object that an upload will become; a part stays in its folder."""
+        if record.partial:
+            return self.path(record.key, "data")
+        return self._objects.path(record.key)
 
     def save(self, record: bytes, **known: object) -> None:
         """Write the record of the upload with the key in `known`."""

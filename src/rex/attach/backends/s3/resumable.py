@@ -123,7 +123,7 @@ class S3Resumable(Resumable):
             return
         if not state.is_whole:
             self._complete(state, self._tail(state))
-        yield from self._bucket.stream(self._target(state), CHUNK_SIZE)
+        yield from self._bucket.stream(self._records.target(state), CHUNK_SIZE)
 
     def publish(
         self, key: str, content_type: str, digest: str | None, upload_metadata: str
@@ -147,7 +147,7 @@ class S3Resumable(Resumable):
             return False
         if state.upload_id is not None:
             try:
-                self._control.abort(self._target(state), state.upload_id)
+                self._control.abort(self._records.target(state), state.upload_id)
             except S3Failure as failure:
                 if failure.kind is not Kind.NOT_FOUND:  # completed, or aborted by another client
                     raise
@@ -159,7 +159,7 @@ class S3Resumable(Resumable):
 
     def targets(self) -> Iterator[str]:
         """Yield the paths of the objects that the multipart uploads will become."""
-        return (self._target(state) for state in self._records)
+        return (self._records.target(state) for state in self._records)
 
     def is_over(self, path: str) -> bool:
         """Return whether the upload of the record at `path` was completed or aborted."""
@@ -186,7 +186,7 @@ class S3Resumable(Resumable):
         number = len(state.parts) + 1
         if number > MAX_PARTS:
             raise Error(f"Attachment is too large for {MAX_PARTS} parts", kind=Kind.TOO_LARGE)
-        target = self._target(state)
+        target = self._records.target(state)
         if state.upload_id is None:
             state = self._load_unchanged(state.key, state.size)
         if state.upload_id is None:
@@ -219,7 +219,7 @@ class S3Resumable(Resumable):
         if rest:
             state = self._send(state, rest)
         assert state.upload_id is not None  # noqa: S101 - there are parts
-        target = self._target(state)
+        target = self._records.target(state)
         return complete(self._control, target, state.upload_id, state.parts)
 
     # State on the server.
@@ -242,7 +242,7 @@ class S3Resumable(Resumable):
 
     def _parts(self, state: _State) -> list[Part]:
         assert state.upload_id is not None  # noqa: S101 - the caller checks
-        target = self._target(state)
+        target = self._records.target(state)
         try:
             return list(self._control.list_parts(target, state.upload_id))
         except S3Failure as failure:
@@ -290,12 +290,6 @@ class S3Resumable(Resumable):
         # The record first: without it, the upload does not exist, and sweep finds the rest.
         for path in sorted(self._paths(key), key=lambda path: not path.endswith(f"/{RECORD}")):
             self._bucket.delete(path)
-
-    def _target(self, state: _State) -> str:
-        """Return the path of the object that the multipart upload will become."""
-        if state.partial:
-            return self._records.path(state.key, "data")
-        return self._bucket.path(state.key)
 
 
 def _part_size(number: int) -> int:
