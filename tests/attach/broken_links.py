@@ -15,6 +15,8 @@ from rex.attach.backends.s3.links import S3Links
 from rex.attach.backends.s3.storage import S3Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rex.attach.backend.abilities import Abilities
     from rex.attach.content.content import Content
     from rex.attach.links.link import PresignedLink
@@ -36,9 +38,10 @@ class _Signer(S3Links):
     def get(self, *args: Any) -> PresignedLink:
         return self._storage._sign_get(*args)
 
-    def _conditions(self, fields: dict[str, str], largest: int) -> str:
-        conditions = json.loads(f"[{super()._conditions(fields, largest)}]")
-        return json.dumps(self._storage._changed_conditions(conditions))[1:-1]
+    def _form(self, *args: Any) -> tuple[Mapping[str, str], str]:
+        fields, conditions = super()._form(*args)
+        changed = self._storage._changed_conditions(json.loads(f"[{conditions}]"))
+        return fields, json.dumps(changed)[1:-1]
 
 
 class Signing(S3Storage):

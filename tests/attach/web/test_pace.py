@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from attach.counting import CountingRelay
+from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.conformance.samples import MIB, sample
+from rex.attach.content.reader import Stream
 from rex.attach.web.download import serve
 from rex.attach.web.pace import FEW, MANY, Pace
 
@@ -61,9 +64,17 @@ def test_a_stalled_download_releases_its_request_and_continues(
     seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client stalls once, and receives every byte."""
-    monkeypatch.setattr("rex.attach.web.download.STALL_SECONDS", 0)
     data = sample(3 * MIB)
     received: list[bytes] = []
+    released = threading.Event()
+
+    def release(stream: Stream) -> None:
+        really_release(stream)
+        released.set()
+
+    really_release = Stream.release
+    monkeypatch.setattr(Stream, "release", release)
+    monkeypatch.setattr("rex.attach.web.download.STALL_SECONDS", 0)
 
     async def live(relay: CountingRelay) -> None:
         keys = {"access_key": seaweedfs.access_key, "secret_key": seaweedfs.secret_key}
@@ -75,8 +86,7 @@ def test_a_stalled_download_releases_its_request_and_continues(
 
             async def send(message: Message) -> None:
                 if message.get("body") and next(stalls, False):
-                    await asyncio.sleep(0)  # the timer is due in this turn of the loop
-                    await asyncio.sleep(0)
+                    assert await asyncio.to_thread(released.wait, PATIENCE)
                     monkeypatch.undo()
                 received.append(message.get("body", b""))
 

@@ -8,7 +8,7 @@ arguments return the same signature.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import hmac
 import json
@@ -101,18 +101,21 @@ def presign_url(
     _check_expires(expires)
     origin, host, path = _split(url)
     signed = {"host": host}
-    for name, value in (headers or {}).items():
-        signed[name.lower()] = " ".join(value.split())
-    fixed = _fixed_query(credentials, region, now, expires, ";".join(sorted(signed)))
+    if headers:
+        signed |= {name.lower(): " ".join(value.split()) for name, value in headers.items()}
+    lines, listed = _canonical_headers(signed)
+    fixed = _fixed_query(credentials, region, now, expires, listed)
     # Only values that may contain reserved characters are encoded.
     pairs = [(_encode(name), _encode(value)) for name, value in (query or {}).items()]
-    sent = f"{_join(pairs)}&{fixed.sent}" if pairs else fixed.sent
-    pairs.sort()
-    if pairs and pairs[0] > fixed.pairs[-1]:  # almost always, so that the fixed part stays joined
-        canonical = f"{fixed.canonical}&{_join(pairs)}"
+    own = _join(pairs)
+    sent = f"{own}&{fixed.sent}" if own else fixed.sent
+    ordered = sorted(pairs)
+    if ordered and ordered[0] > fixed.pairs[-1]:  # almost always: what is joined stays joined
+        canonical = f"{fixed.canonical}&{own if ordered == pairs else _join(ordered)}"
     else:
         canonical = _join(sorted([*fixed.pairs, *pairs]))
-    signature = fixed.moment.sign_request(_canonical_request(method, path, canonical, signed))
+    request = _canonical_request(method, path, canonical, lines, listed)
+    signature = fixed.moment.sign_request(request)
     return f"{origin}{path}?{sent}&X-Amz-Signature={signature}"
 
 
@@ -126,7 +129,7 @@ def canonical_request(
     """
     # Sorted by the encoded name, then the encoded value.
     pairs = sorted([(_encode(name), _encode(value)) for name, value in query])
-    return _canonical_request(method, path, _join(pairs), headers)
+    return _canonical_request(method, path, _join(pairs), *_canonical_headers(headers))
 
 
 def sign_request(request: str, *, credentials: Credentials, region: str, now: datetime) -> str:
@@ -161,7 +164,7 @@ def sign_policy(
     _check_expires(expires)
     frame = _policy_frame(credentials, region, now, expires)
     document = f"{frame.start}{conditions}{', ' if conditions else ''}{frame.end}"
-    policy = base64.b64encode(document.encode()).decode()
+    policy = binascii.b2a_base64(document.encode(), newline=False).decode()
     signature = frame.moment.sign(policy)
     return {**fields, **frame.authentication, "policy": policy, "x-amz-signature": signature}
 
@@ -195,10 +198,14 @@ def _join(pairs: Iterable[tuple[str, str]]) -> str:
     return "&".join([f"{name}={value}" for name, value in pairs])
 
 
-def _canonical_request(method: str, path: str, query: str, headers: Mapping[str, str]) -> str:
+def _canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return the lines of the signed headers, and the list of their names."""
     names = sorted(headers)
-    lines = "".join([f"{name}:{headers[name]}\n" for name in names])
-    return f"{method.upper()}\n{path}\n{query}\n{lines}\n{';'.join(names)}\nUNSIGNED-PAYLOAD"
+    return "".join([f"{name}:{headers[name]}\n" for name in names]), ";".join(names)
+
+
+def _canonical_request(method: str, path: str, query: str, lines: str, listed: str) -> str:
+    return f"{method.upper()}\n{path}\n{query}\n{lines}\n{listed}\nUNSIGNED-PAYLOAD"
 
 
 def _check_expires(expires: int) -> None:

@@ -205,9 +205,11 @@ class Bucket(Objects):
         """
         now, credentials, lifetime, expires_at = self.term(seconds, window)
         if is_kept:
-            end = _http_date(expires_at)
-            caching = {"response-cache-control": "private, immutable", "response-expires": end}
-            query = {**(query or {}), **caching}
+            query = {
+                "response-cache-control": "private, immutable",
+                **(query or {}),
+                "response-expires": _http_date(expires_at),
+            }
         url = presign_url(
             method,
             f"{self.public_url}/{encode_path(self.path(key))}",

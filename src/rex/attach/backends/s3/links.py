@@ -12,6 +12,8 @@ from rex.attach.links.link import PresignedLink
 from rex.attach.links.sigv4 import sign_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rex.attach.backends.s3.bucket import Bucket
     from rex.attach.links.reason import Comparison
     from rex.attach.links.signed_link import SignedLink
@@ -45,9 +47,9 @@ class S3Links(LinkSigner):
         now, credentials, lifetime, expires_at = bucket.term(seconds)
         path = bucket.path(key)
         largest = MAX_POST_BYTES if max_size is None else min(max_size, MAX_POST_BYTES)
-        fields = {**object_headers(key, content_type), "success_action_status": "204"}
+        fields, conditions = self._form(key.rpartition("/")[2], content_type, largest)
         signed = sign_policy(
-            f'{self._conditions(fields, largest)}, ["eq", "$key", {_to_json(path)}]',
+            f'{conditions}, ["eq", "$key", {_to_json(path)}]',
             {"key": path, **fields},
             credentials=credentials,
             region=bucket.region,
@@ -56,10 +58,9 @@ class S3Links(LinkSigner):
         )
         return PresignedLink("POST", f"{bucket.public_url}/", {}, signed, expires_at)
 
-    def _conditions(self, fields: dict[str, str], largest: int) -> str:
-        """Return the conditions besides that of the key: the same for many attachments."""
+    def _form(self, name: str, content_type: str, largest: int) -> tuple[Mapping[str, str], str]:
         bucket = self._bucket
-        return _fixed_conditions(bucket.name, largest, tuple(fields.items()), is_aws=bucket.is_aws)
+        return _make_form(bucket.name, name, content_type, largest, is_aws=bucket.is_aws)
 
     def put(
         self, key: str, content_type: str, max_size: int | None, seconds: float
@@ -99,16 +100,20 @@ class S3Links(LinkSigner):
 
 
 @functools.lru_cache(maxsize=256)
-def _fixed_conditions(
-    bucket: str, largest: int, fields: tuple[tuple[str, str], ...], *, is_aws: bool
-) -> str:
-    """Return conditions that fix every field of the form and every possible extra field."""
+def _make_form(
+    bucket: str, name: str, content_type: str, largest: int, *, is_aws: bool
+) -> tuple[Mapping[str, str], str]:
+    """Return the fields besides the key, and the conditions besides that of the key.
+
+    The conditions fix every field of the form and every possible extra field.
+    """
+    fields = {**object_headers(name, content_type), "success_action_status": "204"}
     # AWS refuses a field that no condition names, so no field can be added.
     absent = () if is_aws else ABSENT_FIELDS
     conditions: list[Condition] = [
         {"bucket": bucket},
-        *(["eq", f"${name}", value] for name, value in fields),
+        *(["eq", f"${name}", value] for name, value in fields.items()),
         *(["eq", f"${name}", ""] for name in absent),
         ["content-length-range", 0, largest],
     ]
-    return json.dumps(conditions)[1:-1]
+    return fields, json.dumps(conditions)[1:-1]
