@@ -6,7 +6,7 @@ import collections
 import datetime
 import gzip
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,7 @@ from programs import PATIENCE
 from rex.attach import open_storage
 from rex.attach.backends.local.storage import LocalStorage
 from rex.attach.backends.memory.storage import MemoryStorage
-from rex.attach.maintenance import Copied, Outcome, copy
+from rex.attach.maintenance import Copied, Outcome, copy, copying
 from rex.attach.maintenance.concurrent import map_concurrently
 from rex.attach.maintenance.throttle import Throttle
 from rex.core import Error, Kind
@@ -94,6 +94,35 @@ def test_all_are_copied_as_they_are(pair: tuple[Storage, Storage]) -> None:
     assert source.info(large).digest in (None, dest.info(large).digest)
     assert {Outcome.SAME: 21} == counted(copy(source, dest))
     assert {Outcome.SAME: 21} == counted(copy(dest, source))
+
+
+@pytest.mark.parametrize("seconds", [PATIENCE, 0])
+def test_large_ones_take_turns(
+    seconds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time of four; those that wait keep the bytes that they asked for, for a while."""
+    monkeypatch.setattr(copying, "WAITING_SECONDS", seconds)
+    source = Operation()
+    # Over 8 MiB.
+    handles = [source.add("large.bin", bytes([each]) * (9 * MIB)) for each in range(6)]
+    reading: set[str] = set()
+
+    class Turns(LocalStorage):
+        def _put(self, key: str, *args: Any, **options: Any) -> Any:
+            assert not reading
+            reading.add(key)
+            try:
+                return super()._put(key, *args, **options)
+            finally:
+                reading.remove(key)
+
+    with Turns(tmp_path) as dest:
+        assert {Outcome.COPIED: 6} == counted(copy(source, dest, workers=4))
+        asked = collections.Counter(source.read)
+        assert contents(source) == contents(dest)
+    assert {*handles} == {*asked}
+    if seconds:
+        assert {1} == {*asked.values()}
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

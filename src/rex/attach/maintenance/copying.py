@@ -31,6 +31,9 @@ WORKERS = 32
 LARGE = 8 * 1024 * 1024
 """The size in bytes above which a server gets several parts at a time, which takes memory."""
 
+WAITING_SECONDS = 1
+"""The time for which a large attachment that waits for its turn keeps its request to a server."""
+
 _FIRST = "00000000-0000-4000-8000-000000000000/-"
 """Sorts before every handle of its day."""
 
@@ -202,13 +205,13 @@ class _Job:
             self._throttle.wait_for(len(cached[1]))
             yield cached
             return
-        with self._source.open(handle, length=MAX_POSITION) as stream:
-            if stream.info.size <= LARGE:
-                yield stream.info, Throttled(stream, self._throttle)
-                return
-        # Do not hold the attachment open while waiting for the semaphore.
-        with self._large, self._source.open(handle, length=MAX_POSITION) as stream:
-            yield stream.info, Throttled(stream, self._throttle)
+        with self._source.open(handle, length=MAX_POSITION) as reader, ExitStack() as turn:
+            if reader.info.size > LARGE:
+                if not self._large.acquire(timeout=WAITING_SECONDS):
+                    reader.stream.release()
+                    self._large.acquire()
+                turn.callback(self._large.release)
+            yield reader.info, Throttled(reader, self._throttle)
 
     def _compare(self, handle: str) -> Copied:
         ours, theirs = self._source.info(handle), self._dest.info(handle)
