@@ -178,7 +178,9 @@ def test_a_terminal_is_shown_how_far_it_is(tmp_path: Path) -> None:
     with started(*command, options=terminal) as copying:
         os.close(slave)
         shown = b""
-        while not re.search(rb" of 3,000, [0-9.]+ [kM]B of [0-9.]+ MB, .*B/s, .* left", shown):
+        # Bytes are shown before the first of all is stored.
+        progress = rb"[1-9][0-9,]* of 3,000, [0-9.]+ [kM]B of [0-9.]+ MB, .*B/s, .* left"
+        while not re.search(progress, shown):
             shown += os.read(master, 4096)
         copying.send_signal(signal.SIGINT)
         copying.wait(PATIENCE)
