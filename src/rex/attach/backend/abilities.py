@@ -175,14 +175,14 @@ _UNSUPPORTED = {
         Error,
         "This storage cannot create links",
         "links need a server that clients can reach: set attach_url to the address of the "
-        "service, or keep the attachments on an S3-compatible server",
+        "service, or keep the attachments on S3, Azure or Google Cloud Storage",
         kind=Kind.UNSUPPORTED,
         code="no-links",
     ),
     "resumable": partial(
         Error,
         "This storage does not support resumable uploads",
-        "upload in one request, or keep the attachments in a directory or on S3",
+        "upload in one request, or keep the attachments in a directory or a bucket",
         kind=Kind.UNSUPPORTED,
         code="no-resumable",
     ),

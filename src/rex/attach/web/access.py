@@ -244,8 +244,10 @@ class Access:
         site = request.headers.get("sec-fetch-site")
         if site == "same-origin" or origin in self._origins:
             return
+        if origin is None and site not in ("cross-site", "same-site"):
+            return
         own = own_origins(request, self._url)
-        if site in ("cross-site", "same-site") if origin is None else origin not in own:
+        if origin not in own:
             raise cross_origin(request, own)
 
 

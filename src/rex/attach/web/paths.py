@@ -120,7 +120,7 @@ def absolute(request: Request, url: str) -> str:
 
 
 def _request_origin(request: Request) -> str:
-    return _origin(request.url.scheme, request.headers.get("host", ""))
+    return _origin(request.scope.get("scheme", "http"), request.headers.get("host", ""))
 
 
 def _public_origin(url: str | None) -> str | None:
