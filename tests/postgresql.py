@@ -29,6 +29,8 @@ SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "listen_addresses": "",
+    # A session that cannot roll back keeps its connection, and waits for itself in the next one.
+    "lock_timeout": "10s",
     "max_connections": "50",
     "max_prepared_transactions": "10",
     "log_min_messages": "fatal",
