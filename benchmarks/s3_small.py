@@ -28,7 +28,7 @@ ADD = {
     "minio": 0.7,
 }
 READ = {
-    "obstore": 1.15,
+    "obstore": 1.1,
     "django-storages": 0.15,
     "boto3 download_fileobj": 0.15,
     "s3fs": 0.3,

@@ -124,7 +124,7 @@ def main() -> int:
     if given.inside:
         _inside(given.part, given.times, given.broken_by)
         return 0
-    whole = Report()
+    whole, failed = Report(), False
     for name in PARTS if given.part == "all" else [given.part]:
         if reason := obstacle(name):
             print(f"{name} cannot run here: it {reason}", file=sys.stderr)
@@ -132,12 +132,16 @@ def main() -> int:
         times = PARTS[name].times if given.times is None else given.times
         print(f"{name} ...", file=sys.stderr, flush=True)
         start = time.monotonic()
-        whole.merge(run_part(name, times, given.broken_by, is_quiet=False))
+        try:
+            whole.merge(run_part(name, times, given.broken_by, is_quiet=False))
+        except ChildProcessError as failure:  # the other parts have found something, too
+            failed = True
+            print(f"{name} failed: {failure}", file=sys.stderr, flush=True)
         print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     print(table(whole))
     for violation in whole.violations:
         print(f"VIOLATION {violation}")
-    return 1 if whole.violations or not whole.lines else 0
+    return 1 if whole.violations or failed or not whole.lines else 0
 
 
 if __name__ == "__main__":
