@@ -110,7 +110,7 @@ def presign_url(
     own = _join(pairs)
     sent = f"{own}&{fixed.sent}" if own else fixed.sent
     ordered = sorted(pairs)
-    if ordered and ordered[0] > fixed.pairs[-1]:  # almost always: what is joined stays joined
+    if ordered and ordered[0] > fixed.pairs[-1]:  # almost always, so that joined parts stay joined
         canonical = f"{fixed.canonical}&{own if ordered == pairs else _join(ordered)}"
     else:
         canonical = _join(sorted([*fixed.pairs, *pairs]))
