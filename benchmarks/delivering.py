@@ -12,16 +12,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from measure import OURS, Figure, compare, progress
-from serving import BIN, curl, free_port, rates_of, ratio, running
+from serving import BIN, curl, free_port, on_granian, rates_of, ratio, running
 
 from rex.attach import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from bench import Bench
 
@@ -29,7 +29,6 @@ SIZES = {"4 KiB": 4096, "256 KiB": 256 * 1024, "64 MiB": 64 * 1024 * 1024}
 ALONE = "nginx alone"
 UNASSISTED = "nginx, unassisted"
 ANY = "nginx, no check"
-HERE = Path(__file__).parent
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 CONF = """
@@ -74,8 +73,8 @@ def run(bench: Bench) -> list[Figure]:
         storage.check()
         handles = {name: storage.add("a.bin", os.urandom(size)) for name, size in SIZES.items()}
     with _nginx(bench.directory, files) as url:
-        places = {OURS: f"{url}/attach", ALONE: f"{url}/alone", ANY: f"{url}/any/attach"}
-        places |= {UNASSISTED: f"{url}/sent/attach"}
+        paths = {OURS: "attach", ALONE: "alone", ANY: "any/attach", UNASSISTED: "sent/attach"}
+        places = {peer: f"{url}/{path}" for peer, path in paths.items()}
         figures = []
         for name in bench.choose(("4 KiB",), ("4 KiB", "256 KiB")):
             urls = {peer: f"{place}{handles[name]}" for peer, place in places.items()}
@@ -110,10 +109,10 @@ def _nginx(directory: Path, files: Path) -> Iterator[str]:
     command = [NGINX, "-p", directory, "-e", directory / "error.log", "-c", config]
     handing = settings | {"ATTACH_SENDFILE": "/_attach"}
     rex = [BIN / "rex", "serve", "--port"]
-    granian = [BIN / "granian", "--interface", "asgi", "--no-ws", "--working-dir", HERE]
+    no_check = on_granian("handing_app:app", ports["any"])
     with (
         running([*rex, ports["handing"]], ports["handing"], handing),
-        running([*granian, "--port", ports["any"], "handing_app:app"], ports["any"], {}),
+        running(no_check, ports["any"], {}),
         running([*rex, ports["sending"]], ports["sending"], settings),
         running(command, ports["port"], {}),
     ):

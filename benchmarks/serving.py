@@ -187,11 +187,16 @@ def _starlette(directory: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
+def on_granian(app: str, port: int) -> list[object]:
+    """Return the command that serves an application of this directory, on the server of `rex`."""
+    options = ("--interface", "asgi", "--no-ws", "--working-dir", HERE)
+    return [BIN / "granian", *options, "--port", port, app]
+
+
 @contextlib.contextmanager
 def _starlette_on_granian(directory: Path) -> Iterator[str]:
     port = free_port()
-    command = [BIN / "granian", "--interface", "asgi", "--port", port, "--no-ws"]
-    command += ["--working-dir", HERE, "starlette_app:app"]
+    command = on_granian("starlette_app:app", port)
     with running(command, port, {"DIRECTORY": str(directory)}):
         yield f"http://127.0.0.1:{port}"
 

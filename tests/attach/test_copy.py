@@ -105,16 +105,16 @@ def test_large_ones_take_turns(
     source = Operation()
     # Over 8 MiB.
     handles = [source.add("large.bin", bytes([each]) * (9 * MIB)) for each in range(6)]
-    reading: set[str] = set()
+    storing: set[str] = set()
 
     class Turns(LocalStorage):
         def _put(self, key: str, *args: Any, **options: Any) -> Any:
-            assert not reading
-            reading.add(key)
+            assert not storing
+            storing.add(key)
             try:
                 return super()._put(key, *args, **options)
             finally:
-                reading.remove(key)
+                storing.remove(key)
 
     with Turns(tmp_path) as dest:
         assert {Outcome.COPIED: 6} == counted(copy(source, dest, workers=4))

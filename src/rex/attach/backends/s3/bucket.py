@@ -205,6 +205,7 @@ class Bucket(Objects):
         """
         now, credentials, lifetime, expires_at = self.term(seconds, window)
         if is_kept:
+            # Sorted, as in the signature, so that they are joined once.
             query = {
                 "response-cache-control": "private, immutable",
                 **(query or {}),
